@@ -1,0 +1,177 @@
+//! The tower layer: begins each request's session and finishes it before the response's head leaves.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::{Request, Response, StatusCode};
+use pin_project_lite::pin_project;
+use secure_sessions::{Finish, Reply, RequestSession, SessionManager};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::headers::Answer;
+
+/// Carries sessions. Wraps any service of `http` requests and responses whose body has a default.
+///
+/// Add it after the routes and after the layers that use sessions: the layer that is added last is the outermost. A
+/// nested layer of the same manager takes part in the outer one's session.
+#[derive(Debug, Clone)]
+pub struct SessionLayer<E = DefaultErrorResponse> {
+    manager: SessionManager,
+    errors: E,
+}
+
+impl SessionLayer {
+    /// Carries the manager's sessions.
+    #[must_use]
+    pub fn new(manager: SessionManager) -> Self {
+        Self { manager, errors: DefaultErrorResponse }
+    }
+}
+
+impl<E> SessionLayer<E> {
+    /// Makes the application's own response in place of one whose session could not be committed.
+    ///
+    /// ```
+    /// # use axum::{http::StatusCode, response::{IntoResponse, Response}};
+    /// # use secure_sessions_axum::{Keyring, MemoryStore, SessionLayer, SessionManager};
+    /// # let manager = SessionManager::builder(Keyring::generate().unwrap(), MemoryStore::new()).build().unwrap();
+    /// let layer = SessionLayer::new(manager).on_error(|error: &secure_sessions_axum::secure_sessions::SessionError| {
+    ///     let status = StatusCode::from_u16(error.status()).unwrap_or_default();
+    ///     (status, error.client_text()).into_response()
+    /// });
+    /// ```
+    #[must_use]
+    pub fn on_error<F>(self, respond: F) -> SessionLayer<F> {
+        SessionLayer { manager: self.manager, errors: respond }
+    }
+}
+
+/// Makes the response in place of one whose session could not be committed.
+pub trait ErrorResponse<B> {
+    /// The response; what the session's end needs is added to its headers.
+    fn respond(&self, error: &secure_sessions::SessionError) -> Response<B>;
+}
+
+/// The error's status and an empty body.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DefaultErrorResponse;
+
+impl<B: Default> ErrorResponse<B> for DefaultErrorResponse {
+    fn respond(&self, error: &secure_sessions::SessionError) -> Response<B> {
+        let mut response = Response::new(B::default());
+        *response.status_mut() =
+            StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        response
+    }
+}
+
+impl<B, F: Fn(&secure_sessions::SessionError) -> Response<B>> ErrorResponse<B> for F {
+    fn respond(&self, error: &secure_sessions::SessionError) -> Response<B> {
+        self(error)
+    }
+}
+
+impl<S, E: Clone> Layer<S> for SessionLayer<E> {
+    type Service = SessionService<S, E>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        SessionService { inner, manager: self.manager.clone(), errors: self.errors.clone() }
+    }
+}
+
+/// The service that [`SessionLayer`] makes.
+#[derive(Debug, Clone)]
+pub struct SessionService<S, E = DefaultErrorResponse> {
+    inner: S,
+    manager: SessionManager,
+    errors: E,
+}
+
+impl<S, E, A, B> Service<Request<A>> for SessionService<S, E>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+    E: ErrorResponse<B> + Clone,
+{
+    type Response = Response<B>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, E, S::Response, S::Error>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<A>) -> Self::Future {
+        let outer = request.extensions().get::<RequestSession>();
+        let session = if outer.is_some_and(|outer| outer.belongs_to(&self.manager)) {
+            None
+        } else {
+            let session = self.manager.begin();
+            request.extensions_mut().insert(session.clone());
+            Some(session)
+        };
+        ResponseFuture {
+            inner: self.inner.call(request),
+            session,
+            errors: self.errors.clone(),
+            finishing: None,
+        }
+    }
+}
+
+pin_project! {
+    /// The future of [`SessionService`].
+    pub struct ResponseFuture<F, E, R, X> {
+        #[pin]
+        inner: F,
+        // `None` for a layer inside another one of the same manager.
+        session: Option<RequestSession>,
+        errors: E,
+        finishing: Option<(Finish, Result<R, X>)>,
+    }
+}
+
+impl<F, E, B, X> Future for ResponseFuture<F, E, Response<B>, X>
+where
+    F: Future<Output = Result<Response<B>, X>>,
+    E: ErrorResponse<B>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        if this.finishing.is_none() {
+            let result = ready!(this.inner.poll(context));
+            let Some(session) = this.session.take() else { return Poll::Ready(result) };
+            // A service that fails without a response has failed as one that answers 500.
+            let status = result.as_ref().map_or(500, |response| response.status().as_u16());
+            match session.finish(status).try_now() {
+                Ok(reply) => return Poll::Ready(applied(reply, result, this.errors)),
+                Err(finish) => *this.finishing = Some((finish, result)),
+            }
+        }
+        let Some((finish, _)) = this.finishing else { return Poll::Pending };
+        let reply = ready!(Pin::new(finish).poll(context));
+        match this.finishing.take() {
+            Some((_, result)) => Poll::Ready(applied(reply, result, this.errors)),
+            None => Poll::Pending,
+        }
+    }
+}
+
+fn applied<B, X>(
+    reply: Option<Reply>,
+    result: Result<Response<B>, X>,
+    errors: &impl ErrorResponse<B>,
+) -> Result<Response<B>, X> {
+    let mut response = result?;
+    if let Some(reply) = reply {
+        if let Some(error) = reply.failure() {
+            tracing::error!(target: "secure_sessions", %error, "the response was replaced: its session was not committed");
+            response = errors.respond(error);
+        }
+        reply.apply(&mut Answer(response.headers_mut()));
+    }
+    Ok(response)
+}

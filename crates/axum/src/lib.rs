@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+#[cfg(feature = "axum")]
+mod extract;
+mod headers;
+mod layer;
+
+pub use secure_sessions;
+#[cfg(feature = "sqlite")]
+pub use secure_sessions::SqlStore;
+pub use secure_sessions::{
+    AnyStore, BuildError, Builder, Clock, Event, Handle, KeySourceError, Keyring, ManualClock, MemoryStore, Observer,
+    OnReplay, SameSite, SessionData, SessionInfo, SessionManager, SessionStore, SizeClasses, StoreError, Timestamp,
+    store,
+};
+
+#[cfg(feature = "axum")]
+pub use self::extract::SessionExt;
+pub use self::layer::{DefaultErrorResponse, ErrorResponse, ResponseFuture, SessionLayer, SessionService};
+
+secure_sessions::adapter_types!();

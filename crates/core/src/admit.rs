@@ -1,0 +1,153 @@
+//! Admission: an opened token meets its bucket.
+
+use core::fmt;
+
+use crate::bucket::{Arrival, Bucket, BucketPolicy, Standing};
+use crate::data::DataMap;
+use crate::ids::{Fingerprint, HandoffKey, SessionId};
+use crate::meta::Meta;
+use crate::opened::{Opened, SealedUnder};
+use crate::sealer::Sealer;
+use crate::time::Timestamp;
+
+/// What the bucket says of a token.
+#[derive(Debug)]
+#[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "made and taken apart once per request; a box would be an allocation")]
+pub enum Verdict {
+    /// The newest token: here is its content.
+    Current(Admitted),
+    /// Superseded, and its holder may not know yet: [`Sealer::follow`] leads to the newest token.
+    Superseded(Superseded),
+    /// Past one of the deadlines, the token's or the bucket's.
+    Expired,
+    /// Its session has moved on without its holder: somebody presents a copy.
+    Replayed,
+    /// We issued it, and the bucket does not know it: the store lost writes.
+    Unremembered,
+    /// The bucket was changed by somebody else who can write to the store.
+    Tampered,
+}
+
+/// The content of a token that its bucket vouches for.
+#[derive(Clone)]
+pub struct Admitted {
+    /// The bucket.
+    pub session_id: SessionId,
+    /// Which of the bucket's tokens this is.
+    pub generation: u32,
+    /// What the bucket keeps of it.
+    pub fingerprint: Fingerprint,
+    /// Leads from here to every later token of the same bucket.
+    pub handoff_key: HandoffKey,
+    /// When the token was issued.
+    pub issued_at: Timestamp,
+    /// The absolute deadline that it says.
+    pub expires_at: Timestamp,
+    /// The keys that it was made with.
+    pub keys: SealedUnder,
+    /// The engine's own entries.
+    pub meta: Meta,
+    /// The application's data.
+    pub data: DataMap,
+}
+
+/// A superseded token that is still alive: no data, only the way to the newest.
+pub struct Superseded {
+    session_id: SessionId,
+    generation: u32,
+    fingerprint: Fingerprint,
+    handoff_key: HandoffKey,
+}
+
+impl Admitted {
+    /// What the bucket learns from this token's arrival.
+    #[must_use]
+    pub fn arrival(&self, at: Timestamp) -> Arrival {
+        Arrival { generation: self.generation, fingerprint: self.fingerprint, at }
+    }
+}
+
+impl Superseded {
+    /// What the bucket learns from this token's arrival.
+    #[must_use]
+    pub fn arrival(&self, at: Timestamp) -> Arrival {
+        Arrival { generation: self.generation, fingerprint: self.fingerprint, at }
+    }
+
+    /// The bucket.
+    #[must_use]
+    pub fn session_id(&self) -> SessionId {
+        self.session_id
+    }
+
+    /// Leads from here to every later token of the same bucket.
+    #[must_use]
+    pub fn handoff_key(&self) -> &HandoffKey {
+        &self.handoff_key
+    }
+}
+
+impl Sealer {
+    /// Decides whether an opened token is still good, in the order of the protocol: times, then fingerprints.
+    #[must_use]
+    pub fn admit(
+        &self,
+        bucket: &Bucket,
+        opened: Opened,
+        now: Timestamp,
+        not_before: Option<Timestamp>,
+        policy: &BucketPolicy,
+    ) -> Verdict {
+        if opened.session_id() != bucket.id {
+            return Verdict::Tampered;
+        }
+        if !opened.is_timely(now, not_before) || bucket.is_expired(now, policy) {
+            return Verdict::Expired;
+        }
+        match bucket.standing(opened.generation(), &opened.fingerprint(), now) {
+            Standing::Current => self.content(bucket, opened).map_or(Verdict::Tampered, Verdict::Current),
+            Standing::Superseded => Verdict::Superseded(Superseded {
+                session_id: opened.session_id(),
+                generation: opened.generation(),
+                fingerprint: opened.fingerprint(),
+                handoff_key: opened.handoff_key().clone(),
+            }),
+            Standing::Replayed => Verdict::Replayed,
+            Standing::Unremembered => Verdict::Unremembered,
+        }
+    }
+
+    /// The content of the bucket's current token, if the bucket says the same of it as the token itself.
+    pub(crate) fn content(&self, bucket: &Bucket, opened: Opened) -> Option<Admitted> {
+        let (session_id, generation, fingerprint) = (opened.session_id(), opened.generation(), opened.fingerprint());
+        let (issued_at, expires_at, keys) = (opened.issued_at(), opened.expires_at(), opened.sealed_under());
+        if session_id != bucket.id || generation != bucket.generation || !fingerprint.matches(&bucket.current) {
+            return None;
+        }
+        let meta = opened.meta()?;
+        let tag = meta.subject.as_deref().map(|subject| self.subject_tag_under(keys.fingerprint.0, subject));
+        let same_subject = match (tag, &bucket.subject) {
+            (None, None) => true,
+            (Some(Some(tag)), Some(kept)) => tag.matches(kept),
+            _ => false,
+        };
+        if !same_subject {
+            return None;
+        }
+        let (handoff_key, data) = opened.into_data()?;
+        Some(Admitted { session_id, generation, fingerprint, handoff_key, issued_at, expires_at, keys, meta, data })
+    }
+}
+
+impl fmt::Debug for Admitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admitted").field("generation", &self.generation).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Superseded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Superseded").field("generation", &self.generation).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,80 @@
+//! base64url without padding (RFC 4648, section 5), one spelling for each byte string.
+
+use base64_simd::{Out, URL_SAFE_NO_PAD};
+
+/// A text that is not canonical base64url: padding, white space, other characters, or trailing bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NotCanonical;
+
+pub(crate) fn encode(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode_to_string(bytes)
+}
+
+pub(crate) fn encode_into(bytes: &[u8], text: &mut String) {
+    URL_SAFE_NO_PAD.encode_append(bytes, text);
+}
+
+pub(crate) fn decode(text: &[u8]) -> Result<Vec<u8>, NotCanonical> {
+    let length = decoded_len(text.len()).ok_or(NotCanonical)?;
+    let mut bytes = vec![0; length];
+    let written = URL_SAFE_NO_PAD.decode(text, Out::from_slice(&mut bytes)).map_err(|_| NotCanonical)?.len();
+    if written == length { Ok(bytes) } else { Err(NotCanonical) }
+}
+
+/// How many characters `n` bytes take.
+pub(crate) const fn encoded_len(n: usize) -> usize {
+    n / 3 * 4
+        + match n % 3 {
+            0 => 0,
+            1 => 2,
+            _ => 3,
+        }
+}
+
+/// How many bytes `n` characters hold, if any number of bytes takes that many characters.
+pub(crate) const fn decoded_len(n: usize) -> Option<usize> {
+    match n % 4 {
+        0 => Some(n / 4 * 3),
+        2 => Some(n / 4 * 3 + 1),
+        3 => Some(n / 4 * 3 + 2),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_string_has_exactly_one_spelling() {
+        for length in 0..70_usize {
+            let bytes: Vec<u8> = (0..length).map(|i| (i * 37 % 256) as u8).collect();
+            let text = encode(&bytes);
+            assert_eq!(text.len(), encoded_len(length));
+            assert_eq!(decoded_len(text.len()), Some(length));
+            assert_eq!(decode(text.as_bytes()), Ok(bytes.clone()));
+            // Every other last character either fails or gives other bytes: trailing bits are refused.
+            let Some((last, rest)) = text.as_bytes().split_last() else { continue };
+            for other in 0..=255_u8 {
+                let mut changed = rest.to_vec();
+                changed.push(other);
+                if other != *last
+                    && let Ok(decoded) = decode(&changed)
+                {
+                    assert_ne!(decoded, bytes);
+                    assert_eq!(encode(&decoded).as_bytes(), changed);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn other_alphabets_padding_and_white_space_are_refused() {
+        for text in
+            ["AA==", "AA=", "+A", "/A", "A A", " AA", "AA ", "AA\n", "\"AA\"", "%41A", "A", "AAAAA", "AB", "AAB"]
+        {
+            assert_eq!(decode(text.as_bytes()), Err(NotCanonical), "{text:?}");
+        }
+        assert_eq!(decode(b"-_8"), Ok(vec![0xfb, 0xff]));
+    }
+}

@@ -1,0 +1,132 @@
+//! The outline of CBOR (RFC 8949): heads and lengths, without building values.
+
+use ciborium_ll::{Decoder, Encoder, Header};
+
+use crate::format::MAX_DEPTH;
+
+/// Bytes that are not well-formed CBOR within our bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CborError {
+    /// Not well-formed, cut off, or followed by more bytes.
+    #[error("not one well-formed CBOR item")]
+    Malformed,
+    /// Nested deeper than [`MAX_DEPTH`].
+    #[error("nested deeper than {MAX_DEPTH} levels; flatten the value")]
+    TooDeep,
+}
+
+/// Takes one head off `input`.
+pub(crate) fn head(input: &mut &[u8]) -> Result<Header, CborError> {
+    let mut decoder = Decoder::from(*input);
+    let header = decoder.pull().map_err(|_| CborError::Malformed)?;
+    let offset = decoder.offset();
+    *input = input.get(offset..).ok_or(CborError::Malformed)?;
+    Ok(header)
+}
+
+/// Takes `length` bytes off `input`.
+pub(crate) fn take<'a>(input: &mut &'a [u8], length: usize) -> Result<&'a [u8], CborError> {
+    let (taken, rest) = input.split_at_checked(length).ok_or(CborError::Malformed)?;
+    *input = rest;
+    Ok(taken)
+}
+
+/// Takes one text of definite length off `input`.
+pub(crate) fn text<'a>(input: &mut &'a [u8]) -> Result<&'a str, CborError> {
+    let Header::Text(Some(length)) = head(input)? else { return Err(CborError::Malformed) };
+    core::str::from_utf8(take(input, length)?).map_err(|_| CborError::Malformed)
+}
+
+/// Takes one item of any kind off `input` and gives its bytes.
+pub(crate) fn item<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], CborError> {
+    let whole = *input;
+    skip(input, MAX_DEPTH)?;
+    Ok(&whole[..whole.len() - input.len()])
+}
+
+fn skip(input: &mut &[u8], depth: usize) -> Result<(), CborError> {
+    if depth == 0 {
+        return Err(CborError::TooDeep);
+    }
+    match head(input)? {
+        Header::Positive(_) | Header::Negative(_) | Header::Float(_) | Header::Simple(_) => Ok(()),
+        Header::Tag(_) => skip(input, depth - 1),
+        Header::Bytes(Some(length)) => take(input, length).map(|_| ()),
+        Header::Text(Some(length)) => {
+            core::str::from_utf8(take(input, length)?).map(|_| ()).map_err(|_| CborError::Malformed)
+        }
+        Header::Bytes(None) => skip_byte_chunks(input),
+        Header::Text(None) => skip_text_chunks(input),
+        Header::Array(Some(length)) => skip_items(input, length, depth),
+        Header::Map(Some(length)) => skip_items(input, length.checked_mul(2).ok_or(CborError::Malformed)?, depth),
+        Header::Array(None) => skip_until_break(input, depth).map(|_| ()),
+        Header::Map(None) => match skip_until_break(input, depth)? % 2 {
+            0 => Ok(()),
+            _ => Err(CborError::Malformed),
+        },
+        Header::Break => Err(CborError::Malformed),
+    }
+}
+
+fn skip_items(input: &mut &[u8], count: usize, depth: usize) -> Result<(), CborError> {
+    // Each item takes a byte at least, so a count beyond that needs no loop to be refused.
+    if count > input.len() {
+        return Err(CborError::Malformed);
+    }
+    for _ in 0..count {
+        skip(input, depth - 1)?;
+    }
+    Ok(())
+}
+
+fn skip_until_break(input: &mut &[u8], depth: usize) -> Result<usize, CborError> {
+    const BREAK: u8 = 0xff;
+    let mut count = 0;
+    loop {
+        if input.first() == Some(&BREAK) {
+            take(input, 1)?;
+            return Ok(count);
+        }
+        skip(input, depth - 1)?;
+        count += 1;
+    }
+}
+
+fn skip_byte_chunks(input: &mut &[u8]) -> Result<(), CborError> {
+    loop {
+        match head(input)? {
+            Header::Break => return Ok(()),
+            Header::Bytes(Some(length)) => take(input, length)?,
+            _ => return Err(CborError::Malformed),
+        };
+    }
+}
+
+fn skip_text_chunks(input: &mut &[u8]) -> Result<(), CborError> {
+    loop {
+        match head(input)? {
+            Header::Break => return Ok(()),
+            Header::Text(Some(length)) => {
+                core::str::from_utf8(take(input, length)?).map_err(|_| CborError::Malformed)?;
+            }
+            _ => return Err(CborError::Malformed),
+        }
+    }
+}
+
+/// Appends one head.
+pub(crate) fn push_head(output: &mut Vec<u8>, header: Header) {
+    // Writing to a Vec cannot fail.
+    let pushed = Encoder::from(output).push(header);
+    debug_assert!(pushed.is_ok());
+}
+
+/// Appends one text.
+pub(crate) fn push_text(output: &mut Vec<u8>, text: &str) {
+    push_head(output, Header::Text(Some(text.len())));
+    output.extend_from_slice(text.as_bytes());
+}
+
+/// The most bytes of one head.
+pub(crate) const MAX_HEAD: usize = 9;

@@ -1,0 +1,139 @@
+use std::collections::BTreeMap;
+
+use ciborium::Value;
+use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::*;
+
+fn map_of(entries: &[(&str, &[u8])]) -> DataMap {
+    let mut map = DataMap::new();
+    for (key, value) in entries {
+        map.insert_encoded(key, value).expect("a well-formed item");
+    }
+    map
+}
+
+#[test]
+fn values_round_trip() {
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    struct Nested {
+        text: String,
+        numbers: Vec<i64>,
+        bytes: Vec<u8>,
+        map: BTreeMap<String, Option<f64>>,
+        big: (u64, i64, u128),
+    }
+    let value = Nested {
+        text: "Grüße \u{1F512} \0".repeat(20),
+        numbers: vec![i64::MIN, -1, 0, i64::MAX],
+        bytes: (0..=255).collect(),
+        map: [("a".to_owned(), Some(0.1)), ("b".to_owned(), None)].into(),
+        big: (u64::MAX, i64::MIN, u128::MAX),
+    };
+    let mut map = DataMap::new();
+    assert!(map.insert_encoded("nested", &encode(&value).expect("encodes")).expect("fits"));
+    let read = DataMap::from_cbor(&map.to_cbor()).expect("its own encoding");
+    assert_eq!(read.get::<Nested>("nested").expect("the same type"), Some(value));
+    assert_eq!(read.get::<u64>("other").expect("absent is no error"), None);
+}
+
+#[test]
+fn the_wrong_type_is_an_error_that_does_not_quote_the_value() {
+    let map = map_of(&[("k", &encode("secret").expect("encodes"))]);
+    let error = map.get::<u64>("k").expect_err("a text is no number").to_string();
+    assert!(error.contains("u64") && !error.contains("secret"), "{error}");
+    assert_eq!(map.get::<String>("k").expect("still there").as_deref(), Some("secret"));
+}
+
+#[test]
+fn a_flattened_struct_is_kept_though_its_map_is_indefinite() {
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    struct Outer {
+        a: u8,
+        #[serde(flatten)]
+        rest: BTreeMap<String, u8>,
+    }
+    let value = Outer { a: 1, rest: [("b".to_owned(), 2)].into() };
+    let bytes = encode(&value).expect("encodes");
+    assert_eq!(bytes[0], 0xbf, "an indefinite map");
+    let map = map_of(&[("outer", &bytes)]);
+    let read = DataMap::from_cbor(&map.to_cbor()).expect("its own encoding");
+    assert_eq!(read.get::<Outer>("outer").expect("the same type"), Some(value));
+}
+
+#[test]
+fn what_the_reader_would_refuse_insert_refuses() {
+    let mut deep = Value::Null;
+    for _ in 0..crate::format::MAX_DEPTH {
+        deep = Value::Array(vec![deep]);
+    }
+    assert!(matches!(encode(&deep), Err(DataError::Value(CborError::TooDeep))));
+    assert!(matches!(encode(&vec![0_u64; 4096]), Err(DataError::ValueTooLarge { length: 4099 })));
+
+    let mut map = map_of(&[("k", &[0x01])]);
+    let before = map.clone();
+    for bad in [&[][..], &[0x01, 0x01], &[0x61], &[0xff], &[0x5f, 0x01, 0xff], &[0xbf, 0x01, 0xff], &[0x62, 0xff, 0xff]]
+    {
+        assert!(map.insert_encoded("k", bad).is_err(), "{bad:02x?}");
+    }
+    assert!(matches!(map.insert_encoded(&"k".repeat(257), &[0x01]), Err(DataError::KeyTooLong { length: 257 })));
+    assert_eq!(map, before);
+}
+
+#[test]
+fn foreign_maps_are_refused_unless_well_formed() {
+    let cases: &[(&[u8], &str)] = &[
+        (&[], "empty"),
+        (&[0xa0, 0x00], "a trailing byte"),
+        (&[0xa1, 0x61, b'a'], "a key without a value"),
+        (&[0xa1, 0x01, 0x01], "a key that is no text"),
+        (&[0xbf, 0xff], "an indefinite map"),
+        (&[0x80], "an array"),
+        (&[0xa2, 0x61, b'a', 0x01, 0x61, b'a', 0x02], "a key twice in a row"),
+        (&[0xa3, 0x61, b'b', 0x01, 0x61, b'a', 0x02, 0x61, b'b', 0x03], "a key twice, apart"),
+        (&[0xbb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], "a count of 2^64 - 1"),
+        (&[0xa1, 0x61, b'a', 0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], "a long array of nothing"),
+    ];
+    for (bytes, what) in cases {
+        assert!(DataMap::from_cbor(bytes).is_err(), "{what}");
+    }
+    let unordered = DataMap::from_cbor(&[0xa2, 0x61, b'b', 0x01, 0x61, b'a', 0x02]).expect("another order");
+    assert_eq!(unordered.keys().collect::<Vec<_>>(), ["b", "a"]);
+    assert_eq!(unordered.get::<u8>("a").expect("a number"), Some(2));
+}
+
+proptest! {
+    #[test]
+    fn the_map_behaves_as_an_ordered_map(
+        operations in prop::collection::vec(("[a-d]{0,3}", prop::option::of(any::<u32>())), 0..60)
+    ) {
+        let mut model = BTreeMap::new();
+        let mut map = DataMap::new();
+        for (key, value) in operations {
+            match value {
+                Some(value) => {
+                    let changed = map.insert_encoded(&key, &encode(&value).unwrap()).unwrap();
+                    prop_assert_eq!(changed, model.insert(key, value) != Some(value));
+                }
+                None => prop_assert_eq!(map.remove(&key), model.remove(&key).is_some()),
+            }
+            prop_assert_eq!(map.len(), model.len());
+            prop_assert_eq!(map.encoded_len(), map.to_cbor().len());
+        }
+        let read = DataMap::from_cbor(&map.to_cbor()).unwrap();
+        prop_assert!(read == map);
+        let read: BTreeMap<String, u32> =
+            read.iter().map(|(key, value)| (key.to_owned(), decode(value).unwrap())).collect();
+        prop_assert_eq!(read, model);
+    }
+
+    #[test]
+    fn no_bytes_panic_and_what_is_accepted_is_read_back(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+        if let Ok(map) = DataMap::from_cbor(&bytes) {
+            prop_assert_eq!(map.iter().count(), map.len());
+            let again = DataMap::from_cbor(&map.to_cbor()).unwrap();
+            prop_assert!(again == map);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Every label, offset, size and limit of the format, version 1.
+//!
+//! ```text
+//! token     = version(1) | seal_key_id(4) | fingerprint_key_id(4) | nonce(24) | ciphertext | tag(16) | issue(16)
+//! plaintext = session_id(16) | handoff_key(32) | generation(u32) | issued_at(u64 ms) | expires_at(u64 ms)
+//!           | meta_len(u16) | meta | data_len(u16) | data | bloat
+//! handoff   = seal_key_id(4) | nonce(24) | ciphertext | tag(16)
+//! label     = fingerprint_key_id(4) | nonce(24) | ciphertext | tag(16)
+//! ```
+//!
+//! Integers are big-endian.
+
+/// The version byte that every token starts with.
+pub const VERSION: u8 = 0x01;
+
+/// Bytes of a [`SealKey`](crate::SealKey) or [`FingerprintKey`](crate::FingerprintKey).
+pub const KEY_LEN: usize = 32;
+/// Bytes of a key id.
+pub const KEY_ID_LEN: usize = 4;
+/// Bytes of an XChaCha20 nonce.
+pub const NONCE_LEN: usize = 24;
+/// Bytes of a Poly1305 tag.
+pub const TAG_LEN: usize = 16;
+/// Bytes of the issue mark, the first half of the HMAC over the token.
+pub const ISSUE_LEN: usize = 16;
+/// Bytes of the fingerprint, the second half of the HMAC over the token.
+pub const FINGERPRINT_LEN: usize = 16;
+/// Bytes of a session id.
+pub const SESSION_ID_LEN: usize = 16;
+/// Bytes of a bucket's handoff key.
+pub const HANDOFF_KEY_LEN: usize = 32;
+/// Bytes of a subject tag and of a public handle, before text encoding.
+pub const TAG_TRUNCATED_LEN: usize = 16;
+/// Bytes of a CSRF secret, and of the mask in front of each masked CSRF token.
+pub const CSRF_LEN: usize = 32;
+
+/// The least number of random bytes in every plaintext.
+pub const MIN_BLOAT: usize = 32;
+
+/// What browsers keep at most of a cookie: name and value together, in bytes (RFC 6265bis, section 5.6).
+pub const BROWSER_LIMIT: usize = 4096;
+/// The default limit of name and value together, in bytes.
+pub const DEFAULT_LIMIT: usize = 4000;
+/// The default step between size classes of the plaintext, in bytes.
+pub const DEFAULT_SIZE_STEP: usize = 256;
+/// The most bytes of a context (a cookie's name, or `bearer:` and a header's name).
+pub const MAX_CONTEXT_LEN: usize = 256;
+
+/// The deepest nesting of a value in the data map.
+pub const MAX_DEPTH: usize = 32;
+/// The longest key of the data map, in bytes.
+pub const MAX_KEY_LEN: usize = 256;
+/// The longest subject, in bytes.
+pub const MAX_SUBJECT_LEN: usize = 512;
+/// The longest label, in bytes.
+pub const MAX_LABEL_LEN: usize = 512;
+/// The longest binding digest, in bytes.
+pub const MAX_BINDING_LEN: usize = 64;
+
+/// The most superseded tokens that a bucket remembers as alive.
+pub const MAX_RETIRED: usize = 128;
+
+/// The text in front of a seal key.
+pub const SEAL_KEY_PREFIX: &str = "sealk1_";
+/// The text in front of a fingerprint key.
+pub const FINGERPRINT_KEY_PREFIX: &str = "fpk1_";
+
+pub(crate) const KDF_SALT: &[u8] = b"secure-sessions/v1";
+pub(crate) const INFO_KEY_ID: &[u8] = b"key id";
+pub(crate) const INFO_SEAL: &[u8] = b"seal";
+pub(crate) const INFO_HANDOFF: &[u8] = b"handoff";
+pub(crate) const INFO_FINGERPRINT: &[u8] = b"fingerprint";
+pub(crate) const INFO_SUBJECT: &[u8] = b"subject";
+pub(crate) const INFO_CSRF: &[u8] = b"csrf";
+pub(crate) const INFO_LABEL: &[u8] = b"label";
+pub(crate) const INFO_HANDLE: &[u8] = b"handle";
+
+pub(crate) const TOKEN_LABEL: &[u8] = b"secure-sessions/v1/token";
+pub(crate) const FINGERPRINT_LABEL: &[u8] = b"secure-sessions/v1/fingerprint";
+pub(crate) const HANDOFF_LABEL: &[u8] = b"secure-sessions/v1/handoff";
+pub(crate) const HANDOFF_VERSION: u8 = 0x01;
+pub(crate) const LABEL_LABEL: &[u8] = b"secure-sessions/v1/label";
+
+// Offsets in a token.
+pub(crate) const SEAL_KEY_ID_AT: usize = 1;
+pub(crate) const FINGERPRINT_KEY_ID_AT: usize = SEAL_KEY_ID_AT + KEY_ID_LEN;
+pub(crate) const NONCE_AT: usize = FINGERPRINT_KEY_ID_AT + KEY_ID_LEN;
+pub(crate) const CIPHERTEXT_AT: usize = NONCE_AT + NONCE_LEN;
+
+// Offsets in a plaintext.
+pub(crate) const HANDOFF_KEY_AT: usize = SESSION_ID_LEN;
+pub(crate) const GENERATION_AT: usize = HANDOFF_KEY_AT + HANDOFF_KEY_LEN;
+pub(crate) const ISSUED_AT_AT: usize = GENERATION_AT + 4;
+pub(crate) const EXPIRES_AT_AT: usize = ISSUED_AT_AT + 8;
+pub(crate) const META_LEN_AT: usize = EXPIRES_AT_AT + 8;
+pub(crate) const META_AT: usize = META_LEN_AT + 2;
+
+/// What a token adds to its plaintext, in bytes.
+pub const TOKEN_OVERHEAD: usize = CIPHERTEXT_AT + TAG_LEN + ISSUE_LEN;
+/// What a plaintext holds besides meta, data and bloat, in bytes.
+pub const PLAINTEXT_FIXED: usize = META_AT + 2;
+/// The shortest plaintext: an empty map each for meta and data, and the least bloat.
+pub const MIN_PLAINTEXT: usize = PLAINTEXT_FIXED + 1 + 1 + MIN_BLOAT;
+/// The shortest token, in bytes.
+pub const MIN_TOKEN: usize = TOKEN_OVERHEAD + MIN_PLAINTEXT;
+/// The longest token, in bytes: what fits [`BROWSER_LIMIT`] as base64url beside a name of one byte.
+pub const MAX_TOKEN: usize = (BROWSER_LIMIT - 1) * 3 / 4;
+/// What a handoff or a label adds to what it seals, in bytes.
+pub const ENVELOPE_OVERHEAD: usize = KEY_ID_LEN + NONCE_LEN + TAG_LEN;
+
+const _: () = {
+    assert!(TOKEN_OVERHEAD == 65);
+    assert!(PLAINTEXT_FIXED == 72);
+    assert!(DEFAULT_LIMIT <= BROWSER_LIMIT);
+    assert!(MIN_TOKEN < MAX_TOKEN);
+    // Every length in a plaintext fits its u16.
+    assert!(MAX_TOKEN <= u16::MAX as usize);
+    assert!(ISSUE_LEN + FINGERPRINT_LEN == 32);
+    assert!(MAX_DEPTH < 256);
+};

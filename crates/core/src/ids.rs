@@ -1,0 +1,236 @@
+//! The names of things: sessions, keys, subjects, revisions; and fingerprints.
+
+use core::fmt;
+use core::str::FromStr;
+
+use rand_core::TryCryptoRng;
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::format::{FINGERPRINT_LEN, HANDOFF_KEY_LEN, KEY_ID_LEN, SESSION_ID_LEN, TAG_TRUNCATED_LEN};
+
+/// The caller's source of randomness failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the system's source of randomness failed; no token can be made without it")]
+pub struct RandomError;
+
+pub(crate) fn random<const N: usize>(rng: &mut (impl TryCryptoRng + ?Sized)) -> Result<[u8; N], RandomError> {
+    let mut bytes = [0; N];
+    rng.try_fill_bytes(&mut bytes).map_err(|_| RandomError)?;
+    Ok(bytes)
+}
+
+macro_rules! opaque_bytes {
+    ($(#[$doc:meta])* $name:ident, $len:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; $len]);
+
+        impl $name {
+            /// Takes the bytes as they are.
+            #[must_use]
+            pub const fn from_bytes(bytes: [u8; $len]) -> Self {
+                Self(bytes)
+            }
+
+            /// The bytes, for a store to keep.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; $len] {
+                &self.0
+            }
+        }
+
+        impl TryFrom<&[u8]> for $name {
+            type Error = core::array::TryFromSliceError;
+
+            fn try_from(bytes: &[u8]) -> Result<Self, Self::Error> {
+                bytes.try_into().map(Self)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(..)"))
+            }
+        }
+    };
+}
+
+opaque_bytes!(
+    /// Names a bucket: 16 random bytes. Known to the server and, sealed, inside the session's tokens.
+    ///
+    /// It opens nothing by itself, yet whoever can write to the store can end the session of an id
+    /// that he knows, so `Debug` hides it and events carry a [`Handle`] instead.
+    SessionId,
+    SESSION_ID_LEN
+);
+
+opaque_bytes!(
+    /// A keyed tag of a subject's name: what the store sees of whom a session belongs to.
+    SubjectTag,
+    TAG_TRUNCATED_LEN
+);
+
+impl SessionId {
+    /// A new random id.
+    ///
+    /// # Errors
+    ///
+    /// [`RandomError`] if the source of randomness fails.
+    pub fn random(rng: &mut (impl TryCryptoRng + ?Sized)) -> Result<Self, RandomError> {
+        random(rng).map(Self)
+    }
+}
+
+/// The second half of the HMAC over a token: what the store keeps of it.
+///
+/// It is compared in constant time, and so has no `PartialEq`.
+#[derive(Clone, Copy)]
+pub struct Fingerprint([u8; FINGERPRINT_LEN]);
+
+impl Fingerprint {
+    /// Takes the bytes as they are, from a store.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; FINGERPRINT_LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, for a store to keep.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; FINGERPRINT_LEN] {
+        &self.0
+    }
+
+    /// Whether both are the same, in constant time.
+    #[must_use]
+    pub fn matches(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fingerprint(..)")
+    }
+}
+
+/// Tells a key, without saying anything about it: 4 bytes derived from the key.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId([u8; KEY_ID_LEN]);
+
+impl KeyId {
+    pub(crate) const fn from_bytes(bytes: [u8; KEY_ID_LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, as they stand in a token.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; KEY_ID_LEN] {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    /// Eight hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", u32::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
+    }
+}
+
+/// Grows with every write to a bucket: what compare-and-swap compares.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Revision(u64);
+
+impl Revision {
+    /// The revision of a bucket that was never replaced.
+    pub const FIRST: Self = Self(1);
+
+    /// The given number, from a store.
+    #[must_use]
+    pub const fn new(revision: u64) -> Self {
+        Self(revision)
+    }
+
+    /// The number, for a store to keep.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+/// A session's public name: an HMAC of its id, safe to show to its owner and to write to a log.
+///
+/// Its text is 22 characters of base64url.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Handle([u8; TAG_TRUNCATED_LEN]);
+
+/// A text that is no [`Handle`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a session handle: expected 22 characters of base64url, as the list of sessions shows them")]
+pub struct InvalidHandle;
+
+impl Handle {
+    pub(crate) const fn from_bytes(bytes: [u8; TAG_TRUNCATED_LEN]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&crate::base64url::encode(&self.0))
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handle({self})")
+    }
+}
+
+impl FromStr for Handle {
+    type Err = InvalidHandle;
+
+    fn from_str(text: &str) -> Result<Self, InvalidHandle> {
+        let bytes = crate::base64url::decode(text.as_bytes()).map_err(|_| InvalidHandle)?;
+        bytes.as_slice().try_into().map(Self).map_err(|_| InvalidHandle)
+    }
+}
+
+/// A bucket's handoff key: known only inside its tokens.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct HandoffKey([u8; HANDOFF_KEY_LEN]);
+
+impl HandoffKey {
+    /// A new random key.
+    ///
+    /// # Errors
+    ///
+    /// [`RandomError`] if the source of randomness fails.
+    pub fn random(rng: &mut (impl TryCryptoRng + ?Sized)) -> Result<Self, RandomError> {
+        random(rng).map(Self)
+    }
+
+    pub(crate) const fn from_bytes(bytes: [u8; HANDOFF_KEY_LEN]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) const fn as_bytes(&self) -> &[u8; HANDOFF_KEY_LEN] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for HandoffKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HandoffKey(..)")
+    }
+}

@@ -1,0 +1,46 @@
+//! Subkeys: HKDF-SHA256 (RFC 5869), one for each use of a key.
+
+use hkdf::Hkdf;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::format::{HANDOFF_KEY_LEN, HANDOFF_LABEL, INFO_KEY_ID, KDF_SALT, KEY_ID_LEN, KEY_LEN};
+use crate::ids::{HandoffKey, KeyId};
+
+/// The pseudorandom key of one configured key, from which its subkeys come.
+pub(crate) struct KeySchedule(Hkdf<Sha256>);
+
+impl KeySchedule {
+    pub(crate) fn new(key: &[u8; KEY_LEN]) -> Self {
+        Self(Hkdf::new(Some(KDF_SALT), key))
+    }
+
+    pub(crate) fn key_id(&self) -> KeyId {
+        KeyId::from_bytes(expand::<KEY_ID_LEN>(&self.0, INFO_KEY_ID))
+    }
+
+    pub(crate) fn subkey(&self, info: &[u8]) -> Zeroizing<[u8; KEY_LEN]> {
+        Zeroizing::new(expand(&self.0, info))
+    }
+}
+
+/// The key that seals a handoff: from both a seal key's subkey and the bucket's own handoff key.
+pub(crate) fn handoff_sealing_key(
+    handoff_subkey: &[u8; KEY_LEN],
+    handoff_key: &HandoffKey,
+) -> Zeroizing<[u8; HANDOFF_KEY_LEN]> {
+    let hkdf = Hkdf::<Sha256>::new(Some(handoff_subkey), handoff_key.as_bytes());
+    Zeroizing::new(expand(&hkdf, HANDOFF_LABEL))
+}
+
+fn expand<const N: usize>(hkdf: &Hkdf<Sha256>, info: &[u8]) -> [u8; N] {
+    const { assert!(N <= 255 * 32) };
+    let mut output = [0; N];
+    // HKDF-Expand fails only above 255 * 32 bytes, which the assertion excludes.
+    let expanded = hkdf.expand(info, &mut output);
+    debug_assert!(expanded.is_ok());
+    output
+}
+
+#[cfg(test)]
+mod tests;

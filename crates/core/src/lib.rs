@@ -1,0 +1,49 @@
+#![doc = include_str!("../README.md")]
+
+mod admit;
+mod aead;
+mod base64url;
+mod bucket;
+mod cbor;
+mod data;
+mod envelope;
+pub mod format;
+mod handoff;
+#[cfg(test)]
+#[path = "../tests/support/hex.rs"]
+mod hex;
+mod ids;
+mod kdf;
+mod keyring;
+mod keys;
+mod mac;
+mod meta;
+mod opened;
+pub mod record;
+mod sealer;
+mod sizes;
+mod tags;
+mod time;
+mod token;
+
+pub use self::admit::{Admitted, Superseded, Verdict};
+pub use self::bucket::{
+    Arrival, Bucket, BucketPolicy, Entry, FIRST_GENERATION, MAX_TOUCH_STEP, NewBucket, PURGE_DELAY, Retired, Standing,
+    Succession, Tombstone,
+};
+pub use self::cbor::CborError;
+pub use self::data::{DataError, DataMap, decode, encode};
+pub use self::handoff::HandoffError;
+pub use self::ids::{
+    Fingerprint, Handle, HandoffKey, InvalidHandle, KeyId, RandomError, Revision, SessionId, SubjectTag,
+};
+pub use self::keyring::{KeyKind, KeyState, Keyring, KeyringBuilder, KeyringError};
+pub use self::keys::{FingerprintKey, KeyParseError, SealKey};
+pub use self::meta::{Meta, MetaError};
+pub use self::opened::{Opened, SealedUnder};
+pub use self::record::RecordError;
+pub use self::sealer::{Content, ContextError, Issued, Refusal, SealError, Sealer};
+pub use self::sizes::{SizeClasses, SizeError, Sizes};
+pub use self::tags::LabelError;
+pub use self::time::{Millis, Timestamp};
+pub use self::token::{DecodeError, Token};

@@ -1,0 +1,179 @@
+//! Size classes: a token's length tells no more than its class.
+
+use crate::base64url;
+use crate::format::{
+    BROWSER_LIMIT, DEFAULT_LIMIT, DEFAULT_SIZE_STEP, MAX_TOKEN, MIN_BLOAT, MIN_PLAINTEXT, TOKEN_OVERHEAD,
+};
+
+/// The lengths, in bytes, up to which bloat fills a plaintext. The last class is always what just fits the limit.
+///
+/// The class depends on the length alone: a random length would average out over a few tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SizeClasses {
+    /// Multiples of this many bytes. The default is 256.
+    Step(usize),
+    /// These lengths, in ascending order.
+    List(Vec<usize>),
+    /// One length for every token: what just fits the limit.
+    Fixed,
+}
+
+impl Default for SizeClasses {
+    fn default() -> Self {
+        Self::Step(DEFAULT_SIZE_STEP)
+    }
+}
+
+/// Sizes that cannot hold a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SizeError {
+    /// The limit is above what browsers keep.
+    #[error("the limit of {limit} bytes is above the {BROWSER_LIMIT} that browsers keep of a cookie; lower it")]
+    AboveBrowserLimit {
+        /// The limit of name and value.
+        limit: usize,
+    },
+    /// The limit does not hold an empty session.
+    #[error(
+        "the limit of {limit} bytes does not hold an empty session, which takes {needed} with this name; raise it, or shorten the cookie's name"
+    )]
+    TooSmall {
+        /// The limit of name and value.
+        limit: usize,
+        /// What an empty session takes.
+        needed: usize,
+    },
+    /// The step is zero.
+    #[error("the step between size classes is zero; the default is {DEFAULT_SIZE_STEP} bytes")]
+    ZeroStep,
+    /// The list of classes does not ascend.
+    #[error("the size classes must ascend; class {position} does not")]
+    NotAscending {
+        /// The first class, from 1, that is not above the one before it.
+        position: usize,
+    },
+}
+
+/// How long a token may be, and up to which lengths it is filled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sizes {
+    name_len: usize,
+    limit: usize,
+    classes: SizeClasses,
+}
+
+impl Sizes {
+    /// For a cookie (or header) whose name has `name_len` bytes, with at most `limit` bytes of name and value.
+    ///
+    /// # Errors
+    ///
+    /// [`SizeError`] says what cannot hold, and what would.
+    pub fn new(name_len: usize, limit: usize, classes: SizeClasses) -> Result<Self, SizeError> {
+        if limit > BROWSER_LIMIT {
+            return Err(SizeError::AboveBrowserLimit { limit });
+        }
+        let needed = name_len + base64url::encoded_len(TOKEN_OVERHEAD + MIN_PLAINTEXT);
+        if limit < needed {
+            return Err(SizeError::TooSmall { limit, needed });
+        }
+        match &classes {
+            SizeClasses::Step(0) => return Err(SizeError::ZeroStep),
+            SizeClasses::List(classes) => {
+                if let Some(index) = classes.windows(2).position(|pair| pair[0] >= pair[1]) {
+                    return Err(SizeError::NotAscending { position: index + 2 });
+                }
+            }
+            SizeClasses::Step(_) | SizeClasses::Fixed => {}
+        }
+        Ok(Self { name_len, limit, classes })
+    }
+
+    /// With the default limit and classes.
+    ///
+    /// # Errors
+    ///
+    /// [`SizeError::TooSmall`] if the name alone takes too much of the limit.
+    pub fn default_for(name_len: usize) -> Result<Self, SizeError> {
+        Self::new(name_len, DEFAULT_LIMIT, SizeClasses::default())
+    }
+
+    /// The most bytes of name and value.
+    #[must_use]
+    pub const fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// The longest plaintext that fits the limit, in bytes.
+    #[must_use]
+    pub const fn max_plaintext(&self) -> usize {
+        let characters = self.limit.saturating_sub(self.name_len);
+        // Of a last, incomplete group of four, two characters hold one byte and three hold two.
+        let bytes = characters / 4 * 3 + (characters % 4).saturating_sub(1);
+        // A name of no bytes leaves room for one byte more than a token may have.
+        let token = if bytes > MAX_TOKEN { MAX_TOKEN } else { bytes };
+        token.saturating_sub(TOKEN_OVERHEAD)
+    }
+
+    /// Name and value of a token whose plaintext has so many bytes.
+    #[must_use]
+    pub const fn cookie_len(&self, plaintext: usize) -> usize {
+        self.name_len + base64url::encoded_len(TOKEN_OVERHEAD + plaintext)
+    }
+
+    /// The length up to which a plaintext with `content` bytes besides its bloat is filled, if it fits at all.
+    pub(crate) fn fill(&self, content: usize) -> Option<usize> {
+        let needed = content.checked_add(MIN_BLOAT)?;
+        let max = self.max_plaintext();
+        if needed > max {
+            return None;
+        }
+        let class = match &self.classes {
+            SizeClasses::Step(step) => needed.checked_next_multiple_of(*step),
+            SizeClasses::List(classes) => classes.iter().copied().find(|class| *class >= needed),
+            SizeClasses::Fixed => None,
+        };
+        Some(class.unwrap_or(max).min(max))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_plaintext_just_fits_the_limit() {
+        for limit in 300..=BROWSER_LIMIT {
+            let sizes = Sizes::new(14, limit, SizeClasses::default()).expect("large enough");
+            let max = sizes.max_plaintext();
+            assert!(sizes.cookie_len(max) <= limit && sizes.cookie_len(max + 1) > limit, "limit {limit}");
+        }
+    }
+
+    #[test]
+    fn classes_depend_on_the_length_alone_and_end_with_what_just_fits() {
+        let step = Sizes::default_for(14).expect("the default");
+        let max = step.max_plaintext();
+        assert_eq!((step.fill(0), step.fill(224), step.fill(225)), (Some(256), Some(256), Some(512)));
+        assert_eq!((step.fill(max - 32), step.fill(max - 31)), (Some(max), None));
+
+        let list = Sizes::new(14, 4000, SizeClasses::List(vec![300, 1000])).expect("ascending");
+        assert_eq!((list.fill(100), list.fill(900), list.fill(969)), (Some(300), Some(1000), Some(max)));
+
+        let fixed = Sizes::new(14, 4000, SizeClasses::Fixed).expect("fits");
+        assert_eq!((fixed.fill(0), fixed.fill(max - 32)), (Some(max), Some(max)));
+        assert_eq!(fixed.fill(usize::MAX), None);
+    }
+
+    #[test]
+    fn sizes_that_hold_no_session_are_errors_that_say_what_would() {
+        let error = |limit, classes| Sizes::new(14, limit, classes).expect_err("refused").to_string();
+        assert!(error(4097, SizeClasses::default()).contains("4096"));
+        let needed = 14 + base64url::encoded_len(TOKEN_OVERHEAD + MIN_PLAINTEXT);
+        assert!(error(needed - 1, SizeClasses::default()).contains(&needed.to_string()));
+        assert!(Sizes::new(14, needed, SizeClasses::default()).is_ok());
+        assert!(error(4000, SizeClasses::Step(0)).contains("256"));
+        assert!(error(4000, SizeClasses::List(vec![1, 3, 3])).contains("class 3"));
+    }
+}

@@ -1,0 +1,189 @@
+//! Keyed names: subject tags, public handles, CSRF tokens, and sealed labels.
+
+use rand_core::TryCryptoRng;
+use subtle::ConstantTimeEq;
+
+use crate::base64url;
+use crate::envelope;
+use crate::format::{CSRF_LEN, LABEL_LABEL, MAX_LABEL_LEN};
+use crate::ids::{Handle, KeyId, RandomError, SessionId, SubjectTag, random};
+use crate::keyring::{FingerprintSubkeys, Keyring};
+use crate::sealer::Sealer;
+
+/// Why a label was not sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LabelError {
+    /// Longer than [`MAX_LABEL_LEN`].
+    #[error("the label has {length} bytes, more than {MAX_LABEL_LEN}; shorten it")]
+    TooLong {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// There was no randomness.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+}
+
+impl SubjectTag {
+    pub(crate) fn matches(&self, other: &Self) -> bool {
+        self.as_bytes().ct_eq(other.as_bytes()).into()
+    }
+}
+
+impl Keyring {
+    /// The tags under which stores may keep this subject's sessions: one for each fingerprint key, the active first.
+    #[must_use]
+    pub fn subject_tags(&self, subject: &str) -> Vec<SubjectTag> {
+        self.fingerprint_keys().iter().map(|key| tag(key, subject)).collect()
+    }
+
+    /// The tag that a new token's bucket gets.
+    #[must_use]
+    pub fn subject_tag(&self, subject: &str) -> SubjectTag {
+        tag(self.active_fingerprint(), subject)
+    }
+
+    /// The session's public name under the active key.
+    #[must_use]
+    pub fn handle(&self, id: &SessionId) -> Handle {
+        handle(self.active_fingerprint(), id)
+    }
+
+    /// Whether this is a public name of the session, under any key of the ring.
+    #[must_use]
+    pub fn is_handle_of(&self, presented: &Handle, id: &SessionId) -> bool {
+        self.fingerprint_keys().iter().any(|key| handle(key, id) == *presented)
+    }
+
+    /// A CSRF token for the session: masked anew each time, so that compression cannot leak it (BREACH).
+    ///
+    /// Its text is 86 characters of base64url.
+    ///
+    /// # Errors
+    ///
+    /// [`RandomError`] if there is no randomness.
+    pub fn csrf_token(&self, id: &SessionId, rng: &mut (impl TryCryptoRng + ?Sized)) -> Result<String, RandomError> {
+        let mask = random::<CSRF_LEN>(rng)?;
+        let secret = self.active_fingerprint().csrf.mac(id.as_bytes());
+        let mut token = [0; 2 * CSRF_LEN];
+        token[..CSRF_LEN].copy_from_slice(&mask);
+        for (byte, (secret, mask)) in token[CSRF_LEN..].iter_mut().zip(secret.iter().zip(mask)) {
+            *byte = secret ^ mask;
+        }
+        Ok(base64url::encode(&token))
+    }
+
+    /// Whether the text is a CSRF token of this session, under any key of the ring; compared in constant time.
+    #[must_use]
+    pub fn is_csrf_token_of(&self, presented: &str, id: &SessionId) -> bool {
+        if presented.len() != base64url::encoded_len(2 * CSRF_LEN) {
+            return false;
+        }
+        let Ok(token) = base64url::decode(presented.as_bytes()) else { return false };
+        let Some((mask, masked)) = token.split_at_checked(CSRF_LEN) else { return false };
+        let secret: Vec<u8> = mask.iter().zip(masked).map(|(mask, masked)| mask ^ masked).collect();
+        self.fingerprint_keys().iter().any(|key| key.csrf.mac(id.as_bytes()).ct_eq(secret.as_slice()).into())
+    }
+
+    /// Seals what the application writes on a session, for the store to keep.
+    ///
+    /// # Errors
+    ///
+    /// [`LabelError`] if it is too long, or there is no randomness.
+    pub fn seal_label(
+        &self,
+        id: &SessionId,
+        label: &str,
+        rng: &mut (impl TryCryptoRng + ?Sized),
+    ) -> Result<Vec<u8>, LabelError> {
+        if label.len() > MAX_LABEL_LEN {
+            return Err(LabelError::TooLong { length: label.len() });
+        }
+        let key = self.active_fingerprint();
+        Ok(envelope::seal(&key.label, key.id, &label_data(key.id, id), label.as_bytes(), rng)?)
+    }
+
+    /// Opens a label; `None` if it is not one that we sealed for this session.
+    #[must_use]
+    pub fn open_label(&self, id: &SessionId, sealed: &[u8]) -> Option<String> {
+        let key = self.fingerprint(envelope::key_id(sealed)?)?;
+        let label = envelope::open(&key.label, &label_data(key.id, id), sealed)?;
+        String::from_utf8(label).ok()
+    }
+}
+
+impl Sealer {
+    /// The subject's tag under one key of the ring.
+    pub(crate) fn subject_tag_under(&self, id: KeyId, subject: &str) -> Option<SubjectTag> {
+        self.keyring().fingerprint(id).map(|key| tag(key, subject))
+    }
+}
+
+fn tag(key: &FingerprintSubkeys, subject: &str) -> SubjectTag {
+    SubjectTag::from_bytes(key.subject.truncated(subject.as_bytes()))
+}
+
+fn handle(key: &FingerprintSubkeys, id: &SessionId) -> Handle {
+    Handle::from_bytes(key.handle.truncated(id.as_bytes()))
+}
+
+fn label_data(key_id: KeyId, id: &SessionId) -> Vec<u8> {
+    [LABEL_LABEL, key_id.as_bytes(), id.as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use getrandom::SysRng;
+
+    use super::*;
+    use crate::keys::{FingerprintKey, SealKey};
+
+    fn ring(keys: &[u8]) -> Keyring {
+        let builder = Keyring::builder().seal_key(SealKey::from_bytes([99; 32]));
+        keys.iter()
+            .fold(builder, |builder, key| builder.fingerprint_key(FingerprintKey::from_bytes([*key; 32])))
+            .build()
+            .expect("a ring")
+    }
+
+    const A: SessionId = SessionId::from_bytes([1; 16]);
+    const B: SessionId = SessionId::from_bytes([2; 16]);
+
+    #[test]
+    fn a_csrf_token_is_masked_anew_and_bound_to_its_session() {
+        let (old, both) = (ring(&[1]), ring(&[2, 1]));
+        let (one, two) =
+            (old.csrf_token(&A, &mut SysRng).expect("random"), old.csrf_token(&A, &mut SysRng).expect("random"));
+        assert_ne!(one, two);
+        assert!(old.is_csrf_token_of(&one, &A) && old.is_csrf_token_of(&two, &A));
+        assert!(both.is_csrf_token_of(&one, &A), "an accepted key still checks");
+        assert!(!old.is_csrf_token_of(&one, &B));
+        assert!(!ring(&[2]).is_csrf_token_of(&one, &A));
+        for text in ["", "x", &one[1..], &format!("{one}A"), &"A".repeat(86)] {
+            assert!(!old.is_csrf_token_of(text, &A), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_label_is_opened_for_its_own_session_only() {
+        let (old, both) = (ring(&[1]), ring(&[2, 1]));
+        let sealed = old.seal_label(&A, "Firefox", &mut SysRng).expect("short");
+        assert_eq!(both.open_label(&A, &sealed).as_deref(), Some("Firefox"));
+        assert_eq!(old.open_label(&B, &sealed), None);
+        assert_eq!(old.open_label(&A, &sealed[..10]), None);
+        let error = old.seal_label(&A, &"x".repeat(513), &mut SysRng).expect_err("too long").to_string();
+        assert!(error.contains("513") && error.contains("512"), "{error}");
+    }
+
+    #[test]
+    fn tags_and_handles_differ_by_key_and_session() {
+        let (old, both) = (ring(&[1]), ring(&[2, 1]));
+        assert_eq!(both.subject_tags("alice")[1], old.subject_tag("alice"));
+        assert_ne!(both.subject_tag("alice"), old.subject_tag("alice"));
+        assert_ne!(old.subject_tag("alice"), old.subject_tag("bob"));
+        let handle = old.handle(&A);
+        assert_eq!(handle.to_string().parse(), Ok(handle));
+        assert!(both.is_handle_of(&handle, &A) && !both.is_handle_of(&handle, &B));
+    }
+}

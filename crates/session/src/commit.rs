@@ -1,0 +1,512 @@
+//! The commit: apply to the newest state, seal, compare-and-swap; on a conflict, again.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use getrandom::SysRng;
+use secure_sessions_core::{
+    Admitted, Bucket, Content, DataMap, FIRST_GENERATION, HandoffError, HandoffKey, Issued, Meta, NewBucket, Sealer,
+    SessionId, Succession, Timestamp, Tombstone,
+};
+use secure_sessions_store::{Entry, SessionStore, StoreError};
+use tokio::time::Instant;
+
+use crate::error::SessionError;
+use crate::event::{EndReason, Event, RotationReason};
+use crate::manager::SessionManager;
+use crate::ops::{Mark, Pending};
+use crate::request::Request;
+use crate::state::{Anonymous, Attempt, Base, Live};
+
+/// How long a commit that meets others tries again.
+const RETRY_FOR: Duration = Duration::from_secs(5);
+
+/// Who asks for the commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum When {
+    /// The application, before the response.
+    Save,
+    /// The end of the request: upkeep is done too, and the client gets the newest token.
+    Finish,
+}
+
+/// Commits what the request changed. On an error everything stays pending.
+pub(crate) async fn commit(request: &Arc<Request>, when: When) -> Result<(), SessionError> {
+    let _gate = request.gate.lock().await;
+    let Some((mut work, base)) = Work::begin(request, when) else { return Ok(()) };
+    let outcome = work.run(base).await;
+    let Work { pending, unresolved, removes_cookie, .. } = work;
+
+    let Some(mut state) = request.loaded_state() else { return Ok(()) };
+    state.unresolved = unresolved;
+    match outcome {
+        Ok(base) => {
+            state.remove_cookie |= removes_cookie;
+            state.next_id = None;
+            state.rebase(base)
+        }
+        Err(error) => {
+            state.pending.restore(pending);
+            Err(error)
+        }
+    }
+}
+
+struct Work<'r> {
+    manager: &'r SessionManager,
+    sealer: Arc<Sealer>,
+    request: &'r Arc<Request>,
+    when: When,
+    pending: Pending,
+    next_id: Option<SessionId>,
+    unresolved: Option<Attempt>,
+    presented: bool,
+    removes_cookie: bool,
+    deadline: Instant,
+    attempts: u32,
+}
+
+impl<'r> Work<'r> {
+    /// Takes what is pending out of the request.
+    fn begin(request: &'r Arc<Request>, when: When) -> Option<(Self, Base)> {
+        let mut state = request.loaded_state()?;
+        let work = Self {
+            manager: &request.manager,
+            sealer: request.manager.sealer_owned(),
+            request,
+            when,
+            next_id: state.next_id,
+            unresolved: state.unresolved.take(),
+            pending: std::mem::take(&mut state.pending),
+            presented: state.presented,
+            removes_cookie: false,
+            deadline: Instant::now() + RETRY_FOR,
+            attempts: 0,
+        };
+        Some((work, state.base.clone()))
+    }
+
+    async fn run(&mut self, base: Base) -> Result<Base, SessionError> {
+        let base = self.resolve(base).await?;
+        match (base, self.pending.mark) {
+            (base, Some(Mark::Logout)) => self.log_out(base).await,
+            (Base::Live(live), Some(mark)) => self.renew(live, mark).await.map(Base::Live),
+            (Base::Live(live), None) => self.advance(live).await,
+            (Base::Anonymous(anonymous), mark) => self.create(anonymous, mark).await,
+        }
+    }
+
+    /// An earlier try may have been carried out although it failed: then its changes are in, and not made again.
+    async fn resolve(&mut self, base: Base) -> Result<Base, SessionError> {
+        let Some(attempt) = self.unresolved.take() else { return Ok(base) };
+        let entry = match self.load(&attempt.id).await {
+            Ok(entry) => entry,
+            Err(error) => {
+                self.unresolved = Some(attempt);
+                return Err(error);
+            }
+        };
+        let Some(Entry::Bucket(bucket)) = entry else { return Ok(base) };
+        if !vouches_for(&bucket, &attempt) {
+            return Ok(base);
+        }
+        self.pending.settle(&attempt.carried);
+        let landed = Live { bucket: attempt.after.bucket.clone(), ..attempt.after };
+        // Others may have gone on from there.
+        self.catch_up(landed, bucket).map(Base::Live)
+    }
+
+    /// Ends the session. What a slow request commits afterwards finds no bucket.
+    async fn log_out(&mut self, base: Base) -> Result<Base, SessionError> {
+        let after = Base::Anonymous(Anonymous { was_ended: true, only_login: true });
+        let live = match base {
+            Base::Live(live) => live,
+            Base::Anonymous(anonymous) => {
+                self.removes_cookie = self.presented && !anonymous.only_login;
+                self.pending = Pending::default();
+                return Ok(Base::Anonymous(Anonymous { only_login: true, ..anonymous }));
+            }
+        };
+        let (id, now) = (live.bucket.id, self.now());
+        let tombstone = Tombstone::new(id, now, &self.manager.times().bucket);
+        let removed = self.manager.store().remove(&id, Some(tombstone)).await;
+        if removed.map_err(|error| self.manager.store_failed("remove", error))? {
+            self.removes_cookie = self.presented;
+            let session = Some(self.manager.handle(&id));
+            self.manager.emit(&Event::Ended { session, count: 1, reason: EndReason::Logout });
+        } else {
+            // Under a tombstone the browser may already hold a newer login's cookie.
+            self.removes_cookie = self.presented && self.load(&id).await?.is_none();
+        }
+        self.pending = Pending::default();
+        Ok(after)
+    }
+
+    /// Makes the first bucket of an anonymous request, if there is anything to keep.
+    async fn create(&mut self, anonymous: Anonymous, mark: Option<Mark>) -> Result<Base, SessionError> {
+        let (meta, data) = self.applied(&Meta::default(), &DataMap::new())?;
+        let login = mark == Some(Mark::Login);
+        let wanted = login || !data.is_empty() || self.pending.keep;
+        if !wanted || (anonymous.only_login && !login) {
+            self.pending = Pending::default();
+            return Ok(Base::Anonymous(anonymous));
+        }
+        let live = self.first_token(meta, data, None)?;
+        let inserted = self.manager.store().insert(&live.bucket).await;
+        self.written("insert", inserted, &live)?;
+        self.manager.emit(&Event::Created { session: self.manager.handle(&live.bucket.id), logged_in: login });
+        self.pending = Pending::default();
+        Ok(Base::Live(live))
+    }
+
+    /// Moves the session to a new bucket with a new id. A login always ends logged in.
+    async fn renew(&mut self, mut live: Live, mark: Mark) -> Result<Live, SessionError> {
+        let login = mark == Mark::Login;
+        let mut gone = false;
+        loop {
+            let (meta, data) = self.applied(&live.newest.meta, &live.newest.data)?;
+            let next = self.first_token(meta, data, Some((&live.bucket, login)))?;
+            let old = live.bucket.id;
+            if gone {
+                let inserted = self.manager.store().insert(&next.bucket).await;
+                self.written("insert", inserted, &next)?;
+            } else {
+                let tombstone = Tombstone::new(old, self.now(), &self.manager.times().bucket);
+                let succeeded =
+                    self.manager.store().succeed(&next.bucket, &old, live.bucket.revision, tombstone).await;
+                if !self.written("succeed", succeeded, &next)? {
+                    live = match self.follow(live.clone()).await {
+                        Err(SessionError::Ended) if login => {
+                            gone = true;
+                            live
+                        }
+                        followed => followed?,
+                    };
+                    continue;
+                }
+            }
+            let (old, session) = (self.manager.handle(&old), self.manager.handle(&next.bucket.id));
+            self.manager.emit(&Event::Renewed { old, session, login });
+            self.pending = Pending::default();
+            return Ok(next);
+        }
+    }
+
+    /// Issues the next token if the content changed; at the end of a request also when it is time to.
+    async fn advance(&mut self, live: Live) -> Result<Base, SessionError> {
+        let changes = !self.pending.is_empty();
+        let result = self.advance_live(live.clone(), changes).await;
+        match result {
+            Ok(live) => {
+                self.pending = Pending::default();
+                Ok(Base::Live(live))
+            }
+            // Upkeep that fails is no reason to fail the request: its event was raised where it happened.
+            Err(_) if !changes => {
+                self.unresolved = None;
+                Ok(Base::Live(Live { owed: None, ..live }))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn advance_live(&mut self, mut live: Live, changes: bool) -> Result<Live, SessionError> {
+        let finish = self.when == When::Finish;
+        if finish && !changes && live.owed.is_some() {
+            // The newest at the time of the response: a slow handler must not put a stale token on the wire.
+            live = self.follow(live).await?;
+        }
+        let request = Arc::clone(self.request);
+        let manager = request.manager.clone();
+        let mut queued = None;
+        loop {
+            let (meta, data) = self.applied(&live.newest.meta, &live.newest.data)?;
+            let changed = data != live.newest.data || meta != live.newest.meta || self.pending.label.is_some();
+            let Some(reason) = self.rotation_reason(&live, changed) else {
+                return if finish { Ok(self.touch(live).await) } else { Ok(live) };
+            };
+            let next = self.next_token(&live, meta, data)?;
+            let replaced = manager.store().replace(&next.bucket, live.bucket.revision).await;
+            if self.written("replace", replaced, &next)? {
+                let (session, generation) = (manager.handle(&next.bucket.id), next.bucket.generation);
+                manager.emit(&Event::Rotated { session, generation, reason });
+                return Ok(next);
+            }
+            if queued.is_none() {
+                queued = Some(manager.queue(&live.bucket.id).await);
+            }
+            live = self.follow(live).await?;
+        }
+    }
+
+    fn rotation_reason(&self, live: &Live, changed: bool) -> Option<RotationReason> {
+        if changed {
+            return Some(RotationReason::Changed);
+        }
+        if self.when != When::Finish {
+            return None;
+        }
+        if live.newest.keys.compromised().is_some() {
+            return Some(RotationReason::CompromisedKey);
+        }
+        is_renewal_due(self.manager, live, self.now()).then_some(RotationReason::Interval)
+    }
+
+    /// Writes when the session was last seen, if that is due. A conflict means that someone else did.
+    async fn touch(&self, live: Live) -> Live {
+        let (now, policy) = (self.now(), &self.manager.times().bucket);
+        if !live.bucket.touch_due(now, policy) {
+            return live;
+        }
+        let touched = live.bucket.touched(&live.arrival, now, policy);
+        match self.manager.store().replace(&touched, live.bucket.revision).await {
+            Ok(true) => Live { bucket: touched, ..live },
+            Ok(false) => live,
+            Err(error) => {
+                self.manager.store_failed("replace", error);
+                live
+            }
+        }
+    }
+
+    /// After a conflict: the newest state, through the handoff if the token moved on.
+    async fn follow(&mut self, live: Live) -> Result<Live, SessionError> {
+        self.attempts += 1;
+        if self.attempts > 1 {
+            let session = self.manager.handle(&live.bucket.id);
+            self.manager.emit(&Event::ConflictRetry { session, attempt: self.attempts });
+        }
+        if Instant::now() >= self.deadline {
+            return Err(SessionError::Conflict);
+        }
+        // Rivals in other processes are not in the queue: wait a little, and not all the same.
+        if let Some(tries) = self.attempts.checked_sub(2) {
+            let limit = (1_u64 << tries.min(6)) * 1000;
+            let jitter = getrandom::u64().unwrap_or(limit) % limit;
+            tokio::time::sleep(Duration::from_micros(jitter)).await;
+        }
+        match self.load(&live.bucket.id).await? {
+            Some(Entry::Bucket(bucket)) => self.catch_up(live, bucket),
+            _ => Err(SessionError::Ended),
+        }
+    }
+
+    /// From what this request knows of its session to what the bucket says now.
+    fn catch_up(&self, live: Live, bucket: Bucket) -> Result<Live, SessionError> {
+        let (now, policy) = (self.now(), &self.manager.times().bucket);
+        if bucket.is_expired(now, policy) {
+            return Err(SessionError::Ended);
+        }
+        if bucket.current.matches(&live.newest.fingerprint) {
+            return Ok(Live { bucket, ..live });
+        }
+        match self.sealer.follow(&bucket, &live.newest.handoff_key, now, self.manager.not_before()) {
+            Ok((newest, token)) => Ok(Live { bucket, newest, arrival: live.arrival, owed: Some(token) }),
+            Err(HandoffError::Tampered) => {
+                self.manager.emit(&Event::StoreTampered { session: self.manager.handle(&bucket.id) });
+                Err(SessionError::Conflict)
+            }
+            Err(_) => Err(SessionError::Conflict),
+        }
+    }
+
+    /// A new bucket with its first token; after login or renew, of the old one's session.
+    fn first_token(&self, meta: Meta, data: DataMap, old: Option<(&Bucket, bool)>) -> Result<Live, SessionError> {
+        let now = self.now();
+        let id = match self.next_id {
+            Some(id) => id,
+            None => SessionId::random(&mut SysRng)?,
+        };
+        let handoff_key = HandoffKey::random(&mut SysRng)?;
+        let (idle_timeout, lifetime) = self.manager.lifetimes(&meta);
+        // Only a login begins a new life.
+        let kept = old.filter(|(_, login)| !login).map(|(bucket, _)| bucket);
+        let created_at = kept.map_or(now, |bucket| bucket.created_at);
+        let expires_at = match kept {
+            Some(bucket) if self.pending.settings.lifetime.is_none() => bucket.expires_at,
+            _ => created_at.after(lifetime),
+        };
+        let label = match (&self.pending.label, old) {
+            (None, None) => None,
+            (None, Some((bucket, _))) => {
+                bucket.label.as_ref().and_then(|sealed| self.sealer.keyring().open_label(&bucket.id, sealed))
+            }
+            (Some(label), _) => Some(label.clone()),
+        };
+        let label = match label {
+            Some(label) => Some(self.sealer.keyring().seal_label(&id, &label, &mut SysRng)?),
+            None => None,
+        };
+        let (issued, newest) = self.seal(id, handoff_key, FIRST_GENERATION, now, expires_at, meta, data)?;
+        let bucket = Bucket::create(
+            NewBucket {
+                id,
+                subject: newest.meta.subject.as_deref().map(|subject| self.sealer.keyring().subject_tag(subject)),
+                label,
+                expires_at,
+                idle_timeout,
+                first: issued.fingerprint,
+            },
+            now,
+        );
+        let arrival = newest.arrival(now);
+        Ok(Live { bucket: Bucket { created_at, ..bucket }, newest, arrival, owed: Some(issued.token) })
+    }
+
+    /// The next token of the same bucket.
+    fn next_token(&self, live: &Live, meta: Meta, data: DataMap) -> Result<Live, SessionError> {
+        let (now, bucket) = (self.now(), &live.bucket);
+        let generation = bucket.next_generation().ok_or(SessionError::Conflict)?;
+        let keyring = self.sealer.keyring();
+        let (idle_timeout, lifetime) = self.manager.lifetimes(&meta);
+        let settings = &self.pending.settings;
+        let expires_at =
+            if settings.lifetime.is_some() { bucket.created_at.after(lifetime) } else { bucket.expires_at };
+        let idle_timeout = if settings.idle_timeout.is_some() { idle_timeout } else { bucket.idle_timeout };
+        let label = match &self.pending.label {
+            Some(label) => Some(label.clone()),
+            None if live.newest.keys.is_outdated() => {
+                bucket.label.as_ref().and_then(|sealed| keyring.open_label(&bucket.id, sealed))
+            }
+            None => None,
+        };
+        let label = match label {
+            Some(label) => Some(keyring.seal_label(&bucket.id, &label, &mut SysRng)?),
+            None => bucket.label.clone(),
+        };
+        let handoff_key = live.newest.handoff_key.clone();
+        let (issued, newest) = self.seal(bucket.id, handoff_key, generation, now, expires_at, meta, data)?;
+        let handoff = self.sealer.seal_handoff(
+            &bucket.id,
+            &newest.handoff_key,
+            generation,
+            &issued.token,
+            &mut SysRng,
+        )?;
+        let succession = Succession {
+            fingerprint: issued.fingerprint,
+            handoff,
+            subject: newest.meta.subject.as_deref().map(|subject| keyring.subject_tag(subject)),
+            label,
+            expires_at,
+            idle_timeout,
+        };
+        let policy = &self.manager.times().bucket;
+        let bucket = bucket.rotated(&live.arrival, succession, now, policy).ok_or(SessionError::Conflict)?;
+        Ok(Live { bucket, newest, arrival: live.arrival, owed: Some(issued.token) })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of a token's content, each named in `Content`")]
+    fn seal(
+        &self,
+        session_id: SessionId,
+        handoff_key: HandoffKey,
+        generation: u32,
+        issued_at: Timestamp,
+        expires_at: Timestamp,
+        meta: Meta,
+        data: DataMap,
+    ) -> Result<(Issued, Admitted), SessionError> {
+        let content =
+            Content { session_id, handoff_key: &handoff_key, generation, issued_at, expires_at, meta: &meta, data: &data };
+        let issued = self.sealer.seal(&content, &mut SysRng)?;
+        let newest = Admitted {
+            session_id,
+            generation,
+            fingerprint: issued.fingerprint,
+            handoff_key,
+            issued_at,
+            expires_at,
+            keys: self.sealer.active_keys(),
+            meta,
+            data,
+        };
+        Ok((issued, newest))
+    }
+
+    /// Content plus pending changes. Closures of the application's may run in here.
+    fn applied(&self, meta: &Meta, data: &DataMap) -> Result<(Meta, DataMap), SessionError> {
+        let _guard = self.request.enter_closure();
+        self.pending.applied(meta, data)
+    }
+
+    async fn load(&self, id: &SessionId) -> Result<Option<Entry>, SessionError> {
+        self.manager.store().load(id).await.map_err(|error| self.manager.store_failed("load", error))
+    }
+
+    /// A store's answer to a write. After an error nobody knows whether it was carried out: remember what was tried.
+    fn written<T>(&mut self, operation: &'static str, answer: Result<T, StoreError>, tried: &Live) -> Result<T, SessionError> {
+        answer.map_err(|error| {
+            self.unresolved = Some(Attempt {
+                id: tried.bucket.id,
+                fingerprint: tried.newest.fingerprint,
+                after: tried.clone(),
+                carried: self.pending.clone(),
+            });
+            self.manager.store_failed(operation, error)
+        })
+    }
+
+    fn now(&self) -> Timestamp {
+        self.manager.now()
+    }
+}
+
+fn vouches_for(bucket: &Bucket, attempt: &Attempt) -> bool {
+    bucket.current.matches(&attempt.fingerprint)
+        || bucket.retired.iter().any(|retired| retired.fingerprint.matches(&attempt.fingerprint))
+}
+
+/// Whether the token is old enough to be replaced although nothing changed.
+pub(crate) fn is_renewal_due(manager: &SessionManager, live: &Live, now: Timestamp) -> bool {
+    manager.times().renewal.is_some_and(|interval| now >= live.bucket.rotated_at.after(interval))
+}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A future that runs to its end even if it is dropped: on the runtime, without anyone waiting.
+#[must_use = "a future does nothing unless it is awaited"]
+pub(crate) struct Detached<T: Send + 'static> {
+    future: Option<Boxed<T>>,
+    started: bool,
+}
+
+impl<T: Send + 'static> Detached<T> {
+    /// Runs to its end even if it is never polled.
+    pub(crate) fn always(future: impl Future<Output = T> + Send + 'static) -> Self {
+        Self { future: Some(Box::pin(future)), started: true }
+    }
+
+    /// Runs to its end once it was polled.
+    pub(crate) fn once_started(future: impl Future<Output = T> + Send + 'static) -> Self {
+        Self { future: Some(Box::pin(future)), started: false }
+    }
+}
+
+impl<T: Send + 'static> Future for Detached<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        self.started = true;
+        let Some(future) = &mut self.future else { return Poll::Pending };
+        let ready = future.as_mut().poll(context);
+        if ready.is_ready() {
+            self.future = None;
+        }
+        ready
+    }
+}
+
+impl<T: Send + 'static> Drop for Detached<T> {
+    fn drop(&mut self) {
+        if let Some(future) = self.future.take().filter(|_| self.started)
+            && !std::thread::panicking()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(future);
+        }
+    }
+}

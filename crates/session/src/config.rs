@@ -1,0 +1,377 @@
+//! The configuration: checked once, when it is built.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use secure_sessions_core::format::DEFAULT_LIMIT;
+use secure_sessions_core::{BucketPolicy, ContextError, Millis, Sealer, SizeClasses, SizeError, Sizes, Timestamp};
+use secure_sessions_store::{AnyStore, SessionStore};
+
+use crate::clock::{Clock, SystemClock};
+use crate::cookie::{CookieConfig, SameSite};
+use crate::event::Observer;
+use crate::keyring::{KeySourceError, Keyring};
+use crate::manager::SessionManager;
+
+/// A configuration that cannot work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// Browsers would drop the cookie, or take it for something else.
+    #[error("the cookie `{name}`: {problem}")]
+    Cookie {
+        /// The cookie's name.
+        name: String,
+        /// What is wrong, and what to change.
+        problem: String,
+    },
+    /// The limits cannot hold a session.
+    #[error(transparent)]
+    Size(#[from] SizeError),
+    /// The name is too long to seal with.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// A length of time is zero, or longer than it makes sense.
+    #[error("{setting} is {}: {problem}", human(*.value))]
+    Time {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        value: Duration,
+        /// What is wrong, and what to change.
+        problem: &'static str,
+    },
+    /// There is no keyring.
+    #[error(transparent)]
+    Keys(#[from] KeySourceError),
+}
+
+fn human(value: Duration) -> String {
+    format!("{value:?}")
+}
+
+/// What to do with a session one of whose dead tokens was presented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum OnReplay {
+    /// End it: thief and victim are both out, and the victim logs in again (RFC 9700, section 4.14.2).
+    #[default]
+    Revoke,
+    /// Refuse the token and leave the session alone: the thief may still hold the newest token.
+    Refuse,
+}
+
+/// Everything that a [`SessionManager`] is made of. Each setting has the default of the table.
+///
+/// | setting | default |
+/// | --- | --- |
+/// | cookie | `__Host-session`; Secure; HttpOnly; SameSite=Lax; Path=/; no Domain; until the browser closes |
+/// | idle timeout | 30 minutes |
+/// | absolute timeout | 8 hours |
+/// | renewal interval | 15 minutes |
+/// | grace | 60 seconds, which tolerates delays of 30 seconds one way |
+/// | on replay | the session is revoked |
+/// | size limit | 4000 bytes of name and value |
+/// | `not_before` | none |
+#[must_use]
+pub struct Builder {
+    keyring: Keyring,
+    store: AnyStore,
+    cookie: CookieConfig,
+    times: Times,
+    size_limit: usize,
+    size_classes: SizeClasses,
+    on_replay: OnReplay,
+    not_before: Option<Timestamp>,
+    clock: Arc<dyn Clock>,
+    observers: Vec<Arc<dyn Observer>>,
+    insecure_dev: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) idle: Option<Millis>,
+    pub(crate) absolute: Millis,
+    pub(crate) renewal: Option<Millis>,
+    pub(crate) bucket: BucketPolicy,
+}
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+impl Builder {
+    pub(crate) fn new(keyring: Keyring, store: impl SessionStore) -> Self {
+        Self {
+            keyring,
+            store: AnyStore::new(store),
+            cookie: CookieConfig::default(),
+            times: Times {
+                idle: Some(Millis::from_secs(30 * MINUTE)),
+                absolute: Millis::from_secs(8 * HOUR),
+                renewal: Some(Millis::from_secs(15 * MINUTE)),
+                bucket: BucketPolicy { grace: Millis::from_secs(MINUTE) },
+            },
+            size_limit: DEFAULT_LIMIT,
+            size_classes: SizeClasses::default(),
+            on_replay: OnReplay::default(),
+            not_before: None,
+            clock: Arc::new(SystemClock),
+            observers: Vec::new(),
+            insecure_dev: false,
+        }
+    }
+
+    /// The cookie's name. A name that starts with `__Host-` binds the cookie to this host, which is the default.
+    pub fn cookie_name(mut self, name: impl Into<String>) -> Self {
+        self.cookie.name = name.into();
+        self
+    }
+
+    /// The cookie's `Path`. `__Host-` names allow `/` only.
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.cookie.path = path.into();
+        self
+    }
+
+    /// Sends the cookie to this domain and all below it.
+    ///
+    /// # Security
+    ///
+    /// Every host of the domain receives the cookie, and can plant one. `__Host-` names do not allow it.
+    pub fn domain(mut self, domain: impl Into<String>) -> Self {
+        self.cookie.domain = Some(domain.into());
+        self
+    }
+
+    /// When browsers send the cookie along with requests that other sites cause.
+    pub fn same_site(mut self, same_site: SameSite) -> Self {
+        self.cookie.same_site = same_site;
+        self
+    }
+
+    /// Whether browsers send the cookie over https only.
+    ///
+    /// # Security
+    ///
+    /// Without it, whoever watches the network has the session. Use [`insecure_dev`](Self::insecure_dev) on localhost.
+    pub fn secure(mut self, secure: bool) -> Self {
+        self.cookie.secure = secure;
+        self
+    }
+
+    /// Whether scripts are kept from the cookie.
+    ///
+    /// # Security
+    ///
+    /// Without it, one injected script has the session.
+    pub fn http_only(mut self, http_only: bool) -> Self {
+        self.cookie.http_only = http_only;
+        self
+    }
+
+    /// Whether the cookie is kept apart for each top-level site that embeds this one (CHIPS).
+    pub fn partitioned(mut self, partitioned: bool) -> Self {
+        self.cookie.partitioned = partitioned;
+        self
+    }
+
+    /// Whether the cookie outlives the browser session: `Max-Age` is then the session's remaining life, at most 400
+    /// days.
+    pub fn persistent(mut self, persistent: bool) -> Self {
+        self.cookie.persistent = persistent;
+        self
+    }
+
+    /// How long a session may stay unseen; `None`: for its whole life. It may be late by a minute (or a twentieth of the
+    /// timeout, or one grace, whichever is the smallest), never early.
+    pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.times.idle = timeout.into().map(Millis::from);
+        self
+    }
+
+    /// How long a session lives at most after it was made or its subject logged in.
+    pub fn absolute_timeout(mut self, timeout: Duration) -> Self {
+        self.times.absolute = timeout.into();
+        self
+    }
+
+    /// After how long the token is replaced although nothing changed; `None`: never. It bounds how long a theft can go
+    /// unnoticed.
+    pub fn renewal_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.times.renewal = interval.into().map(Millis::from);
+        self
+    }
+
+    /// How long a token outlives the proof that its session moved on. Tolerates delays of half of it one way.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.times.bucket.grace = grace.into();
+        self
+    }
+
+    /// The most bytes of cookie name and value, at most 4096.
+    pub fn size_limit(mut self, bytes: usize) -> Self {
+        self.size_limit = bytes;
+        self
+    }
+
+    /// The lengths up to which tokens are filled, so that a length tells no more than its class.
+    pub fn size_classes(mut self, classes: SizeClasses) -> Self {
+        self.size_classes = classes;
+        self
+    }
+
+    /// What to do with a session one of whose dead tokens was presented.
+    pub fn on_replay(mut self, on_replay: OnReplay) -> Self {
+        self.on_replay = on_replay;
+        self
+    }
+
+    /// Refuses every token issued earlier: after a restored backup of the store, or an incident.
+    pub fn not_before(mut self, not_before: impl Into<Option<Timestamp>>) -> Self {
+        self.not_before = not_before.into();
+        self
+    }
+
+    /// Where the time comes from.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Adds a receiver of [`Event`](crate::Event)s.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observers.push(Arc::new(observer));
+        self
+    }
+
+    /// For plain http on localhost: the cookie `session`, without prefix and without `Secure`. Warns at start.
+    ///
+    /// # Security
+    ///
+    /// Whoever watches the network has the session, and other hosts of the domain can plant one.
+    pub fn insecure_dev(mut self) -> Self {
+        "session".clone_into(&mut self.cookie.name);
+        self.cookie.secure = false;
+        self.insecure_dev = true;
+        self
+    }
+
+    /// NIST SP 800-63B-4, AAL1: no idle timeout, reauthentication after 30 days.
+    pub fn nist_aal1(self) -> Self {
+        self.idle_timeout(None).absolute_timeout(Duration::from_secs(30 * DAY))
+    }
+
+    /// NIST SP 800-63B-4, AAL2: idle timeout of 1 hour, reauthentication after 24 hours.
+    pub fn nist_aal2(self) -> Self {
+        self.idle_timeout(Duration::from_secs(HOUR)).absolute_timeout(Duration::from_secs(24 * HOUR))
+    }
+
+    /// NIST SP 800-63B-4, AAL3: idle timeout of 15 minutes, reauthentication after 12 hours.
+    pub fn nist_aal3(self) -> Self {
+        self.idle_timeout(Duration::from_secs(15 * MINUTE)).absolute_timeout(Duration::from_secs(12 * HOUR))
+    }
+
+    /// Checks everything.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] says what cannot work, and what to change.
+    pub fn build(self) -> Result<SessionManager, BuildError> {
+        self.cookie.check()?;
+        self.times.check()?;
+        let sizes = Sizes::new(self.cookie.name.len(), self.size_limit, self.size_classes)?;
+        let sealer = Sealer::new(self.keyring.0, &self.cookie.name, sizes)?;
+        if self.insecure_dev {
+            tracing::warn!(
+                target: "secure_sessions",
+                "insecure_dev: the session cookie travels over plain http; never use this setting in production"
+            );
+        }
+        Ok(SessionManager::from_parts(Parts {
+            store: self.store,
+            cookie: self.cookie,
+            times: self.times,
+            sealer,
+            on_replay: self.on_replay,
+            not_before: self.not_before,
+            clock: self.clock,
+            observers: self.observers,
+        }))
+    }
+}
+
+/// What a checked configuration consists of.
+pub(crate) struct Parts {
+    pub(crate) store: AnyStore,
+    pub(crate) cookie: CookieConfig,
+    pub(crate) times: Times,
+    pub(crate) sealer: Sealer,
+    pub(crate) on_replay: OnReplay,
+    pub(crate) not_before: Option<Timestamp>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) observers: Vec<Arc<dyn Observer>>,
+}
+
+impl Times {
+    fn check(&self) -> Result<(), BuildError> {
+        let too_short = "it must be at least a millisecond";
+        let settings = [
+            ("idle_timeout", self.idle, "it must be at least a millisecond; `None` turns the idle timeout off"),
+            ("absolute_timeout", Some(self.absolute), too_short),
+            ("renewal_interval", self.renewal, "it must be at least a millisecond; `None` turns the renewal off"),
+            ("grace", Some(self.bucket.grace), "without a grace two requests at once would look like theft; the default is 60 s"),
+        ];
+        for (setting, value, problem) in settings {
+            if value == Some(Millis::ZERO) {
+                return Err(BuildError::Time { setting, value: Duration::ZERO, problem });
+            }
+        }
+        if self.bucket.grace > Millis::from_secs(HOUR) {
+            return Err(BuildError::Time {
+                setting: "grace",
+                value: self.bucket.grace.into(),
+                problem: "more than an hour: a stolen token would stay good for longer than most sessions; the default is 60 s",
+            });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secure_sessions_store::MemoryStore;
+
+    use super::*;
+
+    fn builder() -> Builder {
+        SessionManager::builder(Keyring::generate().expect("random"), MemoryStore::new())
+    }
+
+    #[test]
+    fn a_misconfiguration_is_an_error_that_says_what_to_change() {
+        let zero = Duration::ZERO;
+        for (builder, expected) in [
+            (builder().idle_timeout(zero), "idle_timeout"),
+            (builder().absolute_timeout(zero), "absolute_timeout"),
+            (builder().renewal_interval(zero), "renewal_interval"),
+            (builder().grace(zero), "grace"),
+            (builder().grace(Duration::from_secs(3601)), "3601s"),
+            (builder().domain("example.org"), "__Host-"),
+            (builder().size_limit(200), "200"),
+            (builder().size_limit(5000), "4096"),
+            (builder().size_classes(SizeClasses::Step(0)), "step"),
+            (builder().insecure_dev().cookie_name("__Host-x"), "insecure_dev"),
+        ] {
+            let error = builder.build().expect_err(expected).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_presets_build() {
+        for builder in [builder(), builder().insecure_dev(), builder().nist_aal1(), builder().nist_aal2(), builder().nist_aal3()] {
+            builder.build().expect("a preset");
+        }
+    }
+}

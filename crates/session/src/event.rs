@@ -1,0 +1,253 @@
+//! What operators learn: one typed event for everything that matters.
+
+use std::fmt;
+
+use secure_sessions_core::{Handle, KeyId, KeyKind};
+
+/// Receives every event, synchronously: it must be quick and must not block.
+///
+/// Every event also goes to `tracing`, target `secure_sessions`, with the field `event` as [`Event::name`] gives it.
+pub trait Observer: Send + Sync + 'static {
+    /// Something happened. An event never holds a token, a key or a payload, and ids only as keyed [`Handle`]s.
+    fn observe(&self, event: &Event);
+}
+
+impl<F: Fn(&Event) + Send + Sync + 'static> Observer for F {
+    fn observe(&self, event: &Event) {
+        self(event);
+    }
+}
+
+/// Why a session got its next token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RotationReason {
+    /// Its data or settings changed.
+    Changed,
+    /// The renewal interval passed.
+    Interval,
+    /// The token was made with a compromised key.
+    CompromisedKey,
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EndReason {
+    /// Its holder logged out.
+    Logout,
+    /// Revoked by its subject or an administrator.
+    Revoked,
+    /// A token of a session that had ended before was presented; it was refused.
+    PresentedAfterEnd,
+}
+
+/// Something that an operator may want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A session was made.
+    Created {
+        /// The session.
+        session: Handle,
+        /// Whether it belongs to a subject.
+        logged_in: bool,
+    },
+    /// A session got its next token.
+    Rotated {
+        /// The session.
+        session: Handle,
+        /// Counts its tokens.
+        generation: u32,
+        /// Why.
+        reason: RotationReason,
+    },
+    /// A session moved to a new id; the old one ended.
+    Renewed {
+        /// The old session.
+        old: Handle,
+        /// The new session.
+        session: Handle,
+        /// Whether somebody logged in.
+        login: bool,
+    },
+    /// The holder of a superseded token was given the newest.
+    HandedOff {
+        /// The session.
+        session: Handle,
+    },
+    /// A session ended.
+    Ended {
+        /// The session; `None` if more than one was ended at once.
+        session: Option<Handle>,
+        /// How many.
+        count: u64,
+        /// Why.
+        reason: EndReason,
+    },
+    /// A token past one of its session's deadlines was refused.
+    Expired {
+        /// The session.
+        session: Handle,
+    },
+    /// A dead token was presented: somebody holds a copy. Theft, or a cookie jar that was rolled back.
+    Replayed {
+        /// The session.
+        session: Handle,
+        /// Whether the session was revoked.
+        revoked: bool,
+    },
+    /// A token was made with a key of ours, and not by us: **the key has leaked**. Nothing was touched.
+    Forged {
+        /// The kind of the key.
+        kind: KeyKind,
+        /// The key.
+        key: KeyId,
+    },
+    /// A token that we issued is newer than its bucket: the store lost writes.
+    Unremembered {
+        /// The session.
+        session: Handle,
+    },
+    /// A bucket is not as we wrote it: somebody else writes to the store.
+    StoreTampered {
+        /// The session.
+        session: Handle,
+    },
+    /// A token names a key that is not in the keyring.
+    UnknownKey {
+        /// The kind of the key.
+        kind: KeyKind,
+        /// The key.
+        key: KeyId,
+    },
+    /// Two live sessions came in one request; it was served as an anonymous one.
+    Ambiguous {
+        /// How many.
+        count: usize,
+    },
+    /// A session came from a client with other properties than it is bound to.
+    BindingMismatch {
+        /// The session.
+        session: Handle,
+    },
+    /// The store failed.
+    StoreError {
+        /// What was asked of it: the name of the method.
+        operation: &'static str,
+        /// What it said.
+        message: String,
+    },
+    /// A commit met another one and tries again.
+    ConflictRetry {
+        /// The session.
+        session: Handle,
+        /// Counts the tries of this commit.
+        attempt: u32,
+    },
+}
+
+impl Event {
+    /// The event's stable name, in snake case.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Created { .. } => "created",
+            Self::Rotated { .. } => "rotated",
+            Self::Renewed { .. } => "renewed",
+            Self::HandedOff { .. } => "handed_off",
+            Self::Ended { .. } => "ended",
+            Self::Expired { .. } => "expired",
+            Self::Replayed { .. } => "replayed",
+            Self::Forged { .. } => "forged",
+            Self::Unremembered { .. } => "unremembered",
+            Self::StoreTampered { .. } => "store_tampered",
+            Self::UnknownKey { .. } => "unknown_key",
+            Self::Ambiguous { .. } => "ambiguous",
+            Self::BindingMismatch { .. } => "binding_mismatch",
+            Self::StoreError { .. } => "store_error",
+            Self::ConflictRetry { .. } => "conflict_retry",
+        }
+    }
+
+    /// The session that the event is about, if it is about one.
+    #[must_use]
+    pub fn session(&self) -> Option<Handle> {
+        match self {
+            Self::Created { session, .. }
+            | Self::Rotated { session, .. }
+            | Self::Renewed { session, .. }
+            | Self::HandedOff { session }
+            | Self::Expired { session }
+            | Self::Replayed { session, .. }
+            | Self::Unremembered { session }
+            | Self::StoreTampered { session }
+            | Self::BindingMismatch { session }
+            | Self::ConflictRetry { session, .. } => Some(*session),
+            Self::Ended { session, .. } => *session,
+            Self::Forged { .. } | Self::UnknownKey { .. } | Self::Ambiguous { .. } | Self::StoreError { .. } => None,
+        }
+    }
+
+    pub(crate) fn trace(&self) {
+        let (event, session) = (self.name(), self.session().map(|handle| handle.to_string()));
+        let session = session.as_deref();
+        macro_rules! emit {
+            ($level:ident) => { tracing::$level!(target: "secure_sessions", event, session, "{self}") };
+        }
+        match self {
+            Self::Forged { .. } | Self::StoreTampered { .. } => emit!(error),
+            Self::Replayed { .. }
+            | Self::Unremembered { .. }
+            | Self::UnknownKey { .. }
+            | Self::Ambiguous { .. }
+            | Self::BindingMismatch { .. }
+            | Self::StoreError { .. } => emit!(warn),
+            Self::Created { .. } | Self::Renewed { .. } => emit!(info),
+            Self::Ended { reason, .. } if *reason != EndReason::PresentedAfterEnd => emit!(info),
+            _ => emit!(debug),
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Created { logged_in: true, .. } => f.write_str("a logged-in session was made"),
+            Self::Created { logged_in: false, .. } => f.write_str("a session was made"),
+            Self::Rotated { generation, reason, .. } => {
+                let why = match reason {
+                    RotationReason::Changed => "its content changed",
+                    RotationReason::Interval => "the renewal interval passed",
+                    RotationReason::CompromisedKey => "its key is compromised",
+                };
+                write!(f, "the session got token {generation}: {why}")
+            }
+            Self::Renewed { login: true, .. } => f.write_str("the session got a new id at login"),
+            Self::Renewed { login: false, .. } => f.write_str("the session got a new id"),
+            Self::HandedOff { .. } => f.write_str("a client with a superseded token was given the newest"),
+            Self::Ended { reason: EndReason::Logout, .. } => f.write_str("the session was logged out"),
+            Self::Ended { reason: EndReason::Revoked, count, .. } => write!(f, "{count} session(s) revoked"),
+            Self::Ended { reason: EndReason::PresentedAfterEnd, .. } => {
+                f.write_str("a token of a session that had ended was refused")
+            }
+            Self::Expired { .. } => f.write_str("an expired session was refused"),
+            Self::Replayed { revoked: true, .. } => {
+                f.write_str("a dead token was presented: its session was revoked, someone holds a copy of the cookie")
+            }
+            Self::Replayed { revoked: false, .. } => {
+                f.write_str("a dead token was presented and refused: someone holds a copy of the cookie")
+            }
+            Self::Forged { kind, key } => {
+                write!(f, "a forged token was refused: {kind} key {key} HAS LEAKED. Replace it and list it as compromised")
+            }
+            Self::Unremembered { .. } => f.write_str("the store does not remember a token that we issued: it lost writes"),
+            Self::StoreTampered { .. } => f.write_str("a bucket is not as we wrote it: someone else writes to the store"),
+            Self::UnknownKey { kind, key } => write!(f, "a token names {kind} key {key}, which is not in the keyring"),
+            Self::Ambiguous { count } => write!(f, "{count} live sessions came in one request: served as anonymous"),
+            Self::BindingMismatch { .. } => f.write_str("a session came from a client that it is not bound to"),
+            Self::StoreError { operation, message } => write!(f, "the store failed at `{operation}`: {message}"),
+            Self::ConflictRetry { attempt, .. } => write!(f, "another commit was faster: try {attempt}"),
+        }
+    }
+}

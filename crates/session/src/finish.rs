@@ -1,0 +1,108 @@
+//! The end of a request: commit what is to be kept, then say what the response needs.
+
+use std::future::{Future, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use secure_sessions_core::Timestamp;
+
+use crate::commit::{self, Detached, When, is_renewal_due};
+use crate::manager::SessionManager;
+use crate::ops::Mark;
+use crate::reply::Reply;
+use crate::request::Request;
+use crate::state::{Base, Live, State};
+
+/// The end of a request: a future of what the response needs, `None` if that is nothing.
+#[must_use = "the session's changes are lost unless this is awaited"]
+pub struct Finish(Inner);
+
+enum Inner {
+    Now(Option<Reply>),
+    Later(Detached<Option<Reply>>),
+}
+
+impl Finish {
+    /// The answer, if it needs no store and no waiting: most requests only read.
+    ///
+    /// # Errors
+    ///
+    /// Itself, to be awaited, if there is something to commit.
+    pub fn try_now(self) -> Result<Option<Reply>, Self> {
+        match self.0 {
+            Inner::Now(reply) => Ok(reply),
+            later @ Inner::Later(_) => Err(Self(later)),
+        }
+    }
+}
+
+impl Future for Finish {
+    type Output = Option<Reply>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Reply>> {
+        match &mut self.0 {
+            Inner::Now(reply) => Pin::new(&mut ready(reply.take())).poll(context),
+            Inner::Later(commit) => Pin::new(commit).poll(context),
+        }
+    }
+}
+
+pub(crate) fn finish(request: &Arc<Request>, status: u16) -> Finish {
+    request.set_finished();
+    let Some(mut state) = request.loaded_state() else { return Finish(Inner::Now(None)) };
+    let failed = status >= 500;
+    if failed {
+        state.discard();
+    }
+    if is_settled(&request.manager, &state) {
+        return Finish(Inner::Now(Some(reply(&request.manager, &state, request.manager.now()))));
+    }
+    drop(state);
+    let request = Arc::clone(request);
+    Finish(Inner::Later(Detached::always(async move { Some(complete(&request, failed).await) })))
+}
+
+async fn complete(request: &Arc<Request>, failed: bool) -> Reply {
+    let result = commit::commit(request, When::Finish).await;
+    let Some(state) = request.loaded_state() else { return Reply::default() };
+    match result {
+        Ok(()) => reply(&request.manager, &state, request.manager.now()),
+        // Nothing that was asked for is half done: no cookie leaves. The handler's own 5xx stays.
+        Err(error) => Reply { set_cookie: None, read: true, failure: Some(error).filter(|_| !failed) },
+    }
+}
+
+/// Whether there is nothing to write and nothing to ask the store.
+fn is_settled(manager: &SessionManager, state: &State) -> bool {
+    if !state.pending.is_empty() || state.unresolved.is_some() {
+        return false;
+    }
+    match &state.base {
+        Base::Anonymous(_) => true,
+        Base::Live(live) => {
+            let now = manager.now();
+            live.owed.is_none()
+                && live.newest.keys.compromised().is_none()
+                && !is_renewal_due(manager, live, now)
+                && !live.bucket.touch_due(now, &manager.times().bucket)
+        }
+    }
+}
+
+fn reply(manager: &SessionManager, state: &State, now: Timestamp) -> Reply {
+    let set_cookie = match &state.base {
+        Base::Live(live) => set_cookie(manager, live, now),
+        Base::Anonymous(_) if state.remove_cookie => Some(manager.cookie().remove().to_owned()),
+        Base::Anonymous(_) => None,
+    };
+    debug_assert!(state.pending.mark != Some(Mark::Login));
+    Reply { set_cookie, read: true, failure: None }
+}
+
+fn set_cookie(manager: &SessionManager, live: &Live, now: Timestamp) -> Option<String> {
+    let token = live.owed.as_ref()?;
+    let persistent = live.newest.meta.persistent.unwrap_or(manager.persistent());
+    let max_age = persistent.then(|| live.bucket.expires_at.since(now));
+    Some(manager.cookie().set(token, max_age))
+}

@@ -1,0 +1,192 @@
+//! From a request's cookies to a verdict.
+
+use std::sync::Arc;
+
+use secure_sessions_core::{HandoffError, KeyKind, Opened, Refusal, Sealer, Timestamp, Token, Verdict};
+use secure_sessions_store::{Entry, SessionStore};
+
+use crate::config::OnReplay;
+use crate::cookie;
+use crate::error::SessionError;
+use crate::event::{EndReason, Event};
+use crate::head::{BodySize, RequestHead};
+use crate::manager::SessionManager;
+use crate::state::{Anonymous, Base, Live, State};
+
+/// The most cookies of our name that one request is opened for.
+const MAX_DUPLICATES: usize = 4;
+
+/// What a request came with, opened; nothing of it is believed yet.
+pub(crate) struct Presented {
+    /// The keys that were in force when the request began.
+    sealer: Arc<Sealer>,
+    at: Timestamp,
+    body: BodySize,
+    /// Of each session the token with the highest generation.
+    first: Option<Opened>,
+    others: Vec<Opened>,
+    /// Cookies of our name.
+    count: usize,
+    /// All of them were no tokens of ours at all.
+    only_garbage: bool,
+}
+
+/// Reads the head: decodes and opens what it holds of ours.
+pub(crate) fn present(manager: &SessionManager, head: &dyn RequestHead) -> Presented {
+    let mut presented = Presented {
+        sealer: manager.sealer_owned(),
+        at: manager.now(),
+        body: head.body_size(),
+        first: None,
+        others: Vec::new(),
+        count: 0,
+        only_garbage: true,
+    };
+    head.each_value("cookie", &mut |header| {
+        cookie::each_value(header, manager.cookie_name(), |value| {
+            presented.count += 1;
+            if presented.count <= MAX_DUPLICATES {
+                presented.take(manager, value);
+            }
+        });
+    });
+    presented
+}
+
+impl Presented {
+    fn take(&mut self, manager: &SessionManager, value: &[u8]) {
+        let opened = match Token::decode(value).map(|token| self.sealer.open(token)) {
+            Err(_) | Ok(Err(Refusal::NotAuthentic)) => return,
+            Ok(Ok(opened)) => opened,
+            Ok(Err(refusal)) => {
+                self.only_garbage = false;
+                match refusal {
+                    Refusal::UnknownKey { kind, id } => manager.emit(&Event::UnknownKey { kind, key: id }),
+                    Refusal::Forged { kind, id } => manager.emit(&Event::Forged { kind, key: id }),
+                    _ => {}
+                }
+                return;
+            }
+        };
+        self.only_garbage = false;
+        let id = opened.session_id();
+        let Some(first) = &mut self.first else {
+            self.first = Some(opened);
+            return;
+        };
+        match std::iter::once(first).chain(&mut self.others).find(|other| other.session_id() == id) {
+            Some(other) if other.generation() < opened.generation() => *other = opened,
+            Some(_) => {}
+            None => self.others.push(opened),
+        }
+    }
+}
+
+/// Asks the store about what the request came with.
+pub(crate) async fn load(manager: &SessionManager, presented: Presented) -> Result<State, SessionError> {
+    let Presented { sealer, at, body, first, others, count, only_garbage } = presented;
+    let mut anonymous = Anonymous::default();
+    let mut live = None;
+    let mut lives = 0;
+    for opened in first.into_iter().chain(others) {
+        match judge(manager, &sealer, opened, at, body).await? {
+            Judged::Live(admitted) => {
+                lives += 1;
+                live = Some(admitted);
+            }
+            Judged::Refused { was_ended, only_login } => {
+                anonymous.was_ended |= was_ended;
+                anonymous.only_login |= only_login;
+            }
+        }
+    }
+    let base = match live {
+        Some(live) if lives == 1 => Base::Live(live),
+        Some(_) => {
+            manager.emit(&Event::Ambiguous { count: lives });
+            Base::Anonymous(Anonymous { only_login: true, ..anonymous })
+        }
+        None => Base::Anonymous(anonymous),
+    };
+    Ok(State::new(base, count > 0, count > 0 && only_garbage))
+}
+
+#[expect(clippy::large_enum_variant, reason = "made and taken apart once per request; a box would be an allocation")]
+enum Judged {
+    Live(Live),
+    Refused { was_ended: bool, only_login: bool },
+}
+
+const REFUSED: Judged = Judged::Refused { was_ended: false, only_login: false };
+const OVER: Judged = Judged::Refused { was_ended: true, only_login: false };
+
+async fn judge(
+    manager: &SessionManager,
+    sealer: &Sealer,
+    opened: Opened,
+    at: Timestamp,
+    body: BodySize,
+) -> Result<Judged, SessionError> {
+    let (id, not_before) = (opened.session_id(), manager.not_before());
+    let expired = || {
+        manager.emit(&Event::Expired { session: manager.handle(&id) });
+        Ok(OVER)
+    };
+    if !opened.is_timely(at, not_before) {
+        return expired();
+    }
+    let entry = manager.store().load(&id).await.map_err(|error| manager.store_failed("load", error))?;
+    let bucket = match entry {
+        Some(Entry::Bucket(bucket)) => bucket,
+        Some(Entry::Tombstone(tombstone)) if at < tombstone.expires_at => {
+            return Ok(Judged::Refused { was_ended: true, only_login: true });
+        }
+        _ => {
+            let (session, reason) = (Some(manager.handle(&id)), EndReason::PresentedAfterEnd);
+            manager.emit(&Event::Ended { session, count: 0, reason });
+            return Ok(OVER);
+        }
+    };
+    match sealer.admit(&bucket, opened, at, not_before, &manager.times().bucket) {
+        Verdict::Current(newest) => {
+            let arrival = newest.arrival(at);
+            Ok(Judged::Live(Live { bucket, newest, arrival, owed: None }))
+        }
+        Verdict::Superseded(superseded) => {
+            match sealer.follow(&bucket, superseded.handoff_key(), at, not_before) {
+                Ok((newest, token)) => {
+                    manager.emit(&Event::HandedOff { session: manager.handle(&id) });
+                    let arrival = superseded.arrival(at);
+                    Ok(Judged::Live(Live { bucket, newest, arrival, owed: Some(token) }))
+                }
+                Err(HandoffError::Expired) => expired(),
+                Err(HandoffError::UnknownKey { id: key }) => {
+                    manager.emit(&Event::UnknownKey { kind: KeyKind::Seal, key });
+                    Ok(REFUSED)
+                }
+                // A bucket keeps its handoff for as long as a superseded token lives.
+                Err(_) => {
+                    manager.emit(&Event::StoreTampered { session: manager.handle(&id) });
+                    Ok(REFUSED)
+                }
+            }
+        }
+        Verdict::Expired => expired(),
+        Verdict::Replayed => {
+            let revoked = manager.on_replay() == OnReplay::Revoke && !body.may_be_held_back();
+            if revoked {
+                manager.store().remove(&id, None).await.map_err(|error| manager.store_failed("remove", error))?;
+            }
+            manager.emit(&Event::Replayed { session: manager.handle(&id), revoked });
+            Ok(OVER)
+        }
+        Verdict::Unremembered => {
+            manager.emit(&Event::Unremembered { session: manager.handle(&id) });
+            Ok(REFUSED)
+        }
+        _ => {
+            manager.emit(&Event::StoreTampered { session: manager.handle(&id) });
+            Ok(REFUSED)
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What the engine adds to a response.
+
+use crate::error::SessionError;
+
+/// A response's headers, as an adapter's framework has them. Names are in lower case.
+pub trait ResponseHeaders {
+    /// Calls `visit` with each value of the header `name`, in order, as its bytes are.
+    fn each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8]));
+
+    /// Adds a header beside those of the same name. A `sensitive` one is kept out of HPACK's tables.
+    fn append(&mut self, name: &'static str, value: &str, sensitive: bool);
+
+    /// Replaces all headers of this name by one with a value that never changes.
+    fn set(&mut self, name: &'static str, value: &'static str);
+
+    /// Removes all headers of this name.
+    fn remove(&mut self, name: &'static str);
+}
+
+/// What a response needs: a `Set-Cookie`, headers that keep it out of caches, or an error in its place.
+///
+/// An adapter first looks at [`failure`](Self::failure), then calls [`apply`](Self::apply) with the headers of whatever
+/// response leaves. That is all it does.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Reply {
+    pub(crate) set_cookie: Option<String>,
+    pub(crate) read: bool,
+    pub(crate) failure: Option<SessionError>,
+}
+
+impl Reply {
+    /// The error that takes the response's place: what the application changed was not kept.
+    #[must_use]
+    pub fn failure(&self) -> Option<&SessionError> {
+        self.failure.as_ref()
+    }
+
+    /// Writes the headers.
+    ///
+    /// 1. Our `Set-Cookie` is appended, beside the application's own.
+    /// 2. A response with it leaves with `Cache-Control: no-store`, unless the application said `no-store` or `private`
+    ///    itself, and without `CDN-Cache-Control` and `Surrogate-Control`.
+    /// 3. One that only read a session gets `Cache-Control: no-store`, unless the application said anything itself.
+    /// 4. `Vary: Cookie` is appended where the session was read.
+    pub fn apply(&self, headers: &mut dyn ResponseHeaders) {
+        if let Some(cookie) = &self.set_cookie {
+            headers.append("set-cookie", cookie, true);
+        }
+        if self.set_cookie.is_some() {
+            if !mentions(headers, "cache-control", &["no-store", "private"]) {
+                headers.set("cache-control", "no-store");
+            }
+            headers.remove("cdn-cache-control");
+            headers.remove("surrogate-control");
+        } else if self.read || self.failure.is_some() {
+            let mut present = false;
+            headers.each_value("cache-control", &mut |_| present = true);
+            if !present {
+                headers.set("cache-control", "no-store");
+            }
+        }
+        if (self.read || self.set_cookie.is_some()) && !mentions(headers, "vary", &["cookie", "*"]) {
+            headers.append("vary", "Cookie", false);
+        }
+    }
+}
+
+/// Whether a header that is a list of directives holds one of these.
+fn mentions(headers: &dyn ResponseHeaders, name: &'static str, directives: &[&str]) -> bool {
+    let mut found = false;
+    headers.each_value(name, &mut |value| {
+        found |= value.split(|byte| *byte == b',').any(|part| {
+            // `private="field"` speaks of that field alone, and so is not the `private` that is looked for.
+            directives.iter().any(|wanted| part.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
+        });
+    });
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Headers(Vec<(&'static str, String)>);
+
+    impl ResponseHeaders for Headers {
+        fn each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
+            self.0.iter().filter(|(other, _)| *other == name).for_each(|(_, value)| visit(value.as_bytes()));
+        }
+
+        fn append(&mut self, name: &'static str, value: &str, _: bool) {
+            self.0.push((name, value.to_owned()));
+        }
+
+        fn set(&mut self, name: &'static str, value: &'static str) {
+            self.remove(name);
+            self.0.push((name, value.to_owned()));
+        }
+
+        fn remove(&mut self, name: &'static str) {
+            self.0.retain(|(other, _)| *other != name);
+        }
+    }
+
+    fn applied(reply: &Reply, before: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
+        let mut headers = Headers(before.iter().map(|(name, value)| (*name, (*value).to_owned())).collect());
+        reply.apply(&mut headers);
+        headers.0
+    }
+
+    fn pairs(expected: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
+        expected.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_response_with_our_cookie_never_enters_a_shared_cache() {
+        let reply = Reply { set_cookie: Some("a=b".into()), read: true, failure: None };
+        let ours = [("set-cookie", "x=y"), ("set-cookie", "a=b")];
+        let before = [ours[0], ("cache-control", "public, max-age=60"), ("cdn-cache-control", "max-age=60")];
+        let after = [ours[0], ours[1], ("cache-control", "no-store"), ("vary", "Cookie")];
+        assert_eq!(applied(&reply, &before), pairs(&after));
+
+        let private = ("cache-control", "max-age=60, Private");
+        assert_eq!(applied(&reply, &[private]), pairs(&[private, ours[1], ("vary", "Cookie")]));
+
+        let qualified = ("cache-control", "private=\"x\", max-age=60");
+        assert_eq!(applied(&reply, &[qualified]), pairs(&[ours[1], after[2], after[3]]));
+    }
+
+    #[test]
+    fn a_response_that_only_read_the_session_leaves_the_applications_caching_alone() {
+        let reply = Reply { read: true, ..Reply::default() };
+        assert_eq!(applied(&reply, &[]), pairs(&[("cache-control", "no-store"), ("vary", "Cookie")]));
+        let own = [("cache-control", "public"), ("vary", "Accept, cookie")];
+        assert_eq!(applied(&reply, &own), pairs(&own));
+    }
+
+    #[test]
+    fn a_response_that_never_looked_at_the_session_is_left_alone() {
+        assert_eq!(applied(&Reply::default(), &[]), []);
+    }
+}

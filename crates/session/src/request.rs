@@ -1,0 +1,116 @@
+//! One request's way through the engine: begin, load on first look, finish.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::OnceCell;
+
+use crate::commit::{self, Detached};
+use crate::error::SessionError;
+use crate::finish::{self, Finish};
+use crate::head::RequestHead;
+use crate::load::{self, Presented};
+use crate::manager::SessionManager;
+use crate::session::Session;
+use crate::state::State;
+
+/// One request, as the adapter keeps it from [`SessionManager::begin`] to the response's headers. Clones are the same
+/// request.
+#[derive(Clone)]
+pub struct RequestSession(Arc<Request>);
+
+pub(crate) struct Request {
+    pub(crate) manager: SessionManager,
+    state: OnceCell<Mutex<State>>,
+    /// Only one commit at a time.
+    pub(crate) gate: tokio::sync::Mutex<()>,
+    /// The response's headers are being made, or gone.
+    finished: AtomicBool,
+}
+
+impl RequestSession {
+    pub(crate) fn new(manager: SessionManager) -> Self {
+        Self(Arc::new(Request {
+            manager,
+            state: OnceCell::new(),
+            gate: tokio::sync::Mutex::const_new(()),
+            finished: AtomicBool::new(false),
+        }))
+    }
+
+    /// Whether this request is the given manager's. A nested layer of the same manager takes part in the outer one's
+    /// request instead of beginning its own.
+    #[must_use]
+    pub fn belongs_to(&self, manager: &SessionManager) -> bool {
+        self.0.manager.is_same(manager)
+    }
+
+    /// The request's session. Everything that is read of the head is read before this returns; the future asks the
+    /// store, once for each request however often this is called.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Store`] if the store fails. A cookie that is refused is no error, but an anonymous session.
+    pub fn session(&self, head: &dyn RequestHead) -> impl Future<Output = Result<Session, SessionError>> + Send + use<> {
+        let request = Arc::clone(&self.0);
+        let presented = if request.state.initialized() { None } else { Some(load::present(&request.manager, head)) };
+        async move {
+            if let Some(presented) = presented {
+                request.load(presented).await?;
+            }
+            Ok(Session::new(request))
+        }
+    }
+
+    /// The request's session, if something has already looked at it.
+    #[must_use]
+    pub fn loaded(&self) -> Option<Session> {
+        self.0.state.initialized().then(|| Session::new(Arc::clone(&self.0)))
+    }
+
+    /// Ends the request: commits what is to be kept and says what the response needs. `status` is the response's HTTP
+    /// status; a service that failed without a response counts as 500.
+    ///
+    /// 1. A response below 500 commits; one of 500 and above discards changes of data, login and renew, and keeps a
+    ///    logout. A handler that panicked must not come here at all.
+    /// 2. What commits runs to its end, even if the future is dropped because the client hung up.
+    /// 3. Afterwards every change is refused with [`SessionError::Finished`].
+    pub fn finish(&self, status: u16) -> Finish {
+        finish::finish(&self.0, status)
+    }
+}
+
+impl Request {
+    async fn load(&self, presented: Presented) -> Result<(), SessionError> {
+        self.state
+            .get_or_try_init(|| async { load::load(&self.manager, presented).await.map(Mutex::new) })
+            .await
+            .map(|_| ())
+    }
+
+    /// The state, once it is loaded.
+    pub(crate) fn loaded_state(&self) -> Option<MutexGuard<'_, State>> {
+        // No code of the application's runs under this lock, and none of ours panics: it cannot be poisoned.
+        self.state.get().map(|state| state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_finished(&self) {
+        self.finished.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn save(self: &Arc<Self>) -> Detached<Result<(), SessionError>> {
+        let request = Arc::clone(self);
+        Detached::once_started(async move { commit::commit(&request, commit::When::Save).await })
+    }
+}
+
+impl std::fmt::Debug for RequestSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RequestSession").field("loaded", &self.0.state.initialized()).finish_non_exhaustive()
+    }
+}

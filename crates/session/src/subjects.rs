@@ -1,0 +1,173 @@
+//! A subject's sessions: list and revoke them, by their holder or an administrator.
+
+use secure_sessions_core::{Bucket, Handle, SessionId, Timestamp};
+use secure_sessions_store::{Page, SessionStore, Which};
+
+use crate::error::SessionError;
+use crate::event::{EndReason, Event};
+use crate::manager::SessionManager;
+use crate::session::Session;
+
+/// What the store knows of one session of a subject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionInfo {
+    /// The session's public name: revoke it by this.
+    pub handle: Handle,
+    /// When it was made, or its subject logged in.
+    pub created_at: Timestamp,
+    /// When it was last seen, at most a minute ago.
+    pub last_seen_at: Timestamp,
+    /// Its absolute deadline.
+    pub expires_at: Timestamp,
+    /// What the application wrote on it.
+    pub label: Option<String>,
+    /// Whether it is the session that asks.
+    pub current: bool,
+}
+
+const PAGE: u32 = 100;
+
+impl SessionManager {
+    /// All live sessions of a subject.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Store`] if the store fails.
+    pub async fn sessions_of(&self, subject: &str) -> Result<Vec<SessionInfo>, SessionError> {
+        self.infos(subject, None).await
+    }
+
+    /// Ends one session of a subject. Whether there was one of that name.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Store`] if the store fails.
+    pub async fn revoke(&self, subject: &str, handle: &Handle) -> Result<bool, SessionError> {
+        let sealer = self.sealer_owned();
+        let mut revoked = false;
+        for bucket in self.buckets(subject).await? {
+            if sealer.keyring().is_handle_of(handle, &bucket.id) {
+                let removed = self.store().remove(&bucket.id, None).await;
+                revoked |= removed.map_err(|error| self.store_failed("remove", error))?;
+            }
+        }
+        if revoked {
+            self.emit(&Event::Ended { session: Some(*handle), count: 1, reason: EndReason::Revoked });
+        }
+        Ok(revoked)
+    }
+
+    /// Ends all sessions of a subject. How many there were.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Store`] if the store fails.
+    pub async fn revoke_subject(&self, subject: &str) -> Result<u64, SessionError> {
+        let tags = self.sealer_owned().keyring().subject_tags(subject);
+        self.revoke_which(Which::Subjects(&tags), None).await
+    }
+
+    /// Ends every session there is. How many there were.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Store`] if the store fails.
+    pub async fn revoke_everything(&self) -> Result<u64, SessionError> {
+        self.revoke_which(Which::Everything, None).await
+    }
+
+    /// How many sessions the store keeps, those included that expired and are not purged yet.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Store`] if the store fails.
+    pub async fn count(&self) -> Result<u64, SessionError> {
+        self.store().count().await.map_err(|error| self.store_failed("count", error))
+    }
+
+    async fn revoke_which(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, SessionError> {
+        let removed = self.store().remove_all(which, except).await;
+        let count = removed.map_err(|error| self.store_failed("remove_all", error))?;
+        if count > 0 {
+            self.emit(&Event::Ended { session: None, count, reason: EndReason::Revoked });
+        }
+        Ok(count)
+    }
+
+    async fn buckets(&self, subject: &str) -> Result<Vec<Bucket>, SessionError> {
+        let tags = self.sealer_owned().keyring().subject_tags(subject);
+        let (now, policy) = (self.now(), self.times().bucket);
+        let mut buckets = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.store().list(&tags, Page { after, limit: PAGE }).await;
+            let page = page.map_err(|error| self.store_failed("list", error))?;
+            let Some(last) = page.last() else { return Ok(buckets) };
+            after = Some(last.id);
+            buckets.extend(page.into_iter().filter(|bucket| !bucket.is_expired(now, &policy)));
+        }
+    }
+
+    async fn infos(&self, subject: &str, current: Option<SessionId>) -> Result<Vec<SessionInfo>, SessionError> {
+        let sealer = self.sealer_owned();
+        let keyring = sealer.keyring();
+        let info = |bucket: &Bucket| SessionInfo {
+            handle: keyring.handle(&bucket.id),
+            created_at: bucket.created_at,
+            last_seen_at: bucket.last_seen_at,
+            expires_at: bucket.expires_at,
+            label: bucket.label.as_ref().and_then(|label| keyring.open_label(&bucket.id, label)),
+            current: current == Some(bucket.id),
+        };
+        Ok(self.buckets(subject).await?.iter().map(info).collect())
+    }
+}
+
+impl Session {
+    /// All live sessions of this session's subject; none if nobody is logged in.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Store`] if the store fails.
+    pub async fn sessions(&self) -> Result<Vec<SessionInfo>, SessionError> {
+        match self.subject() {
+            Some(subject) => self.request().manager.infos(&subject, self.session_id()).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Ends one session of this session's subject, at once. Whether there was one of that name.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Store`] if the store fails.
+    pub async fn revoke(&self, handle: &Handle) -> Result<bool, SessionError> {
+        match self.subject() {
+            Some(subject) => self.request().manager.revoke(&subject, handle).await,
+            None => Ok(false),
+        }
+    }
+
+    /// Ends all other sessions of this session's subject, at once. How many there were.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Store`] if the store fails.
+    pub async fn revoke_others(&self) -> Result<u64, SessionError> {
+        let (Some(subject), Some(id)) = (self.subject(), self.session_id()) else { return Ok(0) };
+        let manager = &self.request().manager;
+        let tags = manager.sealer_owned().keyring().subject_tags(&subject);
+        manager.revoke_which(Which::Subjects(&tags), Some(&id)).await
+    }
+
+    /// Ends all sessions of this session's subject at once, and this one at commit.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Store`] if the store fails, [`SessionError::Finished`] if the response's headers are gone.
+    pub async fn logout_everywhere(&self) -> Result<(), SessionError> {
+        self.revoke_others().await?;
+        self.logout()
+    }
+}

@@ -1,0 +1,149 @@
+//! A typed view: the fields of one type are the session's top-level keys.
+
+use std::fmt;
+use std::ops::Deref;
+
+use secure_sessions_core::{DataError, DataMap, decode, encode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::SessionError;
+use crate::session::Session;
+
+/// A struct whose fields are a session's top-level keys.
+///
+/// ```
+/// use secure_sessions::SessionData;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Default, Serialize, Deserialize)]
+/// struct Shop {
+///     cart: Vec<u32>,
+///     currency: Option<String>,
+/// }
+///
+/// impl SessionData for Shop {}
+/// ```
+pub trait SessionData: Serialize + DeserializeOwned + Default + Send + Sync + 'static {}
+
+/// A session seen as a `T`. It dereferences to the `T` as it was when the view was made or last changed through it.
+///
+/// Fields that the session does not have are those of `T::default()`. Keys that are no fields of `T` are left alone, so
+/// several views, and keyed access, can share one session.
+pub struct Typed<T> {
+    session: Session,
+    value: T,
+}
+
+impl<T: SessionData> Typed<T> {
+    /// Decodes the session's data.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Data`] if a field is of another type. Nothing is changed.
+    pub fn new(session: Session) -> Result<Self, SessionError> {
+        let value = read(&session.data())?;
+        Ok(Self { session, value })
+    }
+
+    /// Changes the value. If another request commits first, the closure runs again on what that one left; only the
+    /// fields that it changed are written.
+    ///
+    /// The result is what the closure returned when it first ran. It must have no side effects, and must not change the
+    /// session.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::update`].
+    pub fn update<R>(&mut self, change: impl Fn(&mut T) -> R + Send + Sync + 'static) -> Result<R, SessionError> {
+        let result = self.session.change(move |data| {
+            let mut value: T = read(data)?;
+            let before = fields(&value)?;
+            let result = change(&mut value);
+            write(data, &before, &fields(&value)?)?;
+            Ok(result)
+        })?;
+        self.value = read(&self.session.data())?;
+        Ok(result)
+    }
+
+    /// Replaces the value; only the fields that differ from the view are written.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::insert`].
+    pub fn set(&mut self, value: T) -> Result<(), SessionError> {
+        let (before, after) = (fields(&self.value)?, fields(&value)?);
+        self.session.change(move |data| write(data, &before, &after))?;
+        self.value = value;
+        Ok(())
+    }
+
+    /// The session itself.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+}
+
+impl<T> Deref for Typed<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> fmt::Debug for Typed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Typed").field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+/// Decodes a `T` from the data, the default's fields standing in for those that are not there.
+fn read<T: SessionData>(data: &DataMap) -> Result<T, DataError> {
+    if data.is_empty() {
+        return Ok(T::default());
+    }
+    if let Ok(value) = decode(&data.to_cbor()) {
+        return Ok(value);
+    }
+    let mut whole = fields(&T::default())?;
+    for (key, value) in data.iter() {
+        whole.insert_encoded(key, value)?;
+    }
+    decode(&whole.to_cbor())
+}
+
+/// A value's fields. One with `#[serde(flatten)]` encodes as a map of indefinite length.
+fn fields<T: SessionData>(value: &T) -> Result<DataMap, DataError> {
+    let encoded = encode(value)?;
+    if let Ok(map) = DataMap::from_cbor(&encoded) {
+        return Ok(map);
+    }
+    let entries: Vec<(String, ciborium::Value)> = match decode(&encoded)? {
+        ciborium::Value::Map(entries) => entries
+            .into_iter()
+            .map(|(key, value)| Ok((key.into_text().map_err(|_| DataError::NotAMap)?, value)))
+            .collect::<Result<_, DataError>>()?,
+        _ => return Err(DataError::NotAMap),
+    };
+    let mut map = DataMap::new();
+    for (key, value) in entries {
+        map.insert_encoded(&key, &encode(&value)?)?;
+    }
+    Ok(map)
+}
+
+/// Writes the fields that changed.
+fn write(data: &mut DataMap, before: &DataMap, after: &DataMap) -> Result<(), SessionError> {
+    for (key, value) in after.iter() {
+        if before.get_encoded(key) != Some(value) {
+            data.insert_encoded(key, value)?;
+        }
+    }
+    for key in before.keys().filter(|key| !after.contains_key(key)) {
+        data.remove(key);
+    }
+    Ok(())
+}
