@@ -217,7 +217,7 @@ impl<'r> Work<'r> {
         let finish = self.when == When::Finish;
         if finish && !changes && live.owed.is_some() {
             // The newest at the time of the response: a slow handler must not put a stale token on the wire.
-            live = self.follow(live).await?;
+            live = self.refresh(live).await?;
         }
         let request = Arc::clone(self.request);
         let manager = request.manager.clone();
@@ -275,10 +275,8 @@ impl<'r> Work<'r> {
     /// After a conflict: the newest state, through the handoff if the token moved on.
     async fn follow(&mut self, live: Live) -> Result<Live, SessionError> {
         self.attempts += 1;
-        if self.attempts > 1 {
-            let session = self.manager.handle(&live.bucket.id);
-            self.manager.emit(&Event::ConflictRetry { session, attempt: self.attempts });
-        }
+        let session = self.manager.handle(&live.bucket.id);
+        self.manager.emit(&Event::ConflictRetry { session, attempt: self.attempts });
         if Instant::now() >= self.deadline {
             return Err(SessionError::Conflict);
         }
@@ -288,6 +286,11 @@ impl<'r> Work<'r> {
             let jitter = getrandom::u64().unwrap_or(limit) % limit;
             tokio::time::sleep(Duration::from_micros(jitter)).await;
         }
+        self.refresh(live).await
+    }
+
+    /// Asks the store for the newest state.
+    async fn refresh(&self, live: Live) -> Result<Live, SessionError> {
         match self.load(&live.bucket.id).await? {
             Some(Entry::Bucket(bucket)) => self.catch_up(live, bucket),
             _ => Err(SessionError::Ended),

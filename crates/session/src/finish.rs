@@ -5,11 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use secure_sessions_core::Timestamp;
-
 use crate::commit::{self, Detached, When, is_renewal_due};
 use crate::manager::SessionManager;
-use crate::ops::Mark;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::state::{Base, Live, State};
@@ -50,13 +47,17 @@ impl Future for Finish {
 
 pub(crate) fn finish(request: &Arc<Request>, status: u16) -> Finish {
     request.set_finished();
-    let Some(mut state) = request.loaded_state() else { return Finish(Inner::Now(None)) };
+    let Some(mut state) = request.loaded_state() else {
+        // The store failed, and the handler's answer says so to this client alone.
+        let reply = request.was_looked_at().then(|| Reply { read: true, ..Reply::default() });
+        return Finish(Inner::Now(reply));
+    };
     let failed = status >= 500;
     if failed {
         state.discard();
     }
     if is_settled(&request.manager, &state) {
-        return Finish(Inner::Now(Some(reply(&request.manager, &state, request.manager.now()))));
+        return Finish(Inner::Now(Some(reply(&request.manager, &state))));
     }
     drop(state);
     let request = Arc::clone(request);
@@ -67,7 +68,7 @@ async fn complete(request: &Arc<Request>, failed: bool) -> Reply {
     let result = commit::commit(request, When::Finish).await;
     let Some(state) = request.loaded_state() else { return Reply::default() };
     match result {
-        Ok(()) => reply(&request.manager, &state, request.manager.now()),
+        Ok(()) => reply(&request.manager, &state),
         // Nothing that was asked for is half done: no cookie leaves. The handler's own 5xx stays.
         Err(error) => Reply { set_cookie: None, read: true, failure: Some(error).filter(|_| !failed) },
     }
@@ -90,19 +91,18 @@ fn is_settled(manager: &SessionManager, state: &State) -> bool {
     }
 }
 
-fn reply(manager: &SessionManager, state: &State, now: Timestamp) -> Reply {
+fn reply(manager: &SessionManager, state: &State) -> Reply {
     let set_cookie = match &state.base {
-        Base::Live(live) => set_cookie(manager, live, now),
+        Base::Live(live) => set_cookie(manager, live),
         Base::Anonymous(_) if state.remove_cookie => Some(manager.cookie().remove().to_owned()),
         Base::Anonymous(_) => None,
     };
-    debug_assert!(state.pending.mark != Some(Mark::Login));
     Reply { set_cookie, read: true, failure: None }
 }
 
-fn set_cookie(manager: &SessionManager, live: &Live, now: Timestamp) -> Option<String> {
+fn set_cookie(manager: &SessionManager, live: &Live) -> Option<String> {
     let token = live.owed.as_ref()?;
     let persistent = live.newest.meta.persistent.unwrap_or(manager.persistent());
-    let max_age = persistent.then(|| live.bucket.expires_at.since(now));
+    let max_age = persistent.then(|| live.bucket.expires_at.since(manager.now()));
     Some(manager.cookie().set(token, max_age))
 }

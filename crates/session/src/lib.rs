@@ -27,7 +27,7 @@ pub use secure_sessions_core::{
 pub use secure_sessions_store as store;
 #[cfg(feature = "sqlite")]
 pub use secure_sessions_store::SqlStore;
-pub use secure_sessions_store::{AnyStore, MemoryStore, SessionStore, StoreError};
+pub use secure_sessions_store::{AnyStore, MemoryStore, PurgeHandle, SessionStore, StoreError};
 
 #[doc(hidden)]
 pub use self::adapter::macros;

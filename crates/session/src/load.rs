@@ -36,7 +36,7 @@ pub(crate) fn present(manager: &SessionManager, head: &dyn RequestHead) -> Prese
     let mut presented = Presented {
         sealer: manager.sealer_owned(),
         at: manager.now(),
-        body: head.body_size(),
+        body: BodySize::Exact(0),
         first: None,
         others: Vec::new(),
         count: 0,
@@ -50,6 +50,9 @@ pub(crate) fn present(manager: &SessionManager, head: &dyn RequestHead) -> Prese
             }
         });
     });
+    if presented.first.is_some() {
+        presented.body = head.body_size();
+    }
     presented
 }
 

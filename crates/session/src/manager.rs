@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use secure_sessions_core::{Handle, Millis, Sealer, SessionId, Timestamp};
-use secure_sessions_store::{AnyStore, SessionStore, StoreError};
+use secure_sessions_store::{AnyStore, Purge, PurgeHandle, SessionStore, StoreError};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::clock::Clock;
@@ -104,6 +104,16 @@ impl SessionManager {
     /// Refuses, from now on, every token issued earlier; `None` ends that.
     pub fn set_not_before(&self, not_before: Option<Timestamp>) {
         self.0.not_before.store(not_before.map_or(0, Timestamp::as_millis), Ordering::SeqCst);
+    }
+
+    /// Starts the background task that removes expired sessions from the store, every minute by the manager's clock. It
+    /// survives store errors, and stops when the handle is dropped or told to.
+    ///
+    /// Call it once per process, inside a tokio runtime. Several processes on one store do no harm.
+    #[must_use = "the task stops when the handle is dropped; `detach` lets it run for as long as the process"]
+    pub fn spawn_purge(&self) -> PurgeHandle {
+        let clock = Arc::clone(&self.0.clock);
+        Purge::new(self.0.store.clone()).clock(move || clock.now()).spawn()
     }
 
     pub(crate) fn is_same(&self, other: &Self) -> bool {

@@ -25,6 +25,8 @@ pub(crate) struct Request {
     state: OnceCell<Mutex<State>>,
     /// Only one commit at a time.
     pub(crate) gate: tokio::sync::Mutex<()>,
+    /// Something asked for the session, whether it could be loaded or not: the response depends on the cookie.
+    looked_at: AtomicBool,
     /// The response's headers are being made, or gone.
     finished: AtomicBool,
 }
@@ -35,6 +37,7 @@ impl RequestSession {
             manager,
             state: OnceCell::new(),
             gate: tokio::sync::Mutex::const_new(()),
+            looked_at: AtomicBool::new(false),
             finished: AtomicBool::new(false),
         }))
     }
@@ -54,6 +57,7 @@ impl RequestSession {
     /// [`SessionError::Store`] if the store fails. A cookie that is refused is no error, but an anonymous session.
     pub fn session(&self, head: &dyn RequestHead) -> impl Future<Output = Result<Session, SessionError>> + Send + use<> {
         let request = Arc::clone(&self.0);
+        request.looked_at.store(true, Ordering::Relaxed);
         let presented = if request.state.initialized() { None } else { Some(load::present(&request.manager, head)) };
         async move {
             if let Some(presented) = presented {
@@ -93,6 +97,10 @@ impl Request {
     pub(crate) fn loaded_state(&self) -> Option<MutexGuard<'_, State>> {
         // No code of the application's runs under this lock, and none of ours panics: it cannot be poisoned.
         self.state.get().map(|state| state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn was_looked_at(&self) -> bool {
+        self.looked_at.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_finished(&self) -> bool {

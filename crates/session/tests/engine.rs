@@ -1,5 +1,7 @@
 //! The engine without HTTP: what each request sees and sets, and what the store keeps.
 
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::sync::Arc;

@@ -1,0 +1,225 @@
+//! What the tower layer and the extractors add to the engine: its rules run over real sockets in the acceptance suite.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::convert::Infallible;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, Response, StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Router, http};
+use secure_sessions_axum::{
+    Keyring, MemoryStore, Session, SessionData, SessionError, SessionExt, SessionLayer, SessionManager, SessionStore,
+    Typed,
+};
+use serde::{Deserialize, Serialize};
+use tower::{ServiceBuilder, ServiceExt, service_fn};
+
+fn manager_named(name: &str, store: &MemoryStore) -> SessionManager {
+    SessionManager::builder(Keyring::generate().unwrap(), store.clone())
+        .insecure_dev()
+        .cookie_name(name)
+        .build()
+        .unwrap()
+}
+
+fn manager() -> SessionManager {
+    manager_named("session", &MemoryStore::new())
+}
+
+fn request(cookie: Option<&str>) -> Request {
+    let mut request = Request::new(Body::empty());
+    if let Some(cookie) = cookie {
+        request.headers_mut().insert(header::COOKIE, cookie.parse().unwrap());
+    }
+    request
+}
+
+/// `name=value` of each `Set-Cookie`.
+fn cookies(headers: &HeaderMap) -> Vec<String> {
+    let values = headers.get_all(header::SET_COOKIE).iter();
+    values.map(|value| value.to_str().unwrap().split(';').next().unwrap().to_owned()).collect()
+}
+
+async fn text(response: Response<Body>) -> String {
+    let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+async fn count(session: Session) -> Result<String, SessionError> {
+    let n = session.update("n", |n: &mut u64| {
+        *n += 1;
+        *n
+    })?;
+    Ok(n.to_string())
+}
+
+#[tokio::test]
+async fn a_counter_counts_and_the_cookie_is_sensitive() {
+    let app = Router::new().route("/", get(count)).layer(SessionLayer::new(manager()));
+    let first = app.clone().oneshot(request(None)).await.unwrap();
+    assert!(first.headers()[header::SET_COOKIE].is_sensitive());
+    assert_eq!(first.headers()[header::CACHE_CONTROL], "no-store");
+    assert_eq!(first.headers()[header::VARY], "Cookie");
+    let cookie = cookies(first.headers()).remove(0);
+    let second = app.oneshot(request(Some(&cookie))).await.unwrap();
+    assert_eq!(text(second).await, "2");
+}
+
+#[tokio::test]
+async fn without_the_layer_the_extractor_says_what_to_add_to_the_log_and_not_to_the_client() {
+    let app = Router::new().route("/", get(count));
+    let response = app.oneshot(request(None)).await.unwrap();
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(text(response).await, "Internal server error.");
+    let error = request(None).session().await.unwrap_err();
+    assert!(error.to_string().contains(".layer(SessionLayer::new(manager))"), "{error}");
+}
+
+#[tokio::test]
+async fn a_nested_layer_of_the_same_manager_shares_the_session_and_another_manager_has_its_own() {
+    let store = MemoryStore::new();
+    let (shop, staff) = (manager_named("shop", &store), manager_named("staff", &MemoryStore::new()));
+    let inner = Router::new().route("/", get(count)).layer(SessionLayer::new(shop.clone()));
+    let app = inner.layer(from_fn(count_in_middleware)).layer(SessionLayer::new(shop));
+    let response = app.oneshot(request(None)).await.unwrap();
+    assert_eq!(cookies(response.headers()).len(), 1);
+    assert_eq!(text(response).await, "2", "middleware and handler changed one session");
+    assert_eq!(store.count().await.unwrap(), 1);
+
+    let inner = Router::new().route("/", get(count)).layer(SessionLayer::new(staff));
+    let app = inner.layer(from_fn(count_in_middleware)).layer(SessionLayer::new(manager_named("shop", &store)));
+    let response = app.oneshot(request(None)).await.unwrap();
+    let names: Vec<_> = cookies(response.headers()).iter().map(|c| c.split('=').next().unwrap().to_owned()).collect();
+    assert_eq!(names, ["staff", "shop"]);
+    assert_eq!(text(response).await, "1");
+}
+
+async fn count_in_middleware(request: Request, next: Next) -> Result<impl IntoResponse, SessionError> {
+    let session = request.session().await?;
+    session.update("n", |n: &mut u64| *n += 1)?;
+    Ok(next.run(request).await)
+}
+
+#[tokio::test]
+async fn the_layer_wraps_a_plain_tower_service_that_is_neither_clone_nor_send_nor_axum() {
+    let not_send = std::rc::Rc::new(());
+    let service = ServiceBuilder::new().layer(SessionLayer::new(manager())).service(service_fn(
+        move |request: http::Request<()>| {
+            let _held = std::rc::Rc::clone(&not_send);
+            async move {
+                let session = request.session().await.unwrap();
+                session.insert("n", 1).unwrap();
+                Ok::<_, Infallible>(http::Response::new(String::new()))
+            }
+        },
+    ));
+    let response = service.oneshot(http::Request::new(())).await.unwrap();
+    assert_eq!(cookies(response.headers()).len(), 1);
+}
+
+#[tokio::test]
+async fn a_service_error_discards_changes_and_keeps_a_logout() {
+    let store = MemoryStore::new();
+    let manager = manager_named("session", &store);
+    let login = Router::new()
+        .route("/", get(|session: Session| async move { session.login("alice") }))
+        .layer(SessionLayer::new(manager.clone()));
+    let cookie = cookies(login.oneshot(request(None)).await.unwrap().headers()).remove(0);
+    for logs_out in [false, true] {
+        let service = ServiceBuilder::new().layer(SessionLayer::new(manager.clone())).service(service_fn(
+            move |request: Request| async move {
+                let session = request.session().await.unwrap();
+                session.insert("n", 1).unwrap();
+                if logs_out {
+                    session.logout().unwrap();
+                }
+                Err::<http::Response<Body>, _>("broken")
+            },
+        ));
+        assert_eq!(service.oneshot(request(Some(&cookie))).await.unwrap_err(), "broken");
+        assert_eq!(store.count().await.unwrap(), u64::from(!logs_out));
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_replaces_the_response_with_the_applications_own() {
+    let manager = manager();
+    let app = Router::new()
+        .route("/login", get(|session: Session| async move { session.login("alice") }))
+        .route("/slow", get(revoked_meanwhile))
+        .layer(SessionLayer::new(manager.clone()).on_error(|error: &secure_sessions_axum::secure_sessions::SessionError| {
+            (StatusCode::from_u16(error.status()).unwrap(), "our own page").into_response()
+        }))
+        .layer(axum::Extension(manager));
+    let mut login = request(None);
+    *login.uri_mut() = "/login".parse().unwrap();
+    let cookie = cookies(app.clone().oneshot(login).await.unwrap().headers()).remove(0);
+    let mut slow = request(Some(&cookie));
+    *slow.uri_mut() = "/slow".parse().unwrap();
+    let response = app.oneshot(slow).await.unwrap();
+    assert_eq!(response.status(), StatusCode::CONFLICT);
+    assert!(cookies(response.headers()).is_empty());
+    assert_eq!(text(response).await, "our own page");
+}
+
+async fn revoked_meanwhile(
+    manager: axum::Extension<SessionManager>,
+    session: Session,
+) -> Result<&'static str, SessionError> {
+    session.insert("n", 1)?;
+    manager.revoke_subject("alice").await?;
+    Ok("done")
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Cart {
+    items: Vec<String>,
+    note: Option<String>,
+}
+
+impl SessionData for Cart {}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Count {
+    n: u64,
+}
+
+impl SessionData for Count {}
+
+#[tokio::test]
+async fn typed_views_and_keyed_access_share_one_session_and_write_only_what_changed() {
+    async fn handler(mut cart: Typed<Cart>, mut count: Typed<Count>, session: Session) -> Result<String, SessionError> {
+        cart.update(|cart| cart.items.push("book".to_owned()))?;
+        count.update(|count| count.n += 1)?;
+        session.insert("other", true)?;
+        assert_eq!(session.get::<Vec<String>>("items")?, Some(cart.items.clone()));
+        assert!(cart.note.is_none());
+        Ok(format!("{} {}", cart.items.len(), count.n))
+    }
+    let app = Router::new().route("/", get(handler)).layer(SessionLayer::new(manager()));
+    let first = app.clone().oneshot(request(None)).await.unwrap();
+    let cookie = cookies(first.headers()).remove(0);
+    assert_eq!(text(first).await, "1 1");
+    let second = app.oneshot(request(Some(&cookie))).await.unwrap();
+    assert_eq!(text(second).await, "2 2");
+}
+
+#[tokio::test]
+async fn a_panic_commits_nothing() {
+    let store = MemoryStore::new();
+    let app = Router::new()
+        .route("/", get(|session: Session| async move {
+            session.insert("n", 1).unwrap();
+            panic!("on purpose");
+            #[allow(unreachable_code, reason = "tells the handler's type")]
+            ""
+        }))
+        .layer(SessionLayer::new(manager_named("session", &store)));
+    let panicked = tokio::spawn(app.oneshot(request(None))).await.unwrap_err();
+    assert!(panicked.is_panic());
+    assert_eq!(store.count().await.unwrap(), 0);
+}
