@@ -50,10 +50,7 @@ fn session(
 impl<S: Send + Sync> FromRequestParts<S> for Session {
     type Rejection = SessionError;
 
-    fn from_request_parts(
-        parts: &mut Parts,
-        _: &S,
-    ) -> impl Future<Output = Result<Self, SessionError>> + Send {
+    fn from_request_parts(parts: &mut Parts, _: &S) -> impl Future<Output = Result<Self, SessionError>> + Send {
         parts.session()
     }
 }

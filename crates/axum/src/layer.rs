@@ -61,8 +61,7 @@ pub struct DefaultErrorResponse;
 impl<B: Default> ErrorResponse<B> for DefaultErrorResponse {
     fn respond(&self, error: &secure_sessions::SessionError) -> Response<B> {
         let mut response = Response::new(B::default());
-        *response.status_mut() =
-            StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.status_mut() = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         response
     }
 }
@@ -111,12 +110,7 @@ where
             request.extensions_mut().insert(session.clone());
             Some(session)
         };
-        ResponseFuture {
-            inner: self.inner.call(request),
-            session,
-            errors: self.errors.clone(),
-            finishing: None,
-        }
+        ResponseFuture { inner: self.inner.call(request), session, errors: self.errors.clone(), finishing: None }
     }
 }
 

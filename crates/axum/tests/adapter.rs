@@ -151,9 +151,11 @@ async fn a_commit_that_fails_replaces_the_response_with_the_applications_own() {
     let app = Router::new()
         .route("/login", get(|session: Session| async move { session.login("alice") }))
         .route("/slow", get(revoked_meanwhile))
-        .layer(SessionLayer::new(manager.clone()).on_error(|error: &secure_sessions_axum::secure_sessions::SessionError| {
-            (StatusCode::from_u16(error.status()).unwrap(), "our own page").into_response()
-        }))
+        .layer(SessionLayer::new(manager.clone()).on_error(
+            |error: &secure_sessions_axum::secure_sessions::SessionError| {
+                (StatusCode::from_u16(error.status()).unwrap(), "our own page").into_response()
+            },
+        ))
         .layer(axum::Extension(manager));
     let mut login = request(None);
     *login.uri_mut() = "/login".parse().unwrap();
@@ -212,12 +214,15 @@ async fn typed_views_and_keyed_access_share_one_session_and_write_only_what_chan
 async fn a_panic_commits_nothing() {
     let store = MemoryStore::new();
     let app = Router::new()
-        .route("/", get(|session: Session| async move {
-            session.insert("n", 1).unwrap();
-            panic!("on purpose");
-            #[allow(unreachable_code, reason = "tells the handler's type")]
-            ""
-        }))
+        .route(
+            "/",
+            get(|session: Session| async move {
+                session.insert("n", 1).unwrap();
+                panic!("on purpose");
+                #[allow(unreachable_code, reason = "tells the handler's type")]
+                ""
+            }),
+        )
         .layer(SessionLayer::new(manager_named("session", &store)));
     let panicked = tokio::spawn(app.oneshot(request(None))).await.unwrap_err();
     assert!(panicked.is_panic());

@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn every_byte_string_has_exactly_one_spelling() {
         for length in 0..70_usize {
-            let bytes: Vec<u8> = (0..length).map(|i| (i * 37 % 256) as u8).collect();
+            let bytes: Vec<u8> = (0..=255_u8).map(|i| i.wrapping_mul(37)).take(length).collect();
             let text = encode(&bytes);
             assert_eq!(text.len(), encoded_len(length));
             assert_eq!(decoded_len(text.len()), Some(length));

@@ -175,8 +175,7 @@ impl<'r> Work<'r> {
                 self.written("insert", inserted, &next)?;
             } else {
                 let tombstone = Tombstone::new(old, self.now(), &self.manager.times().bucket);
-                let succeeded =
-                    self.manager.store().succeed(&next.bucket, &old, live.bucket.revision, tombstone).await;
+                let succeeded = self.manager.store().succeed(&next.bucket, &old, live.bucket.revision, tombstone).await;
                 if !self.written("succeed", succeeded, &next)? {
                     live = match self.follow(live.clone()).await {
                         Err(SessionError::Ended) if login => {
@@ -382,13 +381,8 @@ impl<'r> Work<'r> {
         };
         let handoff_key = live.newest.handoff_key.clone();
         let (issued, newest) = self.seal(bucket.id, handoff_key, generation, now, expires_at, meta, data)?;
-        let handoff = self.sealer.seal_handoff(
-            &bucket.id,
-            &newest.handoff_key,
-            generation,
-            &issued.token,
-            &mut SysRng,
-        )?;
+        let handoff =
+            self.sealer.seal_handoff(&bucket.id, &newest.handoff_key, generation, &issued.token, &mut SysRng)?;
         let succession = Succession {
             fingerprint: issued.fingerprint,
             handoff,
@@ -413,8 +407,15 @@ impl<'r> Work<'r> {
         meta: Meta,
         data: DataMap,
     ) -> Result<(Issued, Admitted), SessionError> {
-        let content =
-            Content { session_id, handoff_key: &handoff_key, generation, issued_at, expires_at, meta: &meta, data: &data };
+        let content = Content {
+            session_id,
+            handoff_key: &handoff_key,
+            generation,
+            issued_at,
+            expires_at,
+            meta: &meta,
+            data: &data,
+        };
         let issued = self.sealer.seal(&content, &mut SysRng)?;
         let newest = Admitted {
             session_id,
@@ -441,7 +442,12 @@ impl<'r> Work<'r> {
     }
 
     /// A store's answer to a write. After an error nobody knows whether it was carried out: remember what was tried.
-    fn written<T>(&mut self, operation: &'static str, answer: Result<T, StoreError>, tried: &Live) -> Result<T, SessionError> {
+    fn written<T>(
+        &mut self,
+        operation: &'static str,
+        answer: Result<T, StoreError>,
+        tried: &Live,
+    ) -> Result<T, SessionError> {
         answer.map_err(|error| {
             self.unresolved = Some(Attempt {
                 id: tried.bucket.id,

@@ -320,7 +320,11 @@ impl Times {
             ("idle_timeout", self.idle, "it must be at least a millisecond; `None` turns the idle timeout off"),
             ("absolute_timeout", Some(self.absolute), too_short),
             ("renewal_interval", self.renewal, "it must be at least a millisecond; `None` turns the renewal off"),
-            ("grace", Some(self.bucket.grace), "without a grace two requests at once would look like theft; the default is 60 s"),
+            (
+                "grace",
+                Some(self.bucket.grace),
+                "without a grace two requests at once would look like theft; the default is 60 s",
+            ),
         ];
         for (setting, value, problem) in settings {
             if value == Some(Millis::ZERO) {
@@ -370,7 +374,9 @@ mod tests {
 
     #[test]
     fn the_presets_build() {
-        for builder in [builder(), builder().insecure_dev(), builder().nist_aal1(), builder().nist_aal2(), builder().nist_aal3()] {
+        for builder in
+            [builder(), builder().insecure_dev(), builder().nist_aal1(), builder().nist_aal2(), builder().nist_aal3()]
+        {
             builder.build().expect("a preset");
         }
     }

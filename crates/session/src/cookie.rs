@@ -71,7 +71,9 @@ impl CookieConfig {
             return refuse("browsers drop a `__Host-` cookie with a Domain; remove the domain, or use `__Secure-`");
         }
         if host && self.path != "/" {
-            return refuse("browsers drop a `__Host-` cookie unless its Path is `/`; remove the path, or use `__Secure-`");
+            return refuse(
+                "browsers drop a `__Host-` cookie unless its Path is `/`; remove the path, or use `__Secure-`",
+            );
         }
         if (host || name.starts_with("__secure-") || name.starts_with("__http-")) && !self.secure {
             return refuse(
@@ -132,7 +134,9 @@ impl CookieWriter {
 
     /// Sets the cookie, for the browser session or for `max_age`, at most 400 days, rounded down to seconds.
     pub(crate) fn set(&self, token: &Token, max_age: Option<Millis>) -> String {
-        let mut text = String::with_capacity(self.name.len() + 1 + token.as_bytes().len() * 4 / 3 + 2 + self.attributes.len() + 24);
+        let mut text = String::with_capacity(
+            self.name.len() + 1 + token.as_bytes().len() * 4 / 3 + 2 + self.attributes.len() + 24,
+        );
         text.push_str(&self.name);
         text.push('=');
         token.encode_into(&mut text);

@@ -32,13 +32,17 @@ pub enum SessionError {
     #[error("the session has ended; what this request changed is not kept")]
     Ended,
     /// Other requests changed the session, and this one can no longer follow.
-    #[error("other requests changed the session, and its newest state is out of reach; what this request changed is not kept")]
+    #[error(
+        "other requests changed the session, and its newest state is out of reach; what this request changed is not kept"
+    )]
     Conflict,
     /// The response's headers are gone, and a change could no longer reach the client.
     #[error("the response's headers were already sent; change the session before, or call `save` in the handler")]
     Finished,
     /// The closure given to `update` changed the session itself.
-    #[error("the closure given to `update` called a method that changes the session; return the value, and call it afterwards")]
+    #[error(
+        "the closure given to `update` called a method that changes the session; return the value, and call it afterwards"
+    )]
     ChangedInsideUpdate,
     /// The store did not answer, or not as it should.
     #[error("the session store failed: {0}")]

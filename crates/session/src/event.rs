@@ -239,10 +239,17 @@ impl fmt::Display for Event {
                 f.write_str("a dead token was presented and refused: someone holds a copy of the cookie")
             }
             Self::Forged { kind, key } => {
-                write!(f, "a forged token was refused: {kind} key {key} HAS LEAKED. Replace it and list it as compromised")
+                write!(
+                    f,
+                    "a forged token was refused: {kind} key {key} HAS LEAKED. Replace it and list it as compromised"
+                )
             }
-            Self::Unremembered { .. } => f.write_str("the store does not remember a token that we issued: it lost writes"),
-            Self::StoreTampered { .. } => f.write_str("a bucket is not as we wrote it: someone else writes to the store"),
+            Self::Unremembered { .. } => {
+                f.write_str("the store does not remember a token that we issued: it lost writes")
+            }
+            Self::StoreTampered { .. } => {
+                f.write_str("a bucket is not as we wrote it: someone else writes to the store")
+            }
             Self::UnknownKey { kind, key } => write!(f, "a token names {kind} key {key}, which is not in the keyring"),
             Self::Ambiguous { count } => write!(f, "{count} live sessions came in one request: served as anonymous"),
             Self::BindingMismatch { .. } => f.write_str("a session came from a client that it is not bound to"),

@@ -12,8 +12,13 @@ pub(crate) type Change = Arc<dyn Fn(&mut DataMap) -> Result<(), SessionError> + 
 
 #[derive(Clone)]
 pub(crate) enum Operation {
-    Insert { key: Box<str>, value: Zeroizing<Vec<u8>> },
-    Remove { key: Box<str> },
+    Insert {
+        key: Box<str>,
+        value: Zeroizing<Vec<u8>>,
+    },
+    Remove {
+        key: Box<str>,
+    },
     /// Of the keys that are there at commit.
     Clear,
     Change(Change),

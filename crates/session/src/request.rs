@@ -55,7 +55,10 @@ impl RequestSession {
     /// # Errors
     ///
     /// [`SessionError::Store`] if the store fails. A cookie that is refused is no error, but an anonymous session.
-    pub fn session(&self, head: &dyn RequestHead) -> impl Future<Output = Result<Session, SessionError>> + Send + use<> {
+    pub fn session(
+        &self,
+        head: &dyn RequestHead,
+    ) -> impl Future<Output = Result<Session, SessionError>> + Send + use<> {
         let request = Arc::clone(&self.0);
         request.looked_at.store(true, Ordering::Relaxed);
         let presented = if request.state.initialized() { None } else { Some(load::present(&request.manager, head)) };

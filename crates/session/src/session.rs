@@ -127,10 +127,7 @@ impl Session {
     }
 
     /// Runs a change of the whole map, now and again after a conflict, without holding a lock.
-    pub(crate) fn change<R>(
-        &self,
-        change: impl Fn(&mut DataMap) -> Result<R> + Send + Sync + 'static,
-    ) -> Result<R> {
+    pub(crate) fn change<R>(&self, change: impl Fn(&mut DataMap) -> Result<R> + Send + Sync + 'static) -> Result<R> {
         let mut first_result = None;
         loop {
             let (mut data, version) = {
@@ -282,7 +279,9 @@ impl Session {
             let Some(id) = id else { return Ok(false) };
             let manager = &request.manager;
             let entry = manager.store().load(&id).await.map_err(|error| manager.store_failed("load", error))?;
-            Ok(matches!(entry, Some(Entry::Bucket(bucket)) if !bucket.is_expired(manager.now(), &manager.times().bucket)))
+            Ok(
+                matches!(entry, Some(Entry::Bucket(bucket)) if !bucket.is_expired(manager.now(), &manager.times().bucket)),
+            )
         }
     }
 

@@ -2,9 +2,7 @@
 
 use std::thread::ThreadId;
 
-use secure_sessions_core::{
-    Admitted, Arrival, Bucket, DataMap, Fingerprint, Meta, Sealer, SessionId, Token,
-};
+use secure_sessions_core::{Admitted, Arrival, Bucket, DataMap, Fingerprint, Meta, Sealer, SessionId, Token};
 
 use crate::error::SessionError;
 use crate::ops::{Mark, Operation, Pending};
@@ -126,12 +124,7 @@ impl State {
     }
 
     /// Logs an operation that leads to `data`, if that fits the cookie. Nothing is changed otherwise.
-    pub(crate) fn change(
-        &mut self,
-        operation: Operation,
-        data: DataMap,
-        sealer: &Sealer,
-    ) -> Result<(), SessionError> {
+    pub(crate) fn change(&mut self, operation: Operation, data: DataMap, sealer: &Sealer) -> Result<(), SessionError> {
         sealer.check_size(&self.meta(), &data)?;
         self.pending.operations.push(operation);
         self.view = Some(data);

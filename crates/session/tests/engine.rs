@@ -440,9 +440,7 @@ async fn an_accepted_key_opens_and_a_compromised_one_is_replaced_at_once() {
         .await;
     let both = |new: &str, old: &str| format!("{new} {old}");
     app.manager
-        .set_keyring(
-            Keyring::from_text(&both(&new_seal, &seal), &both(&new_fingerprint, &fingerprint), "").unwrap(),
-        )
+        .set_keyring(Keyring::from_text(&both(&new_seal, &seal), &both(&new_fingerprint, &fingerprint), "").unwrap())
         .unwrap();
     let same = app.visit(cookie.as_deref(), |session| assert_eq!(session.subject().as_deref(), Some("alice"))).await;
     assert_eq!(same, cookie, "sealed again at the next rotation, not before");
