@@ -11,7 +11,7 @@ pub use secure_sessions::SqlStore;
 pub use secure_sessions::{
     AnyStore, BuildError, Builder, Clock, Event, Handle, KeySourceError, Keyring, ManualClock, MemoryStore, Observer,
     OnReplay, SameSite, SessionData, SessionInfo, SessionManager, SessionStore, SizeClasses, StoreError, Timestamp,
-    store,
+    store, testing,
 };
 
 #[cfg(feature = "axum")]

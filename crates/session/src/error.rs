@@ -45,8 +45,8 @@ pub enum SessionError {
     )]
     ChangedInsideUpdate,
     /// The store did not answer, or not as it should.
-    #[error("the session store failed: {0}")]
-    Store(#[source] StoreError),
+    #[error("the session store failed: {}", with_causes(.0))]
+    Store(StoreError),
     /// There was no randomness.
     #[error(transparent)]
     Random(RandomError),
@@ -80,6 +80,12 @@ impl SessionError {
             Self::Data(_) | Self::Finished | Self::ChangedInsideUpdate | Self::NoLayer(_) => "Internal server error.",
         }
     }
+}
+
+/// An error and all that led to it, in one line: what an operator needs to see.
+pub(crate) fn with_causes(error: &StoreError) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 impl From<DataError> for SessionError {

@@ -18,6 +18,7 @@ mod request;
 mod session;
 mod state;
 mod subjects;
+pub mod testing;
 mod typed;
 
 pub use secure_sessions_core::{

@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::clock::Clock;
 use crate::config::{BuildError, Builder, OnReplay, Parts, Times};
 use crate::cookie::CookieWriter;
-use crate::error::SessionError;
+use crate::error::{SessionError, with_causes};
 use crate::event::{Event, Observer};
 use crate::keyring::Keyring;
 use crate::request::RequestSession;
@@ -166,7 +166,7 @@ impl SessionManager {
 
     /// Reports a store's failure, and makes it the handler's error.
     pub(crate) fn store_failed(&self, operation: &'static str, error: StoreError) -> SessionError {
-        self.emit(&Event::StoreError { operation, message: error.to_string() });
+        self.emit(&Event::StoreError { operation, message: with_causes(&error) });
         SessionError::Store(error)
     }
 

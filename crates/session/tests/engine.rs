@@ -491,3 +491,28 @@ async fn no_event_holds_an_id_or_a_token() {
         assert!(!matches!(event, Event::StoreError { .. }));
     }
 }
+
+#[tokio::test]
+async fn a_store_error_tells_the_log_its_cause_and_the_client_nothing() {
+    let directory = std::env::temp_dir().join(format!("no-such-directory-{}", std::process::id()));
+    let cause = std::fs::File::open(&directory).unwrap_err();
+    let text = cause.to_string();
+    let error = SessionError::from(secure_sessions::StoreError::unavailable(cause));
+    assert!(error.to_string().contains(&text), "{error}");
+    assert_eq!(error.status(), 503);
+    assert!(!error.client_text().contains(&text));
+}
+
+#[tokio::test]
+async fn a_test_session_is_one_that_the_application_accepts_until_it_expires() {
+    let (manager, clock) = secure_sessions::testing::manager();
+    let cookie = secure_sessions::testing::session(&manager).login("alice").insert("n", 7).cookie().await.unwrap();
+    let mut head = Head::with(None);
+    head.cookies.push(cookie);
+    let session = manager.begin().session(&head).await.unwrap();
+    assert_eq!((session.subject().as_deref(), session.get("n").unwrap()), (Some("alice"), Some(7)));
+    clock.advance(Duration::from_secs(9 * 3600));
+    let session = manager.begin().session(&head).await.unwrap();
+    assert!(session.was_ended());
+    assert_eq!(secure_sessions::testing::session(&manager).cookie().await.unwrap(), "");
+}
