@@ -10,6 +10,7 @@ use secure_sessions::{Finish, Reply, RequestSession, SessionManager};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::SessionErrorKind;
 use crate::headers::Answer;
 
 /// Carries sessions. Wraps any service of `http` requests and responses whose body has a default.
@@ -35,9 +36,9 @@ impl<E> SessionLayer<E> {
     ///
     /// ```
     /// # use axum::{http::StatusCode, response::{IntoResponse, Response}};
-    /// # use secure_sessions_axum::{Keyring, MemoryStore, SessionLayer, SessionManager};
+    /// # use secure_sessions_axum::{Keyring, MemoryStore, SessionErrorKind, SessionLayer, SessionManager};
     /// # let manager = SessionManager::builder(Keyring::generate().unwrap(), MemoryStore::new()).build().unwrap();
-    /// let layer = SessionLayer::new(manager).on_error(|error: &secure_sessions_axum::secure_sessions::SessionError| {
+    /// let layer = SessionLayer::new(manager).on_error(|error: &SessionErrorKind| {
     ///     let status = StatusCode::from_u16(error.status()).unwrap_or_default();
     ///     (status, error.client_text()).into_response()
     /// });
@@ -51,7 +52,7 @@ impl<E> SessionLayer<E> {
 /// Makes the response in place of one whose session could not be committed.
 pub trait ErrorResponse<B> {
     /// The response; what the session's end needs is added to its headers.
-    fn respond(&self, error: &secure_sessions::SessionError) -> Response<B>;
+    fn respond(&self, error: &SessionErrorKind) -> Response<B>;
 }
 
 /// The error's status and an empty body.
@@ -59,15 +60,15 @@ pub trait ErrorResponse<B> {
 pub struct DefaultErrorResponse;
 
 impl<B: Default> ErrorResponse<B> for DefaultErrorResponse {
-    fn respond(&self, error: &secure_sessions::SessionError) -> Response<B> {
+    fn respond(&self, error: &SessionErrorKind) -> Response<B> {
         let mut response = Response::new(B::default());
         *response.status_mut() = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         response
     }
 }
 
-impl<B, F: Fn(&secure_sessions::SessionError) -> Response<B>> ErrorResponse<B> for F {
-    fn respond(&self, error: &secure_sessions::SessionError) -> Response<B> {
+impl<B, F: Fn(&SessionErrorKind) -> Response<B>> ErrorResponse<B> for F {
+    fn respond(&self, error: &SessionErrorKind) -> Response<B> {
         self(error)
     }
 }

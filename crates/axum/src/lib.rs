@@ -9,9 +9,10 @@ pub use secure_sessions;
 #[cfg(feature = "sqlite")]
 pub use secure_sessions::SqlStore;
 pub use secure_sessions::{
-    AnyStore, BuildError, Builder, Clock, Event, Handle, KeySourceError, Keyring, ManualClock, MemoryStore, Observer,
-    OnReplay, SameSite, SessionData, SessionInfo, SessionManager, SessionStore, SizeClasses, StoreError, Timestamp,
-    store, testing,
+    AnyStore, BuildError, Builder, Clock, DataMap, EndReason, Event, Handle, KeySourceError, Keyring, ManualClock,
+    MemoryStore, Millis, Observer, OnReplay, PurgeHandle, RotationReason, SameSite, SessionData,
+    SessionError as SessionErrorKind, SessionInfo, SessionManager, SessionStore, SizeClasses, StoreError, SystemClock,
+    Timestamp, store, testing,
 };
 
 #[cfg(feature = "axum")]

@@ -12,8 +12,8 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Router, http};
 use secure_sessions_axum::{
-    Keyring, MemoryStore, Session, SessionData, SessionError, SessionExt, SessionLayer, SessionManager, SessionStore,
-    Typed,
+    Keyring, MemoryStore, Session, SessionData, SessionError, SessionErrorKind, SessionExt, SessionLayer,
+    SessionManager, SessionStore, Typed,
 };
 use serde::{Deserialize, Serialize};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -151,11 +151,9 @@ async fn a_commit_that_fails_replaces_the_response_with_the_applications_own() {
     let app = Router::new()
         .route("/login", get(|session: Session| async move { session.login("alice") }))
         .route("/slow", get(revoked_meanwhile))
-        .layer(SessionLayer::new(manager.clone()).on_error(
-            |error: &secure_sessions_axum::secure_sessions::SessionError| {
-                (StatusCode::from_u16(error.status()).unwrap(), "our own page").into_response()
-            },
-        ))
+        .layer(SessionLayer::new(manager.clone()).on_error(|error: &SessionErrorKind| {
+            (StatusCode::from_u16(error.status()).unwrap(), "our own page").into_response()
+        }))
         .layer(axum::Extension(manager));
     let mut login = request(None);
     *login.uri_mut() = "/login".parse().unwrap();

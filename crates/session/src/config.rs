@@ -245,13 +245,16 @@ impl Builder {
         self
     }
 
-    /// For plain http on localhost: the cookie `session`, without prefix and without `Secure`. Warns at start.
+    /// For plain http on localhost: a cookie without `Secure`, named `session` unless it has a name of its own. Warns at
+    /// start.
     ///
     /// # Security
     ///
     /// Whoever watches the network has the session, and other hosts of the domain can plant one.
     pub fn insecure_dev(mut self) -> Self {
-        "session".clone_into(&mut self.cookie.name);
+        if self.cookie.name == CookieConfig::default().name {
+            "session".clone_into(&mut self.cookie.name);
+        }
         self.cookie.secure = false;
         self.insecure_dev = true;
         self
@@ -285,7 +288,8 @@ impl Builder {
         if self.insecure_dev {
             tracing::warn!(
                 target: "secure_sessions",
-                "insecure_dev: the session cookie travels over plain http; never use this setting in production"
+                "insecure_dev: the cookie `{}` travels over plain http; never use this setting in production",
+                self.cookie.name
             );
         }
         Ok(SessionManager::from_parts(Parts {
@@ -369,6 +373,17 @@ mod tests {
         ] {
             let error = builder.build().expect_err(expected).to_string();
             assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_development_preset_keeps_a_name_of_the_applications_own_in_either_order() {
+        for (builder, name) in [
+            (builder().insecure_dev(), "session"),
+            (builder().insecure_dev().cookie_name("x"), "x"),
+            (builder().cookie_name("x").insecure_dev(), "x"),
+        ] {
+            assert_eq!(builder.build().expect("a preset").cookie_name(), name);
         }
     }
 

@@ -83,6 +83,12 @@ impl SessionManager {
         &self.0.cookie_name
     }
 
+    /// The most bytes that the cookie's name and value may have.
+    #[must_use]
+    pub fn size_limit(&self) -> usize {
+        self.sealer().sizes().limit()
+    }
+
     /// The store.
     #[must_use]
     pub fn store(&self) -> &AnyStore {

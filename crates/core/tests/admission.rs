@@ -1,0 +1,194 @@
+//! The rows of the table of verdicts, with real tokens.
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests may panic")]
+
+mod support;
+
+use secure_sessions_core::{Admitted, Arrival, BucketPolicy, Millis, SessionId, SubjectTag, Timestamp, Token, Verdict};
+use support::fixtures::{CONTEXT, FINGERPRINT, LIFETIME, POLICY, SEAL, START, Session, later, ring, sealer_of, text};
+use support::raw;
+
+fn admitted(verdict: Verdict) -> Admitted {
+    match verdict {
+        Verdict::Current(admitted) => admitted,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_newest_token_is_current_and_gives_its_content() {
+    let session = Session::new(support::fixtures::sealer(), Some("alice"), "hello");
+    let admitted = admitted(session.present(&session.token, later(1)));
+    assert_eq!(text(&admitted), "hello");
+    assert_eq!(admitted.meta.subject.as_deref(), Some("alice"));
+    assert_eq!((admitted.session_id, admitted.generation), (session.bucket.id, 1));
+    assert_eq!((admitted.issued_at, admitted.expires_at), (START, START.after(LIFETIME)));
+    let arrival = admitted.arrival(later(1));
+    assert_eq!((arrival.generation, arrival.at), (1, later(1)));
+    assert!(arrival.fingerprint.matches(&session.bucket.current));
+}
+
+#[test]
+fn a_superseded_token_is_led_to_the_newest_data_and_never_gives_its_own() {
+    let mut session = Session::anonymous("old");
+    let old = session.rotate("new", later(10));
+    let Verdict::Superseded(superseded) = session.present(&old, later(11)) else { panic!("not superseded") };
+    assert_eq!((superseded.session_id(), superseded.arrival(later(11)).generation), (session.bucket.id, 1));
+    let (admitted, newest) =
+        session.sealer.follow(&session.bucket, superseded.handoff_key(), later(11), None).expect("followed");
+    assert_eq!(text(&admitted), "new");
+    assert!(newest == session.token);
+}
+
+#[test]
+fn a_token_past_its_deadline_is_expired_though_the_bucket_is_not() {
+    let mut session = Session::anonymous("data");
+    session.bucket.idle_timeout = None;
+    let deadline = START.after(LIFETIME);
+    session.bucket.expires_at = deadline.after(LIFETIME);
+    let last = Timestamp::from_millis(deadline.as_millis() - 1);
+    assert!(matches!(session.present(&session.token, last), Verdict::Current(_)));
+    assert!(matches!(session.present(&session.token, deadline), Verdict::Expired));
+}
+
+#[test]
+fn a_token_of_a_bucket_past_its_absolute_deadline_is_expired() {
+    let mut session = Session::anonymous("data");
+    session.bucket.expires_at = later(100);
+    assert!(matches!(session.present(&session.token, later(99)), Verdict::Current(_)));
+    assert!(matches!(session.present(&session.token, later(100)), Verdict::Expired));
+}
+
+#[test]
+fn a_token_of_an_idle_bucket_is_expired() {
+    let session = Session::anonymous("data");
+    let last = START.after(Millis::from_secs(30 * 60)).after(session.bucket.touch_step(&POLICY));
+    assert!(matches!(session.present(&session.token, last), Verdict::Current(_)));
+    assert!(matches!(session.present(&session.token, last.after(Millis::new(1))), Verdict::Expired));
+}
+
+#[test]
+fn a_token_issued_before_not_before_is_expired_and_one_issued_then_is_not() {
+    let session = Session::anonymous("data");
+    let judge = |not_before| {
+        let opened = session.sealer.open(session.token.clone()).expect("ours");
+        session.sealer.admit(&session.bucket, opened, later(100), Some(not_before), &POLICY)
+    };
+    assert!(matches!(judge(START), Verdict::Current(_)));
+    assert!(matches!(judge(START.after(Millis::new(1))), Verdict::Expired));
+}
+
+#[test]
+fn a_token_issued_in_the_future_is_admitted_since_hosts_clocks_differ() {
+    let session = Session::anonymous("data");
+    let earlier = Timestamp::from_millis(START.as_millis() - 30_000);
+    assert!(matches!(session.present(&session.token, earlier), Verdict::Current(_)));
+}
+
+#[test]
+fn a_dead_token_is_a_replay_though_its_handoff_would_still_open() {
+    let mut session = Session::anonymous("old");
+    let old = session.rotate("new", later(10));
+    session.rotate("newer", later(75));
+    assert!(session.bucket.handoff.is_some());
+    assert!(matches!(session.present(&old, later(135)), Verdict::Superseded(_)));
+    assert!(matches!(session.present(&old, later(136)), Verdict::Replayed));
+}
+
+#[test]
+fn a_forgotten_token_of_an_earlier_generation_is_a_replay() {
+    let mut session = Session::anonymous("old");
+    let old = session.rotate("new", later(10));
+    session.bucket.retired.clear();
+    assert!(matches!(session.present(&old, later(11)), Verdict::Replayed));
+}
+
+#[test]
+fn a_token_that_the_store_has_lost_is_unremembered() {
+    let mut session = Session::anonymous("old");
+    let before = session.bucket.clone();
+    session.rotate("new", later(10));
+    // The store went back to what it was before the rotation.
+    session.bucket = before;
+    assert!(matches!(session.present(&session.token, later(11)), Verdict::Unremembered));
+}
+
+#[test]
+fn what_was_forged_with_both_keys_is_never_admitted() {
+    let mut session = Session::new(support::fixtures::sealer(), None, "data");
+    session.rotate("newer", later(10));
+    let mut plaintext = raw::read(&SEAL, CONTEXT, session.token.as_bytes()).expect("the thief has the keys");
+    for generation in [0, 1, 2, 3, u32::MAX] {
+        plaintext.generation = generation;
+        let (forged, _) = raw::token(&SEAL, &FINGERPRINT, CONTEXT, &[1; 24], &plaintext.to_bytes());
+        let verdict = session.present(&Token::from_bytes(forged).expect("a token"), later(11));
+        assert!(matches!(verdict, Verdict::Replayed | Verdict::Unremembered), "{generation}: {verdict:?}");
+    }
+}
+
+#[test]
+fn a_bucket_of_another_session_admits_nothing() {
+    let (one, mut other) = (Session::anonymous("one"), Session::anonymous("other"));
+    other.bucket.id = SessionId::from_bytes([3; 16]);
+    assert!(matches!(other.present(&one.token, later(1)), Verdict::Tampered));
+}
+
+#[test]
+fn a_bucket_whose_subject_was_moved_is_tampered_with() {
+    let keyring = ring(&[SEAL], &[FINGERPRINT]);
+    let tag = |subject: &str| Some(keyring.subject_tag(subject));
+    for (in_token, in_bucket) in [
+        (Some("alice"), tag("bob")),
+        (Some("alice"), None),
+        (None, tag("alice")),
+        (Some("alice"), Some(SubjectTag::from_bytes([0; 16]))),
+    ] {
+        let mut session = Session::new(support::fixtures::sealer(), in_token, "data");
+        session.bucket.subject = in_bucket;
+        assert!(matches!(session.present(&session.token, later(1)), Verdict::Tampered), "{in_token:?}");
+    }
+}
+
+#[test]
+fn a_bucket_whose_generation_was_changed_is_tampered_with() {
+    let mut session = Session::anonymous("data");
+    session.bucket.generation = 7;
+    assert!(matches!(session.present(&session.token, later(1)), Verdict::Tampered));
+}
+
+#[test]
+fn the_subject_is_checked_under_the_token_s_own_fingerprint_key() {
+    let new_key = [0xf2; 32];
+    let session = Session::new(support::fixtures::sealer(), Some("alice"), "data");
+    let newer = sealer_of(ring(&[SEAL], &[new_key, FINGERPRINT]), CONTEXT);
+    let opened = newer.open(session.token.clone()).expect("accepted");
+    let verdict = newer.admit(&session.bucket, opened, later(1), None, &POLICY);
+    assert_eq!(admitted(verdict).meta.subject.as_deref(), Some("alice"));
+}
+
+#[test]
+fn a_client_that_never_takes_the_newest_token_is_led_to_it_every_time() {
+    let mut session = Session::anonymous("0");
+    let first = session.token.clone();
+    let stubborn = |session: &Session, at| Arrival {
+        generation: 1,
+        fingerprint: session.sealer.open(first.clone()).expect("ours").fingerprint(),
+        at,
+    };
+    for write in 1..=200_u64 {
+        let now = later(write * 61);
+        let arrival = stubborn(&session, now);
+        session.rotate_for(&arrival, &write.to_string(), now);
+        let Verdict::Superseded(superseded) = session.present(&first, now) else { panic!("write {write}") };
+        let followed = session.sealer.follow(&session.bucket, superseded.handoff_key(), now, None);
+        assert_eq!(text(&followed.expect("followed").0), write.to_string());
+    }
+}
+
+#[test]
+fn a_grace_of_nothing_still_admits_the_newest_token() {
+    let policy = BucketPolicy { grace: Millis::ZERO };
+    let session = Session::anonymous("data");
+    let opened = session.sealer.open(session.token.clone()).expect("ours");
+    let verdict = session.sealer.admit(&session.bucket, opened, later(1), None, &policy);
+    assert_eq!(text(&admitted(verdict)), "data");
+}

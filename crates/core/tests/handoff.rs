@@ -1,0 +1,233 @@
+//! The handoff: followed only where every check of a presented token holds.
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests may panic")]
+
+mod support;
+
+use secure_sessions_core::{
+    Bucket, HandoffError, HandoffKey, SealKey, SessionId, SubjectTag, Timestamp, Token, Verdict,
+};
+use support::fixtures::{CONTEXT, FINGERPRINT, LIFETIME, SEAL, START, Session, later, ring, sealer, sealer_of, text};
+use support::raw;
+
+const OTHER_SEAL: [u8; 32] = [0x52; 32];
+const NOW: u64 = 20;
+
+/// A session after one rotation, with a subject.
+fn rotated() -> Session {
+    let mut session = Session::new(sealer(), Some("alice"), "old");
+    session.rotate("new", later(10));
+    session
+}
+
+fn follow(session: &Session, bucket: &Bucket) -> Result<String, HandoffError> {
+    let followed = session.sealer.follow(bucket, &session.handoff_key, later(NOW), None);
+    followed.map(|(admitted, _)| text(&admitted))
+}
+
+/// What a thief of the seal key reads out of any token of the session.
+fn handoff_key_of(session: &Session) -> [u8; 32] {
+    raw::read(&SEAL, CONTEXT, session.token.as_bytes()).expect("the thief has the seal key").handoff_key
+}
+
+/// A handoff that somebody with the seal key and the handoff key put into the bucket.
+fn planted(session: &Session, token: &[u8]) -> Bucket {
+    let Bucket { id, generation, .. } = session.bucket;
+    let key = handoff_key_of(session);
+    let handoff = raw::handoff(&SEAL, CONTEXT, id.as_bytes(), &key, generation, &[1; 24], token);
+    Bucket { handoff: Some(handoff), ..session.bucket.clone() }
+}
+
+#[test]
+fn a_handoff_leads_to_the_newest_token_and_its_data() {
+    let session = rotated();
+    let (admitted, token) =
+        session.sealer.follow(&session.bucket, &session.handoff_key, later(NOW), None).expect("followed");
+    assert_eq!((text(&admitted).as_str(), admitted.generation), ("new", 2));
+    assert!(token == session.token);
+    assert!(matches!(session.present(&token, later(NOW)), Verdict::Current(_)));
+}
+
+#[test]
+fn what_the_second_implementation_seals_is_followed() {
+    let session = rotated();
+    let bucket = planted(&session, session.token.as_bytes());
+    assert_eq!(follow(&session, &bucket).as_deref(), Ok("new"));
+}
+
+#[test]
+fn a_handoff_is_sealed_under_a_random_nonce_each_time() {
+    let mut session = rotated();
+    let Bucket { id, generation, .. } = session.bucket;
+    let mut seal = || {
+        let sealed =
+            session.sealer.seal_handoff(&id, &session.handoff_key, generation, &session.token, &mut session.random);
+        sealed.expect("random")
+    };
+    assert_ne!(seal(), seal());
+}
+
+#[test]
+fn without_a_handoff_there_is_nothing_to_follow() {
+    let session = rotated();
+    let bucket = Bucket { handoff: None, ..session.bucket.clone() };
+    assert_eq!(follow(&session, &bucket), Err(HandoffError::Missing));
+}
+
+#[test]
+fn nobody_without_a_token_of_the_session_opens_its_handoff() {
+    let session = rotated();
+    for key in [[0; 32], SEAL, FINGERPRINT] {
+        let guessed = HandoffKey::random(&mut support::random::Replay(&key)).expect("32 bytes");
+        let followed = session.sealer.follow(&session.bucket, &guessed, later(NOW), None);
+        assert!(matches!(followed, Err(HandoffError::Tampered)));
+    }
+}
+
+#[test]
+fn a_handoff_changed_in_any_byte_is_tampered_with() {
+    let session = rotated();
+    let handoff = session.bucket.handoff.clone().expect("after a rotation");
+    for at in 0..handoff.len() {
+        let mut changed = handoff.clone();
+        changed[at] ^= 1;
+        let bucket = Bucket { handoff: Some(changed), ..session.bucket.clone() };
+        let error = follow(&session, &bucket).expect_err("changed");
+        // Its first bytes name the key.
+        let expected = |error| match error {
+            HandoffError::UnknownKey { .. } => at < 4,
+            error => at >= 4 && error == HandoffError::Tampered,
+        };
+        assert!(expected(error), "byte {at}: {error:?}");
+    }
+}
+
+#[test]
+fn a_handoff_cut_off_anywhere_is_tampered_with() {
+    let session = rotated();
+    let handoff = session.bucket.handoff.clone().expect("after a rotation");
+    for length in 0..handoff.len() {
+        let bucket = Bucket { handoff: Some(handoff[..length].to_vec()), ..session.bucket.clone() };
+        assert_eq!(follow(&session, &bucket), Err(HandoffError::Tampered), "{length} bytes");
+    }
+}
+
+#[test]
+fn a_handoff_of_another_session_generation_or_context_is_tampered_with() {
+    let session = rotated();
+    let id = Bucket { id: SessionId::from_bytes([3; 16]), ..session.bucket.clone() };
+    let generation = Bucket { generation: 3, ..session.bucket.clone() };
+    for bucket in [id, generation] {
+        assert_eq!(follow(&session, &bucket), Err(HandoffError::Tampered));
+    }
+    let elsewhere = sealer_of(ring(&[SEAL], &[FINGERPRINT]), "session");
+    let followed = elsewhere.follow(&session.bucket, &session.handoff_key, later(NOW), None);
+    assert!(matches!(followed, Err(HandoffError::Tampered)));
+}
+
+#[test]
+fn an_older_handoff_put_back_is_tampered_with() {
+    let mut session = rotated();
+    let older = session.bucket.handoff.clone();
+    session.rotate("newest", later(15));
+    let bucket = Bucket { handoff: older.clone(), ..session.bucket.clone() };
+    assert_eq!(follow(&session, &bucket), Err(HandoffError::Tampered));
+    // With its generation put back as well, the fingerprint does not fit.
+    let bucket = Bucket { handoff: older, generation: 2, ..session.bucket.clone() };
+    assert_eq!(follow(&session, &bucket), Err(HandoffError::Tampered));
+}
+
+#[test]
+fn an_issued_older_token_sealed_as_the_newest_is_tampered_with() {
+    let mut session = rotated();
+    let older = session.rotate("newest", later(15));
+    let bucket = planted(&session, older.as_bytes());
+    assert_eq!(follow(&session, &bucket), Err(HandoffError::Tampered));
+}
+
+#[test]
+fn a_token_that_we_did_not_issue_is_tampering_though_seal_key_and_handoff_key_sealed_it() {
+    let session = rotated();
+    let mut plaintext = raw::read(&SEAL, CONTEXT, session.token.as_bytes()).expect("the thief has the seal key");
+    plaintext.meta = vec![0xa1, 0x01, 0x65, b'a', b'd', b'm', b'i', b'n'];
+    let unmarked = raw::unmarked(&SEAL, raw::key_id(&FINGERPRINT), CONTEXT, &[2; 24], &plaintext.to_bytes());
+    let bytes = session.token.as_bytes();
+    for mark in [&bytes[bytes.len() - 16..], &[0; 16]] {
+        let bucket = planted(&session, &[&unmarked, mark].concat());
+        assert_eq!(follow(&session, &bucket), Err(HandoffError::Tampered));
+    }
+    for garbage in [&[][..], &[0; 300], b"not a token"] {
+        assert_eq!(follow(&session, &planted(&session, garbage)), Err(HandoffError::Tampered));
+    }
+}
+
+#[test]
+fn a_token_forged_with_both_keys_is_tampering_while_the_bucket_keeps_its_fingerprint() {
+    let session = rotated();
+    let plaintext = raw::read(&SEAL, CONTEXT, session.token.as_bytes()).expect("the thief has the seal key");
+    let (forged, _) = raw::token(&SEAL, &FINGERPRINT, CONTEXT, &[2; 24], &plaintext.to_bytes());
+    assert_eq!(follow(&session, &planted(&session, &forged)), Err(HandoffError::Tampered));
+}
+
+#[test]
+fn a_moved_subject_is_found_in_the_handoff_too() {
+    let session = rotated();
+    for subject in [None, Some(SubjectTag::from_bytes([0; 16])), Some(session.sealer.keyring().subject_tag("bob"))] {
+        let bucket = Bucket { subject, ..session.bucket.clone() };
+        assert_eq!(follow(&session, &bucket), Err(HandoffError::Tampered));
+    }
+}
+
+#[test]
+fn the_newest_token_is_expired_past_its_deadline_or_issued_before_not_before() {
+    let session = rotated();
+    let follow = |now: Timestamp, not_before| {
+        session.sealer.follow(&session.bucket, &session.handoff_key, now, not_before).map(|_| ())
+    };
+    let deadline = START.after(LIFETIME);
+    assert_eq!(follow(Timestamp::from_millis(deadline.as_millis() - 1), None), Ok(()));
+    assert_eq!(follow(deadline, None), Err(HandoffError::Expired));
+    assert_eq!(follow(later(NOW), Some(later(10))), Ok(()));
+    assert_eq!(follow(later(NOW), Some(later(11))), Err(HandoffError::Expired));
+}
+
+#[test]
+fn a_seal_key_that_is_not_in_the_ring_is_named() {
+    let session = rotated();
+    let without = sealer_of(ring(&[OTHER_SEAL], &[FINGERPRINT]), CONTEXT);
+    let followed = without.follow(&session.bucket, &session.handoff_key, later(NOW), None).map(|_| ());
+    assert_eq!(followed, Err(HandoffError::UnknownKey { id: SealKey::from_bytes(SEAL).id() }));
+}
+
+#[test]
+fn a_handoff_under_an_accepted_key_is_followed() {
+    let session = rotated();
+    let newer = sealer_of(ring(&[OTHER_SEAL, SEAL], &[[0xf2; 32], FINGERPRINT]), CONTEXT);
+    let (admitted, _) = newer.follow(&session.bucket, &session.handoff_key, later(NOW), None).expect("followed");
+    assert!(admitted.keys.is_outdated());
+}
+
+#[test]
+fn a_handoff_never_leads_across_a_renew() {
+    let before = rotated();
+    // Another id and another handoff key.
+    let mut after = Session::new(sealer(), Some("alice"), "logged in");
+    after.rotate("secret", later(12));
+    let (bucket, old_key) = (&after.bucket, &before.handoff_key);
+    let followed = before.sealer.follow(bucket, old_key, later(NOW), None).map(|_| ());
+    assert_eq!(followed, Err(HandoffError::Tampered));
+    let moved = Bucket { handoff: after.bucket.handoff.clone(), ..before.bucket.clone() };
+    assert_eq!(follow(&before, &moved), Err(HandoffError::Tampered));
+}
+
+#[test]
+fn what_is_followed_can_be_presented_and_what_is_presented_was_issued() {
+    let mut session = rotated();
+    for generation in 3..20_u64 {
+        let now = later(generation * 10);
+        let superseded = session.rotate(&generation.to_string(), now);
+        let Verdict::Superseded(way) = session.present(&superseded, now) else { panic!("generation {generation}") };
+        let (_, newest) = session.sealer.follow(&session.bucket, way.handoff_key(), now, None).expect("followed");
+        let newest = Token::decode(newest.encode().as_bytes()).expect("canonical");
+        assert!(matches!(session.present(&newest, now), Verdict::Current(_)));
+    }
+}

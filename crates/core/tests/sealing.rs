@@ -1,0 +1,151 @@
+//! What is sealed, what is refused before it is, and how long it becomes.
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests may panic")]
+
+mod support;
+
+use secure_sessions_core::{
+    Content, DataMap, FIRST_GENERATION, HandoffKey, Meta, MetaError, RandomError, SealError, Sealer, SessionId,
+    SizeClasses, Sizes, Token, encode, format,
+};
+use support::fixtures::{CONTEXT, FINGERPRINT, LIFETIME, SEAL, START, meta_of, ring, sealer};
+use support::random::{Replay, Stream};
+use support::raw;
+
+struct Made<'a> {
+    sealer: &'a Sealer,
+    meta: Meta,
+    data: DataMap,
+}
+
+impl Made<'_> {
+    fn seal(&self, random: &mut Stream) -> Result<Token, SealError> {
+        let handoff_key = HandoffKey::random(random).expect("random");
+        self.sealer.seal(&self.content(&handoff_key), random).map(|issued| issued.token)
+    }
+
+    fn content<'a>(&'a self, handoff_key: &'a HandoffKey) -> Content<'a> {
+        Content {
+            session_id: SessionId::from_bytes([7; 16]),
+            handoff_key,
+            generation: FIRST_GENERATION,
+            issued_at: START,
+            expires_at: START.after(LIFETIME),
+            meta: &self.meta,
+            data: &self.data,
+        }
+    }
+}
+
+fn data_of(length: usize) -> DataMap {
+    let mut data = DataMap::new();
+    data.insert_encoded("k", &encode(&"x".repeat(length)).expect("a text")).expect("fits");
+    data
+}
+
+#[test]
+fn the_same_content_never_makes_the_same_token_and_every_token_has_fresh_bloat() {
+    let sealer = sealer();
+    let made = Made { sealer: &sealer, meta: Meta::default(), data: data_of(3) };
+    let mut random = Stream::new("twice");
+    let tokens = [(); 2].map(|()| made.seal(&mut random).expect("fits"));
+    let plain = tokens.each_ref().map(|token| raw::read(&SEAL, CONTEXT, token.as_bytes()).expect("opens"));
+    assert_ne!(tokens[0].as_bytes()[9..33], tokens[1].as_bytes()[9..33], "nonces");
+    assert_ne!(plain[0].bloat, plain[1].bloat);
+    assert!(plain[0].bloat.len() >= format::MIN_BLOAT);
+}
+
+#[test]
+fn without_randomness_nothing_is_sealed() {
+    let sealer = sealer();
+    let made = Made { sealer: &sealer, meta: Meta::default(), data: data_of(3) };
+    let handoff_key = HandoffKey::random(&mut Stream::new("a key")).expect("random");
+    // Enough for the nonce, and not for the bloat.
+    for available in [0, 23, 24, 100] {
+        let sealed = sealer.seal(&made.content(&handoff_key), &mut Replay(&vec![1; available]));
+        assert!(matches!(sealed, Err(SealError::Random(RandomError))), "{available} bytes");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_an_error_that_names_size_and_limit_and_what_just_fits_is_sealed() {
+    for (limit, classes) in [
+        (4000, SizeClasses::default()),
+        (4096, SizeClasses::Fixed),
+        (1234, SizeClasses::List(vec![400])),
+        (format::BROWSER_LIMIT, SizeClasses::Step(1)),
+    ] {
+        let sizes = Sizes::new(CONTEXT.len(), limit, classes).expect("sizes");
+        let largest = sizes.max_plaintext() - format::PLAINTEXT_FIXED - 1 - 6 - format::MIN_BLOAT;
+        let sealer = Sealer::new(ring(&[SEAL], &[FINGERPRINT]), CONTEXT, sizes).expect("a context");
+        let mut random = Stream::new("sizes");
+
+        let made = Made { sealer: &sealer, meta: Meta::default(), data: data_of(largest) };
+        let token = made.seal(&mut random).expect("just fits");
+        assert!(CONTEXT.len() + token.encode().len() <= limit);
+        assert_eq!(sealer.check_size(&made.meta, &made.data), Ok(()));
+
+        let made = Made { sealer: &sealer, meta: Meta::default(), data: data_of(largest + 1) };
+        let error = made.seal(&mut random).expect_err("one byte too many");
+        let SealError::TooLarge { size, limit: named } = error else { panic!("{error:?}") };
+        assert!(size > limit && size <= limit + 2 && named == limit, "{error}");
+        assert_eq!(sealer.check_size(&made.meta, &made.data), Err(error));
+        assert!(error.to_string().contains(&size.to_string()) && error.to_string().contains(&limit.to_string()));
+    }
+}
+
+#[test]
+fn a_name_without_characters_leaves_no_more_room_than_the_longest_token() {
+    let sizes = Sizes::new(0, format::BROWSER_LIMIT, SizeClasses::Fixed).expect("sizes");
+    let sealer = Sealer::new(ring(&[SEAL], &[FINGERPRINT]), CONTEXT, sizes).expect("a context");
+    let made = Made { sealer: &sealer, meta: Meta::default(), data: DataMap::new() };
+    let token = made.seal(&mut Stream::new("a long one")).expect("fits");
+    assert!(token.as_bytes().len() <= format::MAX_TOKEN);
+    assert!(sealer.open(Token::decode(token.encode().as_bytes()).expect("decodes")).is_ok());
+}
+
+#[test]
+fn the_length_of_a_token_tells_its_class_and_no_more() {
+    let sealer = sealer();
+    let mut random = Stream::new("classes");
+    let lengths: Vec<usize> = (0..600)
+        .map(|length| {
+            let made = Made { sealer: &sealer, meta: Meta::default(), data: data_of(length) };
+            made.seal(&mut random).expect("fits").as_bytes().len() - format::TOKEN_OVERHEAD
+        })
+        .collect();
+    assert!(lengths.iter().all(|length| length % 256 == 0));
+    assert!(lengths.windows(2).all(|pair| pair[0] <= pair[1]));
+    assert_eq!(lengths.iter().collect::<std::collections::BTreeSet<_>>().len(), 3);
+}
+
+#[test]
+fn a_meta_entry_that_the_reader_would_refuse_is_not_sealed() {
+    let sealer = sealer();
+    let mut flash = Meta::default();
+    let refused = |meta: Meta| {
+        let made = Made { sealer: &sealer, meta, data: DataMap::new() };
+        assert!(sealer.check_size(&made.meta, &made.data).is_err());
+        made.seal(&mut Stream::new("refused")).expect_err("unreadable")
+    };
+    for malformed in [&[][..], &[0x81], &[0x01, 0x01], &[0xff], &[0x61, 0xff], &[[0x81; 32].as_slice(), &[1]].concat()]
+    {
+        flash.flash = Some(malformed.to_vec());
+        assert_eq!(refused(flash.clone()), SealError::Meta(MetaError::Malformed), "{malformed:02x?}");
+    }
+    let long = meta_of(Some(&"x".repeat(513)));
+    assert_eq!(refused(long), SealError::Meta(MetaError::SubjectTooLong { length: 513 }));
+}
+
+#[test]
+fn a_context_is_never_empty_nor_longer_than_its_bound() {
+    for (context, fits) in [("", false), ("x", true), (&"x".repeat(256), true), (&"x".repeat(257), false)] {
+        let sizes = Sizes::default_for(context.len()).expect("room enough");
+        let sealer = Sealer::new(ring(&[SEAL], &[FINGERPRINT]), context, sizes);
+        assert_eq!(sealer.is_ok(), fits, "{} bytes", context.len());
+        if let Ok(sealer) = sealer {
+            let made = Made { sealer: &sealer, meta: Meta::default(), data: data_of(3) };
+            let token = made.seal(&mut Stream::new("context")).expect("fits");
+            assert!(sealer.open(token).is_ok());
+        }
+    }
+}

@@ -1,0 +1,578 @@
+#!/usr/bin/env python3
+"""The format of secure-sessions, version 1, written a second time: from the design alone, in another language.
+
+    verify.py         checks every vector of the JSON files beside it; exits 1 at the first that does not hold
+    verify.py seal    reads one JSON object from standard input, seals a token from it, and prints its cookie value
+
+It needs Python 3.8 and PyCryptodome (XChaCha20-Poly1305), and nothing else.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import pathlib
+import sys
+
+from Crypto.Cipher import ChaCha20_Poly1305
+
+VERSION = 1
+MIN_BLOAT = 32
+MIN_TOKEN = 171
+MAX_TOKEN = 3071
+MAX_DEPTH = 32
+MAX_KEY = 256
+MAX_SUBJECT = 512
+MAX_BINDING = 64
+
+META_ENTRIES = {
+    1: "subject",
+    2: "authenticated_at",
+    3: "assurance_level",
+    4: "persistent",
+    5: "idle_timeout",
+    6: "lifetime",
+    7: "binding",
+    8: "flash",
+}
+
+
+class Refused(Exception):
+    """A token or handoff that must not be accepted; its text is the reason."""
+
+
+# Keys
+
+
+def hkdf_sha256(salt, key, info, length):
+    pseudorandom_key = hmac.new(salt, key, hashlib.sha256).digest()
+    output, block, counter = b"", b"", 0
+    while len(output) < length:
+        counter += 1
+        block = hmac.new(pseudorandom_key, block + info + bytes([counter]), hashlib.sha256).digest()
+        output += block
+    return output[:length]
+
+
+def subkey(key, info, length=32):
+    return hkdf_sha256(b"secure-sessions/v1", key, info.encode(), length)
+
+
+def key_id(key):
+    return subkey(key, "key id", 4)
+
+
+def parse_key(text):
+    prefix, _, encoded = text.partition("_")
+    kind = {"sealk1": "seal", "fpk1": "fingerprint"}[prefix]
+    key = decode_base64url(encoded)
+    assert len(key) == 32, "a key has 32 bytes"
+    return kind, key
+
+
+class Ring:
+    """Both kinds of keys by id, each with its state."""
+
+    def __init__(self, lists):
+        self.seal, self.fingerprint = {}, {}
+        for kind in ("seal", "fingerprint"):
+            for place, text in enumerate(lists[kind]):
+                self.add(text, "active" if place == 0 else "accepted")
+        for text in lists["compromised"]:
+            self.add(text, "compromised")
+
+    def add(self, text, state):
+        kind, key = parse_key(text)
+        getattr(self, kind)[key_id(key)] = (key, state)
+
+
+# Encodings
+
+
+def decode_base64url(text):
+    """The one canonical spelling: no padding, no other characters, no trailing bits."""
+    try:
+        data = base64.b64decode(text.encode() + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except ValueError:
+        raise Refused("not_canonical")
+    if encode_base64url(data) != text:
+        raise Refused("not_canonical")
+    return data
+
+
+def encode_base64url(data):
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def u16(number):
+    return number.to_bytes(2, "big")
+
+
+class Reader:
+    """CBOR (RFC 8949), as far as tokens have it."""
+
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def take(self, length):
+        if length > len(self.data) - self.at:
+            raise Refused("malformed")
+        self.at += length
+        return self.data[self.at - length : self.at]
+
+    def head(self):
+        """Major type and argument; None as argument is an indefinite length, or a break."""
+        first = self.take(1)[0]
+        major, info = first >> 5, first & 31
+        if info < 24:
+            return major, info, info
+        if info in (24, 25, 26, 27):
+            return major, info, int.from_bytes(self.take(1 << (info - 24)), "big")
+        if info == 31 and major in (2, 3, 4, 5, 7):
+            return major, info, None
+        raise Refused("malformed")
+
+    def text(self):
+        major, _, length = self.head()
+        if major != 3 or length is None:
+            raise Refused("malformed")
+        return utf8(self.take(length))
+
+    def at_break(self):
+        if self.data[self.at : self.at + 1] == b"\xff":
+            self.at += 1
+            return True
+        return False
+
+    def skip(self, depth=MAX_DEPTH):
+        """Passes over one item and gives its bytes."""
+        start = self.at
+        if depth == 0:
+            raise Refused("malformed")
+        major, _, argument = self.head()
+        if major in (2, 3):
+            if argument is not None:
+                chunk = self.take(argument)
+                if major == 3:
+                    utf8(chunk)
+            else:
+                while not self.at_break():
+                    chunk_major, _, length = self.head()
+                    if chunk_major != major or length is None:
+                        raise Refused("malformed")
+                    chunk = self.take(length)
+                    if major == 3:
+                        utf8(chunk)
+        elif major in (4, 5):
+            per_item = major - 3
+            if argument is not None:
+                for _ in range(argument * per_item):
+                    self.skip(depth - 1)
+            else:
+                count = 0
+                while not self.at_break():
+                    self.skip(depth - 1)
+                    count += 1
+                if count % per_item:
+                    raise Refused("malformed")
+        elif major == 6:
+            self.skip(depth - 1)
+        elif major == 7 and argument is None:
+            raise Refused("malformed")  # A break where an item should be.
+        return self.data[start : self.at]
+
+    def map_length(self):
+        major, _, count = self.head()
+        if major != 5 or count is None:
+            raise Refused("malformed")
+        return count
+
+    def end(self):
+        if self.at != len(self.data):
+            raise Refused("malformed")
+
+
+def utf8(data):
+    try:
+        return data.decode("utf-8", errors="strict")
+    except UnicodeDecodeError:
+        raise Refused("malformed")
+
+
+def read_meta(data):
+    reader = Reader(data)
+    entries, previous = {}, -1
+    for _ in range(reader.map_length()):
+        major, _, key = reader.head()
+        if major != 0 or key is None or key <= previous:
+            raise Refused("malformed")
+        previous = key
+        raw = reader.skip()
+        name = META_ENTRIES.get(key)
+        if name is None:
+            continue  # Of a later version.
+        value = Reader(raw)
+        if name == "subject":
+            entries[name] = value.text()
+            if len(entries[name].encode()) > MAX_SUBJECT:
+                raise Refused("malformed")
+        elif name == "persistent":
+            if raw not in (b"\xf4", b"\xf5"):
+                raise Refused("malformed")
+            entries[name] = raw == b"\xf5"
+        elif name == "binding":
+            major, _, length = value.head()
+            if major != 2 or length is None or length > MAX_BINDING:
+                raise Refused("malformed")
+            entries[name] = value.take(length).hex()
+        elif name == "flash":
+            entries[name] = raw.hex()
+        else:
+            major, _, entries[name] = value.head()
+            if major != 0 or (name == "assurance_level" and entries[name] > 255):
+                raise Refused("malformed")
+    reader.end()
+    return entries
+
+
+def read_data(data):
+    reader = Reader(data)
+    entries = {}
+    for _ in range(reader.map_length()):
+        key = reader.text()
+        if key in entries or len(key.encode()) > MAX_KEY:
+            raise Refused("malformed")
+        entries[key] = reader.skip()
+    reader.end()
+    return entries
+
+
+def write_head(major, argument):
+    if argument < 24:
+        return bytes([major << 5 | argument])
+    for info, length in ((24, 1), (25, 2), (26, 4), (27, 8)):
+        if argument < 1 << 8 * length:
+            return bytes([major << 5 | info]) + argument.to_bytes(length, "big")
+    raise ValueError("too large")
+
+
+def write(value):
+    """CBOR of what JSON can say."""
+    if value is None:
+        return b"\xf6"
+    if isinstance(value, bool):
+        return b"\xf5" if value else b"\xf4"
+    if isinstance(value, int):
+        return write_head(0, value) if value >= 0 else write_head(1, -1 - value)
+    if isinstance(value, str):
+        return write_head(3, len(value.encode())) + value.encode()
+    if isinstance(value, list):
+        return write_head(4, len(value)) + b"".join(map(write, value))
+    if isinstance(value, dict):
+        return write_head(5, len(value)) + b"".join(write(key) + write(item) for key, item in value.items())
+    raise TypeError(type(value))
+
+
+def write_meta(entries):
+    numbers = {name: number for number, name in META_ENTRIES.items()}
+    present = {numbers[name]: value for name, value in entries.items() if value is not None}
+    output = write_head(5, len(present))
+    for number in sorted(present):
+        name, value = META_ENTRIES[number], present[number]
+        output += write_head(0, number)
+        if name == "binding":
+            output += write_head(2, len(value) // 2) + bytes.fromhex(value)
+        elif name == "flash":
+            output += bytes.fromhex(value)
+        else:
+            output += write(value)
+    return output
+
+
+# Tokens
+
+
+def with_length(context):
+    return u16(len(context.encode())) + context.encode()
+
+
+def aead_open(key, nonce, associated_data, ciphertext, tag):
+    cipher = ChaCha20_Poly1305.new(key=key, nonce=nonce)
+    cipher.update(associated_data)
+    try:
+        return cipher.decrypt_and_verify(ciphertext, tag)
+    except ValueError:
+        return None
+
+
+def aead_seal(key, nonce, associated_data, plaintext):
+    cipher = ChaCha20_Poly1305.new(key=key, nonce=nonce)
+    cipher.update(associated_data)
+    ciphertext, tag = cipher.encrypt_and_digest(plaintext)
+    return ciphertext + tag
+
+
+def mark(fingerprint_key, context, unmarked):
+    """Issue mark and fingerprint."""
+    message = b"secure-sessions/v1/fingerprint" + b"\x00" + with_length(context) + unmarked
+    mac = hmac.new(subkey(fingerprint_key, "fingerprint"), message, hashlib.sha256).digest()
+    return mac[:16], mac[16:]
+
+
+def decode_token(cookie):
+    if len(cookie) < encoded_length(MIN_TOKEN):
+        raise Refused("too_short")
+    if len(cookie) > encoded_length(MAX_TOKEN):
+        raise Refused("too_long")
+    return check_token(decode_base64url(cookie))
+
+
+def check_token(token):
+    if not MIN_TOKEN <= len(token) <= MAX_TOKEN:
+        raise Refused("too_short" if len(token) < MIN_TOKEN else "too_long")
+    if token[0] != VERSION:
+        raise Refused("version")
+    return token
+
+
+def encoded_length(length):
+    return (length * 4 + 2) // 3
+
+
+def open_token(ring, context, token):
+    header, nonce = token[:9], token[9:33]
+    ciphertext, tag, issue = token[33:-32], token[-32:-16], token[-16:]
+    if header[1:5] not in ring.seal:
+        raise Refused("unknown_seal_key")
+    if header[5:9] not in ring.fingerprint:
+        raise Refused("unknown_fingerprint_key")
+    seal_key, seal_state = ring.seal[header[1:5]]
+    fingerprint_key, fingerprint_state = ring.fingerprint[header[5:9]]
+
+    expected, fingerprint = mark(fingerprint_key, context, token[:-16])
+    marked = hmac.compare_digest(expected, issue)
+    associated_data = b"secure-sessions/v1/token" + header + with_length(context)
+    plaintext = aead_open(subkey(seal_key, "seal"), nonce, associated_data, ciphertext, tag)
+    if plaintext is None:
+        raise Refused("forged_fingerprint_key" if marked else "not_authentic")
+    if not marked:
+        raise Refused("forged_seal_key")
+
+    opened = parse_plaintext(plaintext)
+    opened.update(
+        plaintext=plaintext,
+        nonce=nonce,
+        issue_mark=issue,
+        fingerprint=fingerprint,
+        fingerprint_key=fingerprint_key,
+        seal_key_state=seal_state,
+        fingerprint_key_state=fingerprint_state,
+    )
+    return opened
+
+
+def parse_plaintext(plaintext):
+    meta_end = 70 + int.from_bytes(plaintext[68:70], "big")
+    data_start = meta_end + 2
+    data_end = data_start + int.from_bytes(plaintext[meta_end:data_start], "big")
+    if data_end + MIN_BLOAT > len(plaintext):
+        raise Refused("malformed")
+    return {
+        "session_id": plaintext[:16],
+        "handoff_key": plaintext[16:48],
+        "generation": int.from_bytes(plaintext[48:52], "big"),
+        "issued_at": int.from_bytes(plaintext[52:60], "big"),
+        "expires_at": int.from_bytes(plaintext[60:68], "big"),
+        "meta_cbor": plaintext[70:meta_end],
+        "data_cbor": plaintext[data_start:data_end],
+        "bloat": plaintext[data_end:],
+        "meta": read_meta(plaintext[70:meta_end]),
+        "data": read_data(plaintext[data_start:data_end]),
+    }
+
+
+def seal_token(seal_key, fingerprint_key, context, content, nonce, bloat):
+    plaintext = (
+        content["session_id"]
+        + content["handoff_key"]
+        + content["generation"].to_bytes(4, "big")
+        + content["issued_at"].to_bytes(8, "big")
+        + content["expires_at"].to_bytes(8, "big")
+        + u16(len(content["meta_cbor"]))
+        + content["meta_cbor"]
+        + u16(len(content["data_cbor"]))
+        + content["data_cbor"]
+        + bloat
+    )
+    header = bytes([VERSION]) + key_id(seal_key) + key_id(fingerprint_key)
+    associated_data = b"secure-sessions/v1/token" + header + with_length(context)
+    unmarked = header + nonce + aead_seal(subkey(seal_key, "seal"), nonce, associated_data, plaintext)
+    issue, _ = mark(fingerprint_key, context, unmarked)
+    return unmarked + issue
+
+
+def size_class(classes, name_length, limit, content):
+    """The length of the plaintext, bloat included, for so many bytes without it."""
+    characters = limit - name_length
+    largest = min(characters * 3 // 4, MAX_TOKEN) - 65
+    needed = content + MIN_BLOAT
+    assert needed <= largest, "too large for one cookie"
+    if classes == "fixed":
+        return largest
+    if "step" in classes:
+        return min(-(-needed // classes["step"]) * classes["step"], largest)
+    return min([size for size in classes["list"] if size >= needed] + [largest])
+
+
+def open_handoff(ring, context, session_id, handoff_key, generation, handoff):
+    identifier, nonce, ciphertext, tag = handoff[:4], handoff[4:28], handoff[28:-16], handoff[-16:]
+    seal_key, _ = ring.seal[identifier]
+    key = hkdf_sha256(subkey(seal_key, "handoff"), handoff_key, b"secure-sessions/v1/handoff", 32)
+    associated_data = (
+        b"secure-sessions/v1/handoff"
+        + b"\x01"
+        + identifier
+        + session_id
+        + generation.to_bytes(4, "big")
+        + with_length(context)
+    )
+    return aead_open(key, nonce, associated_data, ciphertext, tag)
+
+
+# Tags
+
+
+def tag(fingerprint_key, info, message):
+    return hmac.new(subkey(fingerprint_key, info), message, hashlib.sha256).digest()
+
+
+def subject_tag(fingerprint_key, subject):
+    return tag(fingerprint_key, "subject", subject.encode())[:16]
+
+
+# The vectors
+
+
+def equal(case, field, found):
+    if isinstance(found, bytes):
+        found = found.hex()
+    if case[field] != found:
+        raise SystemExit(f"{case.get('name', case.get('key'))}: {field} is {case[field]}, found {found}")
+
+
+def check_key(case):
+    kind, key = parse_key(case["key"])
+    equal(case, "bytes", key)
+    equal(case, "id", key_id(key))
+    uses = {"seal": ["handoff", "seal"], "fingerprint": ["csrf", "fingerprint", "handle", "label", "subject"]}[kind]
+    equal(case, "subkeys", {info: subkey(key, info).hex() for info in uses})
+
+
+def check_token_case(case):
+    token = decode_token(case["cookie"])
+    equal(case, "token", token)
+    opened = open_token(Ring(case["keyring"]), case["context"], token)
+    for field in ("session_id", "handoff_key", "generation", "issued_at", "expires_at", "meta_cbor", "data_cbor"):
+        equal(case, field, opened[field])
+    for field in ("issue_mark", "fingerprint", "seal_key_state", "fingerprint_key_state"):
+        equal(case, field, opened[field])
+    equal(case, "random", opened["nonce"] + opened["bloat"])
+    equal(case, "meta", {name: opened["meta"].get(name) for name in META_ENTRIES.values()})
+    subject = opened["meta"].get("subject")
+    equal(case, "subject_tag", None if subject is None else subject_tag(opened["fingerprint_key"], subject))
+
+    # The other way: the same inputs give the same bytes, and the same size.
+    seal_key = parse_key(case["sealed_by"]["seal"][0])[1]
+    fingerprint_key = parse_key(case["sealed_by"]["fingerprint"][0])[1]
+    content = dict(opened, meta_cbor=write_meta(case["meta"]))
+    equal(case, "token", seal_token(seal_key, fingerprint_key, case["context"], content, opened["nonce"], opened["bloat"]))
+    without_bloat = len(opened["plaintext"]) - len(opened["bloat"])
+    length = size_class(case["size_classes"], len(case["context"].encode()), case["limit"], without_bloat)
+    assert length == len(opened["plaintext"]), f"{case['name']}: {length} bytes of plaintext expected"
+
+
+def check_handoff(case):
+    ring, context = Ring(case["keyring"]), case["context"]
+    session_id, handoff_key = bytes.fromhex(case["session_id"]), bytes.fromhex(case["handoff_key"])
+    token = open_handoff(ring, context, session_id, handoff_key, case["generation"], bytes.fromhex(case["handoff"]))
+    try:
+        if token is None:
+            raise Refused("tampered")
+        opened = open_token(ring, context, check_token(token))
+        named = (opened["session_id"], opened["generation"], opened["fingerprint"].hex())
+        if named != (session_id, case["generation"], case["fingerprint"]):
+            raise Refused("tampered")
+    except Refused:
+        equal(case, "refused", "tampered")
+    else:
+        equal(case, "refused", None)
+        equal(case, "token", token)
+
+
+def check_tags(case):
+    _, key = parse_key(case["key"])
+    session_id = bytes.fromhex(case["session_id"])
+    equal(case, "subject_tag", subject_tag(key, case["subject"]))
+    equal(case, "handle", encode_base64url(tag(key, "handle", session_id)[:16]))
+    secret, mask = tag(key, "csrf", session_id), bytes.fromhex(case["csrf_mask"])
+    equal(case, "csrf_secret", secret)
+    equal(case, "csrf_token", encode_base64url(mask + bytes(a ^ b for a, b in zip(mask, secret))))
+    nonce, identifier = bytes.fromhex(case["label_nonce"]), key_id(key)
+    associated_data = b"secure-sessions/v1/label" + identifier + session_id
+    sealed = aead_seal(subkey(key, "label"), nonce, associated_data, case["label"].encode())
+    equal(case, "label_sealed", identifier + nonce + sealed)
+
+
+def check_negative(case):
+    try:
+        open_token(Ring(case["keyring"]), case["context"], decode_token(case["cookie"]))
+    except Refused as refused:
+        equal(case, "refused", str(refused))
+    else:
+        equal(case, "refused", "opened")
+
+
+def check_all():
+    directory = pathlib.Path(__file__).resolve().parent
+    files = {
+        "keys.json": check_key,
+        "token.json": check_token_case,
+        "handoff.json": check_handoff,
+        "tags.json": check_tags,
+        "negative.json": check_negative,
+    }
+    for name, check in files.items():
+        cases = json.loads((directory / name).read_text(encoding="utf-8"))["cases"]
+        assert cases, f"{name} has no cases"
+        for case in cases:
+            check(case)
+        print(f"{name}: {len(cases)}")
+
+
+def seal_from_stdin():
+    wanted = json.load(sys.stdin)
+    content = {
+        "session_id": bytes.fromhex(wanted["session_id"]),
+        "handoff_key": bytes.fromhex(wanted["handoff_key"]),
+        "generation": wanted["generation"],
+        "issued_at": wanted["issued_at"],
+        "expires_at": wanted["expires_at"],
+        "meta_cbor": write_meta(wanted["meta"]),
+        "data_cbor": write(wanted["data"]),
+    }
+    without_bloat = 72 + len(content["meta_cbor"]) + len(content["data_cbor"])
+    length = size_class(wanted["size_classes"], len(wanted["context"].encode()), wanted["limit"], without_bloat)
+    seal_key, fingerprint_key = parse_key(wanted["seal_key"])[1], parse_key(wanted["fingerprint_key"])[1]
+    bloat = os.urandom(length - without_bloat)
+    token = seal_token(seal_key, fingerprint_key, wanted["context"], content, os.urandom(24), bloat)
+    print(encode_base64url(token))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["seal"]:
+        seal_from_stdin()
+    elif not sys.argv[1:]:
+        check_all()
+    else:
+        raise SystemExit(__doc__)
