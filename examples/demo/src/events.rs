@@ -1,0 +1,124 @@
+//! What the engine reported lately: an observer that keeps the newest events in a bounded ring.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use secure_sessions_axum::{Event, Observer};
+
+/// The newest events of one session manager, at most `capacity` of them. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct EventRing(Arc<Mutex<Ring>>);
+
+#[derive(Debug)]
+struct Ring {
+    capacity: usize,
+    /// How many events there ever were: the number of the next one.
+    next: u64,
+    events: VecDeque<Recorded>,
+}
+
+/// One event, as the pages show it.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    /// When it happened.
+    pub at: SystemTime,
+    /// The event's stable name.
+    pub name: &'static str,
+    /// The session's public handle, if it is about one.
+    pub session: Option<String>,
+    /// What happened, in a sentence.
+    pub text: String,
+}
+
+impl EventRing {
+    /// An empty ring.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self(Arc::new(Mutex::new(Ring { capacity, next: 0, events: VecDeque::with_capacity(capacity) })))
+    }
+
+    /// Where the next event will stand, for [`since`](Self::since).
+    #[must_use]
+    pub fn mark(&self) -> u64 {
+        self.lock().next
+    }
+
+    /// What happened after the mark, the oldest first, as far as the ring still has it.
+    #[must_use]
+    pub fn since(&self, mark: u64) -> Vec<Recorded> {
+        let ring = self.lock();
+        let wanted = usize::try_from(ring.next.saturating_sub(mark)).unwrap_or(usize::MAX);
+        let skip = ring.events.len().saturating_sub(wanted);
+        ring.events.iter().skip(skip).cloned().collect()
+    }
+
+    /// The newest events about one session, the newest first.
+    #[must_use]
+    pub fn about(&self, session: &str, at_most: usize) -> Vec<Recorded> {
+        let ring = self.lock();
+        let about = |event: &&Recorded| event.session.as_deref() == Some(session);
+        ring.events.iter().rev().filter(about).take(at_most).cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ring> {
+        // No code under the lock can panic half-way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, event: Recorded) {
+        let mut ring = self.lock();
+        if ring.events.len() == ring.capacity {
+            ring.events.pop_front();
+        }
+        ring.events.push_back(event);
+        ring.next += 1;
+    }
+}
+
+impl Observer for EventRing {
+    fn observe(&self, event: &Event) {
+        self.push(Recorded {
+            at: SystemTime::now(),
+            name: event.name(),
+            session: event.session().map(|handle| handle.to_string()),
+            text: event.to_string(),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(name: &'static str, session: Option<&str>) -> Recorded {
+        Recorded { at: SystemTime::UNIX_EPOCH, name, session: session.map(str::to_owned), text: String::new() }
+    }
+
+    fn names(events: &[Recorded]) -> Vec<&'static str> {
+        events.iter().map(|event| event.name).collect()
+    }
+
+    #[test]
+    fn the_ring_keeps_the_newest_and_tells_what_came_after_a_mark() {
+        let ring = EventRing::new(3);
+        ring.push(event("a", None));
+        let mark = ring.mark();
+        assert!(ring.since(mark).is_empty());
+        ring.push(event("b", None));
+        ring.push(event("c", None));
+        assert_eq!(names(&ring.since(mark)), ["b", "c"]);
+        ring.push(event("d", None));
+        ring.push(event("e", None));
+        assert_eq!(names(&ring.since(mark)), ["c", "d", "e"]);
+    }
+
+    #[test]
+    fn events_about_one_session_come_newest_first() {
+        let ring = EventRing::new(8);
+        for (name, session) in [("a", Some("x")), ("b", Some("y")), ("c", Some("x")), ("d", None), ("e", Some("x"))] {
+            ring.push(event(name, session));
+        }
+        assert_eq!(names(&ring.about("x", 2)), ["e", "c"]);
+    }
+}

@@ -1,0 +1,354 @@
+//! The token format, version 1, read and written without the library: for the anatomy of a cookie that the pages show,
+//! and for the lab's forger. It holds a seal key and no fingerprint key, as a thief of the seal key would.
+//!
+//! ```text
+//! token     = version(1) | seal_key_id(4) | fingerprint_key_id(4) | nonce(24) | ciphertext | tag(16) | issue(16)
+//! plaintext = session_id(16) | handoff_key(32) | generation(u32) | issued_at(u64 ms) | expires_at(u64 ms)
+//!           | meta_len(u16) | meta | data_len(u16) | data | bloat
+//! ```
+
+use base64_simd::URL_SAFE_NO_PAD;
+use chacha20poly1305::aead::AeadInOut;
+use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
+use ciborium::Value;
+use hkdf::Hkdf;
+use sha2::Sha256;
+
+const VERSION: u8 = 1;
+const KEY_ID: usize = 4;
+const NONCE: usize = 24;
+const TAG: usize = 16;
+const ISSUE: usize = 16;
+const HEADER: usize = 1 + KEY_ID + KEY_ID;
+const CIPHERTEXT_AT: usize = HEADER + NONCE;
+const OVERHEAD: usize = CIPHERTEXT_AT + TAG + ISSUE;
+/// Session id, handoff key, generation, two times and two lengths.
+const PLAINTEXT_FIXED: usize = 16 + 32 + 4 + 8 + 8 + 2 + 2;
+const SIZE_STEP: usize = 256;
+const MIN_BLOAT: usize = 32;
+
+/// Why a text or a token was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FormatError {
+    /// Not `sealk1_` and 43 characters of base64url.
+    #[error("not a seal key")]
+    Key,
+    /// Not base64url, too short, or of another version.
+    #[error("not a token of version 1")]
+    Token,
+    /// Sealed with another key, or altered.
+    #[error("the seal does not open")]
+    Seal,
+    /// Opened, but its content is not laid out as the format says.
+    #[error("the content is malformed")]
+    Content,
+    /// The system has no randomness.
+    #[error("no randomness")]
+    Random,
+}
+
+/// A seal key, in whoever’s hands: it opens every cookie that it sees, and seals what it likes.
+#[derive(Clone)]
+pub struct SealKey {
+    id: [u8; KEY_ID],
+    seal: XChaCha20Poly1305,
+}
+
+/// The parts of a token that everybody can see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outline {
+    /// The first byte.
+    pub version: u8,
+    /// Names the key that sealed it.
+    pub seal_key_id: [u8; KEY_ID],
+    /// Names the key that marked it.
+    pub fingerprint_key_id: [u8; KEY_ID],
+    /// Bytes of the whole token.
+    pub length: usize,
+    /// Bytes of its ciphertext.
+    pub ciphertext: usize,
+}
+
+/// What a token holds, once its seal is open.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Content {
+    /// Names the bucket.
+    pub session_id: [u8; 16],
+    /// Leads to every later token of the same bucket.
+    pub handoff_key: [u8; 32],
+    /// Counts the bucket's tokens.
+    pub generation: u32,
+    /// Milliseconds since 1970.
+    pub issued_at: u64,
+    /// Milliseconds since 1970.
+    pub expires_at: u64,
+    /// The engine's own entries: a CBOR map.
+    pub meta: Value,
+    /// The application's data: a CBOR map.
+    pub data: Value,
+}
+
+/// How the bytes of a plaintext are spent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lengths {
+    /// Ids, handoff key, generation, times and lengths.
+    pub fixed: usize,
+    /// The engine's own entries.
+    pub meta: usize,
+    /// The application's data.
+    pub data: usize,
+    /// Random filling.
+    pub bloat: usize,
+    /// Each key of the data, with the bytes of key and value together.
+    pub keys: Vec<(String, usize)>,
+}
+
+/// Key number of the subject in the engine's own entries.
+pub const META_SUBJECT: u8 = 1;
+/// Key number of the time of authentication.
+pub const META_AUTHENTICATED_AT: u8 = 2;
+
+impl Outline {
+    /// Reads what stands in the open, from a cookie's value.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::Token`].
+    pub fn of(value: &str) -> Result<Self, FormatError> {
+        let token = decode(value)?;
+        Ok(Self {
+            version: token[0],
+            seal_key_id: array(&token, 1)?,
+            fingerprint_key_id: array(&token, 1 + KEY_ID)?,
+            length: token.len(),
+            ciphertext: token.len() - OVERHEAD,
+        })
+    }
+}
+
+impl SealKey {
+    /// Derives what a seal key is used for: its id and the sealing subkey.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::Key`].
+    pub fn from_text(text: &str) -> Result<Self, FormatError> {
+        let encoded = text.strip_prefix("sealk1_").ok_or(FormatError::Key)?;
+        let key = URL_SAFE_NO_PAD.decode_to_vec(encoded).map_err(|_| FormatError::Key)?;
+        if key.len() != 32 {
+            return Err(FormatError::Key);
+        }
+        let schedule = Hkdf::<Sha256>::new(Some(b"secure-sessions/v1"), &key);
+        let (mut id, mut subkey) = ([0; KEY_ID], [0; 32]);
+        schedule.expand(b"key id", &mut id).map_err(|_| FormatError::Key)?;
+        schedule.expand(b"seal", &mut subkey).map_err(|_| FormatError::Key)?;
+        Ok(Self { id, seal: XChaCha20Poly1305::new(&subkey.into()) })
+    }
+
+    /// The key's public id.
+    #[must_use]
+    pub fn id(&self) -> [u8; KEY_ID] {
+        self.id
+    }
+
+    /// Reads a cookie of the given name that this key sealed.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError`] says how far it got.
+    pub fn open(&self, cookie_name: &str, value: &str) -> Result<(Content, Lengths), FormatError> {
+        let token = decode(value)?;
+        let (sealed, tag) = token[CIPHERTEXT_AT..token.len() - ISSUE].split_at(token.len() - OVERHEAD);
+        let mut plaintext = sealed.to_vec();
+        let nonce: [u8; NONCE] = array(&token, HEADER)?;
+        let tag: [u8; TAG] = array(tag, 0)?;
+        self.seal
+            .decrypt_inout_detached(
+                &nonce.into(),
+                &associated_data(&token[..HEADER], cookie_name),
+                plaintext.as_mut_slice().into(),
+                &tag.into(),
+            )
+            .map_err(|_| FormatError::Seal)?;
+        Content::parse(&plaintext)
+    }
+
+    /// Seals any content at all into a cookie's value. Only the issue mark is beyond this key: it takes an HMAC under
+    /// the fingerprint key, so the caller hands in 16 bytes that he hopes for.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::Random`].
+    pub fn seal(
+        &self,
+        cookie_name: &str,
+        fingerprint_key_id: [u8; KEY_ID],
+        content: &Content,
+        issue_mark: [u8; ISSUE],
+    ) -> Result<String, FormatError> {
+        let mut plaintext = content.to_plaintext()?;
+        let (nonce, mut token) = (random::<NONCE>()?, vec![VERSION]);
+        token.extend_from_slice(&self.id);
+        token.extend_from_slice(&fingerprint_key_id);
+        let tag = self
+            .seal
+            .encrypt_inout_detached(
+                &nonce.into(),
+                &associated_data(&token, cookie_name),
+                plaintext.as_mut_slice().into(),
+            )
+            .map_err(|_| FormatError::Seal)?;
+        token.extend_from_slice(&nonce);
+        token.extend_from_slice(&plaintext);
+        token.extend_from_slice(&tag);
+        token.extend_from_slice(&issue_mark);
+        Ok(encode(&token))
+    }
+}
+
+impl Content {
+    fn parse(plaintext: &[u8]) -> Result<(Self, Lengths), FormatError> {
+        let number = |at| Ok::<_, FormatError>(u64::from_be_bytes(array(plaintext, at)?));
+        let (meta, data_at) = with_length(plaintext, 68)?;
+        let (data, bloat_at) = with_length(plaintext, data_at)?;
+        let read = |bytes: &[u8]| ciborium::from_reader::<Value, _>(bytes).map_err(|_| FormatError::Content);
+        let content = Self {
+            session_id: array(plaintext, 0)?,
+            handoff_key: array(plaintext, 16)?,
+            generation: u32::from_be_bytes(array(plaintext, 48)?),
+            issued_at: number(52)?,
+            expires_at: number(60)?,
+            meta: read(meta)?,
+            data: read(data)?,
+        };
+        let mut keys = Vec::new();
+        for (key, value) in content.data.as_map().into_iter().flatten() {
+            let name = key.as_text().unwrap_or_default().to_owned();
+            keys.push((name, to_cbor(key)?.len() + to_cbor(value)?.len()));
+        }
+        let lengths = Lengths {
+            fixed: PLAINTEXT_FIXED,
+            meta: meta.len(),
+            data: data.len(),
+            bloat: plaintext.len() - bloat_at,
+            keys,
+        };
+        Ok((content, lengths))
+    }
+
+    fn to_plaintext(&self) -> Result<Vec<u8>, FormatError> {
+        let mut plaintext = Vec::new();
+        plaintext.extend_from_slice(&self.session_id);
+        plaintext.extend_from_slice(&self.handoff_key);
+        plaintext.extend_from_slice(&self.generation.to_be_bytes());
+        plaintext.extend_from_slice(&self.issued_at.to_be_bytes());
+        plaintext.extend_from_slice(&self.expires_at.to_be_bytes());
+        for map in [&self.meta, &self.data] {
+            let bytes = to_cbor(map)?;
+            plaintext.extend_from_slice(&u16::try_from(bytes.len()).map_err(|_| FormatError::Content)?.to_be_bytes());
+            plaintext.extend_from_slice(&bytes);
+        }
+        let filled_at = plaintext.len();
+        plaintext.resize((filled_at + MIN_BLOAT).next_multiple_of(SIZE_STEP), 0);
+        getrandom::fill(&mut plaintext[filled_at..]).map_err(|_| FormatError::Random)?;
+        Ok(plaintext)
+    }
+}
+
+/// A token's bytes, from a cookie's value.
+///
+/// # Errors
+///
+/// [`FormatError::Token`].
+pub fn decode(value: &str) -> Result<Vec<u8>, FormatError> {
+    let token = URL_SAFE_NO_PAD.decode_to_vec(value).map_err(|_| FormatError::Token)?;
+    let shortest = OVERHEAD + PLAINTEXT_FIXED + MIN_BLOAT;
+    if token.len() >= shortest && token[0] == VERSION { Ok(token) } else { Err(FormatError::Token) }
+}
+
+/// A cookie's value, from a token's bytes.
+#[must_use]
+pub fn encode(token: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode_to_string(token)
+}
+
+/// Fresh random bytes.
+///
+/// # Errors
+///
+/// [`FormatError::Random`].
+pub fn random<const N: usize>() -> Result<[u8; N], FormatError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|_| FormatError::Random)?;
+    Ok(bytes)
+}
+
+fn associated_data(header: &[u8], cookie_name: &str) -> Vec<u8> {
+    let mut data = b"secure-sessions/v1/token".to_vec();
+    data.extend_from_slice(header);
+    data.extend_from_slice(&u16::try_from(cookie_name.len()).unwrap_or(u16::MAX).to_be_bytes());
+    data.extend_from_slice(cookie_name.as_bytes());
+    data
+}
+
+fn to_cbor(value: &Value) -> Result<Vec<u8>, FormatError> {
+    let mut bytes = Vec::new();
+    ciborium::into_writer(value, &mut bytes).map_err(|_| FormatError::Content)?;
+    Ok(bytes)
+}
+
+/// The bytes behind a u16 length at `at`, and where they end.
+fn with_length(plaintext: &[u8], at: usize) -> Result<(&[u8], usize), FormatError> {
+    let end = at + 2 + usize::from(u16::from_be_bytes(array(plaintext, at)?));
+    Ok((plaintext.get(at + 2..end).ok_or(FormatError::Content)?, end))
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], FormatError> {
+    bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().ok_or(FormatError::Content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content() -> Content {
+        Content {
+            session_id: [1; 16],
+            handoff_key: [2; 32],
+            generation: 3,
+            issued_at: 4,
+            expires_at: 5,
+            meta: Value::Map(vec![(Value::from(META_SUBJECT), Value::from("alice"))]),
+            data: Value::Map(vec![(Value::from("role"), Value::from("admin"))]),
+        }
+    }
+
+    #[test]
+    fn what_is_sealed_opens_again_and_says_how_its_bytes_are_spent() {
+        let key = SealKey::from_text("sealk1_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8").expect("a key");
+        let value = key.seal("demo", [9; 4], &content(), [0; 16]).expect("sealed");
+        let (opened, lengths) = key.open("demo", &value).expect("its own");
+        assert_eq!(opened, content());
+        assert_eq!(lengths.keys, [("role".to_owned(), 11)]);
+        assert_eq!(lengths.fixed + lengths.meta + lengths.data + lengths.bloat, 256);
+
+        let outline = Outline::of(&value).expect("a token");
+        assert_eq!((outline.seal_key_id, outline.fingerprint_key_id), (key.id(), [9; 4]));
+        assert_eq!((outline.length, outline.ciphertext), (256 + OVERHEAD, 256));
+    }
+
+    #[test]
+    fn another_name_key_or_byte_does_not_open() {
+        let key = SealKey::from_text("sealk1_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8").expect("a key");
+        let other = SealKey::from_text("sealk1_AQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8").expect("a key");
+        let value = key.seal("demo", [9; 4], &content(), [0; 16]).expect("sealed");
+        assert_eq!(key.open("other", &value), Err(FormatError::Seal));
+        assert_eq!(other.open("demo", &value), Err(FormatError::Seal));
+        let mut token = decode(&value).expect("a token");
+        token[CIPHERTEXT_AT] ^= 1;
+        assert_eq!(key.open("demo", &encode(&token)), Err(FormatError::Seal));
+        assert_eq!(key.open("demo", "c2hvcnQ"), Err(FormatError::Token));
+        assert!(SealKey::from_text("fpk1_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8").is_err());
+    }
+}

@@ -1,0 +1,18 @@
+//! A server-rendered application on secure-sessions, with an attack lab that runs real attacks against it.
+//!
+//! The way through the code: [`server`] puts everything together, [`pages`] has the handlers, [`visitor`] says what a
+//! session holds. [`lab`] and [`mod@format`] are the attacker's side.
+
+pub mod catalogue;
+pub mod config;
+pub mod error;
+pub mod events;
+pub mod format;
+pub mod keys;
+pub mod lab;
+pub mod pages;
+pub mod rows;
+pub mod server;
+pub mod users;
+pub mod visitor;
+pub mod when;

@@ -1,0 +1,67 @@
+//! Log in and out.
+
+use askama::Template;
+use axum::Form;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use secure_sessions_axum::Session;
+use serde::Deserialize;
+
+use super::shell::Shell;
+use super::{Page, TokenOnly, check_csrf, render};
+use crate::error::AppError;
+use crate::server::App;
+use crate::users::{ACCOUNTS, Account};
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct LoginPage {
+    shell: Shell,
+    csrf: String,
+    accounts: &'static [Account],
+    wrong: bool,
+}
+
+/// `GET /login`.
+pub async fn show(session: Session) -> Page {
+    page(&session, false)
+}
+
+fn page(session: &Session, wrong: bool) -> Page {
+    let csrf = session.csrf_token()?;
+    render(&LoginPage { shell: Shell::of(session, "/login")?, csrf, accounts: &ACCOUNTS, wrong })
+}
+
+/// The login form.
+#[derive(Debug, Deserialize)]
+pub struct Credentials {
+    csrf: String,
+    user: String,
+    password: String,
+}
+
+/// `POST /login`.
+pub async fn log_in(
+    State(app): State<App>,
+    session: Session,
+    Form(form): Form<Credentials>,
+) -> Result<Response, AppError> {
+    check_csrf(&session, &form.csrf)?;
+    let Some(account) = app.users.verify(&form.user, form.password).await? else {
+        return Ok((StatusCode::UNAUTHORIZED, page(&session, true)?).into_response());
+    };
+    // What an anonymous visitor put into the cart comes along; what another account left in this browser does not.
+    if session.subject().is_some_and(|subject| subject != account.name) {
+        session.clear()?;
+    }
+    session.login(account.name)?;
+    Ok(Redirect::to("/").into_response())
+}
+
+/// `POST /logout`.
+pub async fn log_out(session: Session, Form(form): Form<TokenOnly>) -> Result<Redirect, AppError> {
+    check_csrf(&session, &form.csrf)?;
+    session.logout()?;
+    Ok(Redirect::to("/"))
+}

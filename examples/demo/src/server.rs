@@ -1,0 +1,217 @@
+//! Puts the demo together: keys, store, session managers, routes and headers.
+
+use std::future::Future;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use axum_extra::extract::cookie::Key;
+use secure_sessions_axum::store::{Purge, PurgeHandle};
+use secure_sessions_axum::{BuildError, SessionLayer, SessionManager, SqlStore, StoreError};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use tokio::net::TcpListener;
+use tower_http::csrf::CsrfLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use crate::config::Config;
+use crate::error::{AppError, session_error};
+use crate::events::EventRing;
+use crate::format::SealKey;
+use crate::keys::{Keys, KeysError};
+use crate::lab::attacks::forge::Leaked;
+use crate::lab::probe::{OUR_COOKIE, Probe, Side};
+use crate::lab::target::{ours, peer};
+use crate::lab::{Lab, LabError};
+use crate::pages::{cart, home, lab, login, preferences};
+use crate::rows::Database;
+use crate::users::{HashError, Users};
+
+/// The most bytes of a session cookie, name and value together.
+pub const COOKIE_LIMIT: usize = 4000;
+/// The grace of the lab's target: short, so that nobody waits for a minute to see a replay refused.
+const LAB_GRACE: Duration = Duration::from_millis(400);
+/// The most bytes of a form.
+const BODY_LIMIT: usize = 64 * 1024;
+/// How many events are kept of each session manager.
+const KEPT_EVENTS: usize = 4096;
+
+/// Scripts, styles and images from here, forms to here, no frames, and nothing else.
+const CONTENT_SECURITY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+                                form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// What the handlers share. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    /// Who may log in.
+    pub users: Users,
+    /// The sessions of the pages.
+    pub sessions: SessionManager,
+    /// What their engine reported.
+    pub events: EventRing,
+    /// For the anatomy of a cookie.
+    pub key: SealKey,
+    /// The attack lab.
+    pub lab: Lab,
+}
+
+/// The demo, listening, and not yet serving.
+pub struct Server {
+    listener: TcpListener,
+    router: Router,
+    purge: PurgeHandle,
+}
+
+/// Why the demo cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The port is taken, or forbidden.
+    #[error("cannot listen on port {port}: {source}")]
+    Listen {
+        /// The port.
+        port: u16,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The keys.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The session store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The session managers.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The passwords.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    /// The lab.
+    #[error(transparent)]
+    Lab(#[from] LabError),
+    /// The lab's view of the database.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+impl Server {
+    /// Opens the database, reads or makes the keys, and listens.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] says what is in the way.
+    pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let port = config.port;
+        let listening = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+        let listener = listening.map_err(|source| StartError::Listen { port, source })?;
+        let address = listener.local_addr().map_err(|source| StartError::Listen { port, source })?;
+
+        let Keys { keyring, leaked } = Keys::load_or_create(&config.keys())?;
+        let store = SqlStore::connect(&config.database_url()).await?;
+        let (events, lab_events) = (EventRing::new(KEPT_EVENTS), EventRing::new(KEPT_EVENTS));
+        let sessions = SessionManager::builder(keyring.clone(), store.clone())
+            .insecure_dev()
+            .cookie_name("demo")
+            .size_limit(COOKIE_LIMIT)
+            .observer(events.clone())
+            .build()?;
+        let targets = SessionManager::builder(keyring, store.clone())
+            .insecure_dev()
+            .cookie_name(OUR_COOKIE)
+            .grace(LAB_GRACE)
+            .observer(lab_events.clone())
+            .build()?;
+
+        let (users, peer_key) = (Users::hash()?, Key::generate());
+        let lab = Lab::new(
+            Probe::new(format!("http://{address}"), lab_events)?,
+            Leaked { ours: leaked.clone(), peer: peer_key.clone() },
+            read_only(config).await?,
+            LAB_GRACE,
+        );
+        let app = App { users: users.clone(), sessions: sessions.clone(), events, key: leaked, lab };
+        let router = pages(app)
+            .layer(SessionLayer::new(sessions).on_error(session_error))
+            .nest(Side::Ours.mount(), ours::router(users.clone(), targets))
+            .nest(Side::Peer.mount(), peer::router(users, peer_key))
+            .merge(files());
+        Ok(Self { listener, router: guarded(router), purge: Purge::new(store).spawn() })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    ///
+    /// [`io::Error`] if the system does not say.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `shutdown` is ready, and ends what is under way.
+    ///
+    /// # Errors
+    ///
+    /// [`io::Error`] if the socket fails.
+    pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+        axum::serve(self.listener, self.router).with_graceful_shutdown(shutdown).await?;
+        self.purge.stop().await;
+        Ok(())
+    }
+}
+
+fn pages(app: App) -> Router {
+    Router::new()
+        .route("/", get(home::show))
+        .route("/login", get(login::show).post(login::log_in))
+        .route("/logout", post(login::log_out))
+        .route("/cart", get(cart::show))
+        .route("/cart/add", post(cart::add))
+        .route("/cart/set", post(cart::set))
+        .route("/cart/note", post(cart::note))
+        .route("/cart/overfill", post(cart::overfill))
+        .route("/preferences", get(preferences::show).post(preferences::save))
+        .route("/lab", get(lab::show))
+        .route("/lab/{attack}", get(lab::attack).post(lab::run))
+        .route("/lab/{attack}/{run}", get(lab::report))
+        .fallback(async || AppError::NotFound)
+        .with_state(app)
+}
+
+/// The files that are not templates, compiled in.
+fn files() -> Router {
+    let file = |kind: &'static str, content: &'static str| {
+        get(move || async move { ([(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-cache")], content).into_response() })
+    };
+    Router::new()
+        .route("/static/style.css", file("text/css; charset=utf-8", include_str!("../static/style.css")))
+        .route("/static/demo.js", file("text/javascript; charset=utf-8", include_str!("../static/demo.js")))
+        .route("/static/icon.svg", file("image/svg+xml", include_str!("../static/icon.svg")))
+}
+
+/// What protects every page besides its session.
+fn guarded(router: Router) -> Router {
+    let header = |name: HeaderName, value: &'static str| {
+        SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value))
+    };
+    router
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        // Forms carry their session's token; this refuses what comes from another site before it is looked at.
+        .layer(CsrfLayer::new())
+        .layer(header(CONTENT_SECURITY_POLICY, CONTENT_SECURITY))
+        .layer(header(X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(header(REFERRER_POLICY, "same-origin"))
+}
+
+/// The lab looks at the database as somebody with a copy would: it cannot write.
+async fn read_only(config: &Config) -> Result<Database, sqlx::Error> {
+    let options = SqliteConnectOptions::new().filename(&config.database).read_only(true);
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+    Ok(Database::new(pool, config.database.clone()))
+}
