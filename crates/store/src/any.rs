@@ -1,0 +1,152 @@
+//! A store whose type is erased.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Timestamp, Tombstone};
+
+use crate::{Page, SessionStore, StoreError, Which};
+
+/// Any [`SessionStore`], with its type erased; a clone is the same store.
+///
+/// ```
+/// # #[cfg(all(feature = "memory", feature = "sqlite"))]
+/// # async fn example() -> Result<(), secure_sessions_store::StoreError> {
+/// use secure_sessions_store::{AnyStore, MemoryStore, SqlStore};
+///
+/// let store = match std::env::var("SESSIONS_DATABASE") {
+///     Ok(url) => AnyStore::new(SqlStore::connect(&url).await?),
+///     Err(_) => AnyStore::new(MemoryStore::new()),
+/// };
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A call costs one boxed future.
+#[derive(Clone)]
+pub struct AnyStore(Arc<dyn Erased>);
+
+impl AnyStore {
+    /// Erases the type of a store.
+    #[must_use]
+    pub fn new(store: impl SessionStore) -> Self {
+        Self(Arc::new(store))
+    }
+}
+
+impl fmt::Debug for AnyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AnyStore(..)")
+    }
+}
+
+impl SessionStore for AnyStore {
+    async fn insert(&self, bucket: &Bucket) -> Result<(), StoreError> {
+        self.0.insert(bucket).await
+    }
+
+    async fn load(&self, id: &SessionId) -> Result<Option<Entry>, StoreError> {
+        self.0.load(id).await
+    }
+
+    async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
+        self.0.replace(bucket, expected).await
+    }
+
+    async fn succeed(
+        &self,
+        bucket: &Bucket,
+        old: &SessionId,
+        expected: Revision,
+        tombstone: Tombstone,
+    ) -> Result<bool, StoreError> {
+        self.0.succeed(bucket, old, expected, tombstone).await
+    }
+
+    async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {
+        self.0.remove(id, tombstone).await
+    }
+
+    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
+        self.0.list(subjects, page).await
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        self.0.count().await
+    }
+
+    async fn remove_all(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
+        self.0.remove_all(which, except).await
+    }
+
+    async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        self.0.purge_expired(now, limit).await
+    }
+}
+
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// [`SessionStore`] with boxed futures, so that it can be a trait object.
+trait Erased: Send + Sync + 'static {
+    fn insert<'a>(&'a self, bucket: &'a Bucket) -> Boxed<'a, ()>;
+    fn load<'a>(&'a self, id: &'a SessionId) -> Boxed<'a, Option<Entry>>;
+    fn replace<'a>(&'a self, bucket: &'a Bucket, expected: Revision) -> Boxed<'a, bool>;
+    fn succeed<'a>(
+        &'a self,
+        bucket: &'a Bucket,
+        old: &'a SessionId,
+        expected: Revision,
+        tombstone: Tombstone,
+    ) -> Boxed<'a, bool>;
+    fn remove<'a>(&'a self, id: &'a SessionId, tombstone: Option<Tombstone>) -> Boxed<'a, bool>;
+    fn list<'a>(&'a self, subjects: &'a [SubjectTag], page: Page) -> Boxed<'a, Vec<Bucket>>;
+    fn count(&self) -> Boxed<'_, u64>;
+    fn remove_all<'a>(&'a self, which: Which<'a>, except: Option<&'a SessionId>) -> Boxed<'a, u64>;
+    fn purge_expired(&self, now: Timestamp, limit: u32) -> Boxed<'_, u64>;
+}
+
+impl<S: SessionStore> Erased for S {
+    fn insert<'a>(&'a self, bucket: &'a Bucket) -> Boxed<'a, ()> {
+        Box::pin(SessionStore::insert(self, bucket))
+    }
+
+    fn load<'a>(&'a self, id: &'a SessionId) -> Boxed<'a, Option<Entry>> {
+        Box::pin(SessionStore::load(self, id))
+    }
+
+    fn replace<'a>(&'a self, bucket: &'a Bucket, expected: Revision) -> Boxed<'a, bool> {
+        Box::pin(SessionStore::replace(self, bucket, expected))
+    }
+
+    fn succeed<'a>(
+        &'a self,
+        bucket: &'a Bucket,
+        old: &'a SessionId,
+        expected: Revision,
+        tombstone: Tombstone,
+    ) -> Boxed<'a, bool> {
+        Box::pin(SessionStore::succeed(self, bucket, old, expected, tombstone))
+    }
+
+    fn remove<'a>(&'a self, id: &'a SessionId, tombstone: Option<Tombstone>) -> Boxed<'a, bool> {
+        Box::pin(SessionStore::remove(self, id, tombstone))
+    }
+
+    fn list<'a>(&'a self, subjects: &'a [SubjectTag], page: Page) -> Boxed<'a, Vec<Bucket>> {
+        Box::pin(SessionStore::list(self, subjects, page))
+    }
+
+    fn count(&self) -> Boxed<'_, u64> {
+        Box::pin(SessionStore::count(self))
+    }
+
+    fn remove_all<'a>(&'a self, which: Which<'a>, except: Option<&'a SessionId>) -> Boxed<'a, u64> {
+        Box::pin(SessionStore::remove_all(self, which, except))
+    }
+
+    fn purge_expired(&self, now: Timestamp, limit: u32) -> Boxed<'_, u64> {
+        Box::pin(SessionStore::purge_expired(self, now, limit))
+    }
+}

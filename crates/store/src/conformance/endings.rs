@@ -1,0 +1,79 @@
+//! The end of one session.
+
+use super::Stores;
+use super::sample::{
+    Outcome, SECOND, bucket, bucket_of, expect, expect_count, expect_list, expect_nothing, expect_tombstone, id, next,
+    renewed, subject, tombstone,
+};
+use crate::{SessionStore, Tombstone};
+
+pub(super) async fn a_removal_may_be_repeated(stores: &Stores) -> Outcome {
+    let store = stores.make().await;
+    let (removed, other) = (bucket_of(1, subject(1)), bucket_of(2, subject(1)));
+    store.insert(&removed).await?;
+    store.insert(&other).await?;
+    ensure!(store.remove(&removed.id, None).await?, "the removal of a bucket returned false");
+    expect_nothing(&store, &removed.id).await?;
+    for _ in 0..2 {
+        ensure!(!store.remove(&removed.id, None).await?, "a repeated removal returned true");
+    }
+    expect(&store, &other).await?;
+    expect_list(&store, &[subject(1)], vec![other.id]).await
+}
+
+pub(super) async fn a_removal_leaves_its_tombstone(stores: &Stores) -> Outcome {
+    let store = stores.make().await;
+    let removed = bucket_of(1, subject(1));
+    let tombstone = tombstone(removed.id);
+    store.insert(&removed).await?;
+    // Whatever the revision is by now.
+    store.replace(&next(&removed, 2), removed.revision).await?;
+    ensure!(store.remove(&removed.id, Some(tombstone)).await?, "the removal of a bucket returned false");
+    expect_tombstone(&store, &tombstone).await?;
+    expect_list(&store, &[subject(1)], vec![]).await
+}
+
+pub(super) async fn a_tombstone_stays_until_it_is_purged(stores: &Stores) -> Outcome {
+    let store = stores.make().await;
+    let standing = tombstone(id(1));
+    store.insert(&bucket(1)).await?;
+    store.remove(&id(1), Some(standing)).await?;
+    let later = Tombstone { expires_at: standing.expires_at.after(SECOND), ..standing };
+    for again in [None, Some(later)] {
+        ensure!(!store.remove(&id(1), again).await?, "a removal of a tombstone returned true");
+        expect_tombstone(&store, &standing).await?;
+    }
+    if !stores.expire_by_themselves {
+        let just_before = super::sample::before(standing.expires_at, crate::Millis::new(1));
+        ensure!(store.purge_expired(just_before, 10).await? == 0, "a tombstone was purged before its time");
+        expect_tombstone(&store, &standing).await?;
+        ensure!(store.purge_expired(standing.expires_at, 10).await? == 1, "a tombstone was not purged in its time");
+        expect_nothing(&store, &id(1)).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn a_removal_of_nothing_creates_nothing(stores: &Stores) -> Outcome {
+    let store = stores.make().await;
+    for tombstone in [None, Some(tombstone(id(1)))] {
+        ensure!(!store.remove(&id(1), tombstone).await?, "a removal of nothing returned true");
+        expect_nothing(&store, &id(1)).await?;
+    }
+    expect_count(&store, 0).await
+}
+
+pub(super) async fn what_was_ended_stays_ended(stores: &Stores) -> Outcome {
+    let store = stores.make().await;
+    for (number, leaves_tombstone) in [(1, false), (2, true)] {
+        let ended = bucket_of(number, subject(1));
+        store.insert(&ended).await?;
+        store.remove(&ended.id, leaves_tombstone.then(|| tombstone(ended.id))).await?;
+        ensure!(!store.replace(&next(&ended, 2), ended.revision).await?, "a swap of an ended bucket returned true");
+        let successor = renewed(&ended, number + 10);
+        let won = store.succeed(&successor, &ended.id, ended.revision, tombstone(ended.id)).await?;
+        ensure!(!won, "a renewal of an ended bucket returned true");
+        expect_nothing(&store, &successor.id).await?;
+    }
+    expect_list(&store, &[subject(1)], vec![]).await?;
+    expect_count(&store, 0).await
+}

@@ -1,0 +1,266 @@
+//! Entries to try a store with, and what to compare and race them by.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use secure_sessions_core::{
+    Bucket, Entry, Fingerprint, Millis, PURGE_DELAY, Retired, Revision, SessionId, SubjectTag, Timestamp, Tombstone,
+};
+use tokio::sync::Barrier;
+
+use super::failure::Broken;
+use crate::{AnyStore, Page, SessionStore};
+
+pub(super) type Outcome<T = ()> = Result<T, Broken>;
+
+/// The most that one session keeps.
+pub(super) const MOST_RETIRED: u8 = 128;
+pub(super) const LONGEST_LABEL: usize = 512;
+pub(super) const LONGEST_HANDOFF: usize = 65_535;
+
+pub(super) const SECOND: Millis = Millis::from_secs(1);
+pub(super) const HOUR: Millis = Millis::from_secs(60 * 60);
+
+/// A time near the system's clock.
+pub(super) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(Millis::from(since).get())
+}
+
+pub(super) fn before(at: Timestamp, length: Millis) -> Timestamp {
+    Timestamp::from_millis(at.as_millis().saturating_sub(length.get()))
+}
+
+/// Ids that are spread over shards and nodes, and not in the order of their numbers.
+pub(super) fn id(number: u64) -> SessionId {
+    let spread = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&spread.to_be_bytes());
+    bytes[8..].copy_from_slice(&number.to_be_bytes());
+    SessionId::from_bytes(bytes)
+}
+
+pub(super) fn subject(number: u8) -> SubjectTag {
+    SubjectTag::from_bytes([number; 16])
+}
+
+/// A live session, without anything that may be absent but its idle timeout.
+pub(super) fn bucket(number: u64) -> Bucket {
+    let now = now();
+    Bucket {
+        id: id(number),
+        revision: Revision::FIRST,
+        subject: None,
+        label: None,
+        created_at: now,
+        last_seen_at: now,
+        expires_at: now.after(Millis::new(8 * HOUR.get())),
+        idle_timeout: Some(Millis::new(HOUR.get() / 2)),
+        rotated_at: now,
+        generation: 1,
+        current: Fingerprint::from_bytes([7; 16]),
+        retired: Vec::new(),
+        handoff: None,
+    }
+}
+
+pub(super) fn bucket_of(number: u64, subject: SubjectTag) -> Bucket {
+    Bucket { subject: Some(subject), ..bucket(number) }
+}
+
+/// A session with all that there can be, and no two fields alike.
+pub(super) fn full(number: u64) -> Bucket {
+    let now = now();
+    let step = |seconds| now.after(Millis::from_secs(seconds));
+    Bucket {
+        id: id(number),
+        revision: Revision::new(41),
+        subject: Some(subject(9)),
+        label: Some("Büro – 東京 – 🦀 – \u{202e}olleh".as_bytes().to_vec()),
+        created_at: now,
+        last_seen_at: step(1),
+        expires_at: step(30_000),
+        idle_timeout: Some(Millis::new(1_234_567)),
+        rotated_at: step(2),
+        generation: 3,
+        current: Fingerprint::from_bytes(*b"the current one\0"),
+        retired: vec![
+            Retired {
+                fingerprint: Fingerprint::from_bytes(*b"the second token"),
+                generation: 2,
+                superseded_at: step(4),
+                dead_after: None,
+            },
+            Retired {
+                fingerprint: Fingerprint::from_bytes(*b"the first token "),
+                generation: 1,
+                superseded_at: step(3),
+                dead_after: Some(step(5)),
+            },
+        ],
+        handoff: Some((0..=255).cycle().take(700).collect()),
+    }
+}
+
+/// A session of the greatest sizes and numbers.
+pub(super) fn largest(number: u64) -> Bucket {
+    let last = Timestamp::from_millis(u64::MAX);
+    let retired = |at: u8| Retired {
+        fingerprint: Fingerprint::from_bytes([at; 16]),
+        generation: u32::MAX - u32::from(at),
+        superseded_at: Timestamp::from_millis(u64::MAX - u64::from(at)),
+        dead_after: at.is_multiple_of(2).then_some(Timestamp::from_millis(u64::MAX - 1)),
+    };
+    Bucket {
+        id: id(number),
+        revision: Revision::new(u64::MAX),
+        subject: Some(subject(0xff)),
+        label: Some(vec![0xff; LONGEST_LABEL]),
+        created_at: last,
+        last_seen_at: last,
+        expires_at: last,
+        idle_timeout: Some(Millis::new(u64::MAX)),
+        rotated_at: last,
+        generation: u32::MAX,
+        current: Fingerprint::from_bytes([0xff; 16]),
+        retired: (0..MOST_RETIRED).rev().map(retired).collect(),
+        handoff: Some(vec![0xfe; LONGEST_HANDOFF]),
+    }
+}
+
+/// The bucket after another write, recognisable by `mark`.
+pub(super) fn next(bucket: &Bucket, mark: u32) -> Bucket {
+    Bucket { revision: Revision::new(bucket.revision.get() + 1), generation: mark, ..bucket.clone() }
+}
+
+/// The bucket that it is renewed into.
+pub(super) fn renewed(bucket: &Bucket, number: u64) -> Bucket {
+    Bucket { id: id(number), revision: Revision::FIRST, ..bucket.clone() }
+}
+
+/// Stands for an hour.
+pub(super) fn tombstone(id: SessionId) -> Tombstone {
+    let now = now();
+    Tombstone { id, ended_at: now, expires_at: now.after(HOUR) }
+}
+
+/// A session that is due for the purge from exactly `at` on.
+pub(super) fn due(number: u64, at: Timestamp) -> Bucket {
+    Bucket { expires_at: before(at, PURGE_DELAY), idle_timeout: None, ..bucket(number) }
+}
+
+/// The bucket under an id. It has to be there.
+pub(super) async fn load(store: &AnyStore, id: &SessionId) -> Outcome<Bucket> {
+    match store.load(id).await? {
+        Some(Entry::Bucket(bucket)) => Ok(bucket),
+        Some(Entry::Tombstone(_)) => Err(Broken::new("a tombstone was loaded where a bucket should be")),
+        None => Err(Broken::new("nothing was loaded where a bucket should be")),
+    }
+}
+
+/// Checks that exactly this bucket is there.
+pub(super) async fn expect(store: &AnyStore, bucket: &Bucket) -> Outcome {
+    same(&load(store, &bucket.id).await?, bucket)
+}
+
+/// Checks that exactly this tombstone is there.
+pub(super) async fn expect_tombstone(store: &AnyStore, tombstone: &Tombstone) -> Outcome {
+    match store.load(&tombstone.id).await? {
+        Some(Entry::Tombstone(loaded)) => {
+            ensure!(loaded == *tombstone, "another tombstone was loaded than was kept");
+            Ok(())
+        }
+        Some(Entry::Bucket(_)) => Err(Broken::new("a bucket was loaded where a tombstone should be")),
+        None => Err(Broken::new("nothing was loaded where a tombstone should be")),
+    }
+}
+
+/// Checks that there is neither a bucket nor a tombstone.
+pub(super) async fn expect_nothing(store: &AnyStore, id: &SessionId) -> Outcome {
+    match store.load(id).await? {
+        None => Ok(()),
+        Some(Entry::Bucket(_)) => Err(Broken::new("a bucket was loaded where nothing should be")),
+        Some(Entry::Tombstone(_)) => Err(Broken::new("a tombstone was loaded where nothing should be")),
+    }
+}
+
+/// Checks that the list of a subject, on one page, has exactly these ids.
+pub(super) async fn expect_list(store: &AnyStore, subjects: &[SubjectTag], mut ids: Vec<SessionId>) -> Outcome {
+    ids.sort_unstable();
+    let listed: Vec<_> = store.list(subjects, Page::first(1000)).await?.iter().map(|bucket| bucket.id).collect();
+    ensure!(
+        listed == ids,
+        "the list has {} ids, other than or in another order than the {} expected",
+        listed.len(),
+        ids.len()
+    );
+    Ok(())
+}
+
+pub(super) async fn expect_count(store: &AnyStore, expected: u64) -> Outcome {
+    let count = store.count().await?;
+    ensure!(count == expected, "the store counts {count} buckets, not {expected}");
+    Ok(())
+}
+
+/// Checks that two buckets are the same in every field.
+pub(super) fn same(loaded: &Bucket, kept: &Bucket) -> Outcome {
+    let fingerprint = |retired: &Retired| *retired.fingerprint.as_bytes();
+    let decided = |retired: &Retired| (retired.generation, retired.superseded_at, retired.dead_after);
+    for (field, equal) in [
+        ("id", loaded.id == kept.id),
+        ("revision", loaded.revision == kept.revision),
+        ("subject", loaded.subject == kept.subject),
+        ("label", loaded.label == kept.label),
+        ("created_at", loaded.created_at == kept.created_at),
+        ("last_seen_at", loaded.last_seen_at == kept.last_seen_at),
+        ("expires_at", loaded.expires_at == kept.expires_at),
+        ("idle_timeout", loaded.idle_timeout == kept.idle_timeout),
+        ("rotated_at", loaded.rotated_at == kept.rotated_at),
+        ("generation", loaded.generation == kept.generation),
+        ("current", loaded.current.as_bytes() == kept.current.as_bytes()),
+        (
+            "retired (fingerprints and their order)",
+            loaded.retired.iter().map(fingerprint).eq(kept.retired.iter().map(fingerprint)),
+        ),
+        ("retired (times)", loaded.retired.iter().map(decided).eq(kept.retired.iter().map(decided))),
+        ("handoff", loaded.handoff == kept.handoff),
+    ] {
+        ensure!(equal, "the field `{field}` is not what was kept");
+    }
+    Ok(())
+}
+
+/// Starts all of them at the same moment, each in a task of its own; their outcomes, in their order.
+pub(super) async fn race<T: Send + 'static, F>(contenders: impl IntoIterator<Item = F>) -> Outcome<Vec<T>>
+where
+    F: Future<Output = Outcome<T>> + Send + 'static,
+{
+    let contenders: Vec<F> = contenders.into_iter().collect();
+    let barrier = Arc::new(Barrier::new(contenders.len()));
+    let tasks: Vec<_> = contenders
+        .into_iter()
+        .map(|contender| {
+            let barrier = Arc::clone(&barrier);
+            tokio::spawn(async move {
+                barrier.wait().await;
+                contender.await
+            })
+        })
+        .collect();
+    let mut outcomes = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        outcomes.push(task.await??);
+    }
+    Ok(outcomes)
+}
+
+/// Checks that exactly one contender won; returns which.
+pub(super) fn one_winner(wins: &[bool]) -> Outcome<usize> {
+    let winners: Vec<usize> = (0..wins.len()).filter(|at| wins[*at]).collect();
+    match winners.as_slice() {
+        [winner] => Ok(*winner),
+        _ => Err(Broken::new(format!("of {} contenders {} won, not one", wins.len(), winners.len()))),
+    }
+}

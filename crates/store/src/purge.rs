@@ -1,0 +1,224 @@
+//! The background task that removes what is past its deadline.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use secure_sessions_core::{Millis, Timestamp};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::{SessionStore, StoreError};
+
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
+const DEFAULT_BATCH: u32 = 1000;
+/// Between two batches of one round, so that requests get their turn at a store with one writer.
+const BATCH_PAUSE: Duration = Duration::from_millis(1);
+/// After the first failure; doubled by each further one.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(5 * 60);
+
+/// Removes expired entries from a store at an interval, in a task of its own.
+///
+/// A store keeps what it is given until somebody purges it. One process that does is enough; several do no harm, their
+/// jitter spreads them. A failure of the store is logged and tried again: it never ends the task.
+///
+/// ```
+/// # #[cfg(feature = "memory")] {
+/// use std::time::Duration;
+/// use secure_sessions_store::{MemoryStore, Purge};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let store = MemoryStore::new();
+/// let purge = Purge::new(store.clone()).interval(Duration::from_secs(30)).spawn();
+/// // ... serve ...
+/// let removed = purge.stop().await;
+/// # assert_eq!(removed, 0);
+/// # }
+/// # main();
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "nothing is purged before `spawn`"]
+pub struct Purge<S, C = fn() -> Timestamp> {
+    store: S,
+    clock: C,
+    interval: Duration,
+    jitter: Duration,
+    batch: u32,
+}
+
+impl<S: SessionStore> Purge<S> {
+    /// Of this store: each minute, up to a tenth of that later, a thousand entries at a time, by the system's clock.
+    pub fn new(store: S) -> Self {
+        Self {
+            store,
+            clock: system_time,
+            interval: DEFAULT_INTERVAL,
+            jitter: DEFAULT_INTERVAL / 10,
+            batch: DEFAULT_BATCH,
+        }
+    }
+}
+
+impl<S: SessionStore, C: Fn() -> Timestamp + Send + Sync + 'static> Purge<S, C> {
+    /// The time from the end of one round to the beginning of the next, before jitter. The jitter becomes a tenth of it.
+    pub fn interval(self, interval: Duration) -> Self {
+        Self { interval, jitter: interval / 10, ..self }
+    }
+
+    /// The most that a random part adds to the interval.
+    pub fn jitter(self, jitter: Duration) -> Self {
+        Self { jitter, ..self }
+    }
+
+    /// The most entries that one call of [`SessionStore::purge_expired`] removes; at least 1. A round calls it until
+    /// nothing is due any more.
+    pub fn batch(self, entries: u32) -> Self {
+        Self { batch: entries.max(1), ..self }
+    }
+
+    /// Another clock.
+    pub fn clock<D: Fn() -> Timestamp + Send + Sync + 'static>(self, clock: D) -> Purge<S, D> {
+        Purge { store: self.store, clock, interval: self.interval, jitter: self.jitter, batch: self.batch }
+    }
+
+    /// One round, now and here: removes all that is due, and returns how many entries that were.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store fails; part of the entries may be gone then.
+    pub async fn run_once(&self) -> Result<u64, StoreError> {
+        let removed = AtomicU64::new(0);
+        self.round(&removed, &mut unstoppable()).await?;
+        Ok(removed.into_inner())
+    }
+
+    /// Starts the task. Its first round begins at once.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    #[must_use = "the task stops when its handle is dropped"]
+    pub fn spawn(self) -> PurgeHandle {
+        let (signal, stop) = watch::channel(false);
+        let removed = Arc::new(AtomicU64::new(0));
+        let task = tokio::spawn(self.run(Arc::clone(&removed), stop));
+        PurgeHandle { signal, task: Some(task), removed }
+    }
+
+    async fn run(self, removed: Arc<AtomicU64>, mut stop: watch::Receiver<bool>) {
+        let mut failures: u32 = 0;
+        loop {
+            let before = removed.load(Ordering::Relaxed);
+            let outcome = self.round(&removed, &mut stop).await;
+            let entries = removed.load(Ordering::Relaxed) - before;
+            if entries > 0 {
+                tracing::debug!(entries, "purged expired sessions");
+            }
+            let wait = match outcome {
+                Ok(()) => {
+                    failures = 0;
+                    self.interval + random_up_to(self.jitter)
+                }
+                Err(error) => {
+                    let wait = retry_after(failures);
+                    failures = failures.saturating_add(1);
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::warn!(%error, cause, failures, ?wait, "the purge of expired sessions failed; it will be tried again");
+                    wait + random_up_to(wait / 10)
+                }
+            };
+            if stopped_within(&mut stop, wait).await {
+                return;
+            }
+        }
+    }
+
+    /// Calls the store until it removes less than it may. Ends early if the task is to stop.
+    async fn round(&self, removed: &AtomicU64, stop: &mut watch::Receiver<bool>) -> Result<(), StoreError> {
+        // One time for the whole round: else one that takes long would never catch up with the clock.
+        let now = (self.clock)();
+        loop {
+            let entries = self.store.purge_expired(now, self.batch).await?;
+            removed.fetch_add(entries, Ordering::Relaxed);
+            if entries < u64::from(self.batch) || stopped_within(stop, BATCH_PAUSE).await {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Holds the task of a [`Purge`]. Dropped, it stops the task; [`detach`](Self::detach) lets it run on.
+#[derive(Debug)]
+pub struct PurgeHandle {
+    signal: watch::Sender<bool>,
+    task: Option<JoinHandle<()>>,
+    removed: Arc<AtomicU64>,
+}
+
+impl PurgeHandle {
+    /// How many entries it has removed so far.
+    #[must_use]
+    pub fn removed(&self) -> u64 {
+        self.removed.load(Ordering::Relaxed)
+    }
+
+    /// Stops the task, waits until a batch under way has ended, and returns how many entries it removed in all.
+    pub async fn stop(mut self) -> u64 {
+        self.signal.send_replace(true);
+        if let Some(task) = self.task.take()
+            && task.await.is_err()
+        {
+            tracing::warn!("the purge of expired sessions had ended early: the store or the clock panicked");
+        }
+        self.removed()
+    }
+
+    /// Lets the task run as long as the runtime does.
+    pub fn detach(mut self) {
+        self.task = None;
+    }
+}
+
+impl Drop for PurgeHandle {
+    fn drop(&mut self) {
+        if self.task.is_some() {
+            self.signal.send_replace(true);
+        }
+    }
+}
+
+/// Waits, and returns whether the task is to stop. A sender that is gone without a word has detached it.
+async fn stopped_within(stop: &mut watch::Receiver<bool>, wait: Duration) -> bool {
+    let waiting = async {
+        if stop.wait_for(|stop| *stop).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    timeout(wait, waiting).await.is_ok()
+}
+
+fn unstoppable() -> watch::Receiver<bool> {
+    watch::channel(false).1
+}
+
+fn retry_after(failures: u32) -> Duration {
+    FIRST_RETRY.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_RETRY)
+}
+
+fn system_time() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(Millis::from(since).get())
+}
+
+/// Random enough to spread processes: std's hash keys come from the system.
+fn random_up_to(length: Duration) -> Duration {
+    let millis = Millis::from(length).get();
+    Duration::from_millis(RandomState::new().build_hasher().finish() % millis.saturating_add(1).max(1))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! Between entries and the columns of a row.
+
+use secure_sessions_core::{
+    Bucket, Entry, Fingerprint, Millis, Revision, SessionId, SubjectTag, Timestamp, Tombstone, record,
+};
+
+use super::dialect::{Row, Value};
+use crate::StoreError;
+
+/// A bucket's columns, the id last, in the order of the statements that write them. `retired` is borrowed, since
+/// it has to be encoded first.
+pub(super) fn values<'a>(bucket: &'a Bucket, retired: &'a [u8]) -> [Value<'a>; 14] {
+    [
+        integer(bucket.revision.get()),
+        Value::Bytes(bucket.subject.as_ref().map(|subject| subject.as_bytes().as_slice())),
+        Value::Bytes(bucket.label.as_deref()),
+        time(bucket.created_at),
+        time(bucket.last_seen_at),
+        time(bucket.expires_at),
+        Value::Integer(bucket.idle_timeout.map(|idle| idle.get().cast_signed())),
+        time(bucket.rotated_at),
+        integer(bucket.generation.into()),
+        Value::Bytes(Some(bucket.current.as_bytes())),
+        Value::Bytes(Some(retired).filter(|_| !bucket.retired.is_empty())),
+        Value::Bytes(bucket.handoff.as_deref()),
+        deadline(bucket.purge_at()),
+        id(&bucket.id),
+    ]
+}
+
+/// A tombstone's columns, the id last.
+pub(super) fn tombstone(tombstone: &Tombstone) -> [Value<'_>; 4] {
+    [time(tombstone.ended_at), time(tombstone.expires_at), deadline(tombstone.expires_at), id(&tombstone.id)]
+}
+
+pub(super) fn id(id: &SessionId) -> Value<'_> {
+    Value::Bytes(Some(id.as_bytes()))
+}
+
+/// An id, or what is before and unlike all ids.
+pub(super) fn id_or_none(id: Option<&SessionId>) -> Value<'_> {
+    Value::Bytes(Some(id.map_or(&[], |id| id.as_bytes().as_slice())))
+}
+
+/// The same 64 bits.
+pub(super) fn integer(number: u64) -> Value<'static> {
+    Value::Integer(Some(number.cast_signed()))
+}
+
+/// In the order of the numbers, as far as `i64` goes: for `purge_at`, which is compared.
+pub(super) fn deadline(at: Timestamp) -> Value<'static> {
+    Value::Integer(Some(i64::try_from(at.as_millis()).unwrap_or(i64::MAX)))
+}
+
+fn time(at: Timestamp) -> Value<'static> {
+    integer(at.as_millis())
+}
+
+/// Reads the row of a bucket or tombstone.
+pub(super) fn entry(row: &impl Row) -> Result<Entry, StoreError> {
+    let id = SessionId::from_bytes(exactly(row.bytes(0)?)?);
+    let expires_at = required_time(row, 6)?;
+    if let Some(ended_at) = row.integer(13)? {
+        let ended_at = Timestamp::from_millis(ended_at.cast_unsigned());
+        return Ok(Entry::Tombstone(Tombstone { id, ended_at, expires_at }));
+    }
+    Ok(Entry::Bucket(Bucket {
+        id,
+        revision: Revision::new(required(row, 1)?),
+        subject: row.bytes(2)?.map(|subject| exactly(Some(subject)).map(SubjectTag::from_bytes)).transpose()?,
+        label: row.bytes(3)?,
+        created_at: required_time(row, 4)?,
+        last_seen_at: required_time(row, 5)?,
+        expires_at,
+        idle_timeout: row.integer(7)?.map(|idle| Millis::new(idle.cast_unsigned())),
+        rotated_at: required_time(row, 8)?,
+        generation: u32::try_from(required(row, 9)?).map_err(StoreError::corrupt)?,
+        current: Fingerprint::from_bytes(exactly(row.bytes(10)?)?),
+        retired: record::retired_from_bytes(&row.bytes(11)?.unwrap_or_default()).map_err(StoreError::corrupt)?,
+        handoff: row.bytes(12)?,
+    }))
+}
+
+/// Reads the row of a bucket; `None` for a tombstone.
+pub(super) fn bucket(row: &impl Row) -> Result<Option<Bucket>, StoreError> {
+    Ok(match entry(row)? {
+        Entry::Bucket(bucket) => Some(bucket),
+        Entry::Tombstone(_) => None,
+    })
+}
+
+/// Reads the first column, which no row of ours lacks.
+pub(super) fn required(row: &impl Row, column: usize) -> Result<u64, StoreError> {
+    row.integer(column)?.map(i64::cast_unsigned).ok_or_else(|| StoreError::corrupt("a column is null"))
+}
+
+fn required_time(row: &impl Row, column: usize) -> Result<Timestamp, StoreError> {
+    required(row, column).map(Timestamp::from_millis)
+}
+
+fn exactly(bytes: Option<Vec<u8>>) -> Result<[u8; 16], StoreError> {
+    bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| StoreError::corrupt("a column does not have 16 bytes"))
+}

@@ -1,0 +1,100 @@
+//! Every statement's text, but for the migrations. Parameters are numbered in the order of their use, each used once.
+
+use std::fmt::Write;
+
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
+
+/// What `load` and `list` read, in the order that [`columns`](super::columns) expects.
+const READ: &str = "id, revision, subject, label, created_at, last_seen_at, expires_at, idle_timeout, rotated_at, \
+                    generation, fingerprint, retired, handoff, ended_at";
+
+/// The statements for one table.
+///
+/// Only the table's name, which is checked when a store is opened, and numbers become part of a text: nothing that
+/// comes from a request does.
+#[derive(Clone)]
+pub(super) struct Statements {
+    table: String,
+    pub(super) insert: SqlStr,
+    pub(super) load: SqlStr,
+    pub(super) replace: SqlStr,
+    pub(super) bury_revision: SqlStr,
+    pub(super) bury: SqlStr,
+    pub(super) remove: SqlStr,
+    pub(super) count: SqlStr,
+    pub(super) purge: SqlStr,
+}
+
+impl Statements {
+    pub(super) fn new(table: &str) -> Self {
+        let tombstone = "revision = NULL, subject = NULL, label = NULL, created_at = NULL, last_seen_at = NULL, \
+                         idle_timeout = NULL, rotated_at = NULL, generation = NULL, fingerprint = NULL, \
+                         retired = NULL, handoff = NULL, ended_at = $1, expires_at = $2, purge_at = $3";
+        Self {
+            table: table.into(),
+            // Parameters: those of `columns::values`, then the id.
+            insert: text(format!(
+                "INSERT INTO {table} (revision, subject, label, created_at, last_seen_at, expires_at, idle_timeout, \
+                 rotated_at, generation, fingerprint, retired, handoff, purge_at, id) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+            )),
+            load: text(format!("SELECT {READ} FROM {table} WHERE id = $1")),
+            // A tombstone has no revision, so it equals none.
+            replace: text(format!(
+                "UPDATE {table} SET revision = $1, subject = $2, label = $3, created_at = $4, last_seen_at = $5, \
+                 expires_at = $6, idle_timeout = $7, rotated_at = $8, generation = $9, fingerprint = $10, \
+                 retired = $11, handoff = $12, purge_at = $13 WHERE id = $14 AND revision = $15"
+            )),
+            bury_revision: text(format!("UPDATE {table} SET {tombstone} WHERE id = $4 AND revision = $5")),
+            bury: text(format!("UPDATE {table} SET {tombstone} WHERE id = $4 AND ended_at IS NULL")),
+            remove: text(format!("DELETE FROM {table} WHERE id = $1 AND ended_at IS NULL")),
+            count: text(format!("SELECT COUNT(*) FROM {table} WHERE ended_at IS NULL")),
+            // The deadline is looked at again by the statement that deletes: a session that was seen meanwhile stays.
+            purge: text(format!(
+                "DELETE FROM {table} WHERE purge_at <= $1 AND id IN \
+                 (SELECT id FROM {table} WHERE purge_at <= $2 ORDER BY purge_at LIMIT $3)"
+            )),
+        }
+    }
+
+    /// Parameters: the subjects, the id to begin after, how many.
+    pub(super) fn list(&self, subjects: usize) -> SqlStr {
+        let (places, next) = places(subjects);
+        let (table, limit) = (&self.table, next + 1);
+        text(format!(
+            "SELECT {READ} FROM {table} WHERE subject IN ({places}) AND id > ${next} ORDER BY id LIMIT ${limit}"
+        ))
+    }
+
+    /// The ids of these subjects' buckets. Parameters: the subjects, the exception, how many.
+    pub(super) fn ids_of(&self, subjects: usize) -> SqlStr {
+        let (places, next) = places(subjects);
+        let (table, limit) = (&self.table, next + 1);
+        text(format!("SELECT id FROM {table} WHERE subject IN ({places}) AND id <> ${next} LIMIT ${limit}"))
+    }
+
+    /// The ids of all buckets. Parameters: the exception, how many.
+    pub(super) fn ids(&self) -> SqlStr {
+        text(format!("SELECT id FROM {} WHERE ended_at IS NULL AND id <> $1 LIMIT $2", self.table))
+    }
+
+    /// Deletes buckets. Parameters: their ids.
+    pub(super) fn remove_these(&self, ids: usize) -> SqlStr {
+        text(format!("DELETE FROM {} WHERE ended_at IS NULL AND id IN ({})", self.table, places(ids).0))
+    }
+}
+
+/// `$1, $2, ...` so often, and the number after.
+fn places(count: usize) -> (String, usize) {
+    let mut places = String::new();
+    for number in 1..=count {
+        let separator = if number == 1 { "" } else { ", " };
+        // Writing to a string cannot fail.
+        let _ = write!(places, "{separator}${number}");
+    }
+    (places, count + 1)
+}
+
+fn text(statement: String) -> SqlStr {
+    AssertSqlSafe(statement).into_sql_str()
+}

@@ -1,0 +1,402 @@
+//! The contract between the engine and any store.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Timestamp, Tombstone};
+
+use crate::StoreError;
+
+/// Keeps the buckets and tombstones of sessions. This page is all that an implementer needs.
+///
+/// A store is dumb on purpose: it keeps an [`Entry`] per [`SessionId`], compares revisions, and removes what it is told
+/// to. It never looks at a clock, never decides that a session has expired, and never changes a field.
+///
+/// # What an entry is
+///
+/// Under an id there is nothing, a [`Bucket`] (a session) or a [`Tombstone`] (a session that ended a moment ago).
+/// Every field of both is kept exactly: any `u64` in a time or revision, a label of up to 512 bytes, a handoff of up to
+/// 65,535 bytes, up to 128 retired tokens in their order. [`record`](crate::record) has a compact form in bytes.
+///
+/// # What every implementation must hold
+///
+/// 1. **Linearizable by id.** `insert`, `load`, `replace`, `succeed` and `remove` on one id behave as if they ran one
+///    after another, each at some instant between its call and its return, across all processes that share the store.
+///    So `load` reads what the last acknowledged write left: from the primary, never from a replica or a cache.
+/// 2. **Acknowledged is kept.** What a method acknowledged is found by every later call, also after a restart if the
+///    store is a durable one.
+/// 3. **Compare and write are one step.** Of any number of parallel [`replace`](Self::replace),
+///    [`succeed`](Self::succeed) and [`remove`](Self::remove) that could each end the same revision, exactly one
+///    returns `true`.
+/// 4. **Nothing is created by the way.** Only `insert` and a `succeed` that returns `true` make a bucket; only `remove`
+///    and `succeed` make a tombstone, and only in place of a bucket.
+/// 5. **An index never loses a live bucket.** If buckets are found by subject through an index of its own, an entry is
+///    added to it before the bucket, and removed after it.
+/// 6. **An error decides nothing.** After any error but [`StoreError::Duplicate`] the write may have happened. The same
+///    holds for a future that was dropped before its end. Either way it happened whole or not at all, with one
+///    exception: see [`succeed`](Self::succeed).
+/// 7. **Losing a race is not an error.** A serialization failure or deadlock that the backend reports for `replace`
+///    or `succeed` is `false`.
+/// 8. **Stores do not see each other.** Two stores with different tables, files or prefixes share nothing.
+///
+/// `conformance` (feature `conformance`) tests all of this, races included, against any implementation.
+///
+/// # Writing one
+///
+/// Implement the methods as plain `async fn`; their futures must be [`Send`]. None has a default, since any default
+/// would be weaker than the contract.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use std::sync::Mutex;
+///
+/// use secure_sessions_store::{
+///     Bucket, Entry, Page, Revision, SessionId, SessionStore, StoreError, SubjectTag, Timestamp, Tombstone, Which,
+/// };
+///
+/// /// One map behind one lock: every method is one step.
+/// #[derive(Default)]
+/// struct Simple(Mutex<BTreeMap<SessionId, Entry>>);
+///
+/// impl Simple {
+///     fn entries(&self) -> std::sync::MutexGuard<'_, BTreeMap<SessionId, Entry>> {
+///         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+///     }
+/// }
+///
+/// fn has_revision(entry: Option<&Entry>, expected: Revision) -> bool {
+///     matches!(entry, Some(Entry::Bucket(bucket)) if bucket.revision == expected)
+/// }
+///
+/// impl SessionStore for Simple {
+///     async fn insert(&self, bucket: &Bucket) -> Result<(), StoreError> {
+///         let mut entries = self.entries();
+///         if entries.contains_key(&bucket.id) {
+///             return Err(StoreError::Duplicate);
+///         }
+///         entries.insert(bucket.id, Entry::Bucket(bucket.clone()));
+///         Ok(())
+///     }
+///
+///     async fn load(&self, id: &SessionId) -> Result<Option<Entry>, StoreError> {
+///         Ok(self.entries().get(id).cloned())
+///     }
+///
+///     async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
+///         let mut entries = self.entries();
+///         let fits = has_revision(entries.get(&bucket.id), expected);
+///         if fits {
+///             entries.insert(bucket.id, Entry::Bucket(bucket.clone()));
+///         }
+///         Ok(fits)
+///     }
+///
+///     async fn succeed(
+///         &self,
+///         bucket: &Bucket,
+///         old: &SessionId,
+///         expected: Revision,
+///         tombstone: Tombstone,
+///     ) -> Result<bool, StoreError> {
+///         let mut entries = self.entries();
+///         if !has_revision(entries.get(old), expected) {
+///             return Ok(false);
+///         }
+///         if entries.contains_key(&bucket.id) {
+///             return Err(StoreError::Duplicate);
+///         }
+///         entries.insert(*old, Entry::Tombstone(tombstone));
+///         entries.insert(bucket.id, Entry::Bucket(bucket.clone()));
+///         Ok(true)
+///     }
+///
+///     async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {
+///         let mut entries = self.entries();
+///         let there = matches!(entries.get(id), Some(Entry::Bucket(_)));
+///         if there {
+///             entries.remove(id);
+///             entries.extend(tombstone.map(|tombstone| (*id, Entry::Tombstone(tombstone))));
+///         }
+///         Ok(there)
+///     }
+///
+///     async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
+///         let which = Which::Subjects(subjects);
+///         let buckets = self.entries().values().filter_map(|entry| match entry {
+///             Entry::Bucket(bucket) if which.covers(bucket) && page.after.is_none_or(|after| bucket.id > after) => {
+///                 Some(bucket.clone())
+///             }
+///             _ => None,
+///         }).take(usize::try_from(page.limit).unwrap_or(usize::MAX)).collect();
+///         Ok(buckets)
+///     }
+///
+///     async fn count(&self) -> Result<u64, StoreError> {
+///         Ok(self.entries().values().filter(|entry| matches!(entry, Entry::Bucket(_))).map(|_| 1).sum())
+///     }
+///
+///     async fn remove_all(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
+///         let mut removed = 0;
+///         self.entries().retain(|id, entry| {
+///             let goes = matches!(entry, Entry::Bucket(bucket) if which.covers(bucket)) && Some(id) != except;
+///             removed += u64::from(goes);
+///             !goes
+///         });
+///         Ok(removed)
+///     }
+///
+///     async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
+///         let mut removed = 0;
+///         self.entries().retain(|_, entry| {
+///             let goes = removed < u64::from(limit) && entry.purge_at() <= now;
+///             removed += u64::from(goes);
+///             !goes
+///         });
+///         Ok(removed)
+///     }
+/// }
+///
+/// # #[cfg(feature = "conformance")] {
+/// let outcome = secure_sessions_store::conformance::check(|| async { Simple::default() });
+/// assert!(outcome.is_ok(), "{outcome:?}");
+/// # }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no session store",
+    label = "`SessionStore` is not implemented for `{Self}`",
+    note = "take `MemoryStore`, `SqlStore` or another store of this crate, or implement `SessionStore` with plain `async fn`s"
+)]
+pub trait SessionStore: Send + Sync + 'static {
+    /// Keeps a new bucket.
+    ///
+    /// When this returns, the bucket is found by `load`, `list` and `remove_all`. Of several parallel inserts of one
+    /// id, exactly one succeeds.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Duplicate`] if there is a bucket or a tombstone under its id, which is then left as it is; another
+    /// [`StoreError`] if the backend fails.
+    fn insert(&self, bucket: &Bucket) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// What is under the id: the bucket or tombstone that the last acknowledged write left there, or `None`.
+    ///
+    /// An entry whose [`Entry::purge_at`] has passed may be returned or not. A bucket that expired but is not yet
+    /// due for the purge is returned: the engine judges it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`] if the entry cannot be read; another [`StoreError`] if the backend fails. Never `None`
+    /// in place of an error: that would end the session.
+    fn load(&self, id: &SessionId) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send;
+
+    /// Compare-and-swap: keeps `bucket` in place of the one under its id, if that one's revision is `expected`.
+    ///
+    /// `true`: it was, and every field is now that of `bucket`, its subject (and so the index) and its higher revision
+    /// included. `false`: there is another revision, a tombstone, or nothing; nothing was written. It never creates
+    /// an entry. Of parallel calls with one `expected`, at most one returns `true`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the backend fails.
+    fn replace(&self, bucket: &Bucket, expected: Revision) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Renewal: ends the bucket under `old` and keeps `bucket`, under an id of its own, in one step.
+    ///
+    /// `true`: the bucket under `old` had the revision `expected`; `tombstone`, whose id is `old`, now stands in its
+    /// place, and `bucket` is kept. `false`: it had another revision or was not there; then nothing is left behind,
+    /// neither the bucket nor the tombstone. So `bucket` stays only if *this* call ended the old one, and a session
+    /// that was ended meanwhile (a logout, a revocation) does not live on under the new id.
+    ///
+    /// A backend without transactions over two keys (a Redis cluster) inserts `bucket`, then ends the old one with a
+    /// compare-and-swap, and undoes the insert if that failed: in this order, so that a parallel
+    /// [`remove_all`](Self::remove_all) always finds one of the two. It must then undo the insert too if its future
+    /// is dropped, for instance by running in a task of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Duplicate`] if the id of `bucket` is taken (or is `old`) while `old` has the revision `expected`:
+    /// nothing was written. Another [`StoreError`] if the backend fails.
+    fn succeed(
+        &self,
+        bucket: &Bucket,
+        old: &SessionId,
+        expected: Revision,
+        tombstone: Tombstone,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Ends a session, whatever its revision.
+    ///
+    /// `true`: there was a bucket, it is gone, and the tombstone, if one is given (its id is `id`), stands in its
+    /// place. `false`: there was none, nothing is written, and a tombstone that stands there stays: so the call may
+    /// be repeated. Of parallel calls for one bucket exactly one returns `true`. Once it has returned, no `replace`
+    /// or `succeed` of that bucket returns `true`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the backend fails.
+    fn remove(
+        &self,
+        id: &SessionId,
+        tombstone: Option<Tombstone>,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// The buckets whose subject is one of `subjects`, by ascending id (as bytes), a page at a time.
+    ///
+    /// A page holds buckets with an id above [`Page::after`], at most [`Page::limit`] of them; one that holds fewer is
+    /// the last. A tag given twice counts once; no tags, or a limit of zero, is an empty page. Buckets that are there
+    /// from before the first page until after the last are listed exactly once; others may be or not. A subject has
+    /// several tags while the fingerprint keys are being changed. Tombstones, and buckets without a subject, are never
+    /// listed.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the backend fails.
+    fn list(&self, subjects: &[SubjectTag], page: Page)
+    -> impl Future<Output = Result<Vec<Bucket>, StoreError>> + Send;
+
+    /// The number of buckets, those without a subject and those that expired included. Tombstones do not count.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the backend fails.
+    fn count(&self) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Ends all sessions of these subjects, or of everybody, save for one; returns how many.
+    ///
+    /// When it returns, no bucket lives that was there when it was called, *nor any that grew out of one by `succeed`
+    /// meanwhile*: a thief who renews in a loop must not slip through. What was inserted meanwhile may stay. Where
+    /// finding and removing are not one step, find the ids, remove each that is still a bucket, and begin again in a
+    /// fresh statement and snapshot, until one pass has removed all that it found. A pass over parts (a page, a node, a
+    /// shard at a time) is only complete if no `succeed` can carry a bucket from a part not yet visited into one
+    /// that was.
+    ///
+    /// No tombstones are written, and those that stand stay. The bucket `except` is not touched, whosever it is.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the backend fails; part of the buckets may be gone then.
+    fn remove_all(
+        &self,
+        which: Which<'_>,
+        except: Option<&SessionId>,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Removes entries, buckets and tombstones alike, whose [`Entry::purge_at`] is at or before `now`; at most
+    /// `limit` of them. Returns how many.
+    ///
+    /// Fewer than `limit` means that no entry that was due when it was called is left. The deadline is checked again in
+    /// the step that removes: a bucket that is replaced meanwhile by one with a later deadline stays, and its
+    /// `replace` returns `true`.
+    ///
+    /// A backend that expires entries by itself may remove an entry from its `purge_at` on, never earlier, and return
+    /// 0 here; its deadline moves with every `replace`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the backend fails; part of the entries may be gone then.
+    fn purge_expired(&self, now: Timestamp, limit: u32) -> impl Future<Output = Result<u64, StoreError>> + Send;
+}
+
+/// Whose buckets [`SessionStore::remove_all`] ends.
+#[derive(Debug, Clone, Copy)]
+pub enum Which<'a> {
+    /// Those with one of these subjects.
+    Subjects(&'a [SubjectTag]),
+    /// All, those without a subject included.
+    Everything,
+}
+
+impl Which<'_> {
+    /// Whether this bucket is one of them.
+    #[must_use]
+    pub fn covers(&self, bucket: &Bucket) -> bool {
+        match self {
+            Self::Subjects(subjects) => bucket.subject.is_some_and(|subject| subjects.contains(&subject)),
+            Self::Everything => true,
+        }
+    }
+}
+
+/// A part of a list.
+#[derive(Debug, Clone, Copy)]
+pub struct Page {
+    /// The last id of the page before; unset for the first page.
+    pub after: Option<SessionId>,
+    /// The most buckets to return.
+    pub limit: u32,
+}
+
+impl Page {
+    /// The first page, of at most so many buckets.
+    #[must_use]
+    pub const fn first(limit: u32) -> Self {
+        Self { after: None, limit }
+    }
+
+    /// The page behind this one, given what this one returned; `None` if it was the last.
+    ///
+    /// ```
+    /// # use secure_sessions_store::{AnyStore, Page, SessionStore, StoreError};
+    /// # async fn example(store: AnyStore) -> Result<(), StoreError> {
+    /// # let subjects = [];
+    /// let mut next = Some(Page::first(100));
+    /// while let Some(page) = next {
+    ///     let buckets = store.list(&subjects, page).await?;
+    ///     next = page.next(&buckets);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn next(self, returned: &[Bucket]) -> Option<Self> {
+        let full = u32::try_from(returned.len()).is_ok_and(|length| length >= self.limit);
+        returned.last().filter(|_| full).map(|last| Self { after: Some(last.id), limit: self.limit })
+    }
+}
+
+impl<S: SessionStore> SessionStore for Arc<S> {
+    async fn insert(&self, bucket: &Bucket) -> Result<(), StoreError> {
+        S::insert(self, bucket).await
+    }
+
+    async fn load(&self, id: &SessionId) -> Result<Option<Entry>, StoreError> {
+        S::load(self, id).await
+    }
+
+    async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
+        S::replace(self, bucket, expected).await
+    }
+
+    async fn succeed(
+        &self,
+        bucket: &Bucket,
+        old: &SessionId,
+        expected: Revision,
+        tombstone: Tombstone,
+    ) -> Result<bool, StoreError> {
+        S::succeed(self, bucket, old, expected, tombstone).await
+    }
+
+    async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {
+        S::remove(self, id, tombstone).await
+    }
+
+    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
+        S::list(self, subjects, page).await
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        S::count(self).await
+    }
+
+    async fn remove_all(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
+        S::remove_all(self, which, except).await
+    }
+
+    async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        S::purge_expired(self, now, limit).await
+    }
+}
+
+#[cfg(all(test, feature = "memory"))]
+mod tests;

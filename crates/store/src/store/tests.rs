@@ -1,0 +1,66 @@
+use secure_sessions_core::{Fingerprint, Millis};
+
+use super::*;
+use crate::{AnyStore, MemoryStore};
+
+fn bucket(id: u8, subject: Option<u8>) -> Bucket {
+    let at = Timestamp::from_millis(5);
+    Bucket {
+        id: SessionId::from_bytes([id; 16]),
+        revision: Revision::FIRST,
+        subject: subject.map(|tag| SubjectTag::from_bytes([tag; 16])),
+        label: None,
+        created_at: at,
+        last_seen_at: at,
+        expires_at: at.after(Millis::from_secs(60)),
+        idle_timeout: None,
+        rotated_at: at,
+        generation: 1,
+        current: Fingerprint::from_bytes([0; 16]),
+        retired: Vec::new(),
+        handoff: None,
+    }
+}
+
+#[test]
+fn a_full_page_has_a_next_and_a_short_one_has_none() {
+    let page = Page::first(2);
+    let next = page.next(&[bucket(1, None), bucket(2, None)]).unwrap();
+    assert_eq!((next.after, next.limit), (Some(bucket(2, None).id), 2));
+    assert!(next.next(&[bucket(3, None)]).is_none());
+    assert!(next.next(&[]).is_none());
+    assert!(Page::first(0).next(&[]).is_none());
+}
+
+#[test]
+fn everything_covers_the_anonymous_and_subjects_do_not() {
+    let tags = [SubjectTag::from_bytes([1; 16])];
+    assert!(Which::Everything.covers(&bucket(1, None)));
+    assert!(Which::Subjects(&tags).covers(&bucket(1, Some(1))));
+    assert!(!Which::Subjects(&tags).covers(&bucket(1, Some(2))));
+    assert!(!Which::Subjects(&tags).covers(&bucket(1, None)));
+}
+
+#[tokio::test]
+async fn a_clone_of_an_erased_store_is_the_same_store() {
+    let store = AnyStore::new(MemoryStore::new());
+    store.clone().insert(&bucket(1, None)).await.unwrap();
+    assert_eq!(store.count().await.unwrap(), 1);
+    assert_eq!(format!("{store:?}"), "AnyStore(..)");
+}
+
+#[test]
+fn only_what_may_pass_is_transient() {
+    assert!(StoreError::unavailable("x").is_transient());
+    assert!(StoreError::Timeout.is_transient());
+    for lasting in [StoreError::Duplicate, StoreError::corrupt("x"), StoreError::rejected("x")] {
+        assert!(!lasting.is_transient());
+    }
+}
+
+#[test]
+fn an_error_keeps_its_cause_out_of_its_text() {
+    let error = StoreError::unavailable("connection to db-7 lost");
+    assert_eq!(error.to_string(), "the session store is unavailable");
+    assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "connection to db-7 lost");
+}
