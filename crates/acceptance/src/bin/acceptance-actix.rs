@@ -1,0 +1,188 @@
+//! The acceptance program on Actix Web: routes, and nothing else.
+
+use std::time::Duration;
+
+use acceptance::{Answer, App, Control, Query, Request, Verb, Work, config, control, extra, work};
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::ContentType;
+use actix_web::middleware::{Next, from_fn};
+use actix_web::web::{self, Bytes, Data, ServiceConfig};
+use actix_web::{Error, HttpRequest, HttpResponse, HttpServer, Route};
+use futures_util::stream;
+use secure_sessions_actix::{Session, SessionError, SessionMiddleware, Typed};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+fn main() -> std::process::ExitCode {
+    acceptance::run(|app, listener| async move {
+        let workers = config::parsed("THREADS").map_err(std::io::Error::other)?;
+        let mut server = HttpServer::new(move || {
+            actix_web::App::new()
+                .app_data(Data::new(app.clone()))
+                .configure(|config| routes(config, &app))
+                .wrap(SessionMiddleware::new(app.manager.clone()))
+        });
+        if let Some(workers) = workers {
+            server = server.workers(workers);
+        }
+        server.listen(listener)?.run().await
+    })
+}
+
+fn routes(config: &mut ServiceConfig, app: &App) {
+    config.route("/", web::get().to(index)).route("/live", web::get().to(live));
+    for (verb, path, work) in work::ROUTES {
+        config.route(path, with_session(*verb, *work));
+    }
+    for (verb, path, control) in control::ROUTES {
+        config.route(path, without_session(*verb, *control));
+    }
+    if app.extra {
+        extra_routes(config, app);
+    }
+    if app.faults {
+        for (verb, path, control) in control::FAULT_ROUTES {
+            config.route(path, without_session(*verb, *control));
+        }
+    }
+}
+
+fn extra_routes(config: &mut ServiceConfig, app: &App) {
+    for (verb, path, work) in extra::ROUTES {
+        config.route(path, with_session(*verb, *work));
+    }
+    for (verb, path, control) in control::EXTRA_ROUTES {
+        config.route(path, without_session(*verb, *control));
+    }
+    let guarded = web::resource("/extra/guarded").route(web::post().to(guarded)).wrap(from_fn(guard));
+    let nested = web::resource("/extra/nested")
+        .route(with_session(Verb::Post, Work::Set))
+        .wrap(SessionMiddleware::new(app.manager.clone()));
+    config
+        .route("/extra/two", web::post().to(two))
+        .route("/extra/typed", web::post().to(typed))
+        .route("/extra/rejected", web::post().to(rejected))
+        .route("/extra/late", web::get().to(late))
+        .service(guarded)
+        .service(nested);
+}
+
+fn with_session(verb: Verb, work: Work) -> Route {
+    route(verb).to(move |app: Data<App>, session: Session, head: HttpRequest| async move {
+        let csrf_token = head.headers().get("x-csrf-token").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let request = Request { query: query(&head), csrf_token };
+        response(work.run(&app, &session, &request).await)
+    })
+}
+
+fn without_session(verb: Verb, control: Control) -> Route {
+    route(verb)
+        .to(move |app: Data<App>, head: HttpRequest| async move { response(control.run(&app, &query(&head)).await) })
+}
+
+fn route(verb: Verb) -> Route {
+    match verb {
+        Verb::Get => web::get(),
+        Verb::Post => web::post(),
+    }
+}
+
+fn query(head: &HttpRequest) -> Query {
+    Query::parse(Some(head.query_string()))
+}
+
+fn response(answer: Answer) -> HttpResponse {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = HttpResponse::build(status);
+    response.content_type(ContentType::json());
+    for header in answer.headers {
+        response.append_header(header);
+    }
+    response.body(answer.body.to_string())
+}
+
+async fn index(app: Data<App>, head: HttpRequest) -> &'static str {
+    let query = query(&head);
+    app.loaded(&query).await;
+    app.before_reply(&query).await;
+    "ok"
+}
+
+/// One line, `live` or `ended`, each 100 ms until the session has ended or the client hangs up.
+async fn live(session: Session) -> HttpResponse {
+    let lines = stream::unfold((session, true), |(session, goes_on)| async move {
+        if !goes_on {
+            return None;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let (line, goes_on) = match session.is_live().await {
+            Ok(true) => ("live\n", true),
+            Ok(false) => ("ended\n", false),
+            Err(_) => ("unknown\n", true),
+        };
+        Some((Ok::<_, Error>(Bytes::from_static(line.as_bytes())), (session, goes_on)))
+    });
+    HttpResponse::Ok().content_type(ContentType::plaintext()).streaming(lines)
+}
+
+/// Two extractors in one handler share one state.
+async fn two(first: Session, second: Session, head: HttpRequest) -> Result<HttpResponse, SessionError> {
+    let query = query(&head);
+    first.insert(query.text("k"), query.text("v"))?;
+    let seen = second.get::<String>(query.text("k"))?;
+    Ok(response(Answer::ok(json!({ "second": seen }))))
+}
+
+/// Part of the session's data as a type of the application's.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Cart {
+    #[serde(default)]
+    items: Vec<String>,
+    #[serde(default)]
+    note: Option<String>,
+}
+
+impl secure_sessions_actix::SessionData for Cart {}
+
+async fn typed(mut cart: Typed<Cart>, head: HttpRequest) -> Result<HttpResponse, SessionError> {
+    let item = query(&head).text("item").to_owned();
+    cart.update(move |cart| cart.items.push(item.clone()))?;
+    Ok(response(Answer::ok(json!({ "items": cart.items }))))
+}
+
+/// The adapter's own error, as a handler returns it with `?`.
+async fn rejected(session: Session) -> Result<HttpResponse, SessionError> {
+    session.insert("big", "x".repeat(5000))?;
+    Ok(response(Answer::ok(json!({}))))
+}
+
+/// What the session allows once the response's headers have gone ahead of its body.
+async fn late(session: Session) -> HttpResponse {
+    let body = stream::once(async move {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Ok::<_, Error>(Bytes::from(work::late(&session).await.to_string()))
+    });
+    HttpResponse::Ok().content_type(ContentType::json()).streaming(body)
+}
+
+/// A middleware within the session middleware: lets only logged-in users pass, and leaves a note.
+async fn guard(
+    session: Session,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    if session.subject().is_none() {
+        let refusal = response(Answer::error(403, "log in first"));
+        return Ok(request.into_response(refusal).map_into_right_body());
+    }
+    session.insert("guard", "passed")?;
+    let response = next.call(request).await?;
+    session.insert("after", "handler")?;
+    Ok(response.map_into_left_body())
+}
+
+async fn guarded(session: Session) -> Result<HttpResponse, SessionError> {
+    Ok(response(Answer::ok(json!({ "guard": session.get::<String>("guard")? }))))
+}

@@ -1,0 +1,177 @@
+//! The acceptance program on Axum: routes, and nothing else.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use acceptance::{Answer, App, Control, Query, Request, Verb, Work, control, extra, work};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{RawQuery, Request as HttpRequest, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, on, post};
+use futures_util::stream;
+use secure_sessions_axum::{Session, SessionError, SessionLayer, Typed};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+fn main() -> std::process::ExitCode {
+    acceptance::run(|app, listener| async move {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        axum::serve(listener, routes(app)).await
+    })
+}
+
+fn routes(app: App) -> Router {
+    let mut router = Router::new().route("/", get(index)).route("/live", get(live));
+    for (verb, path, work) in work::ROUTES {
+        router = router.route(path, with_session(*verb, *work));
+    }
+    for (verb, path, control) in control::ROUTES {
+        router = router.route(path, without_session(*verb, *control));
+    }
+    if app.extra {
+        router = extra_routes(&app, router);
+    }
+    if app.faults {
+        for (verb, path, control) in control::FAULT_ROUTES {
+            router = router.route(path, without_session(*verb, *control));
+        }
+    }
+    router.layer(SessionLayer::new(app.manager.clone())).with_state(app)
+}
+
+fn extra_routes(app: &App, mut router: Router<App>) -> Router<App> {
+    // Two methods of one path are merged.
+    for (verb, path, work) in extra::ROUTES {
+        router = router.route(path, with_session(*verb, *work));
+    }
+    for (verb, path, control) in control::EXTRA_ROUTES {
+        router = router.route(path, without_session(*verb, *control));
+    }
+    let guarded = Router::new().route("/extra/guarded", post(guarded)).layer(from_fn(guard));
+    let nested = Router::new()
+        .route("/extra/nested", with_session(Verb::Post, Work::Set))
+        .layer(SessionLayer::new(app.manager.clone()));
+    router
+        .route("/extra/two", post(two))
+        .route("/extra/typed", post(typed))
+        .route("/extra/rejected", post(rejected))
+        .route("/extra/late", get(late))
+        .merge(guarded)
+        .merge(nested)
+}
+
+fn with_session(verb: Verb, work: Work) -> MethodRouter<App> {
+    let handler = move |State(app): State<App>, session: Session, RawQuery(query): RawQuery, headers: HeaderMap| async move {
+        let csrf_token = headers.get("x-csrf-token").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let request = Request { query: Query::parse(query.as_deref()), csrf_token };
+        response(work.run(&app, &session, &request).await)
+    };
+    on(filter(verb), handler)
+}
+
+fn without_session(verb: Verb, control: Control) -> MethodRouter<App> {
+    let handler = move |State(app): State<App>, RawQuery(query): RawQuery| async move {
+        response(control.run(&app, &Query::parse(query.as_deref())).await)
+    };
+    on(filter(verb), handler)
+}
+
+fn filter(verb: Verb) -> axum::routing::MethodFilter {
+    match verb {
+        Verb::Get => axum::routing::MethodFilter::GET,
+        Verb::Post => axum::routing::MethodFilter::POST,
+    }
+}
+
+fn response(answer: Answer) -> Response {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, [(header::CONTENT_TYPE, "application/json")], answer.body.to_string()).into_response();
+    for (name, value) in answer.headers {
+        if let Ok(value) = value.parse() {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
+}
+
+async fn index(State(app): State<App>, RawQuery(query): RawQuery) -> &'static str {
+    let query = Query::parse(query.as_deref());
+    app.loaded(&query).await;
+    app.before_reply(&query).await;
+    "ok"
+}
+
+/// One line, `live` or `ended`, each 100 ms until the session has ended or the client hangs up.
+async fn live(session: Session) -> Response {
+    let lines = stream::unfold((session, true), |(session, goes_on)| async move {
+        if !goes_on {
+            return None;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let (line, goes_on) = match session.is_live().await {
+            Ok(true) => ("live\n", true),
+            Ok(false) => ("ended\n", false),
+            Err(_) => ("unknown\n", true),
+        };
+        Some((Ok::<_, Infallible>(line), (session, goes_on)))
+    });
+    ([(header::CONTENT_TYPE, "text/plain")], Body::from_stream(lines)).into_response()
+}
+
+/// Two extractors in one handler share one state.
+async fn two(first: Session, second: Session, RawQuery(query): RawQuery) -> Result<Response, SessionError> {
+    let query = Query::parse(query.as_deref());
+    first.insert(query.text("k"), query.text("v"))?;
+    let seen = second.get::<String>(query.text("k"))?;
+    Ok(response(Answer::ok(json!({ "second": seen }))))
+}
+
+/// Part of the session's data as a type of the application's.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Cart {
+    #[serde(default)]
+    items: Vec<String>,
+    #[serde(default)]
+    note: Option<String>,
+}
+
+impl secure_sessions_axum::SessionData for Cart {}
+
+async fn typed(mut cart: Typed<Cart>, RawQuery(query): RawQuery) -> Result<Response, SessionError> {
+    let item = Query::parse(query.as_deref()).text("item").to_owned();
+    cart.update(move |cart| cart.items.push(item.clone()))?;
+    Ok(response(Answer::ok(json!({ "items": cart.items }))))
+}
+
+/// The adapter's own error, as a handler returns it with `?`.
+async fn rejected(session: Session) -> Result<Response, SessionError> {
+    session.insert("big", "x".repeat(5000))?;
+    Ok(response(Answer::ok(json!({}))))
+}
+
+/// What a handler may still do once the response's headers are gone.
+async fn late(session: Session) -> Response {
+    let lines = stream::once(async move {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Ok::<_, Infallible>(work::late(&session).await.to_string())
+    });
+    ([(header::CONTENT_TYPE, "application/json")], Body::from_stream(lines)).into_response()
+}
+
+/// A middleware within the session layer: lets only logged-in users pass, and leaves a note.
+async fn guard(session: Session, request: HttpRequest, next: Next) -> Result<Response, SessionError> {
+    if session.subject().is_none() {
+        return Ok(response(Answer::error(403, "log in first")));
+    }
+    session.insert("guard", "passed")?;
+    let response = next.run(request).await;
+    session.insert("after", "handler")?;
+    Ok(response)
+}
+
+async fn guarded(session: Session) -> Result<Response, SessionError> {
+    Ok(response(Answer::ok(json!({ "guard": session.get::<String>("guard")? }))))
+}

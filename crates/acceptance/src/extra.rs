@@ -1,0 +1,199 @@
+//! Routes under `/extra`: what the suite needs beyond the acceptance program. Mounted only with `EXTRA=1`.
+
+use std::time::Duration;
+
+use ciborium::Value as Cbor;
+use secure_sessions::{Session, SessionError};
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
+
+use crate::answer::Answer;
+use crate::query::Query;
+use crate::sample::Sample;
+use crate::work::{self, Verb, incremented, state};
+
+/// A route with a session, under `/extra`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Runs the steps given as `do=`, in order, in one request.
+    Steps,
+    /// What the session says of itself.
+    About,
+    /// Inserts a JSON value.
+    Json,
+    /// Inserts a value of every type that is hard to carry.
+    SampleIn,
+    /// Compares what came back.
+    SampleOut,
+    /// Inserts, and redirects.
+    Redirect,
+    /// Inserts, and sets cookies of the application's own.
+    OwnCookies,
+    /// Inserts, and calls the response public.
+    Public,
+    /// Reads only, with a `Cache-Control` of the application's own.
+    Cached,
+    /// The session's `Debug`.
+    Debug,
+}
+
+/// The routes, each with a session.
+pub const ROUTES: &[(Verb, &str, work::Work)] = &[
+    (Verb::Post, "/extra/steps", work::Work::Extra(Work::Steps)),
+    (Verb::Get, "/extra/about", work::Work::Extra(Work::About)),
+    (Verb::Post, "/extra/json", work::Work::Extra(Work::Json)),
+    (Verb::Post, "/extra/sample", work::Work::Extra(Work::SampleIn)),
+    (Verb::Get, "/extra/sample", work::Work::Extra(Work::SampleOut)),
+    (Verb::Post, "/extra/redirect", work::Work::Extra(Work::Redirect)),
+    (Verb::Post, "/extra/own-cookies", work::Work::Extra(Work::OwnCookies)),
+    (Verb::Post, "/extra/public", work::Work::Extra(Work::Public)),
+    (Verb::Get, "/extra/cached", work::Work::Extra(Work::Cached)),
+    (Verb::Get, "/extra/debug", work::Work::Extra(Work::Debug)),
+];
+
+impl Work {
+    pub(crate) async fn run(self, session: &Session, query: &Query) -> Result<Answer, SessionError> {
+        let insert = || session.insert(query.text("k"), query.text("v"));
+        Ok(match self {
+            Self::Steps => return steps(session, query).await,
+            Self::About => Answer::ok(json!({
+                "id": session.id().map(|handle| handle.to_string()),
+                "authenticated_at": session.authenticated_at().map(|at| at.as_millis()),
+                "issued_at": session.issued_at().map(|at| at.as_millis()),
+                "expires_at": session.expires_at().map(|at| at.as_millis()),
+                "empty": session.is_empty(),
+            })),
+            Self::Json => {
+                let value: Value = serde_json::from_str(query.text("v")).unwrap_or_default();
+                session.insert(query.text("k"), value)?;
+                Answer::ok(state(session)?)
+            }
+            Self::SampleIn => {
+                session.insert("sample", Sample::new())?;
+                Answer::ok(json!({}))
+            }
+            Self::SampleOut => {
+                let back = session.get::<Sample>("sample")?;
+                Answer::ok(json!({ "equal": back.is_some_and(|sample| sample.is_intact()) }))
+            }
+            Self::Redirect => {
+                insert()?;
+                Answer { status: 303, ..Answer::ok(json!({})) }.with("location", "/state")
+            }
+            Self::OwnCookies => {
+                insert()?;
+                Answer::ok(json!({}))
+                    .with("set-cookie", "theme=dark; Path=/")
+                    .with("set-cookie", "session2=x; Path=/; HttpOnly")
+            }
+            Self::Public => {
+                insert()?;
+                let value = query.first("value").unwrap_or("public, max-age=3600");
+                Answer::ok(json!({}))
+                    .with("cache-control", value)
+                    .with("cdn-cache-control", "max-age=3600")
+                    .with("surrogate-control", "max-age=3600")
+            }
+            Self::Cached => Answer::ok(state(session)?).with("cache-control", "public, max-age=60"),
+            Self::Debug => Answer::ok(json!({ "session": format!("{session:?} {session:#?}") })),
+        })
+    }
+}
+
+/// Runs every step, whatever the ones before it did.
+async fn steps(session: &Session, query: &Query) -> Result<Answer, SessionError> {
+    let mut outcomes = Vec::new();
+    let mut status = 200;
+    for text in query.all("do") {
+        let (name, argument) = text.split_once(':').unwrap_or((text, ""));
+        if name == "status" {
+            status = argument.parse().unwrap_or(status);
+        }
+        outcomes.push(match step(session, name, argument).await {
+            Ok(value) => json!({ "ok": value }),
+            Err(error) => json!({ "error": error.to_string(), "status": error.status() }),
+        });
+    }
+    let body = json!({ "steps": outcomes, "state": state(session)? });
+    Ok(Answer { status, ..Answer::ok(body) })
+}
+
+async fn step(session: &Session, name: &str, argument: &str) -> Result<Value, SessionError> {
+    let (key, value) = argument.split_once('=').unwrap_or((argument, ""));
+    let number = value.parse::<u64>().or_else(|_| argument.parse()).unwrap_or_default();
+    Ok(match name {
+        "set" => json!(session.insert(key, value)?),
+        "remove" => json!(session.remove(key)?),
+        "take" => json!(session.take::<String>(key)?),
+        "take-number" => json!(session.take::<u64>(key)?),
+        "get" => json!(session.get::<String>(key)?),
+        "get-number" => json!(session.get::<u64>(key)?),
+        "contains" => json!(session.contains_key(key)),
+        "clear" => json!(session.clear()?),
+        "incr" => json!(incremented(session, key)?),
+        "unserialisable" => json!(session.insert(key, Unserialisable)?),
+        "deep" => json!(session.insert(key, nested(number))?),
+        "big" => json!(session.insert(key, "x".repeat(usize::try_from(number).unwrap_or(usize::MAX)))?),
+        "login" => json!(session.login(argument)?),
+        "renew" => json!(session.renew()?),
+        "logout" => json!(session.logout()?),
+        "discard" => {
+            session.discard();
+            Value::Null
+        }
+        "save" => json!(session.save().await?),
+        "is-live" => json!(session.is_live().await?),
+        "lifetime" => json!(session.set_lifetime(Duration::from_millis(number))?),
+        "idle" => json!(session.set_idle_timeout(Duration::from_millis(number))?),
+        "persistent" => json!(session.set_persistent(argument == "true")?),
+        "label" => json!(session.set_label(argument)?),
+        "sleep" => {
+            tokio::time::sleep(Duration::from_millis(number)).await;
+            Value::Null
+        }
+        #[expect(clippy::panic, reason = "this is what the step is for")]
+        "panic" => panic!("as asked"),
+        // `status` is looked at by the caller.
+        _ => Value::Null,
+    })
+}
+
+/// Arrays in arrays.
+fn nested(depth: u64) -> Cbor {
+    (0..depth).fold(Cbor::Null, |inner, _| Cbor::Array(vec![inner]))
+}
+
+/// A value whose type cannot be serialised.
+struct Unserialisable;
+
+impl Serialize for Unserialisable {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("this type is never serialisable"))
+    }
+}
+
+/// Any value as JSON; what JSON does not know becomes an object that names its kind.
+#[must_use]
+pub fn shown(value: &Cbor) -> Value {
+    match value {
+        Cbor::Null => Value::Null,
+        Cbor::Bool(value) => json!(value),
+        Cbor::Text(text) => json!(text),
+        Cbor::Bytes(bytes) => json!({ "bytes": bytes }),
+        Cbor::Float(float) => json!(float),
+        Cbor::Integer(integer) => {
+            let integer = i128::from(*integer);
+            u64::try_from(integer)
+                .map(|n| json!(n))
+                .or_else(|_| i64::try_from(integer).map(|n| json!(n)))
+                .unwrap_or_else(|_| json!({ "integer": integer.to_string() }))
+        }
+        Cbor::Array(items) => items.iter().map(shown).collect(),
+        Cbor::Map(entries) => {
+            let text = |key: &Cbor| key.as_text().map_or_else(|| shown(key).to_string(), str::to_owned);
+            Value::Object(entries.iter().map(|(key, value)| (text(key), shown(value))).collect())
+        }
+        Cbor::Tag(tag, value) => json!({ "tag": tag, "value": shown(value) }),
+        other => json!({ "other": format!("{other:?}") }),
+    }
+}

@@ -1,0 +1,176 @@
+//! What the routes with a session do, apart from any framework.
+
+use secure_sessions::{Session, SessionError, SessionInfo};
+use serde_json::{Map, Value, json};
+
+use crate::answer::Answer;
+use crate::app::App;
+use crate::extra;
+use crate::query::Query;
+
+/// The methods in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// `GET`
+    Get,
+    /// `POST`
+    Post,
+}
+
+/// A route with a session: an adapter's server mounts each, extracts the session and calls [`Work::run`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the table below says what each does")]
+pub enum Work {
+    State,
+    Set,
+    Remove,
+    Clear,
+    Incr,
+    Login,
+    Renew,
+    Logout,
+    Big,
+    Fail,
+    Sessions,
+    Revoke,
+    RevokeOthers,
+    Csrf,
+    Protected,
+    Extra(extra::Work),
+}
+
+/// The routes of the acceptance program.
+pub const ROUTES: &[(Verb, &str, Work)] = &[
+    (Verb::Get, "/state", Work::State),
+    (Verb::Post, "/set", Work::Set),
+    (Verb::Post, "/remove", Work::Remove),
+    (Verb::Post, "/clear", Work::Clear),
+    (Verb::Post, "/incr", Work::Incr),
+    (Verb::Post, "/login", Work::Login),
+    (Verb::Post, "/renew", Work::Renew),
+    (Verb::Post, "/logout", Work::Logout),
+    (Verb::Post, "/big", Work::Big),
+    (Verb::Post, "/fail", Work::Fail),
+    (Verb::Get, "/sessions", Work::Sessions),
+    (Verb::Post, "/sessions/revoke", Work::Revoke),
+    (Verb::Post, "/sessions/revoke-others", Work::RevokeOthers),
+    (Verb::Get, "/csrf", Work::Csrf),
+    (Verb::Post, "/protected", Work::Protected),
+];
+
+/// What a request brings, apart from its session.
+#[derive(Debug, Default)]
+pub struct Request {
+    /// Its parameters.
+    pub query: Query,
+    /// Its `X-CSRF-Token` header.
+    pub csrf_token: Option<String>,
+}
+
+impl Work {
+    /// Does the work of one request.
+    ///
+    /// # Panics
+    ///
+    /// If the request asks for it, with the step `panic` of `/extra/steps`.
+    pub async fn run(self, app: &App, session: &Session, request: &Request) -> Answer {
+        app.loaded(&request.query).await;
+        let answer = self.work(session, request).await.unwrap_or_else(|error| Answer::from(&error));
+        app.before_reply(&request.query).await;
+        answer
+    }
+
+    async fn work(self, session: &Session, request: &Request) -> Result<Answer, SessionError> {
+        let query = &request.query;
+        let key = query.text("k");
+        match self {
+            Self::State => {}
+            Self::Set => session.insert(key, query.text("v"))?,
+            Self::Remove => {
+                session.remove(key)?;
+            }
+            Self::Clear => session.clear()?,
+            Self::Incr => return Ok(Answer::ok(json!({ "value": incremented(session, key)? }))),
+            Self::Login => session.login(query.text("user"))?,
+            Self::Renew => session.renew()?,
+            Self::Logout => session.logout()?,
+            Self::Big => session.insert("big", "x".repeat(usize::try_from(query.number("n")).unwrap_or(usize::MAX)))?,
+            Self::Fail => {
+                session.insert(key, query.text("v"))?;
+                return Ok(Answer::error(500, "failed as asked"));
+            }
+            Self::Sessions => {
+                let sessions = session.sessions().await?;
+                return Ok(Answer::ok(sessions.iter().map(listed).collect()));
+            }
+            Self::Revoke => return revoke(session, query.text("handle")).await,
+            Self::RevokeOthers => return Ok(Answer::ok(json!({ "revoked": session.revoke_others().await? }))),
+            Self::Csrf => return Ok(Answer::ok(json!({ "token": session.csrf_token()? }))),
+            Self::Protected => {
+                let presented = request.csrf_token.as_deref().unwrap_or_else(|| query.text("csrf_token"));
+                if !session.is_csrf_token(presented) {
+                    return Ok(Answer::error(403, "the CSRF token is missing or of another session"));
+                }
+                return Ok(Answer::ok(json!({ "protected": true })));
+            }
+            Self::Extra(work) => return work.run(session, query).await,
+        }
+        Ok(Answer::ok(state(session)?))
+    }
+}
+
+/// The session as the handler sees it.
+///
+/// # Errors
+///
+/// None in practice: any value can be read as CBOR.
+pub fn state(session: &Session) -> Result<Value, SessionError> {
+    let mut data = Map::new();
+    for key in session.keys() {
+        let value = session.get::<ciborium::Value>(&key)?.unwrap_or(ciborium::Value::Null);
+        data.insert(key, extra::shown(&value));
+    }
+    Ok(json!({
+        "data": data,
+        "subject": session.subject(),
+        "new": session.is_new(),
+        "ended": session.was_ended(),
+    }))
+}
+
+/// What a streamed body tries to do when the response's headers are gone.
+pub async fn late(session: &Session) -> Value {
+    let said = |outcome: Result<(), SessionError>| outcome.map_or_else(|error| error.to_string(), |()| "ok".to_owned());
+    json!({
+        "data": state(session).map_or(Value::Null, |mut state| state["data"].take()),
+        "insert": said(session.insert("late", 1)),
+        "login": said(session.login("late")),
+        "logout": said(session.logout()),
+        "save": said(session.save().await),
+    })
+}
+
+pub(crate) fn incremented(session: &Session, key: &str) -> Result<u64, SessionError> {
+    session.update(key, |n: &mut u64| {
+        *n += 1;
+        *n
+    })
+}
+
+async fn revoke(session: &Session, handle: &str) -> Result<Answer, SessionError> {
+    match handle.parse() {
+        Ok(handle) => Ok(Answer::ok(json!({ "revoked": session.revoke(&handle).await? }))),
+        Err(_) => Ok(Answer::error(400, "the handle is malformed")),
+    }
+}
+
+fn listed(info: &SessionInfo) -> Value {
+    json!({
+        "handle": info.handle.to_string(),
+        "created_at": info.created_at.as_millis(),
+        "last_seen_at": info.last_seen_at.as_millis(),
+        "expires_at": info.expires_at.as_millis(),
+        "label": info.label,
+        "current": info.current,
+    })
+}

@@ -1,0 +1,294 @@
+//! Lines 37 to 41, 44, 45: tokens made by someone else, with none, one or all of the keys; and what could help him.
+
+use serde_json::json;
+
+use crate::support::client::{alice, assert_refused, steps};
+use crate::support::forge::{self, Plaintext};
+use crate::support::hostile::{CONTEXT, ISSUE_LEN, assert_garbage, assert_unharmed, present, victim};
+use crate::support::{Keys, Subject};
+
+pub(crate) async fn c37_a_token_of_an_unknown_key_is_anonymous_and_left_alone(subject: Subject) {
+    let server = subject.start().await;
+    let mut browser = victim(&server).await;
+    let before = server.metrics().await;
+    let (ours, theirs) = (server.keys.clone(), Keys::random());
+    let mixed = Keys { seal: ours.seal, fingerprint: theirs.fingerprint };
+    for keys in [&theirs, &mixed] {
+        assert_refused(&present(&server, &forge::seal(&Plaintext::invented("alice"), keys, CONTEXT)).await);
+    }
+    let after = server.metrics().await;
+    assert_eq!((after.event("unknown_key"), after.all_calls()), (2, before.all_calls()));
+    assert_eq!(server.event("unknown_key").await["key"], forge::key_name(&theirs.seal));
+    assert_unharmed(&mut browser).await;
+}
+
+pub(crate) async fn c38_the_seal_key_alone_makes_nothing_and_is_named_as_leaked_before_the_store_is_asked(
+    subject: Subject,
+) {
+    let server = subject.start().await;
+    let mut browser = victim(&server).await;
+    let before = server.metrics().await;
+    let captured = forge::open(&browser.token(), &server.keys.seal, CONTEXT);
+    assert_eq!(captured.data().as_map().map(Vec::len), Some(1), "the seal key reads what it captured");
+
+    let mut richer = captured.clone();
+    let mut forgeries = vec![Plaintext::invented("admin"), captured.clone()];
+    richer.data = Plaintext::invented("").data;
+    forgeries.push(richer);
+    forgeries.push(Plaintext { generation: captured.generation + 1, ..captured.clone() });
+    forgeries.push(Plaintext { expires_at: u64::MAX, ..captured });
+    let count = u64::try_from(forgeries.len()).unwrap();
+    for plaintext in &forgeries {
+        assert_refused(&present(&server, &forge::seal_without_mark(plaintext, &server.keys, CONTEXT)).await);
+    }
+    let event = server.event("forged").await;
+    assert_eq!((&event["kind"], &event["key"]), (&json!("seal"), &json!(forge::key_name(&server.keys.seal))));
+
+    // The other key alone makes nothing either.
+    assert_refused(&present(&server, &forge::mark_without_seal(&server.keys, CONTEXT)).await);
+    let after = server.metrics().await;
+    assert_eq!(after.event("forged"), count + 1);
+    assert_eq!((after.all_calls(), after.live()), (before.all_calls(), 1));
+    assert_unharmed(&mut browser).await;
+}
+
+pub(crate) async fn c38_both_keys_make_no_bucket_and_admit_nothing(subject: Subject) {
+    let server = subject.start().await;
+    let mut browser = victim(&server).await;
+    let before = server.metrics().await;
+    for path in ["/set?k=a&v=1", "/incr?k=n"] {
+        let cookie = forge::seal(&Plaintext::invented("admin"), &server.keys, CONTEXT);
+        assert_refused(&present(&server, &cookie).await);
+        // What is stored on such a request gets a session of its own, never one under the presented id.
+        let reply = server.post(path).cookie(&cookie).send().await;
+        assert_eq!(reply.status, 200);
+        let presented = forge::open(&cookie, &server.keys.seal, CONTEXT);
+        let made = forge::open(&reply.new_cookie(), &server.keys.seal, CONTEXT);
+        assert_ne!(made.session_id, presented.session_id);
+        assert_refused(&present(&server, &cookie).await);
+    }
+    let after = server.metrics().await;
+    assert_eq!((after.live(), after.event("forged")), (before.live() + 2, 0));
+    assert_unharmed(&mut browser).await;
+}
+
+pub(crate) async fn c39_an_invented_id_is_refused(subject: Subject) {
+    let server = subject.start().await;
+    let mut browser = victim(&server).await;
+    let before = server.metrics().await;
+    for id in [[0; 16], [0xff; 16], forge::random()] {
+        let plaintext = Plaintext { session_id: id, ..Plaintext::invented("alice") };
+        assert_refused(&present(&server, &forge::seal_without_mark(&plaintext, &server.keys, CONTEXT)).await);
+        assert_refused(&present(&server, &forge::seal(&plaintext, &server.keys, CONTEXT)).await);
+    }
+    let after = server.metrics().await;
+    assert_eq!((after.event("forged"), after.event("ended")), (3, 3));
+    assert_eq!((after.calls("load") - before.calls("load"), after.writes()), (3, before.writes()));
+    assert_eq!(after.live(), 1);
+    assert_unharmed(&mut browser).await;
+}
+
+pub(crate) async fn c40_a_token_moved_to_another_cookie_name_is_refused(subject: Subject) {
+    let server = subject.start().await;
+    let mut browser = victim(&server).await;
+    // The same keys, and where it can be the same store, under another name.
+    let mut setup = subject.setup().keys(&server.keys).set("COOKIE_NAME", "admin");
+    if let Some(database) = &server.database {
+        setup = setup.database(database);
+    }
+    let other = setup.start().await;
+    assert_garbage(&present(&other, &browser.token()).await);
+    let metrics = other.metrics().await;
+    assert_eq!((metrics.all_calls(), metrics.event("forged")), (0, 0));
+    // On its own server a cookie of another name is not looked at.
+    let jar = format!("admin={0}; Session={0}; session2={0}; xsession={0}", browser.token());
+    assert_refused(&server.get("/state").header("cookie", &jar).send().await);
+    assert_unharmed(&mut browser).await;
+}
+
+pub(crate) async fn c41_a_token_edited_to_the_id_of_another_session_is_refused(subject: Subject) {
+    let server = subject.start().await;
+    let mut alice = victim(&server).await;
+    let mut mallory = server.browser();
+    mallory.post("/login?user=mallory").await.new_cookie();
+    let target = forge::open(&alice.token(), &server.keys.seal, CONTEXT);
+    let own = forge::open(&mallory.token(), &server.keys.seal, CONTEXT);
+    let before = server.metrics().await;
+    for edited in [
+        Plaintext { session_id: target.session_id, ..own.clone() },
+        Plaintext { session_id: target.session_id, meta: target.meta.clone(), ..own.clone() },
+        Plaintext { meta: target.meta.clone(), ..own },
+    ] {
+        let forged = forge::seal_without_mark(&edited, &server.keys, CONTEXT);
+        assert_refused(&present(&server, &forged).await);
+        // With the mark of the token that it was made of.
+        let (mut bytes, original) = (forge::decode(&forged), forge::decode(&mallory.token()));
+        let at = bytes.len() - ISSUE_LEN;
+        bytes[at..].copy_from_slice(&original[original.len() - ISSUE_LEN..]);
+        assert_refused(&present(&server, &forge::encode(&bytes)).await);
+    }
+    let after = server.metrics().await;
+    assert_eq!((after.event("forged"), after.all_calls(), after.live()), (6, before.all_calls(), 2));
+    assert_unharmed(&mut alice).await;
+    assert_eq!(mallory.state().await["subject"], "mallory");
+}
+
+pub(crate) async fn c44_all_keys_and_a_sessions_id_cannot_make_a_cookie(subject: Subject) {
+    let server = subject.start().await;
+    let mut browser = victim(&server).await;
+    let known = forge::open(&browser.token(), &server.keys.seal, CONTEXT);
+    for ahead in [0, 1, 1000] {
+        // All that a copy of the store and the keys tell; nonce and bloat of the live token are not among it.
+        let invented = Plaintext {
+            session_id: known.session_id,
+            generation: known.generation + ahead,
+            meta: known.meta.clone(),
+            ..Plaintext::invented("alice")
+        };
+        let reply = present(&server, &forge::seal(&invented, &server.keys, CONTEXT)).await;
+        assert_refused(&reply);
+    }
+    let metrics = server.metrics().await;
+    assert_eq!((metrics.event("unremembered"), metrics.live()), (3, 1));
+    assert_unharmed(&mut browser).await;
+}
+
+pub(crate) async fn c44_sqlite_a_dump_of_the_store_and_all_keys_cannot_make_a_cookie(subject: Subject) {
+    let server = subject.start().await;
+    let mut browser = victim(&server).await;
+    let mut cookies = vec![browser.token()];
+    cookies.push(browser.post("/set?k=note&v=of-a-certain-length").await.new_cookie());
+    browser.post(&steps(&["label:my-laptop"])).await;
+    cookies.push(browser.token());
+    browser.post("/remove?k=note").await;
+    cookies.push(browser.token());
+    let newest = forge::open(&browser.token(), &server.keys.seal, CONTEXT);
+    let dump = server.database().dump().await;
+    assert!(dump.iter().any(|value| value == &newest.session_id), "the dump is of this store");
+
+    // Nothing of a token, and nothing of what is in it, is in the dump.
+    let holds = |secret: &[u8]| dump.iter().any(|value| value.windows(secret.len()).any(|part| part == secret));
+    for secret in [&b"alice"[..], b"one-pen", b"of-a-certain-length", b"my-laptop", b"cart", &newest.handoff_key] {
+        assert!(!holds(secret), "{secret:?}");
+    }
+    for cookie in &cookies {
+        let token = forge::decode(cookie);
+        let (nonce, issue) = (&token[9..33], &token[token.len() - ISSUE_LEN..]);
+        assert!(!holds(nonce) && !holds(issue) && !holds(&token[40..60]));
+    }
+    for key in [&server.keys.seal, &server.keys.fingerprint] {
+        assert!(!holds(key));
+    }
+    let expected = forge::fingerprint(&browser.token(), &server.keys.fingerprint, CONTEXT);
+    assert!(holds(&expected), "what it holds is the fingerprint");
+
+    // The handoff is the newest token, and opens with what only this session's tokens hold.
+    let handoffs: Vec<&Vec<u8>> = dump.iter().filter(|value| value.len() > 300).collect();
+    assert!(!handoffs.is_empty());
+    let opens = |key: &[u8; 32], handoff: &[u8]| {
+        forge::open_handoff(handoff, key, &newest.session_id, newest.generation, &server.keys.seal, CONTEXT)
+    };
+    assert!(handoffs.iter().any(|handoff| opens(&newest.handoff_key, handoff).is_some()));
+    let mut guesses = vec![[0; 32], server.keys.seal, server.keys.fingerprint];
+    for value in &dump {
+        let mut guess = [0; 32];
+        let length = value.len().min(32);
+        guess[..length].copy_from_slice(&value[..length]);
+        guesses.push(guess);
+    }
+    assert!(guesses.iter().all(|guess| handoffs.iter().all(|handoff| opens(guess, handoff).is_none())));
+
+    // And a cookie made of all this is refused.
+    let invented =
+        Plaintext { session_id: newest.session_id, generation: newest.generation, ..Plaintext::invented("alice") };
+    assert_refused(&present(&server, &forge::seal(&invented, &server.keys, CONTEXT)).await);
+    assert_unharmed(&mut browser).await;
+}
+
+pub(crate) async fn c44_sqlite_all_keys_the_store_and_a_cookie_lead_to_that_sessions_newest_token_and_to_no_others(
+    subject: Subject,
+) {
+    let server = subject.start().await;
+    let (mut alice, mut mallory) = (victim(&server).await, alice(&server).await);
+    let (captured, own) = (alice.token(), mallory.token());
+    alice.post("/set?k=cart&v=two-pens").await.new_cookie();
+    mallory.post("/set?k=a&v=2").await.new_cookie();
+    let seal = &server.keys.seal;
+    let [captured, own] = [&captured, &own].map(|cookie| forge::open(cookie, seal, CONTEXT));
+    let newest = forge::open(&alice.token(), seal, CONTEXT);
+    let dump = server.database().dump().await;
+    let opened = |holder: &Plaintext, of: &Plaintext, generation: u32| {
+        let handoffs = dump.iter().filter(|value| value.len() > 300);
+        let open =
+            |handoff| forge::open_handoff(handoff, &holder.handoff_key, &of.session_id, generation, seal, CONTEXT);
+        handoffs.map(|handoff| open(handoff)).find_map(|token| token)
+    };
+    let led_to = opened(&captured, &captured, newest.generation).expect("the way from its own session's cookie");
+    assert_eq!(forge::encode(&led_to), alice.token());
+    assert_eq!(opened(&own, &captured, newest.generation), None, "from another session's cookie there is none");
+}
+
+pub(crate) async fn c45_debug_and_logs_show_no_id_token_key_or_payload(subject: Subject) {
+    let server = subject.start_with(&[("LOG", "trace")]).await;
+    let mut browser = server.browser();
+    let mut tokens = Vec::new();
+    for path in [
+        "/set?k=pin&v=payload-4711".to_owned(),
+        "/login?user=subject-alice".to_owned(),
+        steps(&["label:label-laptop"]),
+        "/set?k=pin&v=payload-4712".to_owned(),
+        "/renew".to_owned(),
+    ] {
+        tokens.push(browser.post(&path).await.new_cookie());
+    }
+    let mut shown = vec![browser.get("/extra/debug").await.text(), server.get("/extra/debug-all").send().await.text()];
+    // Everything that is refused is logged too.
+    for token in tokens.clone() {
+        present(&server, &token).await;
+        present(&server, &token[1..]).await;
+    }
+    let forgery = Plaintext { session_id: forge::random(), ..Plaintext::invented("subject-alice") };
+    let forged =
+        [forge::seal_without_mark(&forgery, &server.keys, CONTEXT), forge::seal(&forgery, &server.keys, CONTEXT)];
+    for token in &forged {
+        present(&server, token).await;
+        tokens.push(token.clone());
+    }
+    let swapped = Keys::random();
+    server.swap_keys(&[&swapped], &[&server.keys], &server.keys.seal_text()).await;
+    shown.push(server.get("/sessions").cookie(&browser.token()).send().await.text());
+    let rejected = server.post(&format!("/admin/keys?seal=sealk1_{}", forge::encode(&[9; 31]))).send().await;
+    shown.push(rejected.text());
+    server.fault("down").await;
+    shown.push(browser.get("/state").await.text());
+    server.fault("up").await;
+    tokens.push(browser.get("/state").await.new_cookie());
+    browser.post("/logout").await.assert_removal();
+    server.event("forged").await;
+    server.event("store_error").await;
+
+    // The label is shown to its owner, in the list of sessions, and nowhere else.
+    let mut secrets: Vec<String> = ["payload-471", "subject-alice"].map(str::to_owned).into();
+    for keys in [&server.keys, &swapped] {
+        for key in [&keys.seal, &keys.fingerprint] {
+            secrets.extend([forge::encode(key), forge::hex(key), format!("{key:?}")]);
+        }
+    }
+    for token in &tokens {
+        let sealed_with =
+            if forge::decode(token)[1..5] == forge::key_id(&swapped.seal) { &swapped } else { &server.keys };
+        let plaintext = forge::open(token, &sealed_with.seal, CONTEXT);
+        for bytes in [&plaintext.session_id[..], &plaintext.handoff_key] {
+            secrets.extend([forge::encode(bytes), forge::hex(bytes), format!("{bytes:?}")]);
+        }
+        secrets.push(token[..60].to_owned());
+        secrets.push(token[token.len() - 60..].to_owned());
+    }
+    let log = server.log().join("\n");
+    assert!(log.contains("secure_sessions"), "the log is on");
+    for secret in &secrets {
+        assert!(!log.contains(secret.as_str()), "the log shows {secret}");
+        assert!(!shown.iter().any(|text| text.contains(secret.as_str())), "{secret} is shown: {shown:#?}");
+    }
+    assert!(!log.contains("label-laptop"));
+}

@@ -1,0 +1,225 @@
+//! The checklist, case by case, over real sockets: written once, run against every adapter and store.
+//!
+//! A case is named by its line in the checklist, and by the sentence that it proves. A name with `sqlite` after the
+//! number is a case that needs a database file, or two servers on one: a store in memory is out of reach from outside.
+//!
+//! To add an adapter, add its binary to this package and a line to the end of this file.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod support;
+
+mod cookie;
+mod data;
+mod failure;
+mod forgery;
+mod garbage;
+mod keys;
+mod lasting;
+mod lifecycle;
+mod parallel;
+mod replay;
+mod tampering;
+mod time;
+
+use support::{Store, Subject, run};
+
+macro_rules! tests {
+    ($subject:expr; $($module:ident: $($case:ident)*;)*) => {
+        $($(
+            #[test]
+            fn $case() {
+                run($subject, stringify!($case), crate::$module::$case);
+            }
+        )*)*
+    };
+}
+
+macro_rules! cases_of {
+    (Memory, $subject:expr) => {
+        tests! { $subject;
+            cookie:
+                c01_an_untouched_request_gets_no_cookie_and_asks_no_store
+                c01_a_route_that_never_looks_asks_no_store_even_with_a_cookie
+                c02_a_read_only_anonymous_request_gets_no_cookie_and_asks_no_store
+                c03_the_first_insert_sets_exactly_one_cookie_and_writes_one_bucket
+                c04_the_default_attributes_are_exactly_these
+                c05_every_attribute_can_be_overridden
+                c05_invalid_combinations_are_refused_at_build_time_with_what_to_change
+                c06_the_removal_repeats_every_attribute_with_max_age_0
+                c07_the_removal_of_a_host_cookie_is_one_that_browsers_accept
+                c08_a_browser_session_cookie_has_neither_max_age_nor_expires
+                c08_a_persistent_cookie_lives_as_long_as_its_session_and_at_most_400_days
+                c09_reading_an_existing_session_sets_no_cookie_before_the_renewal_interval
+                c10_past_the_renewal_interval_a_read_rotates_the_token_once
+                c11_a_change_rotates
+                c12_inserting_an_equal_value_changes_nothing
+                c13_there_are_never_two_cookies_of_ours
+                c14_the_applications_own_cookies_survive
+            ;
+            data:
+                c15_a_value_is_visible_on_the_next_request
+                c16_the_last_write_within_a_request_wins
+                c17_remove_on_a_loaded_session_persists
+                c18_update_persists
+                c19_removing_what_is_absent_changes_nothing
+                c20_clear_empties_and_the_session_stays
+                c21_the_wrong_type_is_an_error_and_the_data_stays
+                c22_an_unserialisable_value_is_an_error_and_the_state_stays
+                c22_what_outgrows_the_cookie_is_413_and_the_previous_token_stays_good
+                c23_unicode_binary_nested_large_integers_and_floats_round_trip
+                c24_two_extractors_in_one_request_share_one_state
+                c24_the_typed_view_mixes_with_keyed_access
+                c25_guards_and_inner_middleware_see_the_session
+            ;
+            lifecycle:
+                c26_renew_changes_id_and_cookie_and_keeps_the_data
+                c26_renew_keeps_the_deadline_and_login_begins_a_new_life
+                c27_the_old_cookie_is_refused_at_once_after_a_renewal
+                c28_renew_twice_or_on_a_new_session_is_fine
+                c29_an_insert_after_renew_is_kept
+                c30_logout_ends_the_bucket_and_removes_the_cookie
+                c31_every_earlier_cookie_is_refused_after_logout
+                c32_logout_of_a_session_made_in_the_same_request_leaves_no_cookie_and_no_bucket
+                c33_operations_after_logout_change_nothing
+                c33_a_login_after_logout_in_one_request_starts_empty
+                c34_a_5xx_discards_data_changes_login_and_renew
+                c34_a_5xx_keeps_logout_and_handoff
+                c34_a_panic_commits_nothing
+                c35_redirects_save
+            ;
+            garbage:
+                c36_garbage_is_anonymous_without_an_error_page_and_is_removed
+                c36_a_token_with_any_bit_flipped_is_refused
+                c42_of_duplicate_cookies_of_one_session_the_newest_is_judged
+                c42_two_sessions_at_once_are_anonymous_until_a_login
+                c42_more_than_four_cookies_of_our_name_are_not_opened
+                c43_oversized_input_is_refused_before_any_crypto
+                c46_non_canonical_spellings_are_refused
+                c47_garbage_never_revokes_and_never_reaches_the_store
+            ;
+            forgery:
+                c37_a_token_of_an_unknown_key_is_anonymous_and_left_alone
+                c38_the_seal_key_alone_makes_nothing_and_is_named_as_leaked_before_the_store_is_asked
+                c38_both_keys_make_no_bucket_and_admit_nothing
+                c39_an_invented_id_is_refused
+                c40_a_token_moved_to_another_cookie_name_is_refused
+                c41_a_token_edited_to_the_id_of_another_session_is_refused
+                c44_all_keys_and_a_sessions_id_cannot_make_a_cookie
+                c45_debug_and_logs_show_no_id_token_key_or_payload
+            ;
+            time:
+                c48_idle_expiry_is_enforced_by_the_server
+                c48_idle_expiry_needs_no_clock_to_be_moved
+                c48_a_route_that_never_looks_does_not_extend_the_idle_time
+                c49_absolute_expiry_cannot_be_extended_by_activity
+                c50_a_per_session_override_works
+                c51_expired_but_not_yet_purged_is_refused
+                c52_purge_by_batches_returns_a_count_and_spares_the_living
+                c52_the_purge_loop_survives_a_store_error
+                c53_a_clock_that_steps_back_harms_nobody
+            ;
+            parallel:
+                c54_a_hundred_parallel_requests_with_one_cookie_are_all_admitted
+                c55_a_hundred_parallel_updates_from_one_cookie_add_up
+                c56_parallel_writers_of_different_keys_lose_nothing
+                c56_clear_takes_out_the_keys_that_are_there_at_its_commit
+                c56_login_carries_along_what_another_request_committed_meanwhile
+                c57_logout_racing_a_slow_write_stays_logged_out
+                c57_a_logout_between_a_commits_decision_and_its_write_wins
+                c57_a_login_whose_bucket_is_written_or_ended_meanwhile_ends_logged_in
+                c57_a_commit_runs_to_its_end_when_the_client_hangs_up
+                c57_a_request_after_the_tombstone_gets_a_session_of_its_own
+                c57_a_slow_read_of_a_session_that_ended_meanwhile_sets_no_cookie
+                c57_a_request_that_arrives_after_the_logout_touches_no_newer_cookie
+                c57_a_double_clicked_logout_ends_logged_out
+                c57_a_double_clicked_login_ends_logged_in
+            ;
+            replay:
+                c58_a_client_that_never_received_the_new_cookie_goes_on_with_the_newest_state
+                c58_a_lost_answer_to_a_login_or_renewal_means_to_log_in_again_and_looks_like_no_theft
+                c58_the_response_carries_the_newest_token_of_its_own_time
+                c59_two_responses_that_crossed_leave_the_client_with_both_changes
+                c60_a_dead_cookie_revokes_its_session_with_an_event_and_the_newer_holder_is_out_too
+                c60_a_stolen_current_cookie_is_noticed_once_one_holder_stays_away_while_the_other_rotates
+                c60_with_a_small_grace_by_the_wall_clock
+                c60_a_superseded_cookie_that_is_still_alive_is_handed_the_newest
+                c60_a_dead_cookie_on_a_large_or_endless_body_is_refused_without_revoking
+                c60_where_replays_are_only_refused_the_session_goes_on
+                c61_an_old_cookie_never_brings_old_data_back
+                c62_a_pre_login_cookie_never_leads_to_the_logged_in_session
+                c63_a_client_that_ignores_every_cookie_for_a_thousand_writes_goes_on
+                c63_the_bucket_is_bounded_under_any_pattern
+            ;
+            lasting:
+                c64_one_thread_serves_many_slow_requests_of_one_session
+                c00_load_ms_and_reply_ms_hold_a_request_of_any_route
+                c00_a_long_connection_learns_that_its_session_ended
+                c00_after_the_headers_are_gone_writes_are_an_error_and_reads_work
+                c00_sessions_are_listed_and_revoked_one_by_one_all_others_and_all
+                c00_csrf_tokens_are_of_one_session
+            ;
+            keys:
+                c65_an_accepted_key_still_opens_and_the_reply_is_sealed_with_the_active_one
+                c65_with_a_compromised_seal_key_users_go_on_and_forgeries_die
+                c65_with_a_compromised_fingerprint_key_users_go_on_and_forgeries_die
+                c65_a_dropped_key_is_unknown_and_the_cookie_waits_for_its_return
+                c65_bad_key_configurations_are_refused_and_the_keys_in_force_stay
+            ;
+            tampering:
+                c66_logging_out_everywhere_races_a_renewing_thief_and_nothing_survives
+                c66_a_public_response_that_sets_our_cookie_is_not_stored_by_caches
+            ;
+            failure:
+                c67_a_store_that_is_down_at_load_is_an_opaque_503_and_the_session_goes_on_afterwards
+                c67_a_store_that_is_down_at_commit_is_a_503_and_nothing_is_half_done
+                c67_a_handlers_own_5xx_is_not_replaced_by_a_failed_commit
+                c67_a_store_that_fails_at_random_loses_no_acknowledged_write_and_repeats_none
+                c67_a_write_whose_acknowledgement_was_lost_is_not_made_twice
+            ;
+        }
+    };
+    (Sqlite, $subject:expr) => {
+        cases_of!(Memory, $subject);
+        tests! { $subject;
+            forgery:
+                c44_sqlite_a_dump_of_the_store_and_all_keys_cannot_make_a_cookie
+                c44_sqlite_all_keys_the_store_and_a_cookie_lead_to_that_sessions_newest_token_and_to_no_others
+            ;
+            time:
+                c53_sqlite_hosts_30_seconds_apart_harm_nobody
+            ;
+            parallel:
+                c55_sqlite_two_servers_on_one_database_add_up
+            ;
+            tampering:
+                c66_sqlite_a_handoff_swapped_or_put_back_is_refused_with_an_event_and_the_bucket_left_alone
+                c66_sqlite_a_bucket_moved_to_another_subject_is_refused
+                c66_sqlite_the_seal_key_and_write_access_to_the_store_cannot_forge_but_both_keys_can
+                c66_sqlite_a_restored_backup_is_noticed_and_not_before_ends_what_it_revived
+            ;
+            failure:
+                c67_sqlite_a_killed_server_loses_no_acknowledged_write
+            ;
+        }
+    };
+}
+
+macro_rules! suite {
+    ($name:ident, $binary:literal, Store::$store:ident) => {
+        mod $name {
+            use super::*;
+
+            const SUBJECT: Subject = Subject { binary: env!(concat!("CARGO_BIN_EXE_", $binary)), store: Store::$store };
+
+            cases_of!($store, SUBJECT);
+        }
+    };
+}
+
+suite!(actix_memory, "acceptance-actix", Store::Memory);
+suite!(actix_sqlite, "acceptance-actix", Store::Sqlite);
+suite!(axum_memory, "acceptance-axum", Store::Memory);
+suite!(axum_sqlite, "acceptance-axum", Store::Sqlite);
+suite!(rocket_memory, "acceptance-rocket", Store::Memory);
+suite!(rocket_sqlite, "acceptance-rocket", Store::Sqlite);

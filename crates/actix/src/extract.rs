@@ -1,0 +1,127 @@
+//! The extractors, and their errors as responses.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use actix_web::dev::{Extensions, Payload, RequestHead, ServiceRequest};
+use actix_web::guard::GuardContext;
+use actix_web::http::StatusCode;
+use actix_web::http::header::ContentType;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError};
+use secure_sessions::{RequestSession, SessionData};
+
+use crate::headers::Head;
+use crate::{Session, SessionError, Typed};
+
+const NO_MIDDLEWARE: &str = "a handler or middleware asks for the session, but the request did not pass a `SessionMiddleware`: add `.wrap(SessionMiddleware::new(manager))` to the app or scope, after the middleware that uses sessions";
+
+/// The session of a request, for middleware and guards.
+pub trait SessionExt {
+    /// The request's session, loaded if nothing has looked at it yet. The future does not borrow the request.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails, or the request did not pass a [`SessionMiddleware`](crate::SessionMiddleware).
+    #[doc(alias = "get_session")]
+    fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static;
+
+    /// The request's session, if it is loaded already. Guards cannot wait, so this is what they ask: under a middleware
+    /// that is [`eager`](crate::SessionMiddleware::eager) it is always there.
+    ///
+    /// ```
+    /// use actix_web::guard::{Guard, fn_guard};
+    /// use secure_sessions_actix::SessionExt;
+    ///
+    /// fn logged_in() -> impl Guard {
+    ///     fn_guard(|context| context.loaded_session().is_some_and(|session| session.subject().is_some()))
+    /// }
+    /// ```
+    fn loaded_session(&self) -> Option<Session>;
+}
+
+impl SessionExt for HttpRequest {
+    fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static {
+        session(&self.extensions(), self.head())
+    }
+
+    fn loaded_session(&self) -> Option<Session> {
+        loaded(&self.extensions())
+    }
+}
+
+impl SessionExt for ServiceRequest {
+    fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static {
+        session(&self.extensions(), self.head())
+    }
+
+    fn loaded_session(&self) -> Option<Session> {
+        loaded(&self.extensions())
+    }
+}
+
+impl SessionExt for GuardContext<'_> {
+    fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static {
+        session(&self.req_data(), self.head())
+    }
+
+    fn loaded_session(&self) -> Option<Session> {
+        loaded(&self.req_data())
+    }
+}
+
+fn session(
+    extensions: &Extensions,
+    head: &RequestHead,
+) -> impl Future<Output = Result<Session, SessionError>> + Send + use<> {
+    let loading = extensions.get::<RequestSession>().map(|request| request.session(&Head(head)));
+    async move {
+        let loading = loading.ok_or(secure_sessions::SessionError::NoLayer(NO_MIDDLEWARE))?;
+        Ok(Session::from(loading.await?))
+    }
+}
+
+fn loaded(extensions: &Extensions) -> Option<Session> {
+    extensions.get::<RequestSession>().and_then(RequestSession::loaded).map(Session::from)
+}
+
+impl FromRequest for Session {
+    type Error = SessionError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, SessionError>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        Box::pin(request.session())
+    }
+}
+
+impl<T: SessionData> FromRequest for Typed<T> {
+    type Error = SessionError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, SessionError>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let session = request.session();
+        Box::pin(async move { Typed::new(&session.await?) })
+    }
+}
+
+impl ResponseError for SessionError {
+    fn status_code(&self) -> StatusCode {
+        status(self)
+    }
+
+    /// The error's status, and a text that tells nothing of the server's inside. The log tells it all.
+    fn error_response(&self) -> HttpResponse {
+        if status(self).is_server_error() {
+            tracing::error!(target: "secure_sessions", error = %self.kind(), "a handler met a session error");
+        }
+        response(self)
+    }
+}
+
+/// What a client sees of an error.
+pub(crate) fn response(error: &secure_sessions::SessionError) -> HttpResponse {
+    HttpResponse::build(status(error)).content_type(ContentType::plaintext()).body(error.client_text())
+}
+
+fn status(error: &secure_sessions::SessionError) -> StatusCode {
+    StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}

@@ -1,0 +1,116 @@
+//! The fairing: begins a request's session at the first look, and finishes it before the response's head leaves.
+
+use rocket::fairing::{Fairing, Info, Kind};
+use rocket::http::Status;
+use rocket::response::Responder;
+use rocket::{Build, Ignite, Request, Response, Rocket, response};
+use secure_sessions::{Reply, RequestSession, SessionManager};
+
+use crate::headers::Answer;
+use crate::{SessionError, SessionErrorKind};
+
+/// Carries sessions. Attach it after the fairings that use sessions in their `on_response`, and before those that must
+/// see the response as it leaves: response fairings run in the order of their attachment.
+///
+/// It is a singleton: of several, the one that is attached last counts, so that a test can put its own in the
+/// application's place. The manager is in Rocket's managed state from ignition on, unless the application manages one
+/// of its own: `&State<SessionManager>`.
+pub struct SessionFairing {
+    manager: SessionManager,
+    respond: Box<Respond>,
+}
+
+type Respond = dyn Fn(&SessionErrorKind, &Request<'_>) -> response::Result<'static> + Send + Sync + 'static;
+
+impl SessionFairing {
+    /// Carries the manager's sessions.
+    #[must_use]
+    pub fn new(manager: SessionManager) -> Self {
+        Self { manager, respond: Box::new(default_response) }
+    }
+
+    /// Makes the application's own response in place of one whose session could not be committed. Catchers do not run
+    /// any more by then.
+    ///
+    /// ```
+    /// # use rocket::{http::Status, response::content::RawHtml};
+    /// # use secure_sessions_rocket::{Keyring, MemoryStore, SessionFairing, SessionManager};
+    /// # let manager = SessionManager::builder(Keyring::generate().unwrap(), MemoryStore::new()).build().unwrap();
+    /// let fairing = SessionFairing::new(manager).on_error(|error| {
+    ///     (Status::new(error.status()), RawHtml(format!("<h1>{}</h1>", error.client_text())))
+    /// });
+    /// ```
+    #[must_use]
+    pub fn on_error<F, R>(mut self, respond: F) -> Self
+    where
+        F: Fn(&SessionErrorKind) -> R + Send + Sync + 'static,
+        R: for<'r> Responder<'r, 'static>,
+    {
+        self.respond = Box::new(move |error, request| respond(error).respond_to(request));
+        self
+    }
+
+    fn applied<'r>(&self, reply: &Reply, request: &'r Request<'_>, response: &mut Response<'r>) {
+        if let Some(error) = reply.failure() {
+            tracing::error!(target: "secure_sessions", %error, "the response was replaced: its session was not committed");
+            *response =
+                (self.respond)(error, request).unwrap_or_else(|status| Response::build().status(status).finalize());
+        }
+        reply.apply(&mut Answer(response));
+    }
+}
+
+/// The error's status, and a text that tells nothing of the server's inside.
+fn default_response(error: &SessionErrorKind, request: &Request<'_>) -> response::Result<'static> {
+    (Status::new(error.status()), error.client_text()).respond_to(request)
+}
+
+#[rocket::async_trait]
+impl Fairing for SessionFairing {
+    fn info(&self) -> Info {
+        Info { name: "Sessions", kind: Kind::Ignite | Kind::Response | Kind::Singleton }
+    }
+
+    async fn on_ignite(&self, rocket: Rocket<Build>) -> rocket::fairing::Result {
+        let rocket = rocket.manage(Attached(self.manager.clone()));
+        let managed = rocket.state::<SessionManager>().is_some();
+        Ok(if managed { rocket } else { rocket.manage(self.manager.clone()) })
+    }
+
+    async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
+        // Whoever looks from now on is told that it is too late.
+        let Begun(Some(session)) = request.local_cache(|| Begun(None)) else { return };
+        let reply = match session.finish(response.status().code).try_now() {
+            Ok(reply) => reply,
+            Err(finish) => finish.await,
+        };
+        if let Some(reply) = reply {
+            self.applied(&reply, request, response);
+        }
+    }
+}
+
+impl std::fmt::Debug for SessionFairing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionFairing").field("manager", &self.manager).finish_non_exhaustive()
+    }
+}
+
+/// The attached fairing's manager, in Rocket's managed state.
+struct Attached(SessionManager);
+
+pub(crate) fn is_attached(rocket: &Rocket<Ignite>) -> bool {
+    rocket.state::<Attached>().is_some()
+}
+
+/// In a request's local cache from the first look on; empty if its response was made before anybody looked.
+struct Begun(Option<RequestSession>);
+
+/// The request's session, begun if nothing has looked yet.
+pub(crate) fn begun<'r>(request: &'r Request<'_>) -> Result<&'r RequestSession, SessionError> {
+    let Attached(manager) = request.rocket().state::<Attached>().ok_or(SessionErrorKind::NoLayer(NO_FAIRING))?;
+    let Begun(session) = request.local_cache(|| Begun(Some(manager.begin())));
+    Ok(session.as_ref().ok_or(SessionErrorKind::Finished)?)
+}
+
+pub(crate) const NO_FAIRING: &str = "a route, guard or fairing uses `Session`, but no `SessionFairing` is attached: add `.attach(SessionFairing::new(manager))` to the rocket, after the fairings that use sessions";

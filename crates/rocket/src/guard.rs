@@ -1,0 +1,85 @@
+//! The request guards, and their errors as responses.
+
+use std::future::Future;
+
+use rocket::http::Status;
+use rocket::request::{FromRequest, Outcome};
+use rocket::response::{self, Responder};
+use rocket::{Ignite, Request, Rocket, Sentinel};
+use secure_sessions::SessionData;
+
+use crate::fairing::{NO_FAIRING, begun, is_attached};
+use crate::headers::Head;
+use crate::{Session, SessionError, Typed};
+
+/// The session of a request, for guards, fairings, catchers and responders.
+pub trait SessionExt {
+    /// The request's session, loaded if nothing has looked at it yet.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails, no [`SessionFairing`](crate::SessionFairing) is attached, or its `on_response` has already
+    /// run for this request and nothing had looked before.
+    fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static;
+}
+
+impl SessionExt for Request<'_> {
+    fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static {
+        let loading = begun(self).map(|session| session.session(&Head(self)));
+        async move { Ok(Session::from(loading?.await?)) }
+    }
+}
+
+/// Fails with the error's status, which a catcher may turn into a page: 503 if the store fails.
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for Session {
+    type Error = SessionError;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, SessionError> {
+        outcome(request.session().await)
+    }
+}
+
+#[rocket::async_trait]
+impl<'r, T: SessionData> FromRequest<'r> for Typed<T> {
+    type Error = SessionError;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, SessionError> {
+        outcome(request.session().await.and_then(|session| Typed::new(&session)))
+    }
+}
+
+fn outcome<T>(result: Result<T, SessionError>) -> Outcome<T, SessionError> {
+    match result {
+        Ok(value) => Outcome::Success(value),
+        Err(error) => Outcome::Error((Status::new(error.status()), error)),
+    }
+}
+
+/// Refuses the launch of a rocket without the fairing.
+impl Sentinel for Session {
+    fn abort(rocket: &Rocket<Ignite>) -> bool {
+        let missing = !is_attached(rocket);
+        if missing {
+            tracing::error!(target: "secure_sessions", "{NO_FAIRING}");
+        }
+        missing
+    }
+}
+
+impl<T> Sentinel for Typed<T> {
+    fn abort(rocket: &Rocket<Ignite>) -> bool {
+        Session::abort(rocket)
+    }
+}
+
+impl<'r> Responder<'r, 'static> for SessionError {
+    /// The error's status, and a text that tells nothing of the server's inside. The log tells it all.
+    fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
+        let status = Status::new(self.status());
+        if status.code >= 500 {
+            tracing::error!(target: "secure_sessions", error = %self.kind(), "a handler met a session error");
+        }
+        (status, self.client_text()).respond_to(request)
+    }
+}

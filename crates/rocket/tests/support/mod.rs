@@ -1,0 +1,127 @@
+//! A store that can be stopped and made to fail, and a log that can be read.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use rocket::tokio::sync::Notify;
+use secure_sessions_rocket::store::{
+    Bucket, Entry, Page, Revision, SessionId, SubjectTag, Timestamp, Tombstone, Which,
+};
+use secure_sessions_rocket::{MemoryStore, SessionStore, StoreError};
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Clones are one store.
+#[derive(Clone, Default)]
+pub(crate) struct GatedStore(Arc<Gated>);
+
+#[derive(Default)]
+pub(crate) struct Gated {
+    pub(crate) inner: MemoryStore,
+    pub(crate) calls: AtomicU64,
+    pub(crate) down: AtomicBool,
+    /// An insert tells that it arrived, waits until it is let in, and tells that it was done.
+    pub(crate) closed: AtomicBool,
+    pub(crate) arrived: Notify,
+    pub(crate) opened: Notify,
+    pub(crate) inserted: Notify,
+}
+
+impl std::ops::Deref for GatedStore {
+    type Target = Gated;
+
+    fn deref(&self) -> &Gated {
+        &self.0
+    }
+}
+
+impl Gated {
+    fn called(&self) -> Result<&MemoryStore, StoreError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        if self.down.load(Ordering::SeqCst) { Err(StoreError::unavailable("down")) } else { Ok(&self.inner) }
+    }
+}
+
+impl SessionStore for GatedStore {
+    async fn insert(&self, bucket: &Bucket) -> Result<(), StoreError> {
+        let inner = self.called()?;
+        if self.closed.load(Ordering::SeqCst) {
+            self.arrived.notify_one();
+            self.opened.notified().await;
+        }
+        inner.insert(bucket).await?;
+        self.inserted.notify_one();
+        Ok(())
+    }
+
+    async fn load(&self, id: &SessionId) -> Result<Option<Entry>, StoreError> {
+        self.called()?.load(id).await
+    }
+
+    async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
+        self.called()?.replace(bucket, expected).await
+    }
+
+    async fn succeed(
+        &self,
+        bucket: &Bucket,
+        old: &SessionId,
+        at: Revision,
+        mark: Tombstone,
+    ) -> Result<bool, StoreError> {
+        self.called()?.succeed(bucket, old, at, mark).await
+    }
+
+    async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {
+        self.called()?.remove(id, tombstone).await
+    }
+
+    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
+        self.called()?.list(subjects, page).await
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        self.called()?.count().await
+    }
+
+    async fn remove_all(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
+        self.called()?.remove_all(which, except).await
+    }
+
+    async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        self.called()?.purge_expired(now, limit).await
+    }
+}
+
+/// What is logged on this thread while `capture`'s value lives.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    pub(crate) fn capture(&self) -> impl Sized {
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(self.clone()).finish();
+        tracing_subscriber::util::SubscriberInitExt::set_default(subscriber)
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}

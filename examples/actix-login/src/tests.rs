@@ -1,0 +1,35 @@
+//! The way of a user through the example.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{COOKIE, LOCATION, SET_COOKIE};
+use actix_web::test::{TestRequest, call_service, init_service, read_body};
+
+use super::*;
+
+#[actix_web::test]
+async fn only_who_logged_in_with_the_right_password_sees_the_page_and_only_until_logout() {
+    let manager = SessionManager::builder(Keyring::generate().unwrap(), MemoryStore::new()).insecure_dev();
+    let middleware = SessionMiddleware::new(manager.build().unwrap());
+    let app = init_service(App::new().configure(routes).wrap(middleware)).await;
+
+    let response = call_service(&app, TestRequest::get().uri("/").to_request()).await;
+    assert_eq!(response.headers().get(LOCATION).unwrap(), "/login");
+
+    let sent = |password| TestRequest::post().uri("/login").set_form([("name", "alice"), ("password", password)]);
+    let response = call_service(&app, sent("builder").to_request()).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert!(!response.headers().contains_key(SET_COOKIE));
+
+    let response = call_service(&app, sent("wonderland").to_request()).await;
+    assert_eq!(response.headers().get(LOCATION).unwrap(), "/");
+    let cookie = response.headers().get(SET_COOKIE).unwrap().to_str().unwrap().split(';').next().unwrap().to_owned();
+
+    let with_cookie = |request: TestRequest| request.insert_header((COOKIE, cookie.as_str())).to_request();
+    let page = || with_cookie(TestRequest::get().uri("/"));
+    let body = read_body(call_service(&app, page()).await).await;
+    assert!(String::from_utf8_lossy(&body).contains("Hello alice, visit number 1."), "{body:?}");
+
+    let response = call_service(&app, with_cookie(TestRequest::post().uri("/logout"))).await;
+    assert_eq!(response.headers().get(LOCATION).unwrap(), "/login");
+    assert_eq!(call_service(&app, page()).await.status(), StatusCode::SEE_OTHER);
+}
