@@ -1,0 +1,80 @@
+//! `cargo xtask ci`: everything that a change must pass, in an order in which the cheap steps fail first.
+
+use anyhow::{Result, bail};
+
+use crate::claims;
+use crate::fuzz;
+use crate::invocation::cargo;
+use crate::package;
+use crate::report::Report;
+use crate::tests;
+use crate::tools::Tool;
+
+type Run = fn(&mut Report);
+
+/// The steps, by the names that `cargo xtask ci STEP..` takes.
+pub(crate) const STEPS: [(&str, Run); 9] = [
+    ("fmt", fmt),
+    ("claims", |report| report.check("claims", claims::check)),
+    ("clippy", clippy),
+    ("docs", docs),
+    ("deny", deny),
+    ("powerset", powerset),
+    ("package", package::run),
+    ("test", tests::run),
+    ("fuzz", |report| fuzz::run_briefly(report)),
+];
+
+/// Runs the named steps, or all of them. A step that fails does not keep the others from running.
+pub(crate) fn run(report: &mut Report, names: &[String]) -> Result<()> {
+    if let Some(unknown) = names.iter().find(|name| !STEPS.iter().any(|(step, _)| step == name)) {
+        bail!("no step {unknown}; there are: {}", STEPS.map(|(name, _)| name).join(", "));
+    }
+    for (name, step) in STEPS {
+        if names.is_empty() || names.iter().any(|wanted| wanted == name) {
+            step(report);
+        }
+    }
+    Ok(())
+}
+
+fn fmt(report: &mut Report) {
+    report.command("fmt", &cargo(["fmt", "--all", "--check"]));
+    report.command("fmt of fuzz", &cargo(["fmt", "--manifest-path", fuzz::MANIFEST, "--check"]));
+}
+
+fn clippy(report: &mut Report) {
+    let clippy = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
+    report.command("clippy", &cargo(clippy));
+}
+
+fn docs(report: &mut Report) {
+    let docs = cargo(["doc", "--workspace", "--no-deps", "--all-features"]);
+    report.command("docs", &docs.variable("RUSTDOCFLAGS", "-D warnings"));
+}
+
+/// Without the advisories: they are a database of their own, fetched over the network.
+fn deny(report: &mut Report) {
+    let deny = ["deny", "--workspace", "--all-features", "check", "bans", "licenses", "sources"];
+    report.command_with("deny", &[Tool::Subcommand("deny")], &cargo(deny));
+}
+
+/// Every combination of features of every published crate compiles without a warning. (The lints are clippy's, which
+/// takes `-D warnings` without compiling the dependencies again.)
+fn powerset(report: &mut Report) {
+    let hack = ["hack", "clippy", "--workspace", "--ignore-private", "--feature-powerset"];
+    let hack = cargo(hack).args(&["--exclude-features", "default,_sql", "--", "-D", "warnings"]);
+    report.command_with("powerset", &[Tool::Subcommand("hack")], &hack);
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn a_step_that_does_not_exist_is_an_error_that_lists_those_that_do() {
+        let mut report = Report::new(false);
+        let error = run(&mut report, &["typo".to_owned()]).expect_err("no such step").to_string();
+        assert!(error.contains("typo") && error.contains("clippy"), "{error}");
+    }
+}

@@ -1,0 +1,176 @@
+//! Whether every test that the documentation names exists.
+//!
+//! A claim names its tests as ``test: `name` `` or ``tests: `name`, `other` ``. Each row of the README's guarantees
+//! must name one.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::workspace;
+
+/// The README's section whose table rows are claims.
+const GUARANTEES: &str = "## What it guarantees";
+
+pub(crate) fn check() -> Result<()> {
+    let tests = all_tests()?;
+    let mut complaints = Vec::new();
+    let mut named = 0;
+    for path in documents()? {
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let shown = path.strip_prefix(workspace::root()).unwrap_or(&path).display().to_string();
+        for (line, name) in claims(&text) {
+            named += 1;
+            if !tests.contains(name) {
+                complaints.push(format!("{shown}:{line}: there is no test `{name}`"));
+            }
+        }
+        if shown == "README.md" {
+            let rows = unproven_rows(&text);
+            complaints.extend(rows.iter().map(|(line, row)| format!("{shown}:{line}: this row names no test: {row}")));
+        }
+    }
+    ensure!(complaints.is_empty(), "{}", complaints.join("\n"));
+    ensure!(named > 0, "no document names a test");
+    println!("{named} claims, all with a test among the {} of the tree", tests.len());
+    Ok(())
+}
+
+fn documents() -> Result<Vec<PathBuf>> {
+    let mut documents = workspace::files(&["docs", "crates", "examples"], "md")?;
+    for name in ["README.md", "SECURITY.md"] {
+        documents.push(workspace::root().join(name));
+    }
+    Ok(documents)
+}
+
+fn all_tests() -> Result<BTreeSet<String>> {
+    let mut tests = BTreeSet::new();
+    for path in workspace::files(&["crates", "examples", "xtask"], "rs")? {
+        let source = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        tests.extend(tests_of(&source).into_iter().map(str::to_owned));
+    }
+    Ok(tests)
+}
+
+/// The names that a text claims as tests, each with its line.
+fn claims(text: &str) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        for opening in ["test: `", "tests: `"] {
+            let whole_words =
+                line.match_indices(opening).filter(|(at, _)| !line[..*at].ends_with(char::is_alphanumeric));
+            for (at, _) in whole_words {
+                let mut rest = &line[at + opening.len() - 1..];
+                while let Some((name, after)) = rest.strip_prefix('`').and_then(|rest| rest.split_once('`')) {
+                    found.push((index + 1, name));
+                    rest = after.trim_start_matches([',', ' ']);
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The rows of the guarantees' tables that name no test, each with its line.
+fn unproven_rows(readme: &str) -> Vec<(usize, &str)> {
+    let is_rule = |line: &str| line.starts_with("| ---");
+    let lines: Vec<&str> = readme.lines().collect();
+    let section = lines.iter().enumerate().skip_while(|(_, line)| **line != GUARANTEES).skip(1);
+    let section = section.take_while(|(_, line)| !line.starts_with("## "));
+    let rows = section.filter(|(index, line)| {
+        let is_head = lines.get(index + 1).is_some_and(|next| is_rule(next));
+        line.starts_with('|') && !is_head && !is_rule(line)
+    });
+    rows.filter(|(_, row)| claims(row).is_empty()).map(|(index, row)| (index + 1, *row)).collect()
+}
+
+/// The names of the functions under a test attribute, and of those that a list makes into tests.
+///
+/// The acceptance suite writes each case once and lists its name, alone on a line, in a macro called `tests`, for every
+/// adapter and store.
+fn tests_of(source: &str) -> Vec<&str> {
+    let is_list = source.contains("macro_rules! tests");
+    let is_name = |line: &str| line.contains('_') && line.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let mut found = Vec::new();
+    let mut attributed = false;
+    for line in source.lines().map(str::trim) {
+        if is_list && is_name(line) {
+            found.push(line);
+        } else if line.starts_with("#[") {
+            attributed |= is_test_attribute(line);
+        } else if let Some(name) = function_name(line) {
+            if attributed {
+                found.push(name);
+            }
+            attributed = false;
+        }
+    }
+    found
+}
+
+/// `#[test]`, `#[tokio::test]`, `#[tokio::test(..)]`.
+fn is_test_attribute(line: &str) -> bool {
+    let path = line.trim_start_matches("#[").split([']', '(']).next().unwrap_or_default();
+    path.rsplit("::").next() == Some("test")
+}
+
+fn function_name(line: &str) -> Option<&str> {
+    let line = line.strip_prefix("pub ").unwrap_or(line);
+    let line = line.strip_prefix("async ").unwrap_or(line);
+    line.strip_prefix("fn ")?.split(['(', '<']).next()
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn a_claim_may_name_several_tests() {
+        let text = "no\n| a | b | tests: `one`, `two` |\ntest: `three` and `not this`; attest: `nor this`";
+        assert_eq!(claims(text), [(2, "one"), (2, "two"), (3, "three")]);
+    }
+
+    #[test]
+    fn only_functions_under_a_test_attribute_are_tests() {
+        let source = "
+            #[test]
+            fn plain() {}
+            fn helper() {}
+            #[tokio::test(flavor = \"multi_thread\")]
+            #[expect(dead_code)]
+            async fn with_runtime() {}
+            #[cfg(test)]
+            fn configured() {}
+        ";
+        assert_eq!(tests_of(source), ["plain", "with_runtime"]);
+    }
+
+    #[test]
+    fn the_cases_that_a_suite_lists_are_tests() {
+        let source = "macro_rules! tests { () => {} }\ntests! {\n  cookie:\n    c01_a_case\n    c02_b_case\n  ;\n}";
+        assert_eq!(tests_of(source), ["c01_a_case", "c02_b_case"]);
+        assert!(tests_of(source.trim_start_matches("macro_rules! ")).is_empty());
+    }
+
+    #[test]
+    fn a_guarantee_without_a_test_is_found() {
+        let readme = "
+# x
+| not | here |
+## What it guarantees
+| the attacker has | outcome | shown by |
+| --- | --- | --- |
+| a | b | test: `c` |
+| d | e | |
+
+| | shown by |
+| --- | --- |
+| f | no test |
+## Next
+| g | h | |";
+        assert_eq!(unproven_rows(readme), [(8, "| d | e | |"), (12, "| f | no test |")]);
+    }
+}

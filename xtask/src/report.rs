@@ -1,0 +1,141 @@
+//! Steps: each is timed as it runs, and listed with its outcome at the end.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::invocation::Invocation;
+use crate::tools::Tool;
+
+/// What ran so far.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// Whether a missing tool is a failure.
+    strict: bool,
+    steps: Vec<Step>,
+}
+
+#[derive(Debug)]
+struct Step {
+    name: String,
+    took: Duration,
+    outcome: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Outcome {
+    Passed,
+    /// With what to run, or to do, to see it again.
+    Failed(String),
+    /// With the reason.
+    Skipped(String),
+}
+
+impl Report {
+    pub(crate) fn new(strict: bool) -> Self {
+        Self { strict, steps: Vec::new() }
+    }
+
+    /// Runs a command as a step.
+    pub(crate) fn command(&mut self, name: &str, command: &Invocation) {
+        self.step(name, &format!("{command}"), || match command.run() {
+            Ok(true) => Outcome::Passed,
+            Ok(false) => Outcome::Failed(format!("reproduce: {command}")),
+            Err(error) => Outcome::Failed(format!("{error:#}")),
+        });
+    }
+
+    /// Runs a command that needs the given tools; one of them missing skips it.
+    pub(crate) fn command_with(&mut self, name: &str, tools: &[Tool], command: &Invocation) {
+        match tools.iter().find(|tool| !tool.is_installed()) {
+            Some(missing) => self.skip(name, &missing.how_to_install()),
+            None => self.command(name, command),
+        }
+    }
+
+    /// Runs a check of our own as a step.
+    pub(crate) fn check(&mut self, name: &str, check: impl FnOnce() -> Result<()>) {
+        self.step(name, &format!("cargo xtask ci {name}"), || match check() {
+            Ok(()) => Outcome::Passed,
+            Err(error) => {
+                println!("{error:#}");
+                Outcome::Failed(format!("reproduce: cargo xtask ci {name}"))
+            }
+        });
+    }
+
+    /// Notes that a step did not run: a failure where nothing may be left out.
+    pub(crate) fn skip(&mut self, name: &str, reason: &str) {
+        let strict = self.strict;
+        self.step(name, reason, || {
+            if strict { Outcome::Failed(reason.to_owned()) } else { Outcome::Skipped(reason.to_owned()) }
+        });
+    }
+
+    /// Whether no step failed.
+    pub(crate) fn passed(&self) -> bool {
+        !self.steps.iter().any(|step| matches!(step.outcome, Outcome::Failed(_)))
+    }
+
+    fn step(&mut self, name: &str, what: &str, run: impl FnOnce() -> Outcome) {
+        println!("\n== {name}: {what}");
+        let start = Instant::now();
+        let outcome = run();
+        self.steps.push(Step { name: name.to_owned(), took: start.elapsed(), outcome });
+    }
+
+    fn count(&self, which: impl Fn(&Outcome) -> bool) -> usize {
+        self.steps.iter().filter(|step| which(&step.outcome)).count()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.steps.iter().map(|step| step.name.len()).max().unwrap_or(0);
+        writeln!(f)?;
+        for Step { name, took, outcome } in &self.steps {
+            let seconds = took.as_secs_f64();
+            match outcome {
+                Outcome::Passed => writeln!(f, "passed   {name:width$} {seconds:7.1} s")?,
+                Outcome::Failed(how) => writeln!(f, "FAILED   {name:width$} {seconds:7.1} s  {how}")?,
+                Outcome::Skipped(why) => writeln!(f, "SKIPPED  {name:width$}            {why}")?,
+            }
+        }
+        let passed = self.count(|outcome| *outcome == Outcome::Passed);
+        let failed = self.count(|outcome| matches!(outcome, Outcome::Failed(_)));
+        let skipped = self.count(|outcome| matches!(outcome, Outcome::Skipped(_)));
+        writeln!(f, "steps: {passed} passed, {failed} failed, {skipped} skipped")
+    }
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+    use crate::invocation::program;
+
+    #[test]
+    fn every_step_is_listed_by_name_and_a_failed_one_says_how_to_see_it_again() {
+        let mut report = Report::new(false);
+        report.check("good", || Ok(()));
+        report.check("bad", || anyhow::bail!("no"));
+        report.command("command", &program("false", ["--now"]));
+        report.skip("left out", "needs a tool");
+        let text = report.to_string();
+        assert!(text.contains("passed   good"), "{text}");
+        assert!(text.contains("reproduce: cargo xtask ci bad"), "{text}");
+        assert!(text.contains("reproduce: false --now"), "{text}");
+        assert!(text.contains("SKIPPED  left out") && text.contains("needs a tool"), "{text}");
+        assert!(text.ends_with("steps: 1 passed, 2 failed, 1 skipped\n"), "{text}");
+        assert!(!report.passed());
+    }
+
+    #[test]
+    fn a_missing_tool_fails_only_where_nothing_may_be_left_out() {
+        for (strict, passed) in [(false, true), (true, false)] {
+            let mut report = Report::new(strict);
+            report.skip("step", "needs a tool");
+            assert_eq!(report.passed(), passed, "strict: {strict}");
+        }
+    }
+}
