@@ -62,7 +62,7 @@ struct Work<'r> {
     when: When,
     pending: Pending,
     next_id: Option<SessionId>,
-    unresolved: Option<Attempt>,
+    unresolved: Option<Box<Attempt>>,
     presented: bool,
     removes_cookie: bool,
     deadline: Instant,
@@ -93,8 +93,8 @@ impl<'r> Work<'r> {
         let base = self.resolve(base).await?;
         match (base, self.pending.mark) {
             (base, Some(Mark::Logout)) => self.log_out(base).await,
-            (Base::Live(live), Some(mark)) => self.renew(live, mark).await.map(Base::Live),
-            (Base::Live(live), None) => self.advance(live).await,
+            (Base::Live(live), Some(mark)) => self.renew(*live, mark).await.map(|live| Base::Live(Box::new(live))),
+            (Base::Live(live), None) => self.advance(*live).await,
             (Base::Anonymous(anonymous), mark) => self.create(anonymous, mark).await,
         }
     }
@@ -116,14 +116,14 @@ impl<'r> Work<'r> {
         self.pending.settle(&attempt.carried);
         let landed = Live { bucket: attempt.after.bucket.clone(), ..attempt.after };
         // Others may have gone on from there.
-        self.catch_up(landed, bucket).map(Base::Live)
+        self.catch_up(landed, bucket).map(|live| Base::Live(Box::new(live)))
     }
 
     /// Ends the session. What a slow request commits afterwards finds no bucket.
     async fn log_out(&mut self, base: Base) -> Result<Base, SessionError> {
         let after = Base::Anonymous(Anonymous { was_ended: true, only_login: true });
         let live = match base {
-            Base::Live(live) => live,
+            Base::Live(live) => *live,
             Base::Anonymous(anonymous) => {
                 self.removes_cookie = self.presented && !anonymous.only_login;
                 self.pending = Pending::default();
@@ -159,7 +159,7 @@ impl<'r> Work<'r> {
         self.written("insert", inserted, &live)?;
         self.manager.emit(&Event::Created { session: self.manager.handle(&live.bucket.id), logged_in: login });
         self.pending = Pending::default();
-        Ok(Base::Live(live))
+        Ok(Base::Live(Box::new(live)))
     }
 
     /// Moves the session to a new bucket with a new id. A login always ends logged in.
@@ -201,12 +201,12 @@ impl<'r> Work<'r> {
         match result {
             Ok(live) => {
                 self.pending = Pending::default();
-                Ok(Base::Live(live))
+                Ok(Base::Live(Box::new(live)))
             }
             // Upkeep that fails is no reason to fail the request: its event was raised where it happened.
             Err(_) if !changes => {
                 self.unresolved = None;
-                Ok(Base::Live(Live { owed: None, ..live }))
+                Ok(Base::Live(Box::new(Live { owed: None, ..live })))
             }
             Err(error) => Err(error),
         }
@@ -449,12 +449,12 @@ impl<'r> Work<'r> {
         tried: &Live,
     ) -> Result<T, SessionError> {
         answer.map_err(|error| {
-            self.unresolved = Some(Attempt {
+            self.unresolved = Some(Box::new(Attempt {
                 id: tried.bucket.id,
                 fingerprint: tried.newest.fingerprint,
                 after: tried.clone(),
                 carried: self.pending.clone(),
-            });
+            }));
             self.manager.store_failed(operation, error)
         })
     }

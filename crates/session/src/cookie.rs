@@ -155,11 +155,19 @@ impl CookieWriter {
 
 /// Visits the values of all cookies with this name in one `Cookie` header, as they are: nothing is unquoted or decoded.
 pub(crate) fn each_value<'h>(header: &'h [u8], name: &str, mut visit: impl FnMut(&'h [u8])) {
-    for pair in header.split(|byte| *byte == b';') {
-        let pair = pair.trim_ascii_start();
-        if let Some(value) = pair.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"=")) {
+    let mut rest = Some(header);
+    while let Some(pairs) = rest {
+        // A header with a token has hundreds of bytes, and almost always one pair.
+        let (pair, after) = match memchr::memchr(b';', pairs) {
+            Some(end) => (&pairs[..end], Some(&pairs[end + 1..])),
+            None => (pairs, None),
+        };
+        if let Some(value) =
+            pair.trim_ascii_start().strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="))
+        {
             visit(value);
         }
+        rest = after;
     }
 }
 

@@ -1,8 +1,8 @@
 //! From a request's cookies to a verdict.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use secure_sessions_core::{HandoffError, KeyKind, Opened, Refusal, Sealer, Timestamp, Token, Verdict};
+use secure_sessions_core::{HandoffError, KeyKind, Opened, Refusal, Sealer, SessionId, Timestamp, Token, Verdict};
 use secure_sessions_store::{Entry, SessionStore};
 
 use crate::config::OnReplay;
@@ -31,26 +31,31 @@ pub(crate) struct Presented {
     only_garbage: bool,
 }
 
-/// Reads the head: decodes and opens what it holds of ours.
-pub(crate) fn present(manager: &SessionManager, head: &dyn RequestHead) -> Presented {
-    let mut presented = Presented {
-        sealer: manager.sealer_owned(),
-        at: manager.now(),
-        body: BodySize::Exact(0),
-        first: None,
-        others: Vec::new(),
-        count: 0,
-        only_garbage: true,
-    };
+/// Reads the head: decodes and opens what it holds of ours. `None` if it holds no cookie of our name.
+pub(crate) fn present(manager: &SessionManager, head: &dyn RequestHead) -> Option<Box<Presented>> {
+    let mut presented: Option<Box<Presented>> = None;
     head.each_value("cookie", &mut |header| {
         cookie::each_value(header, manager.cookie_name(), |value| {
+            let presented = presented.get_or_insert_with(|| {
+                Box::new(Presented {
+                    sealer: manager.sealer_owned(),
+                    at: manager.now(),
+                    body: BodySize::Exact(0),
+                    first: None,
+                    others: Vec::new(),
+                    count: 0,
+                    only_garbage: true,
+                })
+            });
             presented.count += 1;
             if presented.count <= MAX_DUPLICATES {
                 presented.take(manager, value);
             }
         });
     });
-    if presented.first.is_some() {
+    if let Some(presented) = &mut presented
+        && presented.first.is_some()
+    {
         presented.body = head.body_size();
     }
     presented
@@ -85,14 +90,36 @@ impl Presented {
     }
 }
 
+/// The state of a request that came without a cookie of ours.
+pub(crate) fn without_cookie() -> Box<Mutex<State>> {
+    Box::new(Mutex::new(State::new(Base::Anonymous(Anonymous::default()), false, false)))
+}
+
 /// Asks the store about what the request came with.
-pub(crate) async fn load(manager: &SessionManager, presented: Presented) -> Result<State, SessionError> {
-    let Presented { sealer, at, body, first, others, count, only_garbage } = presented;
+///
+/// What is large stays off the futures here: they are moved more than once before they run.
+pub(crate) async fn load(
+    manager: &SessionManager,
+    mut presented: Box<Presented>,
+) -> Result<Box<Mutex<State>>, SessionError> {
     let mut anonymous = Anonymous::default();
-    let mut live = None;
+    let mut live: Option<Box<Live>> = None;
     let mut lives = 0;
-    for opened in first.into_iter().chain(others) {
-        match judge(manager, &sealer, opened, at, body).await? {
+    let mut next = presented.first.take();
+    while let Some(opened) = next.take() {
+        let id = opened.session_id();
+        next = presented.others.pop();
+        let judged = if opened.is_timely(presented.at, manager.not_before()) {
+            presented.first = Some(opened);
+            let entry = manager.store().load(&id).await.map_err(|error| manager.store_failed("load", error))?;
+            match presented.first.take() {
+                Some(opened) => judge(manager, &presented, opened, entry),
+                None => REFUSED,
+            }
+        } else {
+            expired(manager, &id)
+        };
+        match judged {
             Judged::Live(admitted) => {
                 lives += 1;
                 live = Some(admitted);
@@ -100,6 +127,10 @@ pub(crate) async fn load(manager: &SessionManager, presented: Presented) -> Resu
             Judged::Refused { was_ended, only_login } => {
                 anonymous.was_ended |= was_ended;
                 anonymous.only_login |= only_login;
+            }
+            Judged::Replayed => {
+                anonymous.was_ended = true;
+                revoke(manager, &id, presented.body).await?;
             }
         }
     }
@@ -111,85 +142,79 @@ pub(crate) async fn load(manager: &SessionManager, presented: Presented) -> Resu
         }
         None => Base::Anonymous(anonymous),
     };
-    Ok(State::new(base, count > 0, count > 0 && only_garbage))
+    Ok(Box::new(Mutex::new(State::new(base, true, presented.only_garbage))))
 }
 
-#[expect(clippy::large_enum_variant, reason = "made and taken apart once per request; a box would be an allocation")]
 enum Judged {
-    Live(Live),
+    Live(Box<Live>),
     Refused { was_ended: bool, only_login: bool },
+    Replayed,
 }
 
 const REFUSED: Judged = Judged::Refused { was_ended: false, only_login: false };
 const OVER: Judged = Judged::Refused { was_ended: true, only_login: false };
 
-async fn judge(
-    manager: &SessionManager,
-    sealer: &Sealer,
-    opened: Opened,
-    at: Timestamp,
-    body: BodySize,
-) -> Result<Judged, SessionError> {
-    let (id, not_before) = (opened.session_id(), manager.not_before());
-    let expired = || {
-        manager.emit(&Event::Expired { session: manager.handle(&id) });
-        Ok(OVER)
-    };
-    if !opened.is_timely(at, not_before) {
-        return expired();
+fn expired(manager: &SessionManager, id: &SessionId) -> Judged {
+    manager.emit(&Event::Expired { session: manager.handle(id) });
+    OVER
+}
+
+/// A dead token was presented: somebody holds a copy.
+async fn revoke(manager: &SessionManager, id: &SessionId, body: BodySize) -> Result<(), SessionError> {
+    let revoked = manager.on_replay() == OnReplay::Revoke && !body.may_be_held_back();
+    if revoked {
+        manager.store().remove(id, None).await.map_err(|error| manager.store_failed("remove", error))?;
     }
-    let entry = manager.store().load(&id).await.map_err(|error| manager.store_failed("load", error))?;
+    manager.emit(&Event::Replayed { session: manager.handle(id), revoked });
+    Ok(())
+}
+
+fn judge(manager: &SessionManager, presented: &Presented, opened: Opened, entry: Option<Entry>) -> Judged {
+    let (id, not_before, at, sealer) = (opened.session_id(), manager.not_before(), presented.at, &presented.sealer);
     let bucket = match entry {
         Some(Entry::Bucket(bucket)) => bucket,
         Some(Entry::Tombstone(tombstone)) if at < tombstone.expires_at => {
-            return Ok(Judged::Refused { was_ended: true, only_login: true });
+            return Judged::Refused { was_ended: true, only_login: true };
         }
         _ => {
             let (session, reason) = (Some(manager.handle(&id)), EndReason::PresentedAfterEnd);
             manager.emit(&Event::Ended { session, count: 0, reason });
-            return Ok(OVER);
+            return OVER;
         }
     };
     match sealer.admit(&bucket, opened, at, not_before, &manager.times().bucket) {
         Verdict::Current(newest) => {
             let arrival = newest.arrival(at);
-            Ok(Judged::Live(Live { bucket, newest, arrival, owed: None }))
+            Judged::Live(Box::new(Live { bucket, newest, arrival, owed: None }))
         }
         Verdict::Superseded(superseded) => {
             match sealer.follow(&bucket, superseded.handoff_key(), at, not_before) {
                 Ok((newest, token)) => {
                     manager.emit(&Event::HandedOff { session: manager.handle(&id) });
                     let arrival = superseded.arrival(at);
-                    Ok(Judged::Live(Live { bucket, newest, arrival, owed: Some(token) }))
+                    Judged::Live(Box::new(Live { bucket, newest, arrival, owed: Some(token) }))
                 }
-                Err(HandoffError::Expired) => expired(),
+                Err(HandoffError::Expired) => expired(manager, &id),
                 Err(HandoffError::UnknownKey { id: key }) => {
                     manager.emit(&Event::UnknownKey { kind: KeyKind::Seal, key });
-                    Ok(REFUSED)
+                    REFUSED
                 }
                 // A bucket keeps its handoff for as long as a superseded token lives.
                 Err(_) => {
                     manager.emit(&Event::StoreTampered { session: manager.handle(&id) });
-                    Ok(REFUSED)
+                    REFUSED
                 }
             }
         }
-        Verdict::Expired => expired(),
-        Verdict::Replayed => {
-            let revoked = manager.on_replay() == OnReplay::Revoke && !body.may_be_held_back();
-            if revoked {
-                manager.store().remove(&id, None).await.map_err(|error| manager.store_failed("remove", error))?;
-            }
-            manager.emit(&Event::Replayed { session: manager.handle(&id), revoked });
-            Ok(OVER)
-        }
+        Verdict::Expired => expired(manager, &id),
+        Verdict::Replayed => Judged::Replayed,
         Verdict::Unremembered => {
             manager.emit(&Event::Unremembered { session: manager.handle(&id) });
-            Ok(REFUSED)
+            REFUSED
         }
         _ => {
             manager.emit(&Event::StoreTampered { session: manager.handle(&id) });
-            Ok(REFUSED)
+            REFUSED
         }
     }
 }

@@ -2,9 +2,7 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use tokio::sync::OnceCell;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::commit::{self, Detached};
 use crate::error::SessionError;
@@ -22,8 +20,9 @@ pub struct RequestSession(Arc<Request>);
 
 pub(crate) struct Request {
     pub(crate) manager: SessionManager,
-    state: OnceCell<Mutex<State>>,
-    /// Only one commit at a time.
+    /// Behind a pointer, so that a request that never looks at its session stays small.
+    state: OnceLock<Box<Mutex<State>>>,
+    /// Only one load or commit at a time.
     pub(crate) gate: tokio::sync::Mutex<()>,
     /// Something asked for the session, whether it could be loaded or not: the response depends on the cookie.
     looked_at: AtomicBool,
@@ -35,7 +34,7 @@ impl RequestSession {
     pub(crate) fn new(manager: SessionManager) -> Self {
         Self(Arc::new(Request {
             manager,
-            state: OnceCell::new(),
+            state: OnceLock::new(),
             gate: tokio::sync::Mutex::const_new(()),
             looked_at: AtomicBool::new(false),
             finished: AtomicBool::new(false),
@@ -61,9 +60,9 @@ impl RequestSession {
     ) -> impl Future<Output = Result<Session, SessionError>> + Send + use<> {
         let request = Arc::clone(&self.0);
         request.looked_at.store(true, Ordering::Relaxed);
-        let presented = if request.state.initialized() { None } else { Some(load::present(&request.manager, head)) };
+        let presented = if request.state.get().is_some() { None } else { load::present(&request.manager, head) };
         async move {
-            if let Some(presented) = presented {
+            if request.state.get().is_none() {
                 request.load(presented).await?;
             }
             Ok(Session::new(request))
@@ -73,7 +72,7 @@ impl RequestSession {
     /// The request's session, if something has already looked at it.
     #[must_use]
     pub fn loaded(&self) -> Option<Session> {
-        self.0.state.initialized().then(|| Session::new(Arc::clone(&self.0)))
+        self.0.state.get().map(|_| Session::new(Arc::clone(&self.0)))
     }
 
     /// Ends the request: commits what is to be kept and says what the response needs. `status` is the response's HTTP
@@ -89,11 +88,18 @@ impl RequestSession {
 }
 
 impl Request {
-    async fn load(&self, presented: Presented) -> Result<(), SessionError> {
-        self.state
-            .get_or_try_init(|| async { load::load(&self.manager, presented).await.map(Mutex::new) })
-            .await
-            .map(|_| ())
+    /// `None` is a request without any cookie of ours.
+    async fn load(&self, presented: Option<Box<Presented>>) -> Result<(), SessionError> {
+        let _gate = self.gate.lock().await;
+        if self.state.get().is_none() {
+            let state = match presented {
+                Some(presented) => load::load(&self.manager, presented).await?,
+                None => load::without_cookie(),
+            };
+            // Nobody else sets it while the gate is held.
+            let _ = self.state.set(state);
+        }
+        Ok(())
     }
 
     /// The state, once it is loaded.
@@ -122,6 +128,6 @@ impl Request {
 
 impl std::fmt::Debug for RequestSession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RequestSession").field("loaded", &self.0.state.initialized()).finish_non_exhaustive()
+        f.debug_struct("RequestSession").field("loaded", &self.0.state.get().is_some()).finish_non_exhaustive()
     }
 }

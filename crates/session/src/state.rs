@@ -16,7 +16,7 @@ pub(crate) struct State {
     /// The id of the session that a commit will make.
     pub(crate) next_id: Option<SessionId>,
     /// Of a commit that failed without saying whether it was carried out.
-    pub(crate) unresolved: Option<Attempt>,
+    pub(crate) unresolved: Option<Box<Attempt>>,
     /// Counts the changes of the view.
     pub(crate) version: u64,
     /// Threads that run a closure of the application's on this session.
@@ -29,10 +29,9 @@ pub(crate) struct State {
 
 /// Where a request stands.
 #[derive(Clone)]
-#[expect(clippy::large_enum_variant, reason = "one per request; a box would be an allocation on every read")]
 pub(crate) enum Base {
     Anonymous(Anonymous),
-    Live(Live),
+    Live(Box<Live>),
 }
 
 /// A request without a session.
