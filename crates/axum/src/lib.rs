@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod ext;
 #[cfg(feature = "axum")]
 mod extract;
 mod headers;
@@ -15,8 +16,7 @@ pub use secure_sessions::{
     Timestamp, store, testing,
 };
 
-#[cfg(feature = "axum")]
-pub use self::extract::SessionExt;
+pub use self::ext::SessionExt;
 pub use self::layer::{DefaultErrorResponse, ErrorResponse, ResponseFuture, SessionLayer, SessionService};
 
 secure_sessions::adapter_types!();

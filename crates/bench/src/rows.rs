@@ -21,7 +21,7 @@ pub fn write(path: &Path, rows: &[Row]) -> Result<()> {
     fs::write(path, lines.collect::<String>()).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Reads what [`write`] wrote.
+/// Reads what [`write()`] wrote.
 ///
 /// # Errors
 ///

@@ -1,0 +1,44 @@
+//! The session of a request, for middleware and for services that are not Axum's.
+
+use std::future::Future;
+
+use http::request::Parts;
+use secure_sessions::RequestSession;
+
+use crate::headers::Head;
+use crate::{Session, SessionError};
+
+const NO_LAYER: &str = "a handler or middleware extracts `Session`, but the request did not pass a `SessionLayer`: add `.layer(SessionLayer::new(manager))` to the router, after the routes and middleware that use sessions";
+
+/// The session of a request's head, for middleware.
+pub trait SessionExt {
+    /// The request's session, loaded if nothing has looked at it yet.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails, or the request did not pass a [`SessionLayer`](crate::SessionLayer).
+    fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static;
+}
+
+impl SessionExt for Parts {
+    fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static {
+        session(&self.extensions, &Head { method: &self.method, headers: &self.headers })
+    }
+}
+
+impl<B> SessionExt for http::Request<B> {
+    fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static {
+        session(self.extensions(), &Head { method: self.method(), headers: self.headers() })
+    }
+}
+
+fn session(
+    extensions: &http::Extensions,
+    head: &Head<'_>,
+) -> impl Future<Output = Result<Session, SessionError>> + Send + use<> {
+    let loading = extensions.get::<RequestSession>().map(|request| request.session(head));
+    async move {
+        let loading = loading.ok_or(secure_sessions::SessionError::NoLayer(NO_LAYER))?;
+        Ok(Session::from(loading.await?))
+    }
+}
