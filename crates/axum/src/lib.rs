@@ -20,3 +20,8 @@ pub use self::ext::SessionExt;
 pub use self::layer::{DefaultErrorResponse, ErrorResponse, ResponseFuture, SessionLayer, SessionService};
 
 secure_sessions::adapter_types!();
+
+/// The project's README: its quick start must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -225,7 +225,10 @@ impl<'r> Work<'r> {
             let (meta, data) = self.applied(&live.newest.meta, &live.newest.data)?;
             let changed = data != live.newest.data || meta != live.newest.meta || self.pending.label.is_some();
             let Some(reason) = self.rotation_reason(&live, changed) else {
-                return if finish { Ok(self.touch(live).await) } else { Ok(live) };
+                if finish {
+                    touch(&manager, &mut live, self.now()).await;
+                }
+                return Ok(live);
             };
             let next = self.next_token(&live, meta, data)?;
             let replaced = manager.store().replace(&next.bucket, live.bucket.revision).await;
@@ -252,23 +255,6 @@ impl<'r> Work<'r> {
             return Some(RotationReason::CompromisedKey);
         }
         is_renewal_due(self.manager, live, self.now()).then_some(RotationReason::Interval)
-    }
-
-    /// Writes when the session was last seen, if that is due. A conflict means that someone else did.
-    async fn touch(&self, live: Live) -> Live {
-        let (now, policy) = (self.now(), &self.manager.times().bucket);
-        if !live.bucket.touch_due(now, policy) {
-            return live;
-        }
-        let touched = live.bucket.touched(&live.arrival, now, policy);
-        match self.manager.store().replace(&touched, live.bucket.revision).await {
-            Ok(true) => Live { bucket: touched, ..live },
-            Ok(false) => live,
-            Err(error) => {
-                self.manager.store_failed("replace", error);
-                live
-            }
-        }
     }
 
     /// After a conflict: the newest state, through the handoff if the token moved on.
@@ -461,6 +447,24 @@ impl<'r> Work<'r> {
 
     fn now(&self) -> Timestamp {
         self.manager.now()
+    }
+}
+
+/// Writes when the session was last seen, if that is due. A conflict means that someone else did; a failure is reported,
+/// and is no reason to refuse anybody.
+pub(crate) async fn touch(manager: &SessionManager, live: &mut Live, now: Timestamp) {
+    let policy = &manager.times().bucket;
+    if !live.bucket.touch_due(now, policy) {
+        return;
+    }
+    let touched = live.bucket.touched(&live.arrival, now, policy);
+    match manager.store().replace(&touched, live.bucket.revision).await {
+        Ok(true) => live.bucket = touched,
+        // Once is enough for one request; its revision is out of date, so nothing can be written from here.
+        Ok(false) => live.bucket.last_seen_at = now.max(live.bucket.last_seen_at),
+        Err(error) => {
+            manager.store_failed("replace", error);
+        }
     }
 }
 

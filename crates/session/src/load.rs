@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use secure_sessions_core::{HandoffError, KeyKind, Opened, Refusal, Sealer, SessionId, Timestamp, Token, Verdict};
 use secure_sessions_store::{Entry, SessionStore};
 
+use crate::commit;
 use crate::config::OnReplay;
 use crate::cookie;
 use crate::error::SessionError;
@@ -135,7 +136,11 @@ pub(crate) async fn load(
         }
     }
     let base = match live {
-        Some(live) if lives == 1 => Base::Live(live),
+        Some(mut live) if lives == 1 => {
+            // On arrival, not at the end: a handler of many minutes must not make its session look idle.
+            commit::touch(manager, &mut live, presented.at).await;
+            Base::Live(live)
+        }
         Some(_) => {
             manager.emit(&Event::Ambiguous { count: lives });
             Base::Anonymous(Anonymous { only_login: true, ..anonymous })

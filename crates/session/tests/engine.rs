@@ -271,6 +271,18 @@ async fn idle_and_absolute_timeouts_are_enforced_by_the_server() {
 }
 
 #[tokio::test]
+async fn a_handler_of_many_minutes_does_not_make_its_session_look_idle() {
+    let app = app();
+    let cookie = app.visit(None, |session| session.insert("n", 1).unwrap()).await;
+    app.pass(29 * 60);
+    let (slow, _) = app.request(cookie.as_deref()).await;
+    app.pass(6 * 60);
+    let (_, session) = app.request(cookie.as_deref()).await;
+    assert_eq!(session.get::<u64>("n").unwrap(), Some(1));
+    slow.finish(200).await;
+}
+
+#[tokio::test]
 async fn an_insert_that_outgrows_the_cookie_fails_at_once_and_changes_nothing() {
     let app = app();
     let cookie = app.visit(None, |session| session.insert("n", 1).unwrap()).await;
