@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crate::commit::{self, Detached, When, is_renewal_due};
+use crate::commit::{self, When, is_renewal_due};
+use crate::detached::Detached;
 use crate::manager::SessionManager;
 use crate::reply::Reply;
 use crate::request::Request;

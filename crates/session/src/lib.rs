@@ -5,6 +5,7 @@ mod clock;
 mod commit;
 mod config;
 mod cookie;
+mod detached;
 mod error;
 mod event;
 mod finish;

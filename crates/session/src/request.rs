@@ -4,7 +4,8 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::commit::{self, Detached};
+use crate::commit;
+use crate::detached::Detached;
 use crate::error::SessionError;
 use crate::finish::{self, Finish};
 use crate::head::RequestHead;
