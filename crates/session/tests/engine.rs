@@ -528,3 +528,56 @@ async fn a_test_session_is_one_that_the_application_accepts_until_it_expires() {
     assert!(session.was_ended());
     assert_eq!(secure_sessions::testing::session(&manager).cookie().await.unwrap(), "");
 }
+
+#[tokio::test]
+async fn logout_everywhere_ends_this_session_and_all_others_of_its_subject() {
+    let app = app();
+    let here = app.visit(None, |session| session.login("alice").unwrap()).await;
+    app.visit(None, |session| session.login("alice").unwrap()).await;
+    let bob = app.visit(None, |session| session.login("bob").unwrap()).await;
+    let (request, session) = app.request(here.as_deref()).await;
+    session.logout_everywhere().await.unwrap();
+    assert_eq!(set_cookie(request.finish(200).await.as_ref()).as_deref(), Some(""), "removed");
+    assert!(app.manager.sessions_of("alice").await.unwrap().is_empty());
+    let (_, session) = app.request(bob.as_deref()).await;
+    assert_eq!(session.subject().as_deref(), Some("bob"));
+}
+
+#[tokio::test]
+async fn a_session_s_own_timeouts_replace_the_configured_ones() {
+    let app = app();
+    let minute = Duration::from_secs(60);
+    let idle = app.visit(None, |session| {
+        session.insert("n", 1).unwrap();
+        session.set_idle_timeout(5 * minute).unwrap();
+    });
+    let idle = idle.await;
+    let life = app.visit(None, |session| {
+        session.insert("n", 1).unwrap();
+        session.set_lifetime(10 * minute).unwrap();
+    });
+    let life = life.await;
+    app.pass(6 * 60);
+    let (_, session) = app.request(idle.as_deref()).await;
+    assert!(session.was_ended());
+    let (_, session) = app.request(life.as_deref()).await;
+    assert!(!session.is_new());
+    app.pass(4 * 60);
+    let (_, session) = app.request(life.as_deref()).await;
+    assert!(session.was_ended());
+}
+
+#[tokio::test]
+async fn a_manager_told_to_refuse_replays_leaves_the_session_alone() {
+    let app = app_with(|builder| builder.on_replay(secure_sessions::OnReplay::Refuse));
+    let stolen = app.visit(None, |session| session.insert("n", 1).unwrap()).await;
+    let second = app.visit(stolen.as_deref(), |session| session.insert("n", 2).unwrap()).await;
+    app.pass(61);
+    let third = app.visit(second.as_deref(), |session| session.insert("n", 3).unwrap()).await;
+    app.pass(61);
+    let (_, session) = app.request(stolen.as_deref()).await;
+    assert!(session.is_new());
+    assert_eq!(app.event_names().last(), Some(&"replayed"));
+    let (_, session) = app.request(third.as_deref()).await;
+    assert_eq!(session.get::<u64>("n").unwrap(), Some(3));
+}
