@@ -1,7 +1,8 @@
 //! Whether every test that the documentation names exists.
 //!
 //! A claim names its tests as ``test: `name` `` or ``tests: `name`, `other` ``. Each row of the README's guarantees
-//! must name one.
+//! must name one. Each line of the standards that the project answers to must have a row in the guide, with an answer
+//! that names one too.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,6 +14,76 @@ use crate::workspace;
 
 /// The README's section whose table rows are claims.
 const GUARANTEES: &str = "## What it guarantees";
+
+/// The guide's chapter whose rows answer the standards.
+const STANDARDS: &str = "crates/session/src/guide/standards.md";
+
+/// The lines of the standards; each begins the first cell of at least one row.
+const LINES: &[&str] = &[
+    "3.3.1",
+    "3.3.2",
+    "3.3.3",
+    "3.3.4",
+    "3.3.5",
+    "7.1.1",
+    "7.1.2",
+    "7.1.3",
+    "7.2.1",
+    "7.2.2",
+    "7.2.3",
+    "7.2.4",
+    "7.3.1",
+    "7.3.2",
+    "7.4.1",
+    "7.4.2",
+    "7.4.3",
+    "7.4.4",
+    "7.4.5",
+    "7.5.1",
+    "7.5.2",
+    "7.5.3",
+    "9.1.1",
+    "9.1.2",
+    "9.1.3",
+    "9.2.1",
+    "9.2.2",
+    "9.2.3",
+    "9.2.4",
+    "11.2.1",
+    "11.2.2",
+    "11.2.3",
+    "11.2.4",
+    "11.2.5",
+    "11.3.1",
+    "11.3.2",
+    "11.3.3",
+    "11.3.4",
+    "11.3.5",
+    "14.2.1",
+    "14.3.1",
+    "14.3.2",
+    "14.3.3",
+    "16.2.5",
+    "16.5.2",
+    "16.5.3",
+    "WSTG-SESS-01",
+    "WSTG-SESS-02",
+    "WSTG-SESS-03",
+    "WSTG-SESS-04",
+    "WSTG-SESS-05",
+    "WSTG-SESS-06",
+    "WSTG-SESS-07",
+    "WSTG-SESS-08",
+    "WSTG-SESS-09",
+    "WSTG-SESS-10",
+    "WSTG-SESS-11",
+    "5.1",
+    "5.1.1",
+    "5.2",
+    "5.6",
+    "5.7",
+    "4.14.2",
+];
 
 pub(crate) fn check() -> Result<()> {
     let tests = all_tests()?;
@@ -30,6 +101,9 @@ pub(crate) fn check() -> Result<()> {
         if shown == "README.md" {
             let rows = unproven_rows(&text);
             complaints.extend(rows.iter().map(|(line, row)| format!("{shown}:{line}: this row names no test: {row}")));
+        }
+        if shown == STANDARDS {
+            complaints.extend(unanswered(&text).into_iter().map(|complaint| format!("{shown}: {complaint}")));
         }
     }
     ensure!(complaints.is_empty(), "{}", complaints.join("\n"));
@@ -85,6 +159,39 @@ fn unproven_rows(readme: &str) -> Vec<(usize, &str)> {
         line.starts_with('|') && !is_head && !is_rule(line)
     });
     rows.filter(|(_, row)| claims(row).is_empty()).map(|(index, row)| (index + 1, *row)).collect()
+}
+
+/// What is missing in the table of the standards: a line without a row, an empty cell, an answer that is neither of the
+/// three kinds or names no test, a duty without its hook.
+fn unanswered(chapter: &str) -> Vec<String> {
+    let rows: Vec<Vec<&str>> = chapter
+        .lines()
+        .filter(|line| line.starts_with('|') && !line.starts_with("| ---") && !line.starts_with("| line "))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    let has_row = |line: &&str| rows.iter().any(|row| row[0].split(' ').next() == Some(line));
+    let mut missing: Vec<String> =
+        LINES.iter().filter(|line| !has_row(line)).map(|line| format!("{line} has no row")).collect();
+    for row in &rows {
+        let [line, demand, answer] = row[..] else {
+            missing.push(format!("{}: expected three cells", row[0]));
+            continue;
+        };
+        let kind = ["**Met**", "**Duty**", "**Stance**"].into_iter().find(|kind| answer.starts_with(kind));
+        let before_tests = answer.split("test").next().unwrap_or_default();
+        if line.is_empty() || demand.is_empty() || kind.is_none() {
+            missing.push(format!("{line}: an empty cell, or an answer that is neither Met, Duty nor Stance"));
+        } else if claims(answer).is_empty() {
+            missing.push(format!("{line}: the answer names no test"));
+        } else if kind == Some("**Duty**")
+            && !before_tests.contains('`')
+            && !before_tests.contains("TLS")
+            && !before_tests.contains("guide::")
+        {
+            missing.push(format!("{line}: the duty names no hook"));
+        }
+    }
+    missing
 }
 
 /// The names of the functions under a test attribute, and of those that a list makes into tests.
@@ -153,6 +260,24 @@ mod unit {
         let source = "macro_rules! tests { () => {} }\ntests! {\n  cookie:\n    c01_a_case\n    c02_b_case\n  ;\n}";
         assert_eq!(tests_of(source), ["c01_a_case", "c02_b_case"]);
         assert!(tests_of(source.trim_start_matches("macro_rules! ")).is_empty());
+    }
+
+    #[test]
+    fn a_line_of_a_standard_without_an_answer_is_found() {
+        let rows: String = LINES.iter().map(|line| format!("| {line} (x) | y | **Met**. test: `a_b` |\n")).collect();
+        assert_eq!(unanswered(&rows), [""; 0]);
+        let (first, rest) = rows.split_once('\n').unwrap_or_default();
+        assert_eq!(unanswered(rest), [format!("{} has no row", LINES[0])]);
+        for (answer, complaint) in [
+            ("", "empty cell"),
+            ("Met. test: `a_b`", "neither"),
+            ("**Met**.", "names no test"),
+            ("**Duty**: do it. test: `a_b`", "no hook"),
+        ] {
+            let row = first.replace("**Met**. test: `a_b`", answer);
+            let found = unanswered(&format!("{row}\n{rest}"));
+            assert!(found.len() == 1 && found[0].contains(complaint), "{answer}: {found:?}");
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! `cargo xtask fuzz`: the fuzz targets, each for a given time.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::invocation::cargo;
+use crate::invocation::{Invocation, cargo};
 use crate::report::Report;
 use crate::tools::Tool;
 use crate::workspace;
@@ -14,6 +15,9 @@ pub(crate) const MANIFEST: &str = "fuzz/Cargo.toml";
 
 /// For each target in `cargo xtask ci`: long enough to run the corpus and to notice a broken target.
 const BRIEF_SECONDS: u32 = 5;
+
+/// For one input. Far more than any needs: a busy machine, or one that sleeps meanwhile, is no finding.
+const TIMEOUT: &str = "-timeout=300";
 
 /// What to fuzz and for how long.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,8 +54,7 @@ pub(crate) fn run_briefly(report: &mut Report) {
 }
 
 pub(crate) fn run(report: &mut Report, options: &Options) -> Result<()> {
-    let manifest = fs::read_to_string(workspace::root().join(MANIFEST)).context("cannot read the fuzz manifest")?;
-    let all = targets(&manifest);
+    let all = all_targets()?;
     if let Some(unknown) = options.targets.iter().find(|target| !all.contains(target)) {
         bail!("no fuzz target {unknown}; there are: {}", all.join(", "));
     }
@@ -60,15 +63,61 @@ pub(crate) fn run(report: &mut Report, options: &Options) -> Result<()> {
         report.skip("fuzz", &missing.how_to_install());
         return Ok(());
     }
-    let limit = format!("-max_total_time={}", options.seconds);
     for target in all.iter().filter(|target| options.targets.is_empty() || options.targets.contains(target)) {
-        // What is found goes to the first folder, which is not committed; the second one is.
-        let (corpus, seeds) = (format!("fuzz/corpus/{target}"), format!("fuzz/seeds/{target}"));
-        fs::create_dir_all(workspace::root().join(&corpus)).with_context(|| format!("cannot make {corpus}"))?;
-        let fuzz = ["+nightly", "fuzz", "run", target, &corpus, &seeds, "--", &limit, "-timeout=10"];
-        report.command(&format!("fuzz {target}"), &cargo(fuzz).args(&["-print_final_stats=1"]));
+        report.command(&format!("fuzz {target}"), &fuzz(target, options.seconds)?);
     }
     Ok(())
+}
+
+/// One target for a given time.
+pub(crate) fn fuzz(target: &str, seconds: u32) -> Result<Invocation> {
+    let (corpus, seeds) = folders(target)?;
+    let limit = format!("-max_total_time={seconds}");
+    let fuzz = ["+nightly", "fuzz", "run", target, &corpus, &seeds, "--", &limit, TIMEOUT, "-print_final_stats=1"];
+    Ok(cargo(fuzz))
+}
+
+/// What a run came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Figures {
+    /// Inputs that were tried.
+    pub(crate) executions: u64,
+    /// Inputs that reached something new, and were kept.
+    pub(crate) kept: u64,
+}
+
+impl Figures {
+    /// From what libFuzzer says at its end.
+    pub(crate) fn read(said: &str) -> Result<Self> {
+        let number = |name: &str| {
+            let line = said.lines().rev().find_map(|line| line.strip_prefix(name));
+            line.and_then(|rest| rest.trim().parse().ok()).with_context(|| format!("libFuzzer did not say {name}"))
+        };
+        Ok(Self { executions: number("stat::number_of_executed_units:")?, kept: number("stat::new_units_added:")? })
+    }
+}
+
+/// The names of all targets.
+pub(crate) fn all_targets() -> Result<Vec<String>> {
+    let manifest = fs::read_to_string(workspace::root().join(MANIFEST)).context("cannot read the fuzz manifest")?;
+    Ok(targets(&manifest))
+}
+
+/// Runs a target once on everything that was found so far; the file that says which code that reached. The target, built
+/// for that, goes to the folder.
+pub(crate) fn profile(target: &str, built: &Path) -> Result<PathBuf> {
+    let (corpus, seeds) = folders(target)?;
+    let built = built.display().to_string();
+    let run = ["+nightly", "fuzz", "coverage", "--sanitizer", "none", "--target-dir", &built, target, &corpus, &seeds];
+    ensure!(cargo(run).run()?, "{target} could not be run on its corpus");
+    Ok(workspace::root().join(format!("fuzz/coverage/{target}/coverage.profdata")))
+}
+
+/// Where inputs are kept: what is found goes to the first folder, which is not committed; the second one is.
+fn folders(target: &str) -> Result<(String, String)> {
+    let (corpus, seeds) = (format!("fuzz/corpus/{target}"), format!("fuzz/seeds/{target}"));
+    fs::create_dir_all(workspace::root().join(&corpus)).with_context(|| format!("cannot make {corpus}"))?;
+    Ok((corpus, seeds))
 }
 
 /// The names of the manifest's `[[bin]]` tables.
@@ -102,6 +151,14 @@ mod unit {
         for arguments in [&["--seconds", "0"][..], &["--seconds"], &["--seconds", "x"], &["--second", "5"]] {
             assert!(parse(arguments).is_err(), "{arguments:?}");
         }
+    }
+
+    #[test]
+    fn figures_are_read_from_what_libfuzzer_says_at_its_end() {
+        let said =
+            "Done 12 runs in 1 second(s)\nstat::number_of_executed_units: 12\nstat::new_units_added:          3\n";
+        assert_eq!(Figures::read(said).expect("both"), Figures { executions: 12, kept: 3 });
+        assert!(Figures::read("==1== ERROR: libFuzzer: deadly signal").is_err());
     }
 
     #[test]

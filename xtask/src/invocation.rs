@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
@@ -44,6 +45,21 @@ impl Invocation {
         Ok(status.success())
     }
 
+    /// Runs it to its end, and shows every line of its standard output to `see`; whether it succeeded.
+    pub(crate) fn run_watched(&self, mut see: impl FnMut(&str)) -> Result<bool> {
+        let mut command = self.command();
+        let mut child = command.stdout(Stdio::piped()).spawn();
+        let child = child.as_mut().map_err(|error| anyhow::anyhow!("cannot start {}: {error}", self.program))?;
+        let output = child.stdout.take().context("its standard output is not there")?;
+        for line in BufReader::new(output).split(b'\n') {
+            let line = line.context("cannot read its standard output")?;
+            let line = String::from_utf8_lossy(&line);
+            println!("{line}");
+            see(&line);
+        }
+        Ok(child.wait()?.success())
+    }
+
     /// Whether it can be run at all and succeeds, without a word.
     pub(crate) fn succeeds_quietly(&self) -> bool {
         let mut command = self.command();
@@ -55,8 +71,28 @@ impl Invocation {
     pub(crate) fn output(&self) -> Result<String> {
         let output = self.command().stderr(Stdio::inherit()).output();
         let output = output.with_context(|| format!("cannot start {}", self.program))?;
-        anyhow::ensure!(output.status.success(), "failed: {self}");
+        if !output.status.success() {
+            print!("{}", String::from_utf8_lossy(&output.stdout));
+            anyhow::bail!("failed: {self}");
+        }
         String::from_utf8(output.stdout).context("its output is not UTF-8")
+    }
+
+    /// What it prints on its standard error, which is shown as it comes.
+    pub(crate) fn complaints(&self) -> Result<String> {
+        let child = self.command().stderr(Stdio::piped()).spawn();
+        let mut child = child.with_context(|| format!("cannot start {}", self.program))?;
+        let stderr = child.stderr.take().context("its standard error is not there")?;
+        let mut said = String::new();
+        for line in BufReader::new(stderr).split(b'\n') {
+            let line = line.context("cannot read its standard error")?;
+            let line = String::from_utf8_lossy(&line);
+            eprintln!("{line}");
+            said.push_str(&line);
+            said.push('\n');
+        }
+        anyhow::ensure!(child.wait()?.success(), "failed: {self}");
+        Ok(said)
     }
 
     fn command(&self) -> Command {
@@ -109,6 +145,16 @@ mod unit {
         let doc = cargo(["doc", "--no-deps"]).variable("RUSTDOCFLAGS", "-D warnings");
         assert_eq!(doc.to_string(), "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps");
         assert_eq!(cargo(["+nightly", "fuzz"]).args(&["it's", ""]).to_string(), r"cargo +nightly fuzz 'it'\''s' ''");
+    }
+
+    #[test]
+    fn who_watches_sees_every_line_and_whether_it_succeeded() {
+        for (end, succeeds) in [("true", true), ("false", false)] {
+            let mut seen = Vec::new();
+            let said = program("sh", ["-c", &format!("echo one; echo; printf two; {end}")]);
+            assert_eq!(said.run_watched(|line| seen.push(line.to_owned())).expect("sh"), succeeds);
+            assert_eq!(seen, ["one", "", "two"]);
+        }
     }
 
     #[test]

@@ -1,12 +1,17 @@
 //! `cargo xtask`: what a developer and CI run on this repository.
 
+mod api;
+mod assure;
 mod bench;
 mod ci;
 mod claims;
 mod fuzz;
+mod instructions;
 mod invocation;
 mod package;
+mod prove;
 mod report;
+mod services;
 mod tests;
 mod tools;
 mod workspace;
@@ -21,11 +26,26 @@ const HELP: &str = "\
 cargo xtask TASK
 
   ci [STEP..]          everything that a change must pass, or only the named steps (`ci list` names them)
-  test                 every test: default features, the `ring` feature, documentation
+  test                 every test: default features, the `ring` feature, documentation; on servers that the environment
+                       names (as `services` prints it), or throwaway ones
+  services [NAME..]    throwaway PostgreSQL, MariaDB, Redis and a Redis cluster, or only the named ones, until Ctrl-C
   demo [ARGS..]        the demo application
   bench [--quick]      what a session costs, beside other session crates
+  bench stores [--quick] [--ring] [ENGINE..]
+                       the same in SQLite, PostgreSQL, MariaDB and Redis, which it starts, beside other crates' stores
+  bench memory [--quick]
+                       what MemoryStore takes, and how fast it is, up to 10 million sessions
   fuzz [--seconds N] [TARGET..]
                        every fuzz target, 60 seconds each, or only the named ones
+  assure [--all] [ITEM..]
+                       what a stranger can check, one line with its figure for each item; without arguments the
+                       brief ones, which CI runs too: model, prove, schedules, secrets, misuse, api, supply. On demand,
+                       as they take long or want the machine for themselves: minimal, timing, mutants, coverage, asan,
+                       parser, fuzz
+  prove                the symbolic models of what each attacker can do, with Verifpal
+  api [--write]        whether each crate's public API is the one that its list says, or writes the lists
+  instructions [--write]
+                       whether a request takes more instructions than the counts that are checked in, or writes them
   claims               whether every test that the documentation names exists
 
 A step whose tool is missing is reported as SKIPPED; with CI=true in the environment it fails instead.";
@@ -58,12 +78,28 @@ fn run(arguments: &[String]) -> Result<bool> {
             tests::run(report);
             Ok(())
         }),
+        ("services", names) => services::run(names),
         ("demo", arguments) => invocation::cargo(["run", "--package", "demo", "--"]).args(arguments).run(),
         ("bench", arguments) => bench::run(arguments),
         ("fuzz", arguments) => {
             let options = fuzz::Options::parse(arguments)?;
             reported(|report| fuzz::run(report, &options))
         }
+        ("assure", arguments) => assure::run(arguments, is_strict()),
+        ("prove", []) => reported(|report| {
+            prove::run(report);
+            Ok(())
+        }),
+        ("api", []) => reported(|report| {
+            api::run(report);
+            Ok(())
+        }),
+        ("api", [write]) if write == "--write" => api::write().map(|()| true),
+        ("instructions", []) => reported(|report| {
+            instructions::run(report);
+            Ok(())
+        }),
+        ("instructions", [write]) if write == "--write" => instructions::write().map(|()| true),
         ("claims", []) => reported(|report| {
             report.check("claims", claims::check);
             Ok(())
@@ -76,9 +112,14 @@ fn run(arguments: &[String]) -> Result<bool> {
     }
 }
 
+/// Whether a missing tool is a failure.
+fn is_strict() -> bool {
+    std::env::var("CI").is_ok_and(|ci| ci == "true")
+}
+
 /// Runs steps and prints, at the very end, one line for each.
 fn reported(steps: impl FnOnce(&mut Report) -> Result<()>) -> Result<bool> {
-    let mut report = Report::new(std::env::var("CI").is_ok_and(|ci| ci == "true"));
+    let mut report = Report::new(is_strict());
     steps(&mut report)?;
     print!("{report}");
     Ok(report.passed())

@@ -1,6 +1,7 @@
 //! What `cargo publish` would upload: that each published crate packs, and with what belongs into it.
 
 use std::fs;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 
@@ -8,18 +9,30 @@ use crate::invocation::cargo;
 use crate::report::Report;
 use crate::workspace;
 
+/// A crate that others can depend on.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) name: String,
+    /// Where its manifest is.
+    pub(crate) folder: PathBuf,
+}
+
 pub(crate) fn run(report: &mut Report) {
-    report.check("package", || {
-        let mut published = Vec::new();
-        for manifest in workspace::files(&["crates"], "toml")? {
-            if manifest.ends_with("Cargo.toml") {
-                let text = fs::read_to_string(&manifest).with_context(|| format!("{}", manifest.display()))?;
-                published.extend(published_name(&text).map(str::to_owned));
-            }
+    report.check("package", || published()?.iter().try_for_each(|published| check(&published.name)));
+}
+
+/// The crates that are not kept private.
+pub(crate) fn published() -> Result<Vec<Published>> {
+    let mut published = Vec::new();
+    for manifest in workspace::files(&["crates"], "toml")? {
+        if manifest.ends_with("Cargo.toml") {
+            let text = fs::read_to_string(&manifest).with_context(|| format!("{}", manifest.display()))?;
+            let folder = manifest.parent().map(PathBuf::from).unwrap_or_default();
+            published.extend(published_name(&text).map(|name| Published { name: name.to_owned(), folder }));
         }
-        ensure!(!published.is_empty(), "no crate is published");
-        published.iter().try_for_each(|package| check(package))
-    });
+    }
+    ensure!(!published.is_empty(), "no crate is published");
+    Ok(published)
 }
 
 /// The manifest's package, unless it is kept private.

@@ -46,6 +46,18 @@ impl Report {
         });
     }
 
+    /// Runs tests as a step; if some fail, the report names them.
+    pub(crate) fn tests(&mut self, name: &str, command: &Invocation) {
+        self.step(name, &format!("{command}"), || {
+            let mut failed = Vec::new();
+            match command.run_watched(|line| failed.extend(failed_test(line))) {
+                Ok(true) => Outcome::Passed,
+                Ok(false) => Outcome::Failed(format!("{}; reproduce: {command}", named(&failed))),
+                Err(error) => Outcome::Failed(format!("{error:#}")),
+            }
+        });
+    }
+
     /// Runs a command that needs the given tools; one of them missing skips it.
     pub(crate) fn command_with(&mut self, name: &str, tools: &[Tool], command: &Invocation) {
         match tools.iter().find(|tool| !tool.is_installed()) {
@@ -71,6 +83,11 @@ impl Report {
         self.step(name, reason, || {
             if strict { Outcome::Failed(reason.to_owned()) } else { Outcome::Skipped(reason.to_owned()) }
         });
+    }
+
+    /// Notes that a step could not even begin.
+    pub(crate) fn failed(&mut self, name: &str, reason: &str) {
+        self.step(name, reason, || Outcome::Failed(reason.to_owned()));
     }
 
     /// Whether no step failed.
@@ -109,6 +126,20 @@ impl fmt::Display for Report {
     }
 }
 
+/// The name of a test that a line of the test harness says failed.
+fn failed_test(line: &str) -> Option<String> {
+    line.strip_prefix("test ")?.strip_suffix(" ... FAILED").map(str::to_owned)
+}
+
+fn named(failed: &[String]) -> String {
+    const SHOWN: usize = 20;
+    if failed.is_empty() {
+        return "no test failed, so something else did: see its output".to_owned();
+    }
+    let more = if failed.len() > SHOWN { ", .." } else { "" };
+    format!("{} failed: {}{more}", failed.len(), failed[..failed.len().min(SHOWN)].join(", "))
+}
+
 #[cfg(test)]
 mod unit {
     use super::*;
@@ -128,6 +159,18 @@ mod unit {
         assert!(text.contains("SKIPPED  left out") && text.contains("needs a tool"), "{text}");
         assert!(text.ends_with("steps: 1 passed, 2 failed, 1 skipped\n"), "{text}");
         assert!(!report.passed());
+    }
+
+    #[test]
+    fn tests_that_failed_are_named_where_the_steps_are_listed() {
+        let mut report = Report::new(false);
+        let said = "test a::good ... ok\ntest b::bad ... FAILED\ntest src/c.rs - d (line 7) ... FAILED\n";
+        report.tests("tests", &program("sh", ["-c", &format!("printf '{said}'; false")]));
+        report.tests("broken", &program("false", ["--now"]));
+        let text = report.to_string();
+        assert!(text.contains("2 failed: b::bad, src/c.rs - d (line 7); reproduce: sh"), "{text}");
+        assert!(text.contains("no test failed, so something else did"), "{text}");
+        assert!(text.ends_with("steps: 0 passed, 2 failed, 0 skipped\n"), "{text}");
     }
 
     #[test]

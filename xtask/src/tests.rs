@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::invocation::cargo;
 use crate::report::Report;
+use crate::services;
 use crate::workspace;
 
 /// The crates with the second AEAD, and so with everything that is sealed, to be tested once more with it.
@@ -13,21 +14,24 @@ const WITH_RING: [&str; 3] = ["secure-sessions-core", "secure-sessions", "secure
 
 const TARGETS: [&str; 4] = ["--lib", "--bins", "--tests", "--examples"];
 
-/// Unit and integration tests with default features, those of [`WITH_RING`] with `ring`, the documentation's, and last
-/// the acceptance suite's table.
+/// Unit and integration tests with default features, on every database server there is, those of [`WITH_RING`] with
+/// `ring`, the documentation's, and last the acceptance suite's table.
 pub(crate) fn run(report: &mut Report) {
     let results = match empty_results() {
         Ok(results) => results,
         Err(error) => return report.check("tests", || Err(error)),
     };
-    let all = cargo(["test", "--workspace", "--no-fail-fast"]).args(&TARGETS);
-    report.command("tests", &all.variable("ACCEPTANCE_REPORT", &results));
+    let mut all = cargo(["test", "--workspace", "--no-fail-fast"]).args(&TARGETS);
+    for (name, url) in services::for_tests(report) {
+        all = all.variable(name, &url);
+    }
+    report.tests("tests", &all.variable("ACCEPTANCE_REPORT", &results));
 
     let packages: Vec<&str> = WITH_RING.iter().flat_map(|package| ["--package", package]).collect();
     let with_ring = cargo(["test", "--no-fail-fast", "--features", "ring"]).args(&packages).args(&TARGETS);
-    report.command("tests with ring", &with_ring);
+    report.tests("tests with ring", &with_ring);
 
-    report.command("documentation tests", &cargo(["test", "--workspace", "--no-fail-fast", "--doc"]));
+    report.tests("documentation tests", &cargo(["test", "--workspace", "--no-fail-fast", "--doc"]));
 
     let table = ["run", "--quiet", "--package", "acceptance", "--bin", "acceptance-report", "--", &results];
     report.command("acceptance table", &cargo(table));

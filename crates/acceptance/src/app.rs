@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use secure_sessions::SessionManager;
+use secure_sessions::{AuditFile, AuditLog, CrossOrigin, SessionManager};
 use serde_json::{Value, json};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -26,6 +26,10 @@ pub struct App {
     pub extra: bool,
     /// Whether `/admin/fault` is mounted.
     pub faults: bool,
+    /// Whether session errors become responses of the application's own: `ON_ERROR=1`.
+    pub on_error: bool,
+    /// Asked about every request, if the environment says so.
+    pub cross_origin: Option<CrossOrigin>,
     pub(crate) store: WatchedStore,
     pub(crate) clock: ShiftedClock,
     recorder: Recorder,
@@ -50,12 +54,20 @@ impl App {
         let clock = ShiftedClock::new(config::parsed("CLOCK_OFFSET_MS")?.unwrap_or_default());
         let recorder = Recorder::new(write_json);
         let builder = SessionManager::builder(config::keyring()?, store.clone());
-        let builder = config::configure(builder.clock(clock.clone()).observer(recorder.clone()))?;
+        let mut builder = config::configure(builder.clock(clock.clone()).observer(recorder.clone()))?;
+        if let Some(path) = config::text("AUDIT")? {
+            let file = AuditFile::append_to(&path).map_err(|error| format!("AUDIT={path}: {error}"))?;
+            let audit = AuditLog::builder(file).application("acceptance").start();
+            builder = builder.observer(audit.map_err(|error| error.to_string())?);
+        }
         let manager = builder.build().map_err(|error| error.to_string())?;
+        let cross_origin = config::cross_origin(&manager)?;
         let app = Self {
             manager,
+            cross_origin,
             extra: config::flag("EXTRA")?.unwrap_or_default(),
             faults: config::flag("FAULTS")?.unwrap_or_default(),
+            on_error: config::flag("ON_ERROR")?.unwrap_or_default(),
             store,
             clock,
             recorder,
@@ -63,6 +75,9 @@ impl App {
         };
         if let Some(interval) = config::parsed("PURGE_MS")? {
             app.purge_every(Duration::from_millis(interval));
+        }
+        if let (Some(path), Some(interval)) = (config::text("KEY_FILE")?, config::parsed("KEY_WATCH_MS")?) {
+            app.manager.watch_key_file(path, Duration::from_millis(interval)).detach();
         }
         Ok(app)
     }

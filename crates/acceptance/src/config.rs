@@ -5,7 +5,10 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
-use secure_sessions::{Builder, Keyring, OnReplay, SameSite, Timestamp};
+use secure_sessions::{
+    Binding, Builder, ClearSiteData, CrossOrigin, Keyring, OnMismatch, OnReplay, RequestHead, SameSite, SessionLimit,
+    SessionManager, Timestamp,
+};
 
 /// What is wrong with the environment.
 pub type ConfigError = String;
@@ -47,23 +50,96 @@ pub fn flag(name: &str) -> Result<Option<bool>, ConfigError> {
     }
 }
 
-/// The keys of the environment, or new ones.
+/// The keys of the file that `KEY_FILE` names, those of the environment, or new ones.
 ///
 /// # Errors
 ///
 /// Says which key is wrong, and how.
 pub fn keyring() -> Result<Keyring, ConfigError> {
+    if let Some(path) = text("KEY_FILE")? {
+        return Keyring::from_file(path).map_err(|error| error.to_string());
+    }
     let given = text("SECURE_SESSIONS_SEAL_KEYS")?.is_some() || text("SECURE_SESSIONS_FINGERPRINT_KEYS")?.is_some();
     if given { Keyring::from_env() } else { Keyring::generate() }.map_err(|error| error.to_string())
 }
 
-/// Applies the times and the cookie's attributes.
+/// Applies the times, the cookie's attributes, the transports, the binding and the limit.
 ///
 /// # Errors
 ///
 /// Names the variable and what is wrong with its value.
 pub fn configure(builder: Builder) -> Result<Builder, ConfigError> {
-    attributes(cookie(times(builder)?)?)
+    limit(binding(transports(attributes(cookie(times(builder)?)?)?)?)?)
+}
+
+fn transports(mut builder: Builder) -> Result<Builder, ConfigError> {
+    if flag("BEARER")?.unwrap_or_default() {
+        builder = builder.bearer();
+    }
+    if let Some(name) = text("BEARER_HEADER")? {
+        // Read once for the whole life of the process.
+        builder = builder.bearer_header(name.leak());
+    }
+    if let Some(cookies) = flag("COOKIES")? {
+        builder = builder.cookies(cookies);
+    }
+    Ok(builder)
+}
+
+/// `BINDING=user-agent,address,custom`: any of them; `custom` is the header `X-Client`.
+fn binding(builder: Builder) -> Result<Builder, ConfigError> {
+    let Some(properties) = text("BINDING")? else { return Ok(builder) };
+    let mut binding = Binding::new();
+    for property in properties.split(',') {
+        binding = match property {
+            "user-agent" => binding.user_agent(),
+            "address" => binding.address(),
+            "custom" => binding.custom(|head: &dyn RequestHead| {
+                let mut client = None;
+                head.each_value("x-client", &mut |value| client = Some(value.to_vec()));
+                client
+            }),
+            other => return Err(format!("BINDING={other}: expected user-agent, address or custom")),
+        };
+    }
+    Ok(builder.bind_to(match text("ON_MISMATCH")?.as_deref() {
+        None | Some("refuse") => binding,
+        Some("report") => binding.on_mismatch(OnMismatch::Report),
+        Some(other) => return Err(format!("ON_MISMATCH={other}: expected refuse or report")),
+    }))
+}
+
+/// `SESSION_LIMIT=evict:3` or `refuse:3`.
+fn limit(builder: Builder) -> Result<Builder, ConfigError> {
+    let Some(limit) = text("SESSION_LIMIT")? else { return Ok(builder) };
+    let parsed = limit.split_once(':').and_then(|(kind, most)| Some((kind, most.parse().ok()?)));
+    Ok(builder.session_limit(match parsed {
+        Some(("evict", most)) => SessionLimit::EvictOldest(most),
+        Some(("refuse", most)) => SessionLimit::Refuse(most),
+        _ => return Err(format!("SESSION_LIMIT={limit}: expected evict:N or refuse:N")),
+    }))
+}
+
+/// The check that `CROSS_ORIGIN` names, if it is set: `refuse`, or `report`.
+///
+/// # Errors
+///
+/// Names the variable and what is wrong with its value.
+pub fn cross_origin(manager: &SessionManager) -> Result<Option<CrossOrigin>, ConfigError> {
+    let report_only = match text("CROSS_ORIGIN")?.as_deref() {
+        None => return Ok(None),
+        Some("refuse") => false,
+        Some("report") => true,
+        Some(other) => return Err(format!("CROSS_ORIGIN={other}: expected refuse or report")),
+    };
+    let mut check = CrossOrigin::builder().report_only(report_only).events_to(manager);
+    check = list("TRUSTED_ORIGINS")?.into_iter().fold(check, |check, origin| check.trusted_origin(origin));
+    check = list("EXEMPT_PATHS")?.into_iter().fold(check, |check, path| check.exempt_path(path));
+    check.build().map(Some).map_err(|error| error.to_string())
+}
+
+fn list(name: &str) -> Result<Vec<String>, ConfigError> {
+    Ok(text(name)?.map(|value| value.split(',').map(str::to_owned).collect()).unwrap_or_default())
 }
 
 fn times(mut builder: Builder) -> Result<Builder, ConfigError> {
@@ -126,5 +202,12 @@ fn attributes(mut builder: Builder) -> Result<Builder, ConfigError> {
     if let Some(persistent) = flag("PERSISTENT")? {
         builder = builder.persistent(persistent);
     }
-    Ok(builder)
+    let site_data = list("CLEAR_SITE_DATA")?;
+    let site_data = site_data.iter().map(|entry| match entry.as_str() {
+        "cache" => Ok(ClearSiteData::Cache),
+        "cookies" => Ok(ClearSiteData::Cookies),
+        "storage" => Ok(ClearSiteData::Storage),
+        other => Err(format!("CLEAR_SITE_DATA={other}: expected cache, cookies or storage")),
+    });
+    Ok(builder.clear_site_data(site_data.collect::<Result<Vec<_>, _>>()?))
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ciborium::Value as Cbor;
-use secure_sessions::{Session, SessionError};
+use secure_sessions::{FlashLevel, Login, Session, SessionError, Transport};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -62,6 +62,8 @@ impl Work {
                 "issued_at": session.issued_at().map(|at| at.as_millis()),
                 "expires_at": session.expires_at().map(|at| at.as_millis()),
                 "empty": session.is_empty(),
+                "assurance": session.assurance(),
+                "transport": if session.transport() == Transport::Bearer { "bearer" } else { "cookie" },
             })),
             Self::Json => {
                 let value: Value = serde_json::from_str(query.text("v")).unwrap_or_default();
@@ -135,6 +137,16 @@ async fn step(session: &Session, name: &str, argument: &str) -> Result<Value, Se
         "deep" => json!(session.insert(key, nested(number))?),
         "big" => json!(session.insert(key, "x".repeat(usize::try_from(number).unwrap_or(usize::MAX)))?),
         "login" => json!(session.login(argument)?),
+        "login-with" => json!(session.login_with(
+            Login::new(key).assurance(u8::try_from(number).unwrap_or(u8::MAX)).label(format!("level {number}"))
+        )?),
+        "login-big" => json!(session.login(&"x".repeat(usize::try_from(number).unwrap_or(usize::MAX)))?),
+        "step-up" => json!(session.step_up(u8::try_from(number).unwrap_or(u8::MAX))?),
+        "recent" => json!(session.require_recent_auth(Duration::from_millis(number))?),
+        "assurance" => json!(session.require_assurance(u8::try_from(number).unwrap_or(u8::MAX))?),
+        "use-bearer" => json!(session.use_bearer()?),
+        "revoke-others" => json!(session.revoke_others().await?),
+        "logout-everywhere" => json!(session.logout_everywhere().await?),
         "renew" => json!(session.renew()?),
         "logout" => json!(session.logout()?),
         "discard" => {
@@ -147,6 +159,9 @@ async fn step(session: &Session, name: &str, argument: &str) -> Result<Value, Se
         "idle" => json!(session.set_idle_timeout(Duration::from_millis(number))?),
         "persistent" => json!(session.set_persistent(argument == "true")?),
         "label" => json!(session.set_label(argument)?),
+        "label-big" => json!(session.set_label(&"x".repeat(usize::try_from(number).unwrap_or(usize::MAX)))?),
+        "flash" => json!(session.flash(FlashLevel::Info, argument)?),
+        "flashes" => session.take_flashes()?.into_iter().map(|flash| json!(flash.text)).collect(),
         "sleep" => {
             tokio::time::sleep(Duration::from_millis(number)).await;
             Value::Null

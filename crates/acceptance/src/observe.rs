@@ -7,25 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use secure_sessions::{Event, Observer};
 use serde_json::{Value, json};
 
-/// The events that `/metrics` always shows, with 0 where none was seen.
-const NAMES: [&str; 15] = [
-    "created",
-    "rotated",
-    "renewed",
-    "handed_off",
-    "ended",
-    "expired",
-    "replayed",
-    "forged",
-    "unremembered",
-    "store_tampered",
-    "unknown_key",
-    "ambiguous",
-    "binding_mismatch",
-    "store_error",
-    "conflict_retry",
-];
-
 /// Receives the engine's events. Clones share their counters.
 #[derive(Clone)]
 pub struct Recorder {
@@ -37,7 +18,7 @@ impl Recorder {
     /// Counts, and writes JSON lines if `write_json`.
     #[must_use]
     pub fn new(write_json: bool) -> Self {
-        Self { counts: Arc::new(Mutex::new(NAMES.into_iter().map(|name| (name, 0)).collect())), write_json }
+        Self { counts: Arc::new(Mutex::new(Event::NAMES.iter().map(|name| (*name, 0)).collect())), write_json }
     }
 
     /// How often each event was seen.
@@ -74,7 +55,13 @@ fn line(event: &Event) -> Value {
             json!({ "kind": kind.to_string(), "key": key.to_string() })
         }
         Event::Ambiguous { count } => json!({ "count": count }),
+        Event::CrossOrigin { reason, refused, .. } => json!({ "reason": reason.name(), "refused": refused }),
         Event::StoreError { operation, message } => json!({ "operation": operation, "message": message }),
+        Event::LoginRefused { limit } => json!({ "limit": limit }),
+        Event::KeysChanged { seal, fingerprint, compromised } => {
+            json!({ "seal": seal.to_string(), "fingerprint": fingerprint.to_string(), "compromised": compromised })
+        }
+        Event::KeyReloadFailed { message } => json!({ "message": message }),
         Event::ConflictRetry { attempt, .. } => json!({ "attempt": attempt }),
         _ => json!({}),
     };

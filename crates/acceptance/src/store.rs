@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use secure_sessions_store::{
-    AnyStore, Bucket, Entry, MemoryStore, Page, Revision, SessionId, SessionStore, SqlStore, StoreError, SubjectTag,
-    Timestamp, Tombstone, Which,
+    AnyStore, Bucket, Entry, MemoryStore, Page, RedisOptions, RedisStore, Revision, SessionId, SessionStore,
+    SqlOptions, StoreError, SubjectTag, Timestamp, Tombstone, Which,
 };
 use serde_json::{Value, json};
 
@@ -19,14 +19,25 @@ use crate::gate::Gate;
 pub async fn open(url: &str) -> Result<AnyStore, String> {
     match url.split_once(':').map_or(url, |(scheme, _)| scheme) {
         "memory" => Ok(AnyStore::new(MemoryStore::new())),
-        "sqlite" => {
-            SqlStore::connect(url).await.map(AnyStore::new).map_err(|error| format!("STORE={url}: {}", chain(&error)))
+        kind @ ("redis" | "rediss") => {
+            let opened = open_redis(url).await;
+            // The URL itself stays out of the message: it may hold a password.
+            opened.map(AnyStore::new).map_err(|error| format!("STORE={kind}:...: {}", chain(&error)))
         }
-        "postgres" | "postgresql" | "mysql" | "mariadb" | "redis" | "rediss" => {
-            Err(format!("STORE={url}: this kind of store is not built in"))
+        // The URL itself stays out of the message: it may hold a password.
+        kind @ ("sqlite" | "postgres" | "postgresql" | "mysql" | "mariadb") => {
+            let opened = SqlOptions::new().max_connections(4).connect(url).await;
+            opened.map(AnyStore::new).map_err(|error| format!("STORE={kind}:...: {}", chain(&error)))
         }
         _ => Err(format!("STORE={url}: expected memory:, sqlite:PATH, postgres://, mysql:// or redis://")),
     }
+}
+
+/// A single server, or the nodes of a cluster separated by commas; a prefix of its own behind `?prefix=`.
+async fn open_redis(url: &str) -> Result<RedisStore, StoreError> {
+    let (nodes, prefix) = url.split_once("?prefix=").unwrap_or((url, "acceptance"));
+    let options = RedisOptions::new().prefix(prefix);
+    if nodes.contains(',') { options.connect_cluster(nodes.split(',')).await } else { options.connect(nodes).await }
 }
 
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {

@@ -91,7 +91,12 @@ impl Work {
             }
             Self::Clear => session.clear()?,
             Self::Incr => return Ok(Answer::ok(json!({ "value": incremented(session, key)? }))),
-            Self::Login => session.login(query.text("user"))?,
+            Self::Login => {
+                if query.first("bearer") == Some("1") {
+                    session.use_bearer()?;
+                }
+                session.login(query.text("user"))?;
+            }
             Self::Renew => session.renew()?,
             Self::Logout => session.logout()?,
             Self::Big => session.insert("big", "x".repeat(usize::try_from(query.number("n")).unwrap_or(usize::MAX)))?,
@@ -150,6 +155,19 @@ pub async fn late(session: &Session) -> Value {
     })
 }
 
+/// The status and the headers of the application's own response to a session error: off to where one logs in, with
+/// `ON_ERROR=1`.
+#[must_use]
+pub fn own_response(error: &SessionError) -> Answer {
+    match error {
+        SessionError::NotLoggedIn => Answer { status: 303, ..Answer::from(error) }.with("location", "/login"),
+        SessionError::AuthenticationTooOld { .. } | SessionError::AssuranceTooLow { .. } => {
+            Answer { status: 303, ..Answer::from(error) }.with("location", "/again")
+        }
+        error => Answer::from(error).with("x-own", "1"),
+    }
+}
+
 pub(crate) fn incremented(session: &Session, key: &str) -> Result<u64, SessionError> {
     session.update(key, |n: &mut u64| {
         *n += 1;
@@ -159,7 +177,10 @@ pub(crate) fn incremented(session: &Session, key: &str) -> Result<u64, SessionEr
 
 async fn revoke(session: &Session, handle: &str) -> Result<Answer, SessionError> {
     match handle.parse() {
-        Ok(handle) => Ok(Answer::ok(json!({ "revoked": session.revoke(&handle).await? }))),
+        Ok(handle) => {
+            session.revoke(&handle).await?;
+            Ok(Answer::ok(json!({ "revoked": true })))
+        }
         Err(_) => Ok(Answer::error(400, "the handle is malformed")),
     }
 }

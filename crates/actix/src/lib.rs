@@ -1,18 +1,31 @@
 #![doc = include_str!("../README.md")]
 
+mod cross_origin;
+mod csrf;
 mod extract;
 mod headers;
 mod middleware;
 
 pub use secure_sessions;
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "cached")]
+pub use secure_sessions::CachedStore;
+#[cfg(feature = "metrics")]
+pub use secure_sessions::Metrics;
+#[cfg(feature = "redis")]
+pub use secure_sessions::RedisStore;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub use secure_sessions::SqlStore;
 pub use secure_sessions::{
-    AnyStore, BuildError, Builder, Clock, Event, Handle, KeySourceError, Keyring, ManualClock, MemoryStore, Observer,
-    OnReplay, SameSite, SessionData, SessionInfo, SessionManager, SessionStore, SizeClasses, StoreError, Timestamp,
-    store,
+    AnyStore, AuditFile, AuditLog, AuditRecord, AuditSink, Binding, BuildError, Builder, ClearSiteData, Clock,
+    CrossOrigin, CrossOriginError, CrossOriginReason, CrossOriginRefused, DataMap, EndReason, Event, EventLimit, Flash,
+    FlashLevel, Handle, KeySourceError, KeyWatch, Keyring, Login, ManualClock, MemoryStore, Millis, Observer,
+    OnMismatch, OnReplay, PurgeHandle, RequestHead, RotationReason, SameSite, SessionData,
+    SessionError as SessionErrorKind, SessionInfo, SessionLimit, SessionManager, SessionStore, SizeClasses, StoreError,
+    SystemClock, Throttled, Timestamp, Transport, store, testing,
 };
 
+pub use self::cross_origin::{CrossOriginFuture, CrossOriginMiddleware, CrossOriginService};
+pub use self::csrf::CsrfSession;
 pub use self::extract::SessionExt;
 pub use self::middleware::{ResponseFuture, SessionMiddleware, SessionService};
 

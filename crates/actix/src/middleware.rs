@@ -45,8 +45,10 @@ impl SessionMiddleware {
         Self { eager: true, ..self }
     }
 
-    /// Makes the application's own response in place of one whose session could not be committed. The default has the
-    /// error's status and [text](secure_sessions::SessionError::client_text).
+    /// Makes the application's own response in place of one whose session could not be committed, and of every
+    /// [`SessionError`] that an extractor or a handler answers with: to send those who must log in, or authenticate
+    /// again, to the page that asks them. The default has the error's status and
+    /// [text](secure_sessions::SessionError::client_text).
     ///
     /// ```
     /// # use actix_web::{HttpResponse, http::StatusCode};
@@ -203,7 +205,24 @@ where
     }
 }
 
+/// The application's own response to a session error that a handler or an extractor answered with.
+fn replaced<B>(outcome: Outcome<B>, on_error: Option<&OnError>) -> Outcome<B> {
+    let Some(respond) = on_error else { return outcome };
+    let error = match &outcome {
+        Ok(response) => response.response().error(),
+        Err(error) => Some(error),
+    };
+    let Some(own) = error.and_then(|error| error.as_error::<SessionError>()).map(|error| respond(error.kind())) else {
+        return outcome;
+    };
+    match outcome {
+        Ok(response) => Ok(response.into_response(own).map_into_right_body()),
+        Err(error) => Err(InternalError::from_response(error.to_string(), own).into()),
+    }
+}
+
 fn applied<B>(reply: Option<Reply>, outcome: Outcome<B>, on_error: Option<&OnError>) -> Outcome<B> {
+    let outcome = replaced(outcome, on_error);
     let Some(reply) = reply else { return outcome };
     let Some(error) = reply.failure() else {
         return match outcome {

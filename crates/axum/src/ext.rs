@@ -22,13 +22,14 @@ pub trait SessionExt {
 
 impl SessionExt for Parts {
     fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static {
-        session(&self.extensions, &Head { method: &self.method, headers: &self.headers })
+        session(&self.extensions, &Head { method: &self.method, headers: &self.headers, extensions: &self.extensions })
     }
 }
 
 impl<B> SessionExt for http::Request<B> {
     fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static {
-        session(self.extensions(), &Head { method: self.method(), headers: self.headers() })
+        let extensions = self.extensions();
+        session(extensions, &Head { method: self.method(), headers: self.headers(), extensions })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::sync::Arc;
 
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
@@ -9,6 +10,7 @@ use http::StatusCode;
 use http::request::Parts;
 use secure_sessions::SessionData;
 
+use crate::layer::Rejected;
 use crate::{Session, SessionError, SessionExt, Typed};
 
 impl<S: Send + Sync> FromRequestParts<S> for Session {
@@ -43,6 +45,9 @@ impl IntoResponse for SessionError {
         if status.is_server_error() {
             tracing::error!(target: "secure_sessions", error = %self.kind(), "a handler met a session error");
         }
-        (status, self.client_text()).into_response()
+        let mut response = (status, self.client_text()).into_response();
+        // For the layer, which may have a response of the application's own.
+        response.extensions_mut().insert(Rejected(Arc::new(self.into_kind())));
+        response
     }
 }

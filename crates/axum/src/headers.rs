@@ -1,13 +1,37 @@
 //! Translates between `http` 1.x and the engine.
 
+use std::net::IpAddr;
+
 use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, Method};
+use http::{Extensions, HeaderMap, Method};
 use secure_sessions::{RequestHead, ResponseHeaders};
 
 pub(crate) struct Head<'r> {
     pub(crate) method: &'r Method,
     pub(crate) headers: &'r HeaderMap,
+    pub(crate) extensions: &'r Extensions,
 }
+
+/// The client's address, as an extension of the request: for services without Axum's `ConnectInfo`, and behind a proxy,
+/// whose address the connection's is. What binds sessions to addresses looks here first.
+///
+/// ```
+/// use std::net::IpAddr;
+/// use secure_sessions_axum::ClientAddress;
+///
+/// /// Of a middleware outside of the session layer. Our proxy removes what clients send under this name.
+/// fn behind_our_proxy<B>(mut request: http::Request<B>) -> http::Request<B> {
+///     let header = request.headers().get("x-real-ip").and_then(|value| value.to_str().ok());
+///     if let Some(address) = header.and_then(|text| text.parse::<IpAddr>().ok()) {
+///         request.extensions_mut().insert(ClientAddress(address));
+///     }
+///     request
+/// }
+/// # let request = http::Request::builder().header("x-real-ip", "192.0.2.1").body(()).unwrap();
+/// # assert!(behind_our_proxy(request).extensions().get::<ClientAddress>().is_some());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
 
 impl RequestHead for Head<'_> {
     fn each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
@@ -19,6 +43,21 @@ impl RequestHead for Head<'_> {
     fn method(&self) -> &str {
         self.method.as_str()
     }
+
+    fn peer(&self) -> Option<IpAddr> {
+        self.extensions.get().map(|ClientAddress(address)| *address).or_else(|| connection(self.extensions))
+    }
+}
+
+/// Where the connection comes from: there if the router is served by `into_make_service_with_connect_info`.
+#[cfg(feature = "axum")]
+fn connection(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<axum::extract::ConnectInfo<std::net::SocketAddr>>().map(|info| info.0.ip())
+}
+
+#[cfg(not(feature = "axum"))]
+fn connection(_: &Extensions) -> Option<IpAddr> {
+    None
 }
 
 pub(crate) struct Answer<'r>(pub(crate) &'r mut HeaderMap);
@@ -51,6 +90,7 @@ impl ResponseHeaders for Answer<'_> {
 fn known(name: &'static str) -> HeaderName {
     match name {
         "cookie" => header::COOKIE,
+        "authorization" => header::AUTHORIZATION,
         "set-cookie" => header::SET_COOKIE,
         "cache-control" => header::CACHE_CONTROL,
         "vary" => header::VARY,

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::{Request, Response, StatusCode};
@@ -32,7 +33,9 @@ impl SessionLayer {
 }
 
 impl<E> SessionLayer<E> {
-    /// Makes the application's own response in place of one whose session could not be committed.
+    /// Makes the application's own response in place of one whose session could not be committed, and in place of a
+    /// [`SessionError`](crate::SessionError) that an extractor or a handler answered with: to send those who must
+    /// log in, or authenticate again, to the page that asks them.
     ///
     /// ```
     /// # use axum::{http::StatusCode, response::{IntoResponse, Response}};
@@ -53,7 +56,16 @@ impl<E> SessionLayer<E> {
 pub trait ErrorResponse<B> {
     /// The response; what the session's end needs is added to its headers.
     fn respond(&self, error: &SessionErrorKind) -> Response<B>;
+
+    /// The response in place of an error that an extractor or a handler answered with; `None` leaves that as it is.
+    fn respond_to_handler(&self, error: &SessionErrorKind) -> Option<Response<B>> {
+        Some(self.respond(error))
+    }
 }
+
+/// The error that a response was made of, as an extension of it.
+#[derive(Clone)]
+pub(crate) struct Rejected(pub(crate) Arc<SessionErrorKind>);
 
 /// The error's status and an empty body.
 #[derive(Debug, Clone, Copy, Default)]
@@ -64,6 +76,11 @@ impl<B: Default> ErrorResponse<B> for DefaultErrorResponse {
         let mut response = Response::new(B::default());
         *response.status_mut() = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         response
+    }
+
+    /// The error's own response has a text.
+    fn respond_to_handler(&self, _: &SessionErrorKind) -> Option<Response<B>> {
+        None
     }
 }
 
@@ -123,7 +140,8 @@ pin_project! {
         // `None` for a layer inside another one of the same manager.
         session: Option<RequestSession>,
         errors: E,
-        finishing: Option<(Finish, Result<R, X>)>,
+        // Behind a pointer: few requests commit, and every request's future is moved.
+        finishing: Option<Box<(Finish, Result<R, X>)>>,
     }
 }
 
@@ -137,36 +155,42 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         if this.finishing.is_none() {
-            let result = ready!(this.inner.poll(context));
+            let mut result = ready!(this.inner.poll(context));
             let Some(session) = this.session.take() else { return Poll::Ready(result) };
             // A service that fails without a response has failed as one that answers 500.
             let status = result.as_ref().map_or(500, |response| response.status().as_u16());
             match session.finish(status).try_now() {
-                Ok(reply) => return Poll::Ready(applied(reply, result, this.errors)),
-                Err(finish) => *this.finishing = Some((finish, result)),
+                Ok(reply) => {
+                    apply(reply, &mut result, this.errors);
+                    return Poll::Ready(result);
+                }
+                Err(finish) => *this.finishing = Some(Box::new((finish, result))),
             }
         }
-        let Some((finish, _)) = this.finishing else { return Poll::Pending };
-        let reply = ready!(Pin::new(finish).poll(context));
-        match this.finishing.take() {
-            Some((_, result)) => Poll::Ready(applied(reply, result, this.errors)),
+        let Some(finishing) = this.finishing else { return Poll::Pending };
+        let reply = ready!(Pin::new(&mut finishing.0).poll(context));
+        match this.finishing.take().map(|finishing| *finishing) {
+            Some((_, mut result)) => {
+                apply(reply, &mut result, this.errors);
+                Poll::Ready(result)
+            }
             None => Poll::Pending,
         }
     }
 }
 
-fn applied<B, X>(
-    reply: Option<Reply>,
-    result: Result<Response<B>, X>,
-    errors: &impl ErrorResponse<B>,
-) -> Result<Response<B>, X> {
-    let mut response = result?;
+fn apply<B, X>(reply: Option<Reply>, result: &mut Result<Response<B>, X>, errors: &impl ErrorResponse<B>) {
+    let Ok(response) = result else { return };
+    if let Some(Rejected(error)) = response.extensions_mut().remove()
+        && let Some(own) = errors.respond_to_handler(&error)
+    {
+        *response = own;
+    }
     if let Some(reply) = reply {
         if let Some(error) = reply.failure() {
             tracing::error!(target: "secure_sessions", %error, "the response was replaced: its session was not committed");
-            response = errors.respond(error);
+            *response = errors.respond(error);
         }
         reply.apply(&mut Answer(response.headers_mut()));
     }
-    Ok(response)
 }

@@ -1,8 +1,10 @@
-//! What a session costs: the same request through several session crates, in one process and one run.
+//! What a session costs: the same requests through several session crates and frameworks, in one process and one run.
 //!
 //! `speed` times the requests, `counts` counts allocations and store operations (apart from that, because counting takes
 //! time), and `table` prints both. `cargo xtask bench` runs all of them.
 
 pub mod cases;
 pub mod measure;
+pub mod memory;
 pub mod rows;
+pub mod stores;

@@ -1,6 +1,6 @@
 //! The harness: interleaved passes, so that what else the machine does hits every case alike.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
@@ -20,7 +20,7 @@ pub struct Effort {
 pub struct Time {
     /// The median over the passes.
     pub median: f64,
-    /// The median of what it takes more than the first case in the same pass.
+    /// The median of what it takes more than its framework's first case in the same pass.
     pub over_first: f64,
     /// Half of the passes lie within this range around the median.
     pub spread: f64,
@@ -37,19 +37,29 @@ pub async fn times(cases: &mut [Case], effort: Effort) -> Result<Vec<Time>> {
     for pass in 0..=effort.passes {
         for (case, times) in cases.iter_mut().zip(&mut passes) {
             let start = Instant::now();
+            let mut aside = Duration::ZERO;
             let mut answered = true;
             for _ in 0..effort.requests {
-                answered &= case.once().await;
+                let answer = case.once().await;
+                answered &= answer.is_ok();
+                if !answer.cookies.is_empty() {
+                    let from = Instant::now();
+                    case.keep(&answer)?;
+                    aside += from.elapsed();
+                }
             }
-            let time = start.elapsed().as_secs_f64() * 1e9 / f64::from(effort.requests);
-            ensure!(answered, "{}: a request failed", case.name);
+            let time = start.elapsed().saturating_sub(aside).as_secs_f64() * 1e9 / f64::from(effort.requests);
+            ensure!(answered, "{}: a request failed", case.framework.row(&case.name));
             if pass > 0 {
                 times.push(time);
             }
         }
     }
-    let first = passes.first().cloned().unwrap_or_default();
-    Ok(passes.iter().map(|times| summary(times, &first)).collect())
+    let first = |framework| cases.iter().zip(&passes).find(|(case, _)| case.framework == framework);
+    let over_first = |(case, times): (&Case, &Vec<f64>)| {
+        summary(times, first(case.framework).map_or(&[] as &[f64], |(_, first)| first))
+    };
+    Ok(cases.iter().zip(&passes).map(over_first).collect())
 }
 
 fn summary(times: &[f64], first: &[f64]) -> Time {
@@ -59,14 +69,14 @@ fn summary(times: &[f64], first: &[f64]) -> Time {
     Time { median, over_first, spread: quantile(&over, 0.75) - quantile(&over, 0.25) }
 }
 
-fn sorted(values: &[f64]) -> Vec<f64> {
+pub(crate) fn sorted(values: &[f64]) -> Vec<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted
 }
 
 /// Of ascending values, the one below which the given part lies.
-fn quantile(ascending: &[f64], part: f64) -> f64 {
+pub(crate) fn quantile(ascending: &[f64], part: f64) -> f64 {
     let last = ascending.len().saturating_sub(1);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
     let index = (last as f64 * part).round() as usize;

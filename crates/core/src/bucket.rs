@@ -249,22 +249,30 @@ impl Bucket {
         policy: &BucketPolicy,
     ) -> Option<Self> {
         let generation = self.next_generation()?;
-        let mut next = self.clone();
-        let now = next.monotonic(now);
-        next.retired.push(Retired {
+        let now = self.monotonic(now);
+        let mut retired = Vec::with_capacity(self.retired.len() + 1);
+        retired.extend_from_slice(&self.retired);
+        retired.push(Retired {
             fingerprint: self.current,
             generation: self.generation,
             superseded_at: now,
             dead_after: None,
         });
-        next.generation = generation;
-        next.current = succession.fingerprint;
-        next.rotated_at = now;
-        next.handoff = Some(succession.handoff);
-        next.subject = succession.subject;
-        next.label = succession.label;
-        next.expires_at = succession.expires_at;
-        next.idle_timeout = succession.idle_timeout;
+        let mut next = Self {
+            id: self.id,
+            revision: self.revision,
+            subject: succession.subject,
+            label: succession.label,
+            created_at: self.created_at,
+            last_seen_at: self.last_seen_at,
+            expires_at: succession.expires_at,
+            idle_timeout: succession.idle_timeout,
+            rotated_at: now,
+            generation,
+            current: succession.fingerprint,
+            retired,
+            handoff: Some(succession.handoff),
+        };
         next.advance(arrival, now, policy);
         Some(next)
     }
@@ -294,9 +302,8 @@ impl Bucket {
             // The list's order is that of the last presentation.
             self.retired[index..].rotate_left(1);
         }
-        if self.retired.len() > MAX_RETIRED {
-            self.retired.drain(..self.retired.len() - MAX_RETIRED);
-        }
+        let excess = self.retired.len().saturating_sub(MAX_RETIRED);
+        self.retired.drain(..excess);
         if self.retired.is_empty() && now >= self.rotated_at.after(policy.grace) {
             self.handoff = None;
         }

@@ -6,10 +6,10 @@ use core::ops::Range;
 use ciborium_ll::Header;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use zeroize::Zeroizing;
 
 use crate::cbor::{self, CborError};
 use crate::format::{MAX_KEY_LEN, MAX_TOKEN};
+use crate::secret::{SecretArray, SecretBytes};
 
 /// What is wrong with a key, a value or a whole data map.
 #[derive(Debug, thiserror::Error)]
@@ -55,17 +55,18 @@ pub enum DataError {
 /// drop.
 #[derive(Clone)]
 pub struct DataMap {
-    buffer: Zeroizing<Vec<u8>>,
+    buffer: SecretBytes,
     /// The map's items, without its head, within the buffer.
     items: Range<usize>,
     count: usize,
+    outline: Outline,
 }
 
 impl DataMap {
     /// A map without keys.
     #[must_use]
     pub fn new() -> Self {
-        Self { buffer: Zeroizing::new(Vec::new()), items: 0..0, count: 0 }
+        Self { buffer: SecretBytes::default(), items: 0..0, count: 0, outline: Outline::default() }
     }
 
     /// Checks one encoded map: definite length, text keys, no key twice, bounded depth, nothing after its end.
@@ -74,17 +75,17 @@ impl DataMap {
     ///
     /// [`DataError`] names what is wrong.
     pub fn from_cbor(bytes: &[u8]) -> Result<Self, DataError> {
-        Self::within(Zeroizing::new(bytes.to_vec()), 0..bytes.len())
+        Self::within(SecretBytes::from(bytes.to_vec()), 0..bytes.len())
     }
 
     /// As [`from_cbor`](Self::from_cbor), in place: the map is `buffer[range]`.
-    pub(crate) fn within(buffer: Zeroizing<Vec<u8>>, range: Range<usize>) -> Result<Self, DataError> {
+    pub(crate) fn within(buffer: SecretBytes, range: Range<usize>) -> Result<Self, DataError> {
         let whole = buffer.get(range.clone()).ok_or(DataError::NotAMap)?;
         let mut input = whole;
         let Header::Map(Some(count)) = cbor::head(&mut input)? else { return Err(DataError::NotAMap) };
         let start = range.start + (whole.len() - input.len());
-        check_items(input, count)?;
-        Ok(Self { buffer, items: start..range.end, count })
+        let outline = check_items(input, count)?;
+        Ok(Self { buffer, items: start..range.end, count, outline })
     }
 
     /// How many keys there are.
@@ -118,7 +119,7 @@ impl DataMap {
     /// The encoded value under this key.
     #[must_use]
     pub fn get_encoded(&self, key: &str) -> Option<&[u8]> {
-        self.find(key).map(|entry| entry.value)
+        self.find(key).and_then(|place| self.items().get(place.value()))
     }
 
     /// Decodes the value under this key, if it is there.
@@ -136,34 +137,34 @@ impl DataMap {
     ///
     /// [`DataError`] if the key is too long or the value is not one well-formed item; nothing is changed then.
     pub fn insert_encoded(&mut self, key: &str, value: &[u8]) -> Result<bool, DataError> {
-        check_key(key)?;
+        check_key(key.as_bytes())?;
         check_value(value)?;
         let (place, old_count) = match self.find(key) {
-            Some(entry) if entry.value == value => return Ok(false),
-            Some(entry) => (entry.range, 1),
+            Some(place) if self.items().get(place.value()) == Some(value) => return Ok(false),
+            Some(place) => (place.range(), 1),
             None => (self.place_of(key), 0),
         };
-        let mut entry = Vec::with_capacity(cbor::MAX_HEAD + key.len() + value.len());
-        cbor::push_text(&mut entry, key);
-        entry.extend_from_slice(value);
-        self.splice(place, &Zeroizing::new(entry));
+        self.splice(place, cbor::MAX_HEAD + key.len() + value.len(), |items| {
+            cbor::push_text(items, key);
+            items.extend_from_slice(value);
+        });
         self.count += 1 - old_count;
         Ok(true)
     }
 
     /// Takes the key and its value out. Whether it was there.
     pub fn remove(&mut self, key: &str) -> bool {
-        let Some(range) = self.find(key).map(|entry| entry.range) else { return false };
-        self.splice(range, &[]);
+        let Some(place) = self.find(key) else { return false };
+        self.splice(place.range(), 0, |_| {});
         self.count -= 1;
         true
     }
 
     /// The whole map's encoding.
     #[must_use]
-    pub fn to_cbor(&self) -> Zeroizing<Vec<u8>> {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(cbor::MAX_HEAD + self.items.len()));
-        self.append_to(&mut bytes);
+    pub fn to_cbor(&self) -> SecretBytes {
+        let mut bytes = SecretBytes::with_capacity(cbor::MAX_HEAD + self.items.len());
+        self.append_to(bytes.as_mut_vec());
         bytes
     }
 
@@ -184,29 +185,41 @@ impl DataMap {
         &self.buffer[self.items.clone()]
     }
 
-    fn entries(&self) -> Entries<'_> {
-        Entries { items: self.items(), rest: self.items() }
+    fn places(&self) -> Places<'_> {
+        Places { items: self.items(), at: 0, known: self.outline.known() }
     }
 
-    fn find(&self, key: &str) -> Option<Entry<'_>> {
-        self.entries().find(|entry| entry.key == key)
+    fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        let items = self.items();
+        self.places().filter_map(|place| {
+            let key = core::str::from_utf8(items.get(place.key())?).ok()?;
+            Some(Entry { key, value: items.get(place.value())? })
+        })
+    }
+
+    fn find(&self, key: &str) -> Option<Place> {
+        let items = self.items();
+        self.places().find(|place| items.get(place.key()) == Some(key.as_bytes()))
     }
 
     /// Where a new key goes: keys that we write ascend, so that the reader's check for duplicates is one comparison.
     fn place_of(&self, key: &str) -> Range<usize> {
-        let place = self.entries().find(|entry| entry.key > key).map_or(self.items.len(), |entry| entry.range.start);
+        let items = self.items();
+        let next = self.places().find(|place| items.get(place.key()) > Some(key.as_bytes()));
+        let place = next.map_or(items.len(), |place| place.range().start);
         place..place
     }
 
     /// Replaces a range of the items. The old buffer is zeroized when it is dropped.
-    fn splice(&mut self, range: Range<usize>, entry: &[u8]) {
+    fn splice(&mut self, range: Range<usize>, room: usize, write: impl FnOnce(&mut Vec<u8>)) {
         let items = self.items();
-        let mut buffer = Vec::with_capacity(items.len() - range.len() + entry.len());
+        let mut buffer = Vec::with_capacity(items.len() - range.len() + room);
         buffer.extend_from_slice(&items[..range.start]);
-        buffer.extend_from_slice(entry);
+        write(&mut buffer);
         buffer.extend_from_slice(&items[range.end..]);
         self.items = 0..buffer.len();
-        self.buffer = Zeroizing::new(buffer);
+        self.outline = Outline::default();
+        self.buffer = SecretBytes::from(buffer);
     }
 }
 
@@ -233,15 +246,12 @@ impl fmt::Debug for DataMap {
 /// # Errors
 ///
 /// [`DataError`] if the value cannot be serialised, is larger than any cookie, or nested too deeply.
-pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Zeroizing<Vec<u8>>, DataError> {
-    let mut writer = Bounded { bytes: Zeroizing::new(Vec::with_capacity(MAX_TOKEN)), length: 0 };
+pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<SecretBytes, DataError> {
+    let mut writer = Bounded { small: SecretArray([0; Bounded::SMALL]), large: None, length: 0 };
     ciborium::into_writer(value, &mut writer).map_err(|error| DataError::Serialize(error.to_string()))?;
-    let Bounded { bytes, length } = writer;
-    if length > bytes.len() {
-        return Err(DataError::ValueTooLarge { length });
-    }
-    check_value(&bytes)?;
-    Ok(bytes)
+    let bytes = writer.bytes()?;
+    check_value(bytes)?;
+    Ok(SecretBytes::from(bytes.to_vec()))
 }
 
 /// Decodes one value, which must be all of `bytes`.
@@ -255,10 +265,10 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DataError> {
     let mut rest = bytes;
     // The reader gathers texts in the scratch buffer, and calls one longer than that a wrong type.
     let value = if bytes.len() <= ON_STACK {
-        let mut scratch = Zeroizing::new([0; ON_STACK]);
-        ciborium::de::from_reader_with_buffer(&mut rest, scratch.as_mut_slice())
+        let mut scratch = SecretArray([0; ON_STACK]);
+        ciborium::de::from_reader_with_buffer(&mut rest, &mut scratch.0)
     } else {
-        let mut scratch = Zeroizing::new(vec![0; bytes.len()]);
+        let mut scratch = SecretBytes::zeros(bytes.len());
         ciborium::de::from_reader_with_buffer(&mut rest, scratch.as_mut_slice())
     }
     .ok();
@@ -270,15 +280,38 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DataError> {
 
 /// A writer that never grows, so that it leaves no copy of a secret behind. What does not fit is only counted.
 struct Bounded {
-    bytes: Zeroizing<Vec<u8>>,
+    /// Where most values fit.
+    small: SecretArray<{ Self::SMALL }>,
+    /// All of a larger one, with room for the largest.
+    large: Option<SecretBytes>,
     length: usize,
+}
+
+impl Bounded {
+    const SMALL: usize = 64;
+
+    fn bytes(&self) -> Result<&[u8], DataError> {
+        let bytes = self.large.as_deref().unwrap_or(&self.small.0);
+        // What is longer than a cookie was counted, and not kept.
+        bytes.get(..self.length).ok_or(DataError::ValueTooLarge { length: self.length })
+    }
 }
 
 impl std::io::Write for Bounded {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let start = self.length;
         self.length += bytes.len();
-        if self.length <= self.bytes.capacity() {
-            self.bytes.extend_from_slice(bytes);
+        match (&mut self.large, self.small.0.get_mut(start..self.length)) {
+            (None, Some(room)) => room.copy_from_slice(bytes),
+            (large, _) if self.length <= MAX_TOKEN => {
+                let large = large.get_or_insert_with(|| {
+                    let mut large = SecretBytes::with_capacity(MAX_TOKEN);
+                    large.as_mut_vec().extend_from_slice(&self.small.0[..start]);
+                    large
+                });
+                large.as_mut_vec().extend_from_slice(bytes);
+            }
+            _ => {}
         }
         Ok(bytes.len())
     }
@@ -291,56 +324,117 @@ impl std::io::Write for Bounded {
 struct Entry<'a> {
     key: &'a str,
     value: &'a [u8],
-    /// Key and value, within the items.
-    range: Range<usize>,
+}
+
+/// Where a key, with its head, and its value stand within the items.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    start: u16,
+    key: u16,
+    value: u16,
+    end: u16,
+}
+
+impl Place {
+    /// Takes one key and its value off `items[at..]`, and checks both.
+    fn read(items: &[u8], at: usize) -> Result<Self, DataError> {
+        let mut rest = items.get(at..).ok_or(CborError::Malformed)?;
+        let key = cbor::text(&mut rest)?.len();
+        let value = items.len() - rest.len();
+        cbor::item(&mut rest)?;
+        let offset = |offset: usize| u16::try_from(offset).map_err(|_| DataError::NotAMap);
+        let end = items.len() - rest.len();
+        Ok(Self { start: offset(at)?, key: offset(value - key)?, value: offset(value)?, end: offset(end)? })
+    }
+
+    fn key(self) -> Range<usize> {
+        self.key.into()..self.value.into()
+    }
+
+    fn value(self) -> Range<usize> {
+        self.value.into()..self.end.into()
+    }
+
+    fn range(self) -> Range<usize> {
+        self.start.into()..self.end.into()
+    }
+}
+
+/// The places of the first entries, found when the map was checked: looking one up does not walk the values again.
+#[derive(Clone, Default)]
+struct Outline {
+    places: [Place; Self::PLACES],
+    known: usize,
+}
+
+impl Outline {
+    const PLACES: usize = 8;
+
+    fn known(&self) -> &[Place] {
+        &self.places[..self.known]
+    }
+
+    fn push(&mut self, place: Place) {
+        if let Some(free) = self.places.get_mut(self.known) {
+            *free = place;
+            self.known += 1;
+        }
+    }
 }
 
 /// Walks items that were checked before.
-struct Entries<'a> {
+struct Places<'a> {
     items: &'a [u8],
-    rest: &'a [u8],
+    at: usize,
+    known: &'a [Place],
 }
 
-impl<'a> Iterator for Entries<'a> {
-    type Item = Entry<'a>;
+impl Iterator for Places<'_> {
+    type Item = Place;
 
-    fn next(&mut self) -> Option<Entry<'a>> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let start = self.items.len() - self.rest.len();
-        let key = cbor::text(&mut self.rest).ok()?;
-        let value = cbor::item(&mut self.rest).ok()?;
-        Some(Entry { key, value, range: start..self.items.len() - self.rest.len() })
+    fn next(&mut self) -> Option<Place> {
+        let place = match self.known.split_first() {
+            Some((place, rest)) => {
+                self.known = rest;
+                *place
+            }
+            // At the end there is none to read.
+            None => Place::read(self.items, self.at).ok()?,
+        };
+        self.at = place.end.into();
+        Some(place)
     }
 }
 
-fn check_items(mut input: &[u8], count: usize) -> Result<(), DataError> {
-    let mut previous: Option<&str> = None;
+fn check_items(items: &[u8], count: usize) -> Result<Outline, DataError> {
+    let mut outline = Outline::default();
+    let mut previous: Option<&[u8]> = None;
     let mut ascending = true;
-    let items = input;
+    let mut at = 0;
     for _ in 0..count {
-        let key = cbor::text(&mut input)?;
+        let place = Place::read(items, at)?;
+        let key = &items[place.key()];
         check_key(key)?;
-        ascending &= previous.is_none_or(|previous| previous < key);
+        ascending &= previous < Some(key);
         previous = Some(key);
-        cbor::item(&mut input)?;
+        outline.push(place);
+        at = place.end.into();
     }
-    if !input.is_empty() {
+    if at != items.len() {
         return Err(DataError::NotAMap);
     }
     // Another implementation may keep another order.
     if !ascending {
-        let mut keys: Vec<&str> = Entries { items, rest: items }.map(|entry| entry.key).collect();
+        let mut keys: Vec<&[u8]> = Places { items, at: 0, known: &[] }.map(|place| &items[place.key()]).collect();
         keys.sort_unstable();
         if keys.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(DataError::DuplicateKey);
         }
     }
-    Ok(())
+    Ok(outline)
 }
 
-fn check_key(key: &str) -> Result<(), DataError> {
+fn check_key(key: &[u8]) -> Result<(), DataError> {
     if key.len() > MAX_KEY_LEN { Err(DataError::KeyTooLong { length: key.len() }) } else { Ok(()) }
 }
 

@@ -56,6 +56,8 @@ pub const MAX_SUBJECT_LEN: usize = 512;
 pub const MAX_LABEL_LEN: usize = 512;
 /// The longest binding digest, in bytes.
 pub const MAX_BINDING_LEN: usize = 64;
+/// Bytes of what [`Keyring::bind`](crate::Keyring::bind) makes: a key id and a truncated HMAC.
+pub const BINDING_LEN: usize = KEY_ID_LEN + TAG_TRUNCATED_LEN;
 
 /// The most superseded tokens that a bucket remembers as alive.
 pub const MAX_RETIRED: usize = 128;
@@ -74,6 +76,7 @@ pub(crate) const INFO_SUBJECT: &[u8] = b"subject";
 pub(crate) const INFO_CSRF: &[u8] = b"csrf";
 pub(crate) const INFO_LABEL: &[u8] = b"label";
 pub(crate) const INFO_HANDLE: &[u8] = b"handle";
+pub(crate) const INFO_BINDING: &[u8] = b"binding";
 
 pub(crate) const TOKEN_LABEL: &[u8] = b"secure-sessions/v1/token";
 pub(crate) const FINGERPRINT_LABEL: &[u8] = b"secure-sessions/v1/fingerprint";
@@ -117,4 +120,5 @@ const _: () = {
     assert!(MAX_TOKEN <= u16::MAX as usize);
     assert!(ISSUE_LEN + FINGERPRINT_LEN == 32);
     assert!(MAX_DEPTH < 256);
+    assert!(BINDING_LEN < MAX_BINDING_LEN);
 };

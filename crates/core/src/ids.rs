@@ -14,6 +14,11 @@ use crate::format::{FINGERPRINT_LEN, HANDOFF_KEY_LEN, KEY_ID_LEN, SESSION_ID_LEN
 #[error("the system's source of randomness failed; no token can be made without it")]
 pub struct RandomError;
 
+/// Compares in constant time: as one number, since comparing byte by byte takes sixteen times as long.
+pub(crate) fn same(one: &[u8; 16], other: &[u8; 16]) -> bool {
+    u128::from_ne_bytes(*one).ct_eq(&u128::from_ne_bytes(*other)).into()
+}
+
 pub(crate) fn random<const N: usize>(rng: &mut (impl TryCryptoRng + ?Sized)) -> Result<[u8; N], RandomError> {
     let mut bytes = [0; N];
     rng.try_fill_bytes(&mut bytes).map_err(|_| RandomError)?;
@@ -104,7 +109,7 @@ impl Fingerprint {
     /// Whether both are the same, in constant time.
     #[must_use]
     pub fn matches(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        same(&self.0, &other.0)
     }
 }
 

@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 
 use crate::aead::AeadKey;
 use crate::format::{
-    FINGERPRINT_KEY_PREFIX, INFO_CSRF, INFO_FINGERPRINT, INFO_HANDLE, INFO_HANDOFF, INFO_LABEL, INFO_SEAL,
-    INFO_SUBJECT, KEY_LEN,
+    FINGERPRINT_KEY_PREFIX, INFO_BINDING, INFO_CSRF, INFO_FINGERPRINT, INFO_HANDLE, INFO_HANDOFF, INFO_LABEL,
+    INFO_SEAL, INFO_SUBJECT, KEY_LEN,
 };
 use crate::ids::{KeyId, RandomError};
 use crate::keys::{FingerprintKey, KeyParseError, SealKey};
@@ -85,40 +85,43 @@ pub enum KeyringError {
 }
 
 /// Collects keys. The first of each kind becomes the active one.
+///
+/// Each is in a box of its own and never leaves it: a vector that grows, or is taken apart, leaves what it held behind.
 #[derive(Debug, Default, Clone)]
+#[expect(clippy::vec_box, reason = "see above")]
 pub struct KeyringBuilder {
-    seal: Vec<SealKey>,
-    fingerprint: Vec<FingerprintKey>,
-    compromised_seal: Vec<SealKey>,
-    compromised_fingerprint: Vec<FingerprintKey>,
+    seal: Vec<Box<SealKey>>,
+    fingerprint: Vec<Box<FingerprintKey>>,
+    compromised_seal: Vec<Box<SealKey>>,
+    compromised_fingerprint: Vec<Box<FingerprintKey>>,
 }
 
 impl KeyringBuilder {
     /// Adds a seal key: the active one if it is the first, else an accepted one.
     #[must_use]
     pub fn seal_key(mut self, key: SealKey) -> Self {
-        self.seal.push(key);
+        self.seal.push(Box::new(key));
         self
     }
 
     /// Adds a fingerprint key: the active one if it is the first, else an accepted one.
     #[must_use]
     pub fn fingerprint_key(mut self, key: FingerprintKey) -> Self {
-        self.fingerprint.push(key);
+        self.fingerprint.push(Box::new(key));
         self
     }
 
     /// Adds a leaked seal key. It may also stand among the accepted ones; this list wins.
     #[must_use]
     pub fn compromised_seal_key(mut self, key: SealKey) -> Self {
-        self.compromised_seal.push(key);
+        self.compromised_seal.push(Box::new(key));
         self
     }
 
     /// Adds a leaked fingerprint key. It may also stand among the accepted ones; this list wins.
     #[must_use]
     pub fn compromised_fingerprint_key(mut self, key: FingerprintKey) -> Self {
-        self.compromised_fingerprint.push(key);
+        self.compromised_fingerprint.push(Box::new(key));
         self
     }
 
@@ -156,9 +159,9 @@ impl KeyringBuilder {
     /// [`KeyringError`] if a kind has no active key, if the active one is compromised, or if two keys are equal or
     /// have the same id.
     pub fn build(self) -> Result<Keyring, KeyringError> {
-        let seal = states(KeyKind::Seal, self.seal, self.compromised_seal, SealKey::id)?;
+        let seal = states(KeyKind::Seal, &self.seal, &self.compromised_seal, SealKey::id)?;
         let fingerprint =
-            states(KeyKind::Fingerprint, self.fingerprint, self.compromised_fingerprint, FingerprintKey::id)?;
+            states(KeyKind::Fingerprint, &self.fingerprint, &self.compromised_fingerprint, FingerprintKey::id)?;
 
         let mut ids: Vec<KeyId> = seal.iter().map(|(_, id, _)| *id).collect();
         ids.extend(fingerprint.iter().map(|(_, id, _)| *id));
@@ -167,10 +170,10 @@ impl KeyringBuilder {
             return Err(KeyringError::Duplicate { id: pair[0] });
         }
         Ok(Keyring {
-            seal: seal.into_iter().map(|(key, id, state)| SealSubkeys::derive(&key, id, state)).collect(),
+            seal: seal.into_iter().map(|(key, id, state)| SealSubkeys::derive(key, id, state)).collect(),
             fingerprint: fingerprint
                 .into_iter()
-                .map(|(key, id, state)| FingerprintSubkeys::derive(&key, id, state))
+                .map(|(key, id, state)| FingerprintSubkeys::derive(key, id, state))
                 .collect(),
         })
     }
@@ -183,18 +186,18 @@ fn numbered(list: &str) -> impl Iterator<Item = (usize, &str)> {
         .map(|(index, text)| (index + 1, text))
 }
 
-type Stated<K> = (K, KeyId, KeyState);
+type Stated<'k, K> = (&'k K, KeyId, KeyState);
 
-fn states<K>(
+fn states<'k, K>(
     kind: KeyKind,
-    usable: Vec<K>,
-    compromised: Vec<K>,
+    usable: &'k [Box<K>],
+    compromised: &'k [Box<K>],
     id: impl Fn(&K) -> KeyId,
-) -> Result<Vec<Stated<K>>, KeyringError> {
-    let leaked: Vec<KeyId> = compromised.iter().map(&id).collect();
-    let mut keys: Vec<Stated<K>> = Vec::with_capacity(usable.len() + compromised.len());
-    for (position, key) in usable.into_iter().enumerate() {
-        let id = id(&key);
+) -> Result<Vec<Stated<'k, K>>, KeyringError> {
+    let leaked: Vec<KeyId> = compromised.iter().map(|key| id(key)).collect();
+    let mut keys: Vec<Stated<'k, K>> = Vec::with_capacity(usable.len() + compromised.len());
+    for (position, key) in usable.iter().enumerate() {
+        let id = id(key);
         match (position, leaked.contains(&id)) {
             (0, true) => return Err(KeyringError::ActiveKeyCompromised { kind, id }),
             (0, false) => keys.push((key, id, KeyState::Active)),
@@ -205,7 +208,7 @@ fn states<K>(
     if keys.is_empty() {
         return Err(KeyringError::NoActiveKey { kind });
     }
-    for (key, id) in compromised.into_iter().zip(leaked) {
+    for (key, id) in compromised.iter().zip(leaked) {
         keys.push((key, id, KeyState::Compromised));
     }
     Ok(keys)
@@ -300,6 +303,7 @@ pub(crate) struct FingerprintSubkeys {
     pub(crate) subject: MacKey,
     pub(crate) csrf: MacKey,
     pub(crate) handle: MacKey,
+    pub(crate) binding: MacKey,
     pub(crate) label: AeadKey,
 }
 
@@ -314,6 +318,7 @@ impl FingerprintSubkeys {
             subject: mac(INFO_SUBJECT),
             csrf: mac(INFO_CSRF),
             handle: mac(INFO_HANDLE),
+            binding: mac(INFO_BINDING),
             label: AeadKey::new(&schedule.subkey(INFO_LABEL)),
         }
     }

@@ -90,11 +90,17 @@ impl Meta {
     }
 
     pub(crate) fn encoded_len(&self) -> usize {
-        let mut bytes = Vec::with_capacity(self.capacity());
-        self.append_to(&mut bytes);
-        let length = bytes.len();
-        bytes.zeroize();
-        length
+        // The map's head has one byte, and so has each key's: there are eight.
+        let number = |value: Option<u64>| value.map_or(0, |value| 1 + cbor::head_len(value));
+        let bytes = |length: Option<usize>| length.map_or(0, |length| 1 + cbor::head_len(length as u64) + length);
+        1 + bytes(self.subject.as_ref().map(String::len))
+            + number(self.authenticated_at.map(Timestamp::as_millis))
+            + number(self.assurance_level.map(u64::from))
+            + self.persistent.map_or(0, |_| 2)
+            + number(self.idle_timeout.map(Millis::get))
+            + number(self.lifetime.map(Millis::get))
+            + bytes(self.binding.as_ref().map(Vec::len))
+            + self.flash.as_ref().map_or(0, |flash| 1 + flash.len())
     }
 
     /// More than the encoding takes, so that writing it never moves it.

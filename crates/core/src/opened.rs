@@ -3,8 +3,6 @@
 use core::fmt;
 use core::ops::Range;
 
-use zeroize::Zeroizing;
-
 use crate::data::DataMap;
 use crate::format::{
     EXPIRES_AT_AT, GENERATION_AT, HANDOFF_KEY_AT, ISSUED_AT_AT, META_AT, META_LEN_AT, MIN_BLOAT, SESSION_ID_LEN,
@@ -12,12 +10,13 @@ use crate::format::{
 use crate::ids::{Fingerprint, HandoffKey, KeyId, SessionId};
 use crate::keyring::{FingerprintSubkeys, KeyKind, KeyState, SealSubkeys};
 use crate::meta::Meta;
+use crate::secret::SecretBytes;
 use crate::time::Timestamp;
 
 /// A decrypted token that we once issued. Whether it is still good, its bucket decides:
 /// [`Sealer::admit`](crate::Sealer::admit) turns it into [`Admitted`](crate::Admitted), and only that gives out data.
 pub struct Opened {
-    buffer: Zeroizing<Vec<u8>>,
+    buffer: SecretBytes,
     meta: Range<usize>,
     data: Range<usize>,
     session_id: SessionId,
@@ -60,7 +59,7 @@ impl SealedUnder {
 impl Opened {
     /// Reads the plaintext at `range` of the buffer; `None` if it is malformed.
     pub(crate) fn parse(
-        buffer: Zeroizing<Vec<u8>>,
+        buffer: SecretBytes,
         range: Range<usize>,
         fingerprint: Fingerprint,
         seal: &SealSubkeys,

@@ -3,19 +3,18 @@
 use std::sync::Arc;
 
 use rand_core::TryCryptoRng;
-use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
 
 use crate::data::DataMap;
 use crate::format::{
     CIPHERTEXT_AT, FINGERPRINT_LABEL, ISSUE_LEN, MAX_CONTEXT_LEN, NONCE_AT, NONCE_LEN, PLAINTEXT_FIXED, TAG_LEN,
     TOKEN_LABEL, TOKEN_OVERHEAD, VERSION,
 };
-use crate::ids::{Fingerprint, HandoffKey, KeyId, RandomError, SessionId};
+use crate::ids::{Fingerprint, HandoffKey, KeyId, RandomError, SessionId, same};
 use crate::keyring::{KeyKind, Keyring};
 use crate::mac::{MacKey, halves};
 use crate::meta::{Meta, MetaError};
 use crate::opened::{Opened, SealedUnder};
+use crate::secret::SecretBytes;
 use crate::sizes::Sizes;
 use crate::time::Timestamp;
 use crate::token::Token;
@@ -190,7 +189,7 @@ impl Sealer {
         let mut nonce = [0; NONCE_LEN];
         let drawn = rng.try_fill_bytes(&mut nonce).and_then(|()| rng.try_fill_bytes(&mut bytes[bloat_at..]));
         if drawn.is_err() {
-            drop(Zeroizing::new(bytes));
+            drop(SecretBytes::from(bytes));
             return Err(RandomError.into());
         }
         bytes[NONCE_AT..CIPHERTEXT_AT].copy_from_slice(&nonce);
@@ -226,12 +225,13 @@ impl Sealer {
             .ok_or(Refusal::UnknownKey { kind: KeyKind::Fingerprint, id: fingerprint_id })?;
 
         let [issue, kept] = halves(&mac.mac(token.unmarked()));
-        let marked: bool = issue.ct_eq(token.issue_mark()).into();
+        let marked = same(&issue, token.issue_mark());
 
         let associated_data = self.context.associated_data(token.header());
         let (nonce, tag, range) = (*token.nonce(), *token.tag(), token.ciphertext_range());
-        let mut buffer = Zeroizing::new(token.into_bytes());
-        let opened = seal.aead.open(&nonce, associated_data.as_slice(), &mut buffer[range.clone()], &tag);
+        let mut buffer = SecretBytes::from(token.into_bytes());
+        let opened =
+            seal.aead.open(&nonce, associated_data.as_slice(), &mut buffer.as_mut_slice()[range.clone()], &tag);
 
         match (marked, opened) {
             (true, Ok(())) => Opened::parse(buffer, range, Fingerprint::from_bytes(kept), seal, fingerprint_key)

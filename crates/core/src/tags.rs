@@ -6,7 +6,7 @@ use subtle::ConstantTimeEq;
 use crate::base64url;
 use crate::envelope;
 use crate::format::{CSRF_LEN, LABEL_LABEL, MAX_LABEL_LEN};
-use crate::ids::{Handle, KeyId, RandomError, SessionId, SubjectTag, random};
+use crate::ids::{Handle, KeyId, RandomError, SessionId, SubjectTag, random, same};
 use crate::keyring::{FingerprintSubkeys, Keyring};
 use crate::sealer::Sealer;
 
@@ -27,7 +27,7 @@ pub enum LabelError {
 
 impl SubjectTag {
     pub(crate) fn matches(&self, other: &Self) -> bool {
-        self.as_bytes().ct_eq(other.as_bytes()).into()
+        same(self.as_bytes(), other.as_bytes())
     }
 }
 

@@ -4,7 +4,7 @@
 mod support;
 
 use secure_sessions_core::{
-    Bucket, HandoffError, HandoffKey, SealKey, SessionId, SubjectTag, Timestamp, Token, Verdict,
+    Bucket, FingerprintKey, HandoffError, HandoffKey, SealKey, SessionId, SubjectTag, Timestamp, Token, Verdict,
 };
 use support::fixtures::{CONTEXT, FINGERPRINT, LIFETIME, SEAL, START, Session, later, ring, sealer, sealer_of, text};
 use support::raw;
@@ -196,6 +196,14 @@ fn a_seal_key_that_is_not_in_the_ring_is_named() {
     let without = sealer_of(ring(&[OTHER_SEAL], &[FINGERPRINT]), CONTEXT);
     let followed = without.follow(&session.bucket, &session.handoff_key, later(NOW), None).map(|_| ());
     assert_eq!(followed, Err(HandoffError::UnknownKey { id: SealKey::from_bytes(SEAL).id() }));
+}
+
+#[test]
+fn a_fingerprint_key_that_is_not_in_the_ring_is_named_and_nobody_is_accused() {
+    let session = rotated();
+    let without = sealer_of(ring(&[SEAL], &[[0xf2; 32]]), CONTEXT);
+    let followed = without.follow(&session.bucket, &session.handoff_key, later(NOW), None).map(|_| ());
+    assert_eq!(followed, Err(HandoffError::UnknownKey { id: FingerprintKey::from_bytes(FINGERPRINT).id() }));
 }
 
 #[test]

@@ -67,6 +67,24 @@ fn without_randomness_nothing_is_sealed() {
 }
 
 #[test]
+fn the_size_that_is_foretold_is_the_size_of_the_cookie_also_of_one_that_does_not_fit() {
+    let sealer = sealer();
+    let (name, meta, mut random) = (CONTEXT.len(), meta_of(Some("alice")), Stream::new("sizes"));
+    let foretold = |length, more| sealer.cookie_size_with(&meta, &data_of(length), more);
+    for length in [0, 1, 100, 101, 2000] {
+        let made = Made { sealer: &sealer, meta: meta.clone(), data: data_of(length) };
+        let token = made.seal(&mut random).expect("fits");
+        assert_eq!(foretold(length, 0), name + token.encode().len(), "{length} characters");
+    }
+    for more in [300, 2000] {
+        assert_eq!(foretold(1000, more), foretold(1000 + more, 0), "{more} bytes more");
+    }
+    let made = Made { sealer: &sealer, meta: meta.clone(), data: data_of(3000) };
+    let Err(SealError::TooLarge { size, .. }) = made.seal(&mut random) else { panic!("too large") };
+    assert_eq!(foretold(3000, 0), size);
+}
+
+#[test]
 fn what_does_not_fit_is_an_error_that_names_size_and_limit_and_what_just_fits_is_sealed() {
     for (limit, classes) in [
         (4000, SizeClasses::default()),

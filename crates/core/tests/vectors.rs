@@ -180,7 +180,7 @@ fn handoffs_give_their_token_or_are_refused_as_frozen() {
 }
 
 #[test]
-fn tags_handles_csrf_tokens_and_labels_are_as_frozen() {
+fn tags_handles_csrf_tokens_labels_and_bindings_are_as_frozen() {
     for case in cases::<TagCase>("tags.json") {
         let ring = Keyring::builder()
             .seal_key(SealKey::from_bytes([1; 32]))
@@ -201,7 +201,10 @@ fn tags_handles_csrf_tokens_and_labels_are_as_frozen() {
         let nonce = hex::decode(&case.label_nonce);
         let sealed = ring.seal_label(&id, &case.label, &mut Replay(&nonce)).expect("24 bytes");
         assert_eq!(hex::encode(&sealed), case.label_sealed);
-        assert_eq!(ring.open_label(&id, &sealed), Some(case.label));
+        assert_eq!(ring.open_label(&id, &sealed).as_ref(), Some(&case.label));
+        let binding = ring.bind(&id, case.label.as_bytes());
+        assert_eq!(hex::encode(&binding), case.binding);
+        assert!(ring.is_bound_to(&binding, &id, case.label.as_bytes()));
     }
 }
 

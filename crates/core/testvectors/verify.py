@@ -465,7 +465,7 @@ def check_key(case):
     kind, key = parse_key(case["key"])
     equal(case, "bytes", key)
     equal(case, "id", key_id(key))
-    uses = {"seal": ["handoff", "seal"], "fingerprint": ["csrf", "fingerprint", "handle", "label", "subject"]}[kind]
+    uses = {"seal": ["handoff", "seal"], "fingerprint": ["binding", "csrf", "fingerprint", "handle", "label", "subject"]}[kind]
     equal(case, "subkeys", {info: subkey(key, info).hex() for info in uses})
 
 
@@ -522,6 +522,7 @@ def check_tags(case):
     associated_data = b"secure-sessions/v1/label" + identifier + session_id
     sealed = aead_seal(subkey(key, "label"), nonce, associated_data, case["label"].encode())
     equal(case, "label_sealed", identifier + nonce + sealed)
+    equal(case, "binding", identifier + tag(key, "binding", session_id + case["label"].encode())[:16])
 
 
 def check_negative(case):

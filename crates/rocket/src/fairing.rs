@@ -1,5 +1,7 @@
 //! The fairing: begins a request's session at the first look, and finishes it before the response's head leaves.
 
+use std::sync::Arc;
+
 use rocket::fairing::{Fairing, Info, Kind};
 use rocket::http::Status;
 use rocket::response::Responder;
@@ -17,7 +19,8 @@ use crate::{SessionError, SessionErrorKind};
 /// of its own: `&State<SessionManager>`.
 pub struct SessionFairing {
     manager: SessionManager,
-    respond: Box<Respond>,
+    /// `None`: the default.
+    respond: Option<Arc<Respond>>,
 }
 
 type Respond = dyn Fn(&SessionErrorKind, &Request<'_>) -> response::Result<'static> + Send + Sync + 'static;
@@ -26,11 +29,12 @@ impl SessionFairing {
     /// Carries the manager's sessions.
     #[must_use]
     pub fn new(manager: SessionManager) -> Self {
-        Self { manager, respond: Box::new(default_response) }
+        Self { manager, respond: None }
     }
 
-    /// Makes the application's own response in place of one whose session could not be committed. Catchers do not run
-    /// any more by then.
+    /// Makes the application's own response in place of one whose session could not be committed (catchers do not run any
+    /// more by then), and of every [`SessionError`] that a route answers with: to send those who must log in, or
+    /// authenticate again, to the page that asks them. A guard that fails is for a catcher, as always in Rocket.
     ///
     /// ```
     /// # use rocket::{http::Status, response::content::RawHtml};
@@ -46,23 +50,32 @@ impl SessionFairing {
         F: Fn(&SessionErrorKind) -> R + Send + Sync + 'static,
         R: for<'r> Responder<'r, 'static>,
     {
-        self.respond = Box::new(move |error, request| respond(error).respond_to(request));
+        self.respond = Some(Arc::new(move |error, request| respond(error).respond_to(request)));
         self
     }
 
     fn applied<'r>(&self, reply: &Reply, request: &'r Request<'_>, response: &mut Response<'r>) {
         if let Some(error) = reply.failure() {
             tracing::error!(target: "secure_sessions", %error, "the response was replaced: its session was not committed");
-            *response =
-                (self.respond)(error, request).unwrap_or_else(|status| Response::build().status(status).finalize());
+            *response = responded(self.respond.as_deref(), error, request)
+                .unwrap_or_else(|status| Response::build().status(status).finalize());
         }
         reply.apply(&mut Answer(response));
     }
 }
 
-/// The error's status, and a text that tells nothing of the server's inside.
-fn default_response(error: &SessionErrorKind, request: &Request<'_>) -> response::Result<'static> {
-    (Status::new(error.status()), error.client_text()).respond_to(request)
+/// The application's own response; by default the error's status, and a text that tells nothing of the server's inside.
+fn responded(respond: Option<&Respond>, error: &SessionErrorKind, request: &Request<'_>) -> response::Result<'static> {
+    match respond {
+        Some(respond) => respond(error, request),
+        None => (Status::new(error.status()), error.client_text()).respond_to(request),
+    }
+}
+
+/// The response that a route's error becomes.
+pub(crate) fn error_response(error: &SessionErrorKind, request: &Request<'_>) -> response::Result<'static> {
+    let attached = request.rocket().state::<Attached>();
+    responded(attached.and_then(|attached| attached.respond.as_deref()), error, request)
 }
 
 #[rocket::async_trait]
@@ -72,7 +85,7 @@ impl Fairing for SessionFairing {
     }
 
     async fn on_ignite(&self, rocket: Rocket<Build>) -> rocket::fairing::Result {
-        let rocket = rocket.manage(Attached(self.manager.clone()));
+        let rocket = rocket.manage(Attached { manager: self.manager.clone(), respond: self.respond.clone() });
         let managed = rocket.state::<SessionManager>().is_some();
         Ok(if managed { rocket } else { rocket.manage(self.manager.clone()) })
     }
@@ -96,8 +109,11 @@ impl std::fmt::Debug for SessionFairing {
     }
 }
 
-/// The attached fairing's manager, in Rocket's managed state.
-struct Attached(SessionManager);
+/// What the attached fairing has, in Rocket's managed state.
+struct Attached {
+    manager: SessionManager,
+    respond: Option<Arc<Respond>>,
+}
 
 pub(crate) fn is_attached(rocket: &Rocket<Ignite>) -> bool {
     rocket.state::<Attached>().is_some()
@@ -108,8 +124,8 @@ struct Begun(Option<RequestSession>);
 
 /// The request's session, begun if nothing has looked yet.
 pub(crate) fn begun<'r>(request: &'r Request<'_>) -> Result<&'r RequestSession, SessionError> {
-    let Attached(manager) = request.rocket().state::<Attached>().ok_or(SessionErrorKind::NoLayer(NO_FAIRING))?;
-    let Begun(session) = request.local_cache(|| Begun(Some(manager.begin())));
+    let attached = request.rocket().state::<Attached>().ok_or(SessionErrorKind::NoLayer(NO_FAIRING))?;
+    let Begun(session) = request.local_cache(|| Begun(Some(attached.manager.begin())));
     Ok(session.as_ref().ok_or(SessionErrorKind::Finished)?)
 }
 

@@ -8,7 +8,7 @@ use rocket::response::{self, Responder};
 use rocket::{Ignite, Request, Rocket, Sentinel};
 use secure_sessions::SessionData;
 
-use crate::fairing::{NO_FAIRING, begun, is_attached};
+use crate::fairing::{NO_FAIRING, begun, error_response, is_attached};
 use crate::headers::Head;
 use crate::{Session, SessionError, Typed};
 
@@ -49,7 +49,7 @@ impl<'r, T: SessionData> FromRequest<'r> for Typed<T> {
     }
 }
 
-fn outcome<T>(result: Result<T, SessionError>) -> Outcome<T, SessionError> {
+pub(crate) fn outcome<T>(result: Result<T, SessionError>) -> Outcome<T, SessionError> {
     match result {
         Ok(value) => Outcome::Success(value),
         Err(error) => Outcome::Error((Status::new(error.status()), error)),
@@ -80,6 +80,6 @@ impl<'r> Responder<'r, 'static> for SessionError {
         if status.code >= 500 {
             tracing::error!(target: "secure_sessions", error = %self.kind(), "a handler met a session error");
         }
-        (status, self.client_text()).respond_to(request)
+        error_response(self.kind(), request)
     }
 }

@@ -29,6 +29,12 @@ macro_rules! adapter_types {
             pub fn kind(&self) -> &$crate::SessionError {
                 &self.0
             }
+
+            /// The engine's error, to be kept.
+            #[must_use]
+            pub fn into_kind(self) -> $crate::SessionError {
+                self.0
+            }
         }
 
         impl ::core::convert::From<$crate::SessionError> for SessionError {
@@ -145,6 +151,14 @@ macro_rules! adapter_types {
                 /// Moves the session to a new id.
                 #[doc(alias = "cycle_id")]
                 renew();
+                /// The subject authenticated again, or with a second factor: a new id.
+                step_up(level: u8);
+                /// An error unless the subject authenticated at most so long ago.
+                require_recent_auth(max_age: ::core::time::Duration);
+                /// An error unless the subject authenticated at least this strongly.
+                require_assurance(required: u8);
+                /// Lets the session that this request makes travel as a bearer token.
+                use_bearer();
                 /// Ends the session and removes the browser's cookie.
                 #[doc(alias = "flush")]
                 #[doc(alias = "purge")]
@@ -161,6 +175,11 @@ macro_rules! adapter_types {
                 set_label(label: &str);
             }
 
+            /// Logs a subject in, with more than its name.
+            pub fn login_with(&self, login: $crate::Login) -> ::core::result::Result<(), SessionError> {
+                Ok(self.0.login_with(login)?)
+            }
+
             /// Commits now, inside the handler.
             pub async fn save(&self) -> ::core::result::Result<(), SessionError> {
                 Ok(self.0.save().await?)
@@ -169,6 +188,25 @@ macro_rules! adapter_types {
             /// Asks the store whether the session is still alive.
             pub async fn is_live(&self) -> ::core::result::Result<bool, SessionError> {
                 Ok(self.0.is_live().await?)
+            }
+
+            /// Leaves a message for the next page that takes the messages.
+            pub fn flash(
+                &self,
+                level: $crate::FlashLevel,
+                text: impl ::core::convert::Into<::std::string::String>,
+            ) -> ::core::result::Result<(), SessionError> {
+                Ok(self.0.flash(level, text)?)
+            }
+
+            /// Takes the messages that wait.
+            pub fn take_flashes(&self) -> ::core::result::Result<::std::vec::Vec<$crate::Flash>, SessionError> {
+                Ok(self.0.take_flashes()?)
+            }
+
+            /// Refuses a request whose form field is no CSRF token of this session.
+            pub fn verify_csrf_field(&self, field: &str) -> ::core::result::Result<(), SessionError> {
+                Ok(self.0.verify_csrf_field(field)?)
             }
 
             /// A token that proves that a form came from a page of this session.
@@ -184,7 +222,7 @@ macro_rules! adapter_types {
             }
 
             /// Ends one session of this session's subject, at once.
-            pub async fn revoke(&self, handle: &$crate::Handle) -> ::core::result::Result<bool, SessionError> {
+            pub async fn revoke(&self, handle: &$crate::Handle) -> ::core::result::Result<(), SessionError> {
                 Ok(self.0.revoke(handle).await?)
             }
 

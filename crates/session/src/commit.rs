@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use getrandom::SysRng;
 use secure_sessions_core::{
     Admitted, Bucket, Content, DataMap, FIRST_GENERATION, HandoffError, HandoffKey, Issued, Meta, NewBucket, Sealer,
     SessionId, Succession, Timestamp, Tombstone,
@@ -11,8 +10,11 @@ use secure_sessions_core::{
 use secure_sessions_store::{Entry, SessionStore, StoreError};
 use tokio::time::Instant;
 
+use crate::caller::Caller;
+use crate::entropy::Entropy;
 use crate::error::SessionError;
 use crate::event::{EndReason, Event, RotationReason};
+use crate::limit::Place;
 use crate::manager::SessionManager;
 use crate::ops::{Mark, Pending};
 use crate::request::Request;
@@ -42,6 +44,7 @@ pub(crate) async fn commit(request: &Arc<Request>, when: When) -> Result<(), Ses
     match outcome {
         Ok(base) => {
             state.remove_cookie |= removes_cookie;
+            state.ended_by_logout |= removes_cookie;
             state.next_id = None;
             state.rebase(base)
         }
@@ -58,10 +61,14 @@ struct Work<'r> {
     request: &'r Arc<Request>,
     when: When,
     pending: Pending,
+    caller: Caller,
     next_id: Option<SessionId>,
     unresolved: Option<Box<Attempt>>,
     presented: bool,
     removes_cookie: bool,
+    /// What the pending operations make of the base that the commit began with; of no other.
+    view: Option<DataMap>,
+    entropy: Entropy,
     deadline: Instant,
     attempts: u32,
 }
@@ -72,14 +79,17 @@ impl<'r> Work<'r> {
         let mut state = request.loaded_state()?;
         let work = Self {
             manager: &request.manager,
-            sealer: request.manager.sealer_owned(),
+            sealer: request.manager.sealer_owned(state.caller.transport),
             request,
             when,
+            caller: state.caller.clone(),
             next_id: state.next_id,
             unresolved: state.unresolved.take(),
             pending: std::mem::take(&mut state.pending),
             presented: state.presented,
             removes_cookie: false,
+            view: state.view().cloned(),
+            entropy: Entropy::default(),
             deadline: Instant::now() + RETRY_FOR,
             attempts: 0,
         };
@@ -90,8 +100,8 @@ impl<'r> Work<'r> {
         let base = self.resolve(base).await?;
         match (base, self.pending.mark) {
             (base, Some(Mark::Logout)) => self.log_out(base).await,
-            (Base::Live(live), Some(mark)) => self.renew(*live, mark).await.map(|live| Base::Live(Box::new(live))),
-            (Base::Live(live), None) => self.advance(*live).await,
+            (Base::Live(live), Some(mark)) => self.renew(live, mark).await.map(Base::Live),
+            (Base::Live(live), None) => self.advance(live).await,
             (Base::Anonymous(anonymous), mark) => self.create(anonymous, mark).await,
         }
     }
@@ -111,16 +121,16 @@ impl<'r> Work<'r> {
             return Ok(base);
         }
         self.pending.settle(&attempt.carried);
-        let landed = Live { bucket: attempt.after.bucket.clone(), ..attempt.after };
+        self.view = None;
         // Others may have gone on from there.
-        self.catch_up(landed, bucket).map(|live| Base::Live(Box::new(live)))
+        self.catch_up(attempt.after, bucket).map(Base::Live)
     }
 
     /// Ends the session. What a slow request commits afterwards finds no bucket.
     async fn log_out(&mut self, base: Base) -> Result<Base, SessionError> {
         let after = Base::Anonymous(Anonymous { was_ended: true, only_login: true });
         let live = match base {
-            Base::Live(live) => *live,
+            Base::Live(live) => live,
             Base::Anonymous(anonymous) => {
                 self.removes_cookie = self.presented && !anonymous.only_login;
                 self.pending = Pending::default();
@@ -129,8 +139,18 @@ impl<'r> Work<'r> {
         };
         let (id, now) = (live.bucket.id, self.now());
         let tombstone = Tombstone::new(id, now, &self.manager.times().bucket);
-        let removed = self.manager.store().remove(&id, Some(tombstone)).await;
-        if removed.map_err(|error| self.manager.store_failed("remove", error))? {
+        let removed = match self.manager.store().remove(&id, Some(tombstone)).await {
+            Ok(removed) => removed,
+            Err(error) => {
+                let failure = self.manager.store_failed("remove", error);
+                // It may have been carried out although it failed: only this request can tell its own tombstone.
+                match self.load(&id).await {
+                    Ok(Some(Entry::Tombstone(found))) if found == tombstone => true,
+                    _ => return Err(failure),
+                }
+            }
+        };
+        if removed {
             self.removes_cookie = self.presented;
             let session = Some(self.manager.handle(&id));
             self.manager.emit(&Event::Ended { session, count: 1, reason: EndReason::Logout });
@@ -146,27 +166,30 @@ impl<'r> Work<'r> {
     async fn create(&mut self, anonymous: Anonymous, mark: Option<Mark>) -> Result<Base, SessionError> {
         let (meta, data) = self.applied(&Meta::default(), &DataMap::new())?;
         let login = mark == Some(Mark::Login);
-        let wanted = login || !data.is_empty() || self.pending.keep;
+        let wanted = login || !data.is_empty() || meta.flash.is_some() || self.pending.keep;
         if !wanted || (anonymous.only_login && !login) {
             self.pending = Pending::default();
             return Ok(Base::Anonymous(anonymous));
         }
-        let live = self.first_token(meta, data, None)?;
+        let place = self.find_place(&meta, mark, None).await?;
+        let live = self.first_token(meta, data, None, place.as_ref())?;
         let inserted = self.manager.store().insert(&live.bucket).await;
         self.written("insert", inserted, &live)?;
+        self.settle(place, &live).await?;
         self.manager.emit(&Event::Created { session: self.manager.handle(&live.bucket.id), logged_in: login });
         self.pending = Pending::default();
-        Ok(Base::Live(Box::new(live)))
+        Ok(Base::Live(live))
     }
 
     /// Moves the session to a new bucket with a new id. A login always ends logged in.
-    async fn renew(&mut self, mut live: Live, mark: Mark) -> Result<Live, SessionError> {
+    async fn renew(&mut self, mut live: Arc<Live>, mark: Mark) -> Result<Arc<Live>, SessionError> {
         let login = mark == Mark::Login;
         let mut gone = false;
         loop {
             let (meta, data) = self.applied(&live.newest.meta, &live.newest.data)?;
-            let next = self.first_token(meta, data, Some((&live.bucket, login)))?;
             let old = live.bucket.id;
+            let place = self.find_place(&meta, Some(mark), Some(&old)).await?;
+            let next = self.first_token(meta, data, Some((&live.bucket, login)), place.as_ref())?;
             if gone {
                 let inserted = self.manager.store().insert(&next.bucket).await;
                 self.written("insert", inserted, &next)?;
@@ -174,7 +197,7 @@ impl<'r> Work<'r> {
                 let tombstone = Tombstone::new(old, self.now(), &self.manager.times().bucket);
                 let succeeded = self.manager.store().succeed(&next.bucket, &old, live.bucket.revision, tombstone).await;
                 if !self.written("succeed", succeeded, &next)? {
-                    live = match self.follow(live.clone()).await {
+                    live = match self.follow(Arc::clone(&live)).await {
                         Err(SessionError::Ended) if login => {
                             gone = true;
                             live
@@ -184,6 +207,7 @@ impl<'r> Work<'r> {
                     continue;
                 }
             }
+            self.settle(place, &next).await?;
             let (old, session) = (self.manager.handle(&old), self.manager.handle(&next.bucket.id));
             self.manager.emit(&Event::Renewed { old, session, login });
             self.pending = Pending::default();
@@ -192,24 +216,24 @@ impl<'r> Work<'r> {
     }
 
     /// Issues the next token if the content changed; at the end of a request also when it is time to.
-    async fn advance(&mut self, live: Live) -> Result<Base, SessionError> {
+    async fn advance(&mut self, live: Arc<Live>) -> Result<Base, SessionError> {
         let changes = !self.pending.is_empty();
-        let result = self.advance_live(live.clone(), changes).await;
+        let result = self.advance_live(Arc::clone(&live), changes).await;
         match result {
             Ok(live) => {
                 self.pending = Pending::default();
-                Ok(Base::Live(Box::new(live)))
+                Ok(Base::Live(live))
             }
             // Upkeep that fails is no reason to fail the request: its event was raised where it happened.
             Err(_) if !changes => {
                 self.unresolved = None;
-                Ok(Base::Live(Box::new(Live { owed: None, ..live })))
+                Ok(Base::Live(Arc::new(Live { owed: None, ..Arc::unwrap_or_clone(live) })))
             }
             Err(error) => Err(error),
         }
     }
 
-    async fn advance_live(&mut self, mut live: Live, changes: bool) -> Result<Live, SessionError> {
+    async fn advance_live(&mut self, mut live: Arc<Live>, changes: bool) -> Result<Arc<Live>, SessionError> {
         let finish = self.when == When::Finish;
         if finish && !changes && live.owed.is_some() {
             // The newest at the time of the response: a slow handler must not put a stale token on the wire.
@@ -222,16 +246,18 @@ impl<'r> Work<'r> {
             let (meta, data) = self.applied(&live.newest.meta, &live.newest.data)?;
             let changed = data != live.newest.data || meta != live.newest.meta || self.pending.label.is_some();
             let Some(reason) = self.rotation_reason(&live, changed) else {
-                if finish {
-                    touch(&manager, &mut live, self.now()).await;
+                let now = self.now();
+                if finish && is_touch_due(&manager, &live, now) {
+                    touch(&manager, &mut live, now).await;
                 }
                 return Ok(live);
             };
             let next = self.next_token(&live, meta, data)?;
             let replaced = manager.store().replace(&next.bucket, live.bucket.revision).await;
             if self.written("replace", replaced, &next)? {
-                let (session, generation) = (manager.handle(&next.bucket.id), next.bucket.generation);
-                manager.emit(&Event::Rotated { session, generation, reason });
+                let bucket = &next.bucket;
+                let (id, generation) = (&bucket.id, bucket.generation);
+                manager.emit_if_heard(|| Event::Rotated { session: manager.handle(id), generation, reason });
                 return Ok(next);
             }
             if queued.is_none() {
@@ -255,7 +281,7 @@ impl<'r> Work<'r> {
     }
 
     /// After a conflict: the newest state, through the handoff if the token moved on.
-    async fn follow(&mut self, live: Live) -> Result<Live, SessionError> {
+    async fn follow(&mut self, live: Arc<Live>) -> Result<Arc<Live>, SessionError> {
         self.attempts += 1;
         let session = self.manager.handle(&live.bucket.id);
         self.manager.emit(&Event::ConflictRetry { session, attempt: self.attempts });
@@ -272,7 +298,7 @@ impl<'r> Work<'r> {
     }
 
     /// Asks the store for the newest state.
-    async fn refresh(&self, live: Live) -> Result<Live, SessionError> {
+    async fn refresh(&self, live: Arc<Live>) -> Result<Arc<Live>, SessionError> {
         match self.load(&live.bucket.id).await? {
             Some(Entry::Bucket(bucket)) => self.catch_up(live, bucket),
             _ => Err(SessionError::Ended),
@@ -280,16 +306,16 @@ impl<'r> Work<'r> {
     }
 
     /// From what this request knows of its session to what the bucket says now.
-    fn catch_up(&self, live: Live, bucket: Bucket) -> Result<Live, SessionError> {
+    fn catch_up(&self, live: Arc<Live>, bucket: Bucket) -> Result<Arc<Live>, SessionError> {
         let (now, policy) = (self.now(), &self.manager.times().bucket);
         if bucket.is_expired(now, policy) {
             return Err(SessionError::Ended);
         }
         if bucket.current.matches(&live.newest.fingerprint) {
-            return Ok(Live { bucket, ..live });
+            return Ok(Arc::new(Live { bucket, ..Arc::unwrap_or_clone(live) }));
         }
         match self.sealer.follow(&bucket, &live.newest.handoff_key, now, self.manager.not_before()) {
-            Ok((newest, token)) => Ok(Live { bucket, newest, arrival: live.arrival, owed: Some(token) }),
+            Ok((newest, token)) => Ok(Arc::new(Live { bucket, newest, arrival: live.arrival, owed: Some(token) })),
             Err(HandoffError::Tampered) => {
                 self.manager.emit(&Event::StoreTampered { session: self.manager.handle(&bucket.id) });
                 Err(SessionError::Conflict)
@@ -298,14 +324,40 @@ impl<'r> Work<'r> {
         }
     }
 
+    /// A login's way past the limit of sessions.
+    async fn find_place(
+        &self,
+        meta: &Meta,
+        mark: Option<Mark>,
+        old: Option<&SessionId>,
+    ) -> Result<Option<Place<'r>>, SessionError> {
+        match &meta.subject {
+            Some(subject) if mark == Some(Mark::Login) => Place::find(self.manager, subject, old).await,
+            _ => Ok(None),
+        }
+    }
+
+    async fn settle(&self, place: Option<Place<'r>>, live: &Live) -> Result<(), SessionError> {
+        match place {
+            Some(place) => place.settle(&live.bucket).await,
+            None => Ok(()),
+        }
+    }
+
     /// A new bucket with its first token; after login or renew, of the old one's session.
-    fn first_token(&self, meta: Meta, data: DataMap, old: Option<(&Bucket, bool)>) -> Result<Live, SessionError> {
+    fn first_token(
+        &mut self,
+        mut meta: Meta,
+        data: DataMap,
+        old: Option<(&Bucket, bool)>,
+        place: Option<&Place<'_>>,
+    ) -> Result<Arc<Live>, SessionError> {
         let now = self.now();
         let id = match self.next_id {
             Some(id) => id,
-            None => SessionId::random(&mut SysRng)?,
+            None => SessionId::random(&mut self.entropy)?,
         };
-        let handoff_key = HandoffKey::random(&mut SysRng)?;
+        let handoff_key = HandoffKey::random(&mut self.entropy)?;
         let (idle_timeout, lifetime) = self.manager.lifetimes(&meta);
         // Only a login begins a new life.
         let kept = old.filter(|(_, login)| !login).map(|(bucket, _)| bucket);
@@ -315,16 +367,16 @@ impl<'r> Work<'r> {
             _ => created_at.after(lifetime),
         };
         let label = match (&self.pending.label, old) {
-            (None, None) => None,
-            (None, Some((bucket, _))) => {
+            (None, Some((bucket, _))) if !self.pending.settings.afresh => {
                 bucket.label.as_ref().and_then(|sealed| self.sealer.keyring().open_label(&bucket.id, sealed))
             }
-            (Some(label), _) => Some(label.clone()),
+            (label, _) => label.clone(),
         };
         let label = match label {
-            Some(label) => Some(self.sealer.keyring().seal_label(&id, &label, &mut SysRng)?),
+            Some(label) => Some(self.sealer.keyring().seal_label(&id, &label, &mut self.entropy)?),
             None => None,
         };
+        self.caller.bind(self.sealer.keyring(), &id, &mut meta);
         let (issued, newest) = self.seal(id, handoff_key, FIRST_GENERATION, now, expires_at, meta, data)?;
         let bucket = Bucket::create(
             NewBucket {
@@ -338,14 +390,19 @@ impl<'r> Work<'r> {
             now,
         );
         let arrival = newest.arrival(now);
-        Ok(Live { bucket: Bucket { created_at, ..bucket }, newest, arrival, owed: Some(issued.token) })
+        let mut bucket = Bucket { created_at, ..bucket };
+        if let Some(place) = place {
+            place.order(&mut bucket);
+        }
+        Ok(Arc::new(Live { bucket, newest, arrival, owed: Some(issued.token) }))
     }
 
     /// The next token of the same bucket.
-    fn next_token(&self, live: &Live, meta: Meta, data: DataMap) -> Result<Live, SessionError> {
+    fn next_token(&mut self, live: &Live, mut meta: Meta, data: DataMap) -> Result<Arc<Live>, SessionError> {
         let (now, bucket) = (self.now(), &live.bucket);
         let generation = bucket.next_generation().ok_or(SessionError::Conflict)?;
-        let keyring = self.sealer.keyring();
+        let sealer = Arc::clone(&self.sealer);
+        let keyring = sealer.keyring();
         let (idle_timeout, lifetime) = self.manager.lifetimes(&meta);
         let settings = &self.pending.settings;
         let expires_at =
@@ -359,13 +416,14 @@ impl<'r> Work<'r> {
             None => None,
         };
         let label = match label {
-            Some(label) => Some(keyring.seal_label(&bucket.id, &label, &mut SysRng)?),
+            Some(label) => Some(keyring.seal_label(&bucket.id, &label, &mut self.entropy)?),
             None => bucket.label.clone(),
         };
         let handoff_key = live.newest.handoff_key.clone();
+        self.caller.bind_again(keyring, &bucket.id, &mut meta);
         let (issued, newest) = self.seal(bucket.id, handoff_key, generation, now, expires_at, meta, data)?;
         let handoff =
-            self.sealer.seal_handoff(&bucket.id, &newest.handoff_key, generation, &issued.token, &mut SysRng)?;
+            sealer.seal_handoff(&bucket.id, &newest.handoff_key, generation, &issued.token, &mut self.entropy)?;
         let succession = Succession {
             fingerprint: issued.fingerprint,
             handoff,
@@ -376,12 +434,12 @@ impl<'r> Work<'r> {
         };
         let policy = &self.manager.times().bucket;
         let bucket = bucket.rotated(&live.arrival, succession, now, policy).ok_or(SessionError::Conflict)?;
-        Ok(Live { bucket, newest, arrival: live.arrival, owed: Some(issued.token) })
+        Ok(Arc::new(Live { bucket, newest, arrival: live.arrival, owed: Some(issued.token) }))
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of a token's content, each named in `Content`")]
     fn seal(
-        &self,
+        &mut self,
         session_id: SessionId,
         handoff_key: HandoffKey,
         generation: u32,
@@ -399,7 +457,7 @@ impl<'r> Work<'r> {
             meta: &meta,
             data: &data,
         };
-        let issued = self.sealer.seal(&content, &mut SysRng)?;
+        let issued = self.sealer.seal(&content, &mut self.entropy)?;
         let newest = Admitted {
             session_id,
             generation,
@@ -415,9 +473,15 @@ impl<'r> Work<'r> {
     }
 
     /// Content plus pending changes. Closures of the application's may run in here.
-    fn applied(&self, meta: &Meta, data: &DataMap) -> Result<(Meta, DataMap), SessionError> {
-        let _guard = self.request.enter_closure();
-        self.pending.applied(meta, data)
+    fn applied(&mut self, meta: &Meta, data: &DataMap) -> Result<(Meta, DataMap), SessionError> {
+        let data = match self.view.take() {
+            Some(view) => view,
+            None => {
+                let _guard = self.request.enter_closure();
+                self.pending.applied_to(data)?
+            }
+        };
+        Ok((self.pending.settings.applied_to(meta), data))
     }
 
     async fn load(&self, id: &SessionId) -> Result<Option<Entry>, SessionError> {
@@ -429,13 +493,13 @@ impl<'r> Work<'r> {
         &mut self,
         operation: &'static str,
         answer: Result<T, StoreError>,
-        tried: &Live,
+        tried: &Arc<Live>,
     ) -> Result<T, SessionError> {
         answer.map_err(|error| {
             self.unresolved = Some(Box::new(Attempt {
                 id: tried.bucket.id,
                 fingerprint: tried.newest.fingerprint,
-                after: tried.clone(),
+                after: Arc::clone(tried),
                 carried: self.pending.clone(),
             }));
             self.manager.store_failed(operation, error)
@@ -447,14 +511,15 @@ impl<'r> Work<'r> {
     }
 }
 
-/// Writes when the session was last seen, if that is due. A conflict means that someone else did; a failure is reported,
-/// and is no reason to refuse anybody.
-pub(crate) async fn touch(manager: &SessionManager, live: &mut Live, now: Timestamp) {
-    let policy = &manager.times().bucket;
-    if !live.bucket.touch_due(now, policy) {
-        return;
-    }
-    let touched = live.bucket.touched(&live.arrival, now, policy);
+pub(crate) fn is_touch_due(manager: &SessionManager, live: &Live, now: Timestamp) -> bool {
+    live.bucket.touch_due(now, &manager.times().bucket)
+}
+
+/// Writes when the session was last seen. A conflict means that someone else did; a failure is reported, and is no reason
+/// to refuse anybody.
+pub(crate) async fn touch(manager: &SessionManager, live: &mut Arc<Live>, now: Timestamp) {
+    let touched = live.bucket.touched(&live.arrival, now, &manager.times().bucket);
+    let live = Arc::make_mut(live);
     match manager.store().replace(&touched, live.bucket.revision).await {
         Ok(true) => live.bucket = touched,
         // Once is enough for one request; its revision is out of date, so nothing can be written from here.

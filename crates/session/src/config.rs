@@ -7,11 +7,16 @@ use secure_sessions_core::format::DEFAULT_LIMIT;
 use secure_sessions_core::{BucketPolicy, ContextError, Millis, Sealer, SizeClasses, SizeError, Sizes, Timestamp};
 use secure_sessions_store::{AnyStore, SessionStore};
 
+use crate::binding::Binding;
 use crate::clock::{Clock, SystemClock};
 use crate::cookie::{CookieConfig, SameSite};
 use crate::event::Observer;
 use crate::keyring::{KeySourceError, Keyring};
+use crate::limit::SessionLimit;
 use crate::manager::SessionManager;
+use crate::site_data::{self, ClearSiteData};
+use crate::throttle::EventLimit;
+use crate::transport::{Bearer, DEFAULT_BEARER_HEADER};
 
 /// A configuration that cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +45,31 @@ pub enum BuildError {
         value: Duration,
         /// What is wrong, and what to change.
         problem: &'static str,
+    },
+    /// The header for bearer tokens cannot be used, or sessions have no transport at all.
+    #[error("the bearer transport with the header `{header}`: {problem}")]
+    Bearer {
+        /// The header's name.
+        header: &'static str,
+        /// What is wrong, and what to change.
+        problem: &'static str,
+    },
+    /// Sessions cannot be bound to this.
+    #[error("the binding: {problem}")]
+    Binding {
+        /// What is wrong, and what to change.
+        problem: &'static str,
+    },
+    /// A limit of no session at all.
+    #[error("session_limit is 0: nobody could log in; leave it out, or allow at least one session")]
+    SessionLimit,
+    /// A header's name is none.
+    #[error("{setting} is `{name}`: a header's name is written in lower case, of letters, digits and `-`")]
+    Header {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        name: &'static str,
     },
     /// There is no keyring.
     #[error(transparent)]
@@ -73,6 +103,12 @@ pub enum OnReplay {
 /// | on replay | the session is revoked |
 /// | size limit | 4000 bytes of name and value |
 /// | `not_before` | none |
+/// | transports | the cookie alone |
+/// | binding to the client | none |
+/// | sessions of one subject | as many as they like |
+/// | CSRF header | `x-csrf-token` |
+/// | `Clear-Site-Data` on logout | none |
+/// | event limit | [`EventLimit::default`]: of each kind 20 lines at once, then one a second |
 #[must_use]
 pub struct Builder {
     keyring: Keyring,
@@ -83,9 +119,16 @@ pub struct Builder {
     size_classes: SizeClasses,
     on_replay: OnReplay,
     not_before: Option<Timestamp>,
+    cookies: bool,
+    bearer: Option<&'static str>,
+    binding: Option<Binding>,
+    session_limit: SessionLimit,
     clock: Arc<dyn Clock>,
     observers: Vec<Arc<dyn Observer>>,
     insecure_dev: bool,
+    clear_site_data: Vec<ClearSiteData>,
+    csrf_header: &'static str,
+    event_limit: Option<EventLimit>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -95,6 +138,8 @@ pub(crate) struct Times {
     pub(crate) renewal: Option<Millis>,
     pub(crate) bucket: BucketPolicy,
 }
+
+const DEFAULT_CSRF_HEADER: &str = "x-csrf-token";
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
@@ -116,9 +161,16 @@ impl Builder {
             size_classes: SizeClasses::default(),
             on_replay: OnReplay::default(),
             not_before: None,
+            cookies: true,
+            bearer: None,
+            binding: None,
+            session_limit: SessionLimit::None,
             clock: Arc::new(SystemClock),
             observers: Vec::new(),
             insecure_dev: false,
+            clear_site_data: Vec::new(),
+            csrf_header: DEFAULT_CSRF_HEADER,
+            event_limit: Some(EventLimit::default()),
         }
     }
 
@@ -233,6 +285,68 @@ impl Builder {
         self
     }
 
+    /// Also takes sessions from `Authorization: Bearer`, and answers those in the response header `session-token`: for
+    /// API and mobile clients.
+    ///
+    /// 1. A token works only for the transport that it was issued for: a cookie's is refused as bearer, and the other way
+    ///    round.
+    /// 2. A request with a bearer token is answered with one, never with a cookie. Where it has a cookie too, that is
+    ///    not looked at.
+    /// 3. A new session travels in a cookie, unless the handler calls [`use_bearer`](crate::Session::use_bearer) or
+    ///    [`cookies`](Self::cookies) are off.
+    /// 4. The client replaces its token by whatever a response's header says; an empty value means to forget it.
+    ///
+    /// Scripts of other origins read the header only where CORS lets them: `Access-Control-Expose-Headers:
+    /// session-token`, and `Access-Control-Allow-Headers: authorization` in the answer to the preflight.
+    ///
+    /// ```
+    /// use secure_sessions::{Keyring, MemoryStore, SessionManager};
+    ///
+    /// let manager = SessionManager::builder(Keyring::generate()?, MemoryStore::new()).bearer().build()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Security
+    ///
+    /// Scripts see a bearer token, so one injected script has the session. Browsers are better served by the cookie.
+    pub fn bearer(self) -> Self {
+        self.bearer_header(DEFAULT_BEARER_HEADER)
+    }
+
+    /// As [`bearer`](Self::bearer), with another response header, in lower case. Its name is part of what tokens are
+    /// sealed for: to change it logs everyone out.
+    pub fn bearer_header(mut self, name: &'static str) -> Self {
+        self.bearer = Some(name);
+        self
+    }
+
+    /// Whether sessions travel in cookies at all. Without, [`bearer`](Self::bearer) must be on.
+    pub fn cookies(mut self, cookies: bool) -> Self {
+        self.cookies = cookies;
+        self
+    }
+
+    /// Binds sessions to properties of the client.
+    pub fn bind_to(mut self, binding: Binding) -> Self {
+        self.binding = Some(binding);
+        self
+    }
+
+    /// How many live sessions one subject may have.
+    ///
+    /// ```
+    /// use secure_sessions::{Keyring, MemoryStore, SessionLimit, SessionManager};
+    ///
+    /// let manager = SessionManager::builder(Keyring::generate()?, MemoryStore::new())
+    ///     .session_limit(SessionLimit::EvictOldest(3))
+    ///     .build()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn session_limit(mut self, limit: SessionLimit) -> Self {
+        self.session_limit = limit;
+        self
+    }
+
     /// Where the time comes from.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -242,6 +356,39 @@ impl Builder {
     /// Adds a receiver of [`Event`](crate::Event)s.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observers.push(Arc::new(observer));
+        self
+    }
+
+    /// Limits how many lines of one kind of event the log (`tracing`) gets; `None`: no limit. Observers see every event.
+    pub fn event_limit(mut self, limit: impl Into<Option<EventLimit>>) -> Self {
+        self.event_limit = limit.into();
+        self
+    }
+
+    /// The request header that brings a CSRF token, in lower case.
+    pub fn csrf_header(mut self, name: &'static str) -> Self {
+        self.csrf_header = name;
+        self
+    }
+
+    /// What the answer to a logout asks the browser to forget, besides the session's cookie. Nothing by default, since
+    /// only the application knows what it keeps in the browser, and what else lives on its domain:
+    /// [`Cookies`](ClearSiteData::Cookies) removes those of all subdomains, and [`Cache`](ClearSiteData::Cache) can hold
+    /// the answer up for seconds. Pages that used a session are never cached, so their content needs no clearing.
+    ///
+    /// An application whose scripts keep its users' data asks for `[Cache, Storage]` (OWASP ASVS 5.0, 14.3.1). Browsers
+    /// heed it over https only.
+    ///
+    /// ```
+    /// use secure_sessions::{ClearSiteData, Keyring, MemoryStore, SessionManager};
+    ///
+    /// let manager = SessionManager::builder(Keyring::generate()?, MemoryStore::new())
+    ///     .clear_site_data([ClearSiteData::Cache, ClearSiteData::Storage])
+    ///     .build()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn clear_site_data(mut self, list: impl IntoIterator<Item = ClearSiteData>) -> Self {
+        self.clear_site_data = list.into_iter().collect();
         self
     }
 
@@ -283,8 +430,23 @@ impl Builder {
     pub fn build(self) -> Result<SessionManager, BuildError> {
         self.cookie.check()?;
         self.times.check()?;
-        let sizes = Sizes::new(self.cookie.name.len(), self.size_limit, self.size_classes)?;
-        let sealer = Sealer::new(self.keyring.0, &self.cookie.name, sizes)?;
+        check_header("csrf_header", self.csrf_header)?;
+        self.binding.as_ref().map_or(Ok(()), Binding::check)?;
+        if self.session_limit.most() == Some(0) {
+            return Err(BuildError::SessionLimit);
+        }
+        let sizes = |name: &str| Sizes::new(name.len(), self.size_limit, self.size_classes.clone());
+        let keyring = Arc::clone(&self.keyring.0);
+        let bearer = match self.bearer {
+            Some(header) => Some(Bearer::new(header, keyring, sizes(header)?)?),
+            None if self.cookies => None,
+            None => {
+                let problem = "cookies are off and bearer tokens too; turn one of them on";
+                return Err(BuildError::Bearer { header: DEFAULT_BEARER_HEADER, problem });
+            }
+        };
+        let sealer = Sealer::new(self.keyring.0, &self.cookie.name, sizes(&self.cookie.name)?)?;
+        check_header("csrf_header", self.csrf_header)?;
         if self.insecure_dev {
             tracing::warn!(
                 target: "secure_sessions",
@@ -297,12 +459,27 @@ impl Builder {
             cookie: self.cookie,
             times: self.times,
             sealer,
+            cookies: self.cookies,
+            bearer,
+            binding: self.binding,
+            session_limit: self.session_limit,
             on_replay: self.on_replay,
             not_before: self.not_before,
             clock: self.clock,
             observers: self.observers,
+            clear_site_data: site_data::header(&self.clear_site_data),
+            csrf_header: self.csrf_header,
+            event_limit: self.event_limit,
         }))
     }
+}
+
+fn check_header(setting: &'static str, name: &'static str) -> Result<(), BuildError> {
+    let valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if name.is_empty() || !name.bytes().all(valid) {
+        return Err(BuildError::Header { setting, name });
+    }
+    Ok(())
 }
 
 /// What a checked configuration consists of.
@@ -311,10 +488,17 @@ pub(crate) struct Parts {
     pub(crate) cookie: CookieConfig,
     pub(crate) times: Times,
     pub(crate) sealer: Sealer,
+    pub(crate) cookies: bool,
+    pub(crate) bearer: Option<Bearer>,
+    pub(crate) binding: Option<Binding>,
+    pub(crate) session_limit: SessionLimit,
     pub(crate) on_replay: OnReplay,
     pub(crate) not_before: Option<Timestamp>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observers: Vec<Arc<dyn Observer>>,
+    pub(crate) clear_site_data: Option<String>,
+    pub(crate) csrf_header: &'static str,
+    pub(crate) event_limit: Option<EventLimit>,
 }
 
 impl Times {
@@ -370,6 +554,14 @@ mod tests {
             (builder().size_limit(5000), "4096"),
             (builder().size_classes(SizeClasses::Step(0)), "step"),
             (builder().insecure_dev().cookie_name("__Host-x"), "insecure_dev"),
+            (builder().cookies(false), "turn one of them on"),
+            (builder().bearer_header("Session-Token"), "lower-case"),
+            (builder().bearer_header("set-cookie"), "another use"),
+            (builder().bind_to(Binding::new()), "bind_to"),
+            (builder().bind_to(Binding::new().address_prefix(33, 56)), "32"),
+            (builder().session_limit(SessionLimit::Refuse(0)), "session_limit"),
+            (builder().csrf_header("X-CSRF-Token"), "lower case"),
+            (builder().csrf_header(""), "csrf_header"),
         ] {
             let error = builder.build().expect_err(expected).to_string();
             assert!(error.contains(expected), "{error}");

@@ -9,6 +9,9 @@ use crate::config::BuildError;
 /// The longest life that browsers give a cookie: 400 days (RFC 6265bis, section 5.5).
 pub const MAX_COOKIE_AGE: Millis = Millis::from_secs(400 * 24 * 60 * 60);
 
+/// What browsers read of an attribute's value, in bytes (RFC 6265bis, section 5.6).
+const MAX_ATTRIBUTE_LEN: usize = 1024;
+
 /// When browsers send the cookie along with requests that other sites cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum SameSite {
@@ -17,7 +20,8 @@ pub enum SameSite {
     /// Only when the user follows a link.
     #[default]
     Lax,
-    /// Always. Needs `Secure`.
+    /// Always. Needs `Secure`. The cookie then protects no request against being forged by another site: see the guide's
+    /// chapter on [CSRF](crate::guide::csrf).
     None,
 }
 
@@ -63,6 +67,16 @@ impl CookieConfig {
             && (domain.is_empty() || !domain.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.'))
         {
             return refuse("Domain must be a host name in ASCII, such as `example.org`");
+        }
+        if self.domain.as_ref().is_some_and(|domain| domain.trim_start_matches('.').split('.').any(str::is_empty)) {
+            return refuse(
+                "Domain must not end with a dot, nor hold two together: browsers would match it with no host",
+            );
+        }
+        if [Some(&self.path), self.domain.as_ref()].into_iter().flatten().any(|value| value.len() > MAX_ATTRIBUTE_LEN) {
+            return refuse(
+                "browsers ignore a Path or Domain of more than 1024 bytes, and keep the cookie for another scope",
+            );
         }
         // Browsers compare the prefixes without regard to case.
         let name = self.name.to_ascii_lowercase();
@@ -202,7 +216,7 @@ mod tests {
     #[test]
     fn what_browsers_would_drop_is_refused_with_what_to_change() {
         type Change = fn(&mut CookieConfig);
-        let cases: [(Change, &str); 12] = [
+        let cases: [(Change, &str); 17] = [
             (|c| c.domain = Some("example.org".into()), "Domain"),
             (|c| c.path = "/app".into(), "Path"),
             (|c| c.secure = false, "Secure"),
@@ -215,10 +229,29 @@ mod tests {
             (|c| c.name = "a=b".into(), "name"),
             (|c| c.path = "/;x".into(), "Path"),
             (|c| (c.name, c.domain) = ("x".into(), Some("a;b".into())), "Domain"),
+            (|c| (c.name, c.domain) = ("x".into(), Some("example.org.".into())), "dot"),
+            (|c| (c.name, c.domain) = ("x".into(), Some("example..org".into())), "dot"),
+            (|c| (c.name, c.domain) = ("x".into(), Some("a".repeat(1025))), "1024"),
+            (|c| (c.name, c.path) = ("x".into(), format!("/{}", "a".repeat(1024))), "1024"),
+            (|c| (c.name, c.http_only) = ("__host-HTTP-x".into(), false), "HttpOnly"),
         ];
         for (change, expected) in cases {
             let error = with(change).expect_err(expected).to_string();
             assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_for_embedding_is_accepted_and_its_removal_is_of_the_same_partition() {
+        let config = CookieConfig { same_site: SameSite::None, partitioned: true, ..CookieConfig::default() };
+        config.check().expect("Secure, SameSite=None and Partitioned go together");
+        assert_eq!(
+            CookieWriter::new(&config).remove(),
+            "__Host-session=; Path=/; Secure; HttpOnly; SameSite=None; Partitioned; Max-Age=0"
+        );
+        for (name, domain) in [("__Secure-x", "example.org"), ("x", ".example.org"), ("x", "localhost")] {
+            let config = CookieConfig { name: name.into(), domain: Some(domain.into()), ..CookieConfig::default() };
+            config.check().expect("what a prefix allows");
         }
     }
 

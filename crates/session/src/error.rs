@@ -1,7 +1,11 @@
 //! What a handler meets when something is wrong with its session.
 
+use std::time::Duration;
+
 use secure_sessions_core::{DataError, LabelError, MetaError, RandomError, SealError};
 use secure_sessions_store::StoreError;
+
+use crate::flash::MAX_FLASH_LEN;
 
 /// Everything that a handler, an extractor or a commit can meet.
 ///
@@ -28,6 +32,17 @@ pub enum SessionError {
     /// The label is too long. Nothing was changed.
     #[error(transparent)]
     Label(LabelError),
+    /// A flash message is too long. Nothing was changed.
+    #[error(
+        "the flash message has {length} bytes, more than {MAX_FLASH_LEN}; shorten it, or keep what it tells elsewhere"
+    )]
+    Flash {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// The request's CSRF token is missing, or of another session.
+    #[error("the request's CSRF token is missing, or not one of its session")]
+    Csrf,
     /// The session has ended: logged out, revoked, expired or renewed, here or by another request.
     #[error("the session has ended; what this request changed is not kept")]
     Ended,
@@ -44,6 +59,42 @@ pub enum SessionError {
         "the closure given to `update` called a method that changes the session; return the value, and call it afterwards"
     )]
     ChangedInsideUpdate,
+    /// Nobody is logged in.
+    #[error("nobody is logged in")]
+    NotLoggedIn,
+    /// The subject authenticated longer ago than this asks for. See [`Session::require_recent_auth`].
+    ///
+    /// [`Session::require_recent_auth`]: crate::Session::require_recent_auth
+    #[error("the subject authenticated {}, and {max_age:?} are allowed", ago(.age))]
+    AuthenticationTooOld {
+        /// How long ago; `None` if that is not known.
+        age: Option<Duration>,
+        /// How long ago it may be.
+        max_age: Duration,
+    },
+    /// The subject authenticated less strongly than this asks for. See [`Session::require_assurance`].
+    ///
+    /// [`Session::require_assurance`]: crate::Session::require_assurance
+    #[error("this asks for assurance level {required}, and the subject has {}", .level.map_or("none".to_owned(), |level| level.to_string()))]
+    AssuranceTooLow {
+        /// The level that the session has.
+        level: Option<u8>,
+        /// The level that is asked for.
+        required: u8,
+    },
+    /// The subject already has as many sessions as it may. Nobody was logged in.
+    #[error("the subject already has {limit} sessions, which is the limit; end one of them first")]
+    TooManySessions {
+        /// The limit.
+        limit: u32,
+    },
+    /// There is no live session of the subject with this handle: unknown, over, or another subject's.
+    #[error("the subject has no session with this handle")]
+    NoSuchSession,
+    /// The session cannot travel as a bearer token: that transport is off, or the request came with a live session in a
+    /// cookie, which never becomes a bearer token.
+    #[error("the session cannot travel as a bearer token: {0}")]
+    NoBearer(&'static str),
     /// The store did not answer, or not as it should.
     #[error("the session store failed: {}", with_causes(.0))]
     Store(StoreError),
@@ -61,8 +112,11 @@ impl SessionError {
     pub fn status(&self) -> u16 {
         match self {
             Self::TooLarge { .. } | Self::Data(DataError::ValueTooLarge { .. }) => 413,
-            Self::Ended | Self::Conflict => 409,
-            Self::Meta(_) | Self::Label(_) => 400,
+            Self::Ended | Self::Conflict | Self::TooManySessions { .. } => 409,
+            Self::Meta(_) | Self::Label(_) | Self::NoBearer(_) | Self::Flash { .. } => 400,
+            Self::NotLoggedIn => 401,
+            Self::AuthenticationTooOld { .. } | Self::AssuranceTooLow { .. } | Self::Csrf => 403,
+            Self::NoSuchSession => 404,
             Self::Store(_) | Self::Random(_) => 503,
             Self::Data(_) | Self::Finished | Self::ChangedInsideUpdate | Self::NoLayer(_) => 500,
         }
@@ -75,11 +129,22 @@ impl SessionError {
             Self::TooLarge { .. } | Self::Data(DataError::ValueTooLarge { .. }) => "The session is too large.",
             Self::Ended => "The session has ended.",
             Self::Conflict => "The session was changed at the same time. Try again.",
-            Self::Meta(_) | Self::Label(_) => "The request cannot be processed.",
+            Self::Meta(_) | Self::Label(_) | Self::NoBearer(_) | Self::Flash { .. } => {
+                "The request cannot be processed."
+            }
+            Self::NotLoggedIn => "Log in first.",
+            Self::AuthenticationTooOld { .. } | Self::AssuranceTooLow { .. } => "Authenticate again.",
+            Self::TooManySessions { .. } => "There are too many sessions already. End one of them first.",
+            Self::NoSuchSession => "There is no such session.",
+            Self::Csrf => "The request did not come from a page of this session. Reload the page and try again.",
             Self::Store(_) | Self::Random(_) => "Sessions are not available at the moment. Try again later.",
             Self::Data(_) | Self::Finished | Self::ChangedInsideUpdate | Self::NoLayer(_) => "Internal server error.",
         }
     }
+}
+
+fn ago(age: &Option<Duration>) -> String {
+    age.map_or("at a time that is not known".to_owned(), |age| format!("{age:?} ago"))
 }
 
 /// An error and all that led to it, in one line: what an operator needs to see.

@@ -4,9 +4,14 @@ use std::fmt;
 
 use secure_sessions_core::{Handle, KeyId, KeyKind};
 
+use crate::cross_origin::{CrossOriginReason, Origin};
+
 /// Receives every event, synchronously: it must be quick and must not block.
 ///
-/// Every event also goes to `tracing`, target `secure_sessions`, with the field `event` as [`Event::name`] gives it.
+/// Every event also goes to `tracing`, target `secure_sessions`, with the field `event` as [`Event::name`] gives it; but
+/// for those that an attacker could flood the log with, of which it gets no more than the
+/// [`event_limit`](crate::Builder::event_limit). An observer sees all of them: wrap one that a flood would fill in
+/// [`Throttled`](crate::Throttled).
 pub trait Observer: Send + Sync + 'static {
     /// Something happened. An event never holds a token, a key or a payload, and ids only as keyed [`Handle`]s.
     fn observe(&self, event: &Event);
@@ -38,6 +43,8 @@ pub enum EndReason {
     Logout,
     /// Revoked by its subject or an administrator.
     Revoked,
+    /// Its subject logged in once more than the limit of sessions allows, and this was the oldest.
+    Evicted,
     /// A token of a session that had ended before was presented; it was refused.
     PresentedAfterEnd,
 }
@@ -135,6 +142,25 @@ pub enum Event {
         /// The session.
         session: Handle,
     },
+    /// A login was refused: its subject has as many sessions as the limit allows.
+    LoginRefused {
+        /// The limit.
+        limit: u32,
+    },
+    /// Other keys are in force from now on.
+    KeysChanged {
+        /// The active seal key.
+        seal: KeyId,
+        /// The active fingerprint key.
+        fingerprint: KeyId,
+        /// How many of the ring are compromised.
+        compromised: usize,
+    },
+    /// The keys could not be loaded again; those in force stay.
+    KeyReloadFailed {
+        /// Why not. It never holds a key.
+        message: String,
+    },
     /// The store failed.
     StoreError {
         /// What was asked of it: the name of the method.
@@ -149,9 +175,56 @@ pub enum Event {
         /// Counts the tries of this commit.
         attempt: u32,
     },
+    /// A request came without a CSRF token of its session where one was asked for.
+    CsrfMismatch {
+        /// The session; `None` if the request has none.
+        session: Option<Handle>,
+    },
+    /// A browser sent a request that another site caused.
+    CrossOrigin {
+        /// What gave it away.
+        reason: CrossOriginReason,
+        /// The origin that caused it, if the browser named one and it is well-formed.
+        origin: Option<Origin>,
+        /// Whether it was refused; otherwise it was only reported.
+        refused: bool,
+    },
+    /// Events of one kind were left out of a log, since there were too many: see [`EventLimit`](crate::EventLimit).
+    /// Observers, which see every event, are never given this one, but for those behind a [`Throttled`](crate::Throttled).
+    Suppressed {
+        /// The [name](Event::name) of their kind.
+        event: &'static str,
+        /// How many.
+        count: u64,
+    },
 }
 
 impl Event {
+    /// The names of all events.
+    pub const NAMES: &[&str] = &[
+        "created",
+        "rotated",
+        "renewed",
+        "handed_off",
+        "ended",
+        "expired",
+        "replayed",
+        "forged",
+        "unremembered",
+        "store_tampered",
+        "unknown_key",
+        "ambiguous",
+        "binding_mismatch",
+        "login_refused",
+        "keys_changed",
+        "key_reload_failed",
+        "store_error",
+        "conflict_retry",
+        "csrf_mismatch",
+        "cross_origin",
+        "suppressed",
+    ];
+
     /// The event's stable name, in snake case.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -169,8 +242,26 @@ impl Event {
             Self::UnknownKey { .. } => "unknown_key",
             Self::Ambiguous { .. } => "ambiguous",
             Self::BindingMismatch { .. } => "binding_mismatch",
+            Self::LoginRefused { .. } => "login_refused",
+            Self::KeysChanged { .. } => "keys_changed",
+            Self::KeyReloadFailed { .. } => "key_reload_failed",
             Self::StoreError { .. } => "store_error",
             Self::ConflictRetry { .. } => "conflict_retry",
+            Self::CsrfMismatch { .. } => "csrf_mismatch",
+            Self::CrossOrigin { .. } => "cross_origin",
+            Self::Suppressed { .. } => "suppressed",
+        }
+    }
+
+    /// Whether somebody without an account can raise it as often as he likes, so that a log must not write each one.
+    /// What honest logins, logouts and revocations raise is never left out of a log.
+    #[must_use]
+    pub fn may_be_flooded(&self) -> bool {
+        match self {
+            Self::Created { logged_in, .. } => !logged_in,
+            Self::Ended { reason, .. } => *reason == EndReason::PresentedAfterEnd,
+            Self::Renewed { .. } | Self::KeysChanged { .. } | Self::Suppressed { .. } => false,
+            _ => true,
         }
     }
 
@@ -188,26 +279,37 @@ impl Event {
             | Self::StoreTampered { session }
             | Self::BindingMismatch { session }
             | Self::ConflictRetry { session, .. } => Some(*session),
-            Self::Ended { session, .. } => *session,
-            Self::Forged { .. } | Self::UnknownKey { .. } | Self::Ambiguous { .. } | Self::StoreError { .. } => None,
+            Self::Ended { session, .. } | Self::CsrfMismatch { session } => *session,
+            Self::Forged { .. }
+            | Self::UnknownKey { .. }
+            | Self::Ambiguous { .. }
+            | Self::LoginRefused { .. }
+            | Self::KeysChanged { .. }
+            | Self::KeyReloadFailed { .. }
+            | Self::StoreError { .. }
+            | Self::CrossOrigin { .. }
+            | Self::Suppressed { .. } => None,
         }
     }
 
     pub(crate) fn trace(&self) {
-        let (event, session) = (self.name(), self.session().map(|handle| handle.to_string()));
-        let session = session.as_deref();
+        let (event, session) = (self.name(), self.session().map(tracing::field::display));
         macro_rules! emit {
             ($level:ident) => { tracing::$level!(target: "secure_sessions", event, session, "{self}") };
         }
         match self {
-            Self::Forged { .. } | Self::StoreTampered { .. } => emit!(error),
+            Self::Forged { .. } | Self::StoreTampered { .. } | Self::KeyReloadFailed { .. } => emit!(error),
             Self::Replayed { .. }
             | Self::Unremembered { .. }
             | Self::UnknownKey { .. }
             | Self::Ambiguous { .. }
             | Self::BindingMismatch { .. }
-            | Self::StoreError { .. } => emit!(warn),
-            Self::Created { .. } | Self::Renewed { .. } => emit!(info),
+            | Self::LoginRefused { .. }
+            | Self::StoreError { .. }
+            | Self::CsrfMismatch { .. }
+            | Self::CrossOrigin { .. }
+            | Self::Suppressed { .. } => emit!(warn),
+            Self::Created { .. } | Self::Renewed { .. } | Self::KeysChanged { .. } => emit!(info),
             Self::Ended { reason, .. } if *reason != EndReason::PresentedAfterEnd => emit!(info),
             _ => emit!(debug),
         }
@@ -232,6 +334,9 @@ impl fmt::Display for Event {
             Self::HandedOff { .. } => f.write_str("a client with a superseded token was given the newest"),
             Self::Ended { reason: EndReason::Logout, .. } => f.write_str("the session was logged out"),
             Self::Ended { reason: EndReason::Revoked, count, .. } => write!(f, "{count} session(s) revoked"),
+            Self::Ended { reason: EndReason::Evicted, .. } => {
+                f.write_str("the oldest session of a subject was ended: it logged in once more than the limit allows")
+            }
             Self::Ended { reason: EndReason::PresentedAfterEnd, .. } => {
                 f.write_str("a token of a session that had ended was refused")
             }
@@ -257,8 +362,25 @@ impl fmt::Display for Event {
             Self::UnknownKey { kind, key } => write!(f, "a token names {kind} key {key}, which is not in the keyring"),
             Self::Ambiguous { count } => write!(f, "{count} live sessions came in one request: served as anonymous"),
             Self::BindingMismatch { .. } => f.write_str("a session came from a client that it is not bound to"),
+            Self::LoginRefused { limit } => {
+                write!(f, "a login was refused: its subject already has {limit} session(s), which is the limit")
+            }
+            Self::KeysChanged { seal, fingerprint, compromised } => write!(
+                f,
+                "other keys are in force: seal key {seal} and fingerprint key {fingerprint} are active, {compromised} compromised"
+            ),
+            Self::KeyReloadFailed { message } => {
+                write!(f, "the keys could not be loaded again, those in force stay: {message}")
+            }
             Self::StoreError { operation, message } => write!(f, "the store failed at `{operation}`: {message}"),
             Self::ConflictRetry { attempt, .. } => write!(f, "another commit was faster: try {attempt}"),
+            Self::CsrfMismatch { .. } => f.write_str("a request came without a CSRF token of its session"),
+            Self::CrossOrigin { reason, origin, refused } => {
+                let outcome = if *refused { "refused" } else { "let through, since the check only reports" };
+                write!(f, "a request that another site caused was {outcome}: {reason}")?;
+                origin.as_ref().map_or(Ok(()), |origin| write!(f, " ({origin})"))
+            }
+            Self::Suppressed { event, count } => write!(f, "{count} more event(s) `{event}` were not logged"),
         }
     }
 }

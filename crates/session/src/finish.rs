@@ -5,12 +5,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use secure_sessions_core::Token;
+
 use crate::commit::{self, When, is_renewal_due};
 use crate::detached::Detached;
 use crate::manager::SessionManager;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::state::{Base, Live, State};
+use crate::transport::Transport;
 
 /// The end of a request: a future of what the response needs, `None` if that is nothing.
 #[must_use = "the session's changes are lost unless this is awaited"]
@@ -50,7 +53,7 @@ pub(crate) fn finish(request: &Arc<Request>, status: u16) -> Finish {
     request.set_finished();
     let Some(mut state) = request.loaded_state() else {
         // The store failed, and the handler's answer says so to this client alone.
-        let reply = request.was_looked_at().then(|| Reply { read: true, ..Reply::default() });
+        let reply = request.was_looked_at().then(|| Reply::new(&request.manager));
         return Finish(Inner::Now(reply));
     };
     let failed = status >= 500;
@@ -71,7 +74,7 @@ async fn complete(request: &Arc<Request>, failed: bool) -> Reply {
     match result {
         Ok(()) => reply(&request.manager, &state),
         // Nothing that was asked for is half done: no cookie leaves. The handler's own 5xx stays.
-        Err(error) => Reply { set_cookie: None, read: true, failure: Some(error).filter(|_| !failed) },
+        Err(error) => Reply { failure: Some(error).filter(|_| !failed), ..Reply::new(&request.manager) },
     }
 }
 
@@ -92,13 +95,27 @@ fn is_settled(manager: &SessionManager, state: &State) -> bool {
     }
 }
 
+/// What the response sends: by the session's transport alone, never by both.
 fn reply(manager: &SessionManager, state: &State) -> Reply {
-    let set_cookie = match &state.base {
-        Base::Live(live) => set_cookie(manager, live),
-        Base::Anonymous(_) if state.remove_cookie => Some(manager.cookie().remove().to_owned()),
-        Base::Anonymous(_) => None,
-    };
-    Reply { set_cookie, read: true, failure: None }
+    let clear_site_data = manager.clear_site_data().filter(|_| state.ended_by_logout).cloned();
+    let reply = Reply { clear_site_data, ..Reply::new(manager) };
+    match (state.caller.transport, manager.bearer()) {
+        (Transport::Bearer, Some(bearer)) => {
+            let token = match &state.base {
+                Base::Live(live) => live.owed.as_ref().map(Token::encode),
+                Base::Anonymous(_) => state.remove_cookie.then(String::new),
+            };
+            Reply { bearer: token.map(|token| (bearer.header, token)), ..reply }
+        }
+        _ => {
+            let set_cookie = match &state.base {
+                Base::Live(live) => set_cookie(manager, live),
+                Base::Anonymous(_) if state.remove_cookie => Some(manager.cookie().remove().to_owned()),
+                Base::Anonymous(_) => None,
+            };
+            Reply { set_cookie, ..reply }
+        }
+    }
 }
 
 fn set_cookie(manager: &SessionManager, live: &Live) -> Option<String> {

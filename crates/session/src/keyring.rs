@@ -51,6 +51,12 @@ pub enum KeySourceError {
     /// The keys do not make a ring.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
+    /// The manager cannot use the keys.
+    #[error("the keys were refused: {problem}")]
+    Refused {
+        /// Why.
+        problem: String,
+    },
     /// There was no randomness to generate keys with.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -120,7 +126,8 @@ impl Keyring {
     }
 
     fn from_lines(text: &str) -> Result<Self, KeySourceError> {
-        let mut lists: [Zeroizing<String>; 3] = Default::default();
+        // Room for all of it: a string that grows leaves its old buffer behind, keys and all.
+        let mut lists = [(); 3].map(|()| Zeroizing::new(String::with_capacity(text.len() + 1)));
         for (index, line) in text.lines().enumerate() {
             let line = line.split('#').next().unwrap_or_default();
             let words: Vec<&str> = line.split_whitespace().collect();

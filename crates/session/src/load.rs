@@ -3,8 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use secure_sessions_core::{HandoffError, KeyKind, Opened, Refusal, Sealer, SessionId, Timestamp, Token, Verdict};
-use secure_sessions_store::{Entry, SessionStore};
+use secure_sessions_store::{Entry, Recent, SessionStore};
 
+use crate::binding::Binding;
+use crate::caller::Caller;
 use crate::commit;
 use crate::config::OnReplay;
 use crate::cookie;
@@ -13,8 +15,9 @@ use crate::event::{EndReason, Event};
 use crate::head::{BodySize, RequestHead};
 use crate::manager::SessionManager;
 use crate::state::{Anonymous, Base, Live, State};
+use crate::transport::{self, Transport};
 
-/// The most cookies of our name that one request is opened for.
+/// The most cookies of our name, or bearer tokens, that one request is opened for.
 const MAX_DUPLICATES: usize = 4;
 
 /// What a request came with, opened; nothing of it is believed yet.
@@ -26,43 +29,59 @@ pub(crate) struct Presented {
     /// Of each session the token with the highest generation.
     first: Option<Opened>,
     others: Vec<Opened>,
-    /// Cookies of our name.
+    /// What the store says of the first.
+    entry: Option<Entry>,
+    /// Cookies of our name, or bearer tokens.
     count: usize,
     /// All of them were no tokens of ours at all.
     only_garbage: bool,
 }
 
-/// Reads the head: decodes and opens what it holds of ours. `None` if it holds no cookie of our name.
-pub(crate) fn present(manager: &SessionManager, head: &dyn RequestHead) -> Option<Box<Presented>> {
+/// Reads the head: decodes and opens what it holds of ours. `None` if it holds no cookie of our name and no bearer token.
+///
+/// Where both transports are on and a request uses both, the bearer token alone counts, whatever becomes of it: browsers
+/// send cookies by themselves, so who names a token means that one.
+pub(crate) fn present(manager: &SessionManager, head: &dyn RequestHead) -> (Option<Box<Presented>>, Caller) {
     let mut presented: Option<Box<Presented>> = None;
-    head.each_value("cookie", &mut |header| {
-        cookie::each_value(header, manager.cookie_name(), |value| {
-            let presented = presented.get_or_insert_with(|| {
-                Box::new(Presented {
-                    sealer: manager.sealer_owned(),
-                    at: manager.now(),
-                    body: BodySize::Exact(0),
-                    first: None,
-                    others: Vec::new(),
-                    count: 0,
-                    only_garbage: true,
-                })
-            });
-            presented.count += 1;
-            if presented.count <= MAX_DUPLICATES {
-                presented.take(manager, value);
-            }
+    let mut take = |transport: Transport, value: &[u8]| {
+        let presented = presented.get_or_insert_with(|| Presented::new(manager, transport));
+        presented.count += 1;
+        if presented.count <= MAX_DUPLICATES {
+            presented.take(manager, value);
+        }
+    };
+    let mut bearer = false;
+    if manager.bearer().is_some() {
+        bearer = transport::each_token(head, &mut |value| take(Transport::Bearer, value));
+    }
+    if !bearer && manager.takes_cookies() {
+        head.each_value("cookie", &mut |header| {
+            cookie::each_value(header, manager.cookie_name(), |value| take(Transport::Cookie, value));
         });
-    });
+    }
     if let Some(presented) = &mut presented
         && presented.first.is_some()
     {
         presented.body = head.body_size();
     }
-    presented
+    let transport = if bearer || !manager.takes_cookies() { Transport::Bearer } else { Transport::Cookie };
+    (presented, Caller::new(manager, transport, head))
 }
 
 impl Presented {
+    fn new(manager: &SessionManager, transport: Transport) -> Box<Self> {
+        Box::new(Self {
+            sealer: manager.sealer_owned(transport),
+            at: manager.now(),
+            body: BodySize::Exact(0),
+            first: None,
+            others: Vec::new(),
+            entry: None,
+            count: 0,
+            only_garbage: true,
+        })
+    }
+
     fn take(&mut self, manager: &SessionManager, value: &[u8]) {
         let opened = match Token::decode(value).map(|token| self.sealer.open(token)) {
             Err(_) | Ok(Err(Refusal::NotAuthentic)) => return,
@@ -91,35 +110,62 @@ impl Presented {
     }
 }
 
-/// The state of a request that came without a cookie of ours.
-pub(crate) fn without_cookie() -> Box<Mutex<State>> {
-    Box::new(Mutex::new(State::new(Base::Anonymous(Anonymous::default()), false, false)))
+impl Presented {
+    /// Keeps what a store says that may not be up to date, if it says enough: a cache may admit a session's newest token.
+    /// It must not refuse any, nor hand one off.
+    fn is_settled_by(&mut self, manager: &SessionManager, recent: Recent) -> bool {
+        let settled = recent.is_fresh || self.is_newest(manager, recent.entry.as_ref());
+        if settled {
+            self.entry = recent.entry;
+        }
+        settled
+    }
+
+    /// Whether the first token is the newest of this bucket, which is alive.
+    fn is_newest(&self, manager: &SessionManager, entry: Option<&Entry>) -> bool {
+        match (&self.first, entry) {
+            (Some(opened), Some(Entry::Bucket(bucket))) => {
+                !bucket.is_expired(self.at, &manager.times().bucket)
+                    && bucket.current.matches(&opened.fingerprint())
+                    && bucket.generation == opened.generation()
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The state of a request that came without a cookie or bearer token of ours.
+pub(crate) fn without_cookie(caller: Caller) -> Box<Mutex<State>> {
+    Box::new(Mutex::new(State::new(Base::Anonymous(Anonymous::default()), false, false, caller)))
 }
 
 /// Asks the store about what the request came with.
 ///
-/// What is large stays off the futures here: they are moved more than once before they run.
+/// What is large stays off the futures here, in `presented`: they are moved more than once before they run.
 pub(crate) async fn load(
     manager: &SessionManager,
     mut presented: Box<Presented>,
+    caller: Caller,
 ) -> Result<Box<Mutex<State>>, SessionError> {
     let mut anonymous = Anonymous::default();
-    let mut live: Option<Box<Live>> = None;
+    let mut live: Option<Arc<Live>> = None;
     let mut lives = 0;
-    let mut next = presented.first.take();
-    while let Some(opened) = next.take() {
+    while let Some(opened) = &presented.first {
         let id = opened.session_id();
-        next = presented.others.pop();
         let judged = if opened.is_timely(presented.at, manager.not_before()) {
-            presented.first = Some(opened);
-            let entry = manager.store().load(&id).await.map_err(|error| manager.store_failed("load", error))?;
-            match presented.first.take() {
-                Some(opened) => judge(manager, &presented, opened, entry),
-                None => REFUSED,
+            let failed = |error| manager.store_failed("load", error);
+            let settled = {
+                let recent = manager.store().load_recent(&id).await.map_err(failed)?;
+                presented.is_settled_by(manager, recent)
+            };
+            if !settled {
+                presented.entry = manager.store().load(&id).await.map_err(failed)?;
             }
+            judge(manager, &mut presented)
         } else {
             expired(manager, &id)
         };
+        presented.first = presented.others.pop();
         match judged {
             Judged::Live(admitted) => {
                 lives += 1;
@@ -136,9 +182,15 @@ pub(crate) async fn load(
         }
     }
     let base = match live {
+        Some(live) if lives == 1 && is_refused(manager, &presented, &caller, &live) => {
+            Base::Anonymous(Anonymous { only_login: true, ..anonymous })
+        }
         Some(mut live) if lives == 1 => {
             // On arrival, not at the end: a handler of many minutes must not make its session look idle.
-            commit::touch(manager, &mut live, presented.at).await;
+            if commit::is_touch_due(manager, &live, presented.at) {
+                // It seldom is, and most requests need no room for it.
+                Box::pin(commit::touch(manager, &mut live, presented.at)).await;
+            }
             Base::Live(live)
         }
         Some(_) => {
@@ -147,11 +199,20 @@ pub(crate) async fn load(
         }
         None => Base::Anonymous(anonymous),
     };
-    Ok(Box::new(Mutex::new(State::new(base, true, presented.only_garbage))))
+    Ok(Box::new(Mutex::new(State::new(base, true, presented.only_garbage, caller))))
+}
+
+/// Whether the session is bound to another client, which the request is refused for.
+fn is_refused(manager: &SessionManager, presented: &Presented, caller: &Caller, live: &Live) -> bool {
+    if !caller.is_other_than_bound(presented.sealer.keyring(), live) {
+        return false;
+    }
+    manager.emit(&Event::BindingMismatch { session: manager.handle(&live.bucket.id) });
+    manager.binding().is_some_and(Binding::refuses)
 }
 
 enum Judged {
-    Live(Box<Live>),
+    Live(Arc<Live>),
     Refused { was_ended: bool, only_login: bool },
     Replayed,
 }
@@ -174,7 +235,9 @@ async fn revoke(manager: &SessionManager, id: &SessionId, body: BodySize) -> Res
     Ok(())
 }
 
-fn judge(manager: &SessionManager, presented: &Presented, opened: Opened, entry: Option<Entry>) -> Judged {
+/// Of the first token and what the store says of it; takes both.
+fn judge(manager: &SessionManager, presented: &mut Presented) -> Judged {
+    let (Some(opened), entry) = (presented.first.take(), presented.entry.take()) else { return REFUSED };
     let (id, not_before, at, sealer) = (opened.session_id(), manager.not_before(), presented.at, &presented.sealer);
     let bucket = match entry {
         Some(Entry::Bucket(bucket)) => bucket,
@@ -190,14 +253,14 @@ fn judge(manager: &SessionManager, presented: &Presented, opened: Opened, entry:
     match sealer.admit(&bucket, opened, at, not_before, &manager.times().bucket) {
         Verdict::Current(newest) => {
             let arrival = newest.arrival(at);
-            Judged::Live(Box::new(Live { bucket, newest, arrival, owed: None }))
+            Judged::Live(Arc::new(Live { bucket, newest, arrival, owed: None }))
         }
         Verdict::Superseded(superseded) => {
             match sealer.follow(&bucket, superseded.handoff_key(), at, not_before) {
                 Ok((newest, token)) => {
-                    manager.emit(&Event::HandedOff { session: manager.handle(&id) });
+                    manager.emit_if_heard(|| Event::HandedOff { session: manager.handle(&id) });
                     let arrival = superseded.arrival(at);
-                    Judged::Live(Box::new(Live { bucket, newest, arrival, owed: Some(token) }))
+                    Judged::Live(Arc::new(Live { bucket, newest, arrival, owed: Some(token) }))
                 }
                 Err(HandoffError::Expired) => expired(manager, &id),
                 Err(HandoffError::UnknownKey { id: key }) => {

@@ -8,13 +8,17 @@ use secure_sessions_core::{Handle, Millis, Sealer, SessionId, Timestamp};
 use secure_sessions_store::{AnyStore, Purge, PurgeHandle, SessionStore, StoreError};
 use tokio::sync::{Mutex, MutexGuard};
 
+use crate::binding::Binding;
 use crate::clock::Clock;
 use crate::config::{BuildError, Builder, OnReplay, Parts, Times};
 use crate::cookie::CookieWriter;
 use crate::error::{SessionError, with_causes};
 use crate::event::{Event, Observer};
 use crate::keyring::Keyring;
+use crate::limit::SessionLimit;
 use crate::request::RequestSession;
+use crate::throttle::Throttle;
+use crate::transport::{Bearer, Transport};
 
 /// Holds the keyring, the store, the configuration and the clock of one kind of session. Cheap to clone.
 ///
@@ -35,12 +39,20 @@ struct Shared {
     cookie_name: String,
     persistent: bool,
     times: Times,
+    /// For cookies.
     sealer: ArcSwap<Sealer>,
+    cookies: bool,
+    bearer: Option<Bearer>,
+    binding: Option<Binding>,
+    session_limit: SessionLimit,
     on_replay: OnReplay,
     /// Milliseconds; zero for none.
     not_before: AtomicU64,
     clock: Arc<dyn Clock>,
     observers: Vec<Arc<dyn Observer>>,
+    clear_site_data: Option<Arc<str>>,
+    csrf_header: &'static str,
+    throttle: Option<Throttle>,
     queues: [Mutex<()>; QUEUES],
 }
 
@@ -62,10 +74,17 @@ impl SessionManager {
             cookie_name: parts.cookie.name,
             times: parts.times,
             sealer: ArcSwap::from_pointee(parts.sealer),
+            cookies: parts.cookies,
+            bearer: parts.bearer,
+            binding: parts.binding,
+            session_limit: parts.session_limit,
             on_replay: parts.on_replay,
             not_before: AtomicU64::new(parts.not_before.map_or(0, Timestamp::as_millis)),
             clock: parts.clock,
             observers: parts.observers,
+            clear_site_data: parts.clear_site_data.map(Arc::from),
+            csrf_header: parts.csrf_header,
+            throttle: parts.event_limit.map(Throttle::new),
             queues: [const { Mutex::const_new(()) }; QUEUES],
         }))
     }
@@ -89,21 +108,32 @@ impl SessionManager {
         self.sealer().sizes().limit()
     }
 
+    /// The request header that brings a CSRF token, in lower case.
+    #[must_use]
+    pub fn csrf_header(&self) -> &'static str {
+        self.0.csrf_header
+    }
+
     /// The store.
     #[must_use]
     pub fn store(&self) -> &AnyStore {
         &self.0.store
     }
 
-    /// Replaces the keys while requests run. Requests that began with the old keys end with them.
+    /// Replaces the keys while requests run, and raises [`Event::KeysChanged`]. Requests that began with the old keys end
+    /// with them. [`reload_keys`](Self::reload_keys) and [`watch_keys`](Self::watch_keys) call it for a source of keys.
     ///
     /// # Errors
     ///
     /// None today: the cookie's name and sizes were checked when the manager was built.
     pub fn set_keyring(&self, keyring: Keyring) -> Result<(), BuildError> {
         let sizes = self.sealer().sizes().clone();
-        let sealer = Sealer::new(keyring.0, &self.0.cookie_name, sizes)?;
+        let sealer = Sealer::new(Arc::clone(&keyring.0), &self.0.cookie_name, sizes)?;
+        if let Some(bearer) = &self.0.bearer {
+            bearer.set_keyring(keyring.0)?;
+        }
         self.0.sealer.store(Arc::new(sealer));
+        self.report_keys();
         Ok(())
     }
 
@@ -130,9 +160,36 @@ impl SessionManager {
         self.0.sealer.load()
     }
 
-    /// The sealer, to be held across an await.
-    pub(crate) fn sealer_owned(&self) -> Arc<Sealer> {
-        self.0.sealer.load_full()
+    /// The sealer of a transport, to be held across an await.
+    pub(crate) fn sealer_owned(&self, transport: Transport) -> Arc<Sealer> {
+        self.sealers(transport).load_full()
+    }
+
+    pub(crate) fn sealer_for(&self, transport: Transport) -> Guard<Arc<Sealer>> {
+        self.sealers(transport).load()
+    }
+
+    fn sealers(&self, transport: Transport) -> &ArcSwap<Sealer> {
+        match (&self.0.bearer, transport) {
+            (Some(bearer), Transport::Bearer) => &bearer.sealer,
+            _ => &self.0.sealer,
+        }
+    }
+
+    pub(crate) fn takes_cookies(&self) -> bool {
+        self.0.cookies
+    }
+
+    pub(crate) fn bearer(&self) -> Option<&Bearer> {
+        self.0.bearer.as_ref()
+    }
+
+    pub(crate) fn binding(&self) -> Option<&Binding> {
+        self.0.binding.as_ref()
+    }
+
+    pub(crate) fn session_limit(&self) -> SessionLimit {
+        self.0.session_limit
     }
 
     pub(crate) fn cookie(&self) -> &CookieWriter {
@@ -163,11 +220,30 @@ impl SessionManager {
         self.sealer().keyring().handle(id)
     }
 
+    /// Observers see every event; the log only what an attacker cannot flood it with.
     pub(crate) fn emit(&self, event: &Event) {
-        event.trace();
+        match &self.0.throttle {
+            Some(throttle) => throttle.pass(event, self.now().as_millis(), Event::trace),
+            None => event.trace(),
+        }
         for observer in &self.0.observers {
             observer.observe(event);
         }
+    }
+
+    /// An event of ordinary requests, which is made only if somebody hears it.
+    pub(crate) fn emit_if_heard(&self, event: impl FnOnce() -> Event) {
+        let reports = self.0.throttle.as_ref().is_some_and(Throttle::has_suppressed);
+        if reports
+            || !self.0.observers.is_empty()
+            || tracing::enabled!(target: "secure_sessions", tracing::Level::DEBUG)
+        {
+            self.emit(&event());
+        }
+    }
+
+    pub(crate) fn clear_site_data(&self) -> Option<&Arc<str>> {
+        self.0.clear_site_data.as_ref()
     }
 
     /// Reports a store's failure, and makes it the handler's error.

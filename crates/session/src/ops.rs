@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use secure_sessions_core::{DataMap, Meta, Millis, Timestamp};
-use zeroize::Zeroizing;
+use secure_sessions_core::{DataMap, Meta, Millis, SecretBytes, Timestamp};
 
 use crate::error::SessionError;
+use crate::flash::FlashChanges;
 
 /// A change that depends on what is there: it runs now, and again on the newest state after a conflict.
 pub(crate) type Change = Arc<dyn Fn(&mut DataMap) -> Result<(), SessionError> + Send + Sync>;
@@ -14,7 +14,7 @@ pub(crate) type Change = Arc<dyn Fn(&mut DataMap) -> Result<(), SessionError> + 
 pub(crate) enum Operation {
     Insert {
         key: Box<str>,
-        value: Zeroizing<Vec<u8>>,
+        value: SecretBytes,
     },
     Remove {
         key: Box<str>,
@@ -51,32 +51,79 @@ pub(crate) enum Mark {
 /// Changes of the engine's own entries.
 #[derive(Clone, Default)]
 pub(crate) struct Settings {
-    pub(crate) login: Option<Login>,
+    /// Whoever logged out leaves none of the entries to whoever logs in next.
+    pub(crate) afresh: bool,
+    pub(crate) login: Option<Authenticated>,
+    /// After the login, if there is one.
+    pub(crate) step_up: Option<StepUp>,
     pub(crate) lifetime: Option<Millis>,
     pub(crate) idle_timeout: Option<Millis>,
     pub(crate) persistent: Option<bool>,
+    pub(crate) flash: FlashChanges,
 }
 
+/// Who logged in, when and how.
 #[derive(Clone)]
-pub(crate) struct Login {
+pub(crate) struct Authenticated {
     pub(crate) subject: String,
     pub(crate) at: Timestamp,
+    pub(crate) assurance: Option<u8>,
+}
+
+impl Authenticated {
+    pub(crate) fn apply(&self, meta: &mut Meta) {
+        meta.subject = Some(self.subject.clone());
+        meta.authenticated_at = Some(self.at);
+        meta.assurance_level = self.assurance;
+    }
+}
+
+/// Another authentication of whoever is logged in.
+#[derive(Clone, Copy)]
+pub(crate) struct StepUp {
+    pub(crate) at: Timestamp,
+    pub(crate) assurance: u8,
+}
+
+impl StepUp {
+    pub(crate) fn apply(&self, meta: &mut Meta) {
+        meta.authenticated_at = Some(self.at);
+        meta.assurance_level = Some(self.assurance);
+    }
 }
 
 impl Settings {
     pub(crate) fn is_empty(&self) -> bool {
-        self.login.is_none() && self.lifetime.is_none() && self.idle_timeout.is_none() && self.persistent.is_none()
+        !self.afresh
+            && self.login.is_none()
+            && self.step_up.is_none()
+            && self.lifetime.is_none()
+            && self.idle_timeout.is_none()
+            && self.persistent.is_none()
+            && self.flash.is_empty()
+    }
+
+    /// The engine's entries after these changes.
+    pub(crate) fn applied_to(&self, meta: &Meta) -> Meta {
+        let mut meta = meta.clone();
+        self.apply(&mut meta);
+        meta
     }
 
     pub(crate) fn apply(&self, meta: &mut Meta) {
+        if self.afresh {
+            *meta = Meta::default();
+        }
         if let Some(login) = &self.login {
-            meta.subject = Some(login.subject.clone());
-            meta.authenticated_at = Some(login.at);
-            meta.assurance_level = None;
+            login.apply(meta);
+        }
+        if let Some(step_up) = &self.step_up {
+            step_up.apply(meta);
         }
         meta.lifetime = self.lifetime.or(meta.lifetime);
         meta.idle_timeout = self.idle_timeout.or(meta.idle_timeout);
         meta.persistent = self.persistent.or(meta.persistent);
+        self.flash.apply(meta);
     }
 }
 
@@ -106,15 +153,13 @@ impl Pending {
         *self = Self { mark: logout, ..Self::default() };
     }
 
-    /// The content after these changes.
-    pub(crate) fn applied(&self, meta: &Meta, data: &DataMap) -> Result<(Meta, DataMap), SessionError> {
+    /// The data after these changes.
+    pub(crate) fn applied_to(&self, data: &DataMap) -> Result<DataMap, SessionError> {
         let mut data = data.clone();
         for operation in &self.operations {
             operation.apply(&mut data)?;
         }
-        let mut meta = meta.clone();
-        self.settings.apply(&mut meta);
-        Ok((meta, data))
+        Ok(data)
     }
 
     /// Takes out what an earlier try already carried: all that was pending then came first.
@@ -126,9 +171,14 @@ impl Pending {
         if carried.settings.login.is_some() && self.mark.is_none() {
             self.settings.login = None;
         }
+        if carried.settings.step_up.is_some() && self.mark.is_none() {
+            self.settings.step_up = None;
+        }
         if carried.label == self.label {
             self.label = None;
         }
+        self.settings.afresh &= !carried.settings.afresh;
+        self.settings.flash.settle(&carried.settings.flash);
         self.keep = false;
     }
 
@@ -140,12 +190,20 @@ impl Pending {
             (Some(Mark::Login), Some(Mark::Renew)) => Some(Mark::Login),
             (before, since) => since.or(before),
         };
-        let Settings { login, lifetime, idle_timeout, persistent } = std::mem::take(&mut self.settings);
+        if self.settings.afresh {
+            (taken.settings, taken.label) = (Settings::default(), None);
+        }
+        let Settings { afresh, login, step_up, lifetime, idle_timeout, persistent, flash } =
+            std::mem::take(&mut self.settings);
         let settings = &mut taken.settings;
+        settings.afresh |= afresh;
+        // A login makes an earlier step-up void.
+        settings.step_up = step_up.or(settings.step_up.filter(|_| login.is_none()));
         settings.login = login.or(settings.login.take());
         settings.lifetime = lifetime.or(settings.lifetime);
         settings.idle_timeout = idle_timeout.or(settings.idle_timeout);
         settings.persistent = persistent.or(settings.persistent);
+        settings.flash = std::mem::take(&mut settings.flash).then(flash);
         taken.label = self.label.take().or(taken.label);
         taken.keep |= self.keep;
         *self = taken;

@@ -1,6 +1,10 @@
 //! What the engine adds to a response.
 
+use std::fmt;
+use std::sync::Arc;
+
 use crate::error::SessionError;
+use crate::manager::SessionManager;
 
 /// A response's headers, as an adapter's framework has them. Names are in lower case.
 pub trait ResponseHeaders {
@@ -21,15 +25,48 @@ pub trait ResponseHeaders {
 ///
 /// An adapter first looks at [`failure`](Self::failure), then calls [`apply`](Self::apply) with the headers of whatever
 /// response leaves. That is all it does.
-#[derive(Debug, Default)]
+#[derive(Default)]
 #[must_use]
 pub struct Reply {
     pub(crate) set_cookie: Option<String>,
+    /// The header for bearer tokens and its value; empty: to be forgotten. Never beside `set_cookie`.
+    pub(crate) bearer: Option<(&'static str, String)>,
+    pub(crate) vary: Vary,
     pub(crate) read: bool,
     pub(crate) failure: Option<SessionError>,
+    pub(crate) clear_site_data: Option<Arc<str>>,
+}
+
+/// What a response that read a session depends on: the headers that a session may come in.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum Vary {
+    #[default]
+    Cookie,
+    Authorization,
+    Both,
+}
+
+impl Vary {
+    fn headers(self) -> &'static [&'static str] {
+        match self {
+            Self::Cookie => &["Cookie"],
+            Self::Authorization => &["Authorization"],
+            Self::Both => &["Cookie", "Authorization"],
+        }
+    }
 }
 
 impl Reply {
+    /// Of a response that read a session, and sends nothing.
+    pub(crate) fn new(manager: &SessionManager) -> Self {
+        let vary = match (manager.takes_cookies(), manager.bearer()) {
+            (_, None) => Vary::Cookie,
+            (true, Some(_)) => Vary::Both,
+            (false, Some(_)) => Vary::Authorization,
+        };
+        Self { vary, read: true, ..Self::default() }
+    }
+
     /// The error that takes the response's place: what the application changed was not kept.
     #[must_use]
     pub fn failure(&self) -> Option<&SessionError> {
@@ -38,31 +75,65 @@ impl Reply {
 
     /// Writes the headers.
     ///
-    /// 1. Our `Set-Cookie` is appended, beside the application's own.
+    /// 1. Our `Set-Cookie` is appended, beside the application's own; or, where the session travels as a bearer token, the
+    ///    header with the new token, empty if the client is to forget the one it has.
     /// 2. A response with it leaves with `Cache-Control: no-store`, unless the application said `no-store` or `private`
     ///    itself, and without `CDN-Cache-Control` and `Surrogate-Control`.
     /// 3. One that only read a session gets `Cache-Control: no-store`, unless the application said anything itself.
-    /// 4. `Vary: Cookie` is appended where the session was read.
+    /// 4. `Vary: Cookie` is appended where the session was read; `Vary: Authorization` where it may come as a bearer token.
+    /// 5. A logout adds `Clear-Site-Data` as configured, unless the application wrote one itself.
     pub fn apply(&self, headers: &mut dyn ResponseHeaders) {
         if let Some(cookie) = &self.set_cookie {
             headers.append("set-cookie", cookie, true);
         }
-        if self.set_cookie.is_some() {
+        if let Some((name, token)) = &self.bearer {
+            headers.remove(name);
+            headers.append(name, token, true);
+        }
+        let sends = self.set_cookie.is_some() || self.bearer.is_some();
+        if sends {
             if !mentions(headers, "cache-control", &["no-store", "private"]) {
                 headers.set("cache-control", "no-store");
             }
             headers.remove("cdn-cache-control");
             headers.remove("surrogate-control");
-        } else if self.read || self.failure.is_some() {
-            let mut present = false;
-            headers.each_value("cache-control", &mut |_| present = true);
-            if !present {
-                headers.set("cache-control", "no-store");
+        } else if (self.read || self.failure.is_some()) && !is_present(headers, "cache-control") {
+            headers.set("cache-control", "no-store");
+        }
+        if self.read || sends {
+            let mut is_there = is_present(headers, "vary");
+            for name in self.vary.headers() {
+                if !is_there {
+                    headers.set("vary", name);
+                } else if !mentions(headers, "vary", &[name, "*"]) {
+                    headers.append("vary", name, false);
+                }
+                is_there = true;
             }
         }
-        if (self.read || self.set_cookie.is_some()) && !mentions(headers, "vary", &["cookie", "*"]) {
-            headers.append("vary", "Cookie", false);
+        if let Some(list) = &self.clear_site_data
+            && !is_present(headers, "clear-site-data")
+        {
+            headers.append("clear-site-data", list, false);
         }
+    }
+}
+
+fn is_present(headers: &dyn ResponseHeaders, name: &'static str) -> bool {
+    let mut present = false;
+    headers.each_value(name, &mut |_| present = true);
+    present
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The cookie, or the bearer token, is the session.
+        f.debug_struct("Reply")
+            .field("sets_cookie", &self.set_cookie.is_some())
+            .field("sets_bearer", &self.bearer.is_some())
+            .field("read", &self.read)
+            .field("failure", &self.failure)
+            .finish()
     }
 }
 
@@ -115,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_response_with_our_cookie_never_enters_a_shared_cache() {
-        let reply = Reply { set_cookie: Some("a=b".into()), read: true, failure: None };
+        let reply = Reply { set_cookie: Some("a=b".into()), read: true, ..Reply::default() };
         let ours = [("set-cookie", "x=y"), ("set-cookie", "a=b")];
         let before = [ours[0], ("cache-control", "public, max-age=60"), ("cdn-cache-control", "max-age=60")];
         let after = [ours[0], ours[1], ("cache-control", "no-store"), ("vary", "Cookie")];
@@ -133,6 +204,31 @@ mod tests {
         let reply = Reply { read: true, ..Reply::default() };
         assert_eq!(applied(&reply, &[]), pairs(&[("cache-control", "no-store"), ("vary", "Cookie")]));
         let own = [("cache-control", "public"), ("vary", "Accept, cookie")];
+        assert_eq!(applied(&reply, &own), pairs(&own));
+    }
+
+    #[test]
+    fn a_bearer_token_is_kept_out_of_caches_like_a_cookie_and_varies_by_what_a_session_comes_in() {
+        let bearer = Some(("session-token", "t".to_owned()));
+        let reply = Reply { bearer, vary: Vary::Both, read: true, ..Reply::default() };
+        let before = [("cache-control", "public"), ("vary", "accept"), ("session-token", "stale")];
+        let after = [
+            before[1],
+            ("session-token", "t"),
+            ("cache-control", "no-store"),
+            ("vary", "Cookie"),
+            ("vary", "Authorization"),
+        ];
+        assert_eq!(applied(&reply, &before), pairs(&after));
+        let reply = Reply { vary: Vary::Authorization, read: true, ..Reply::default() };
+        assert_eq!(applied(&reply, &[]), pairs(&[("cache-control", "no-store"), ("vary", "Authorization")]));
+    }
+
+    #[test]
+    fn a_logout_clears_site_data_as_configured_unless_the_application_said_so_itself() {
+        let reply = Reply { clear_site_data: Some("\"cache\"".into()), ..Reply::default() };
+        assert_eq!(applied(&reply, &[]), pairs(&[("clear-site-data", "\"cache\"")]));
+        let own = [("clear-site-data", "\"*\"")];
         assert_eq!(applied(&reply, &own), pairs(&own));
     }
 

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use crate::caller::Caller;
 use crate::commit;
 use crate::detached::Detached;
 use crate::error::SessionError;
@@ -61,10 +62,13 @@ impl RequestSession {
     ) -> impl Future<Output = Result<Session, SessionError>> + Send + use<> {
         let request = Arc::clone(&self.0);
         request.looked_at.store(true, Ordering::Relaxed);
-        let presented = if request.state.get().is_some() { None } else { load::present(&request.manager, head) };
+        let (presented, caller) = match request.state.get() {
+            Some(_) => (None, Caller::default()),
+            None => load::present(&request.manager, head),
+        };
         async move {
             if request.state.get().is_none() {
-                request.load(presented).await?;
+                request.load(presented, caller).await?;
             }
             Ok(Session::new(request))
         }
@@ -89,13 +93,13 @@ impl RequestSession {
 }
 
 impl Request {
-    /// `None` is a request without any cookie of ours.
-    async fn load(&self, presented: Option<Box<Presented>>) -> Result<(), SessionError> {
+    /// `None` is a request without any cookie or bearer token of ours.
+    async fn load(&self, presented: Option<Box<Presented>>, caller: Caller) -> Result<(), SessionError> {
         let _gate = self.gate.lock().await;
         if self.state.get().is_none() {
             let state = match presented {
-                Some(presented) => load::load(&self.manager, presented).await?,
-                None => load::without_cookie(),
+                Some(presented) => load::load(&self.manager, presented, caller).await?,
+                None => load::without_cookie(caller),
             };
             // Nobody else sets it while the gate is held.
             let _ = self.state.set(state);

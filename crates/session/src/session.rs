@@ -6,16 +6,19 @@ use std::sync::{Arc, MutexGuard};
 use std::thread::ThreadId;
 use std::time::Duration;
 
+use arc_swap::Guard;
 use getrandom::SysRng;
-use secure_sessions_core::{DataError, DataMap, Handle, Millis, SessionId, Timestamp, decode, encode};
+use secure_sessions_core::{DataError, DataMap, Handle, Millis, Sealer, SessionId, Timestamp, decode, encode};
 use secure_sessions_store::{Entry, SessionStore};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::SessionError;
-use crate::ops::{Change, Login, Mark, Operation};
+use crate::login::Login;
+use crate::ops::{Change, Mark, Operation};
 use crate::request::Request;
 use crate::state::{Base, State};
+use crate::transport::Transport;
 
 /// One request's session: data under text keys, and its life. Clones are the same session.
 ///
@@ -145,7 +148,8 @@ impl Session {
             }
             if !state.is_logged_out() && state.data() != Some(&data) {
                 let change: Change = Arc::new(move |data| change(data).map(|_| ()));
-                state.change(Operation::Change(change), data, &self.0.manager.sealer())?;
+                let sealer = self.sealer(&state);
+                state.change(Operation::Change(change), data, &sealer)?;
             }
             // The loop ends here, so the first result is taken once.
             return result.take().ok_or(SessionError::Conflict);
@@ -195,7 +199,7 @@ impl Session {
     pub fn cookie_size(&self) -> usize {
         let state = self.state();
         let data = state.data().cloned().unwrap_or_default();
-        self.0.manager.sealer().cookie_size_with(&state.meta(), &data, 0)
+        self.sealer(&state).cookie_size_with(&state.meta(), &data, 0)
     }
 
     /// Logs a subject in: at commit the session moves to a new id, with a fresh absolute life, and the old cookie is
@@ -208,15 +212,7 @@ impl Session {
     /// [`SessionError::Meta`] if the subject is longer than 512 bytes, [`SessionError::TooLarge`] if it outgrows the
     /// cookie, [`SessionError::Finished`] if the response's headers are gone.
     pub fn login(&self, subject: &str) -> Result<()> {
-        let mut state = self.changeable()?;
-        let now = self.0.manager.now();
-        let mut meta = state.meta();
-        meta.subject = Some(subject.to_owned());
-        meta.authenticated_at = Some(now);
-        self.0.manager.sealer().check_size(&meta, &state.data().cloned().unwrap_or_default())?;
-        self.mark(&mut state, Mark::Login)?;
-        state.pending.settings.login = Some(Login { subject: subject.to_owned(), at: now });
-        Ok(())
+        self.login_with(Login::new(subject))
     }
 
     /// Moves the session to a new id at commit, as after any change of privilege. The old cookie is good for nothing
@@ -365,42 +361,38 @@ impl Session {
     /// [`SessionError::Label`] if it is longer than 512 bytes, [`SessionError::Finished`] if the response's headers are
     /// gone.
     pub fn set_label(&self, label: &str) -> Result<()> {
-        let length = label.len();
-        if length > secure_sessions_core::format::MAX_LABEL_LEN {
-            return Err(SessionError::Label(secure_sessions_core::LabelError::TooLong { length }));
-        }
+        Self::check_label(label)?;
         self.set(|state| state.pending.label = Some(label.to_owned()))
     }
 
-    /// A token that proves that a form came from a page of this session (synchronizer token, masked anew each time).
-    /// An anonymous session is made for it.
+    /// How this session travels.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.state().caller.transport
+    }
+
+    /// Lets the session that this request makes travel as a bearer token: for the login route of an API, where both
+    /// transports are on ([`Builder::bearer`](crate::Builder::bearer)). Changes nothing if it does so already.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Random`] if there is no randomness; [`SessionError::Finished`] if a session would have to be made
-    /// and the response's headers are gone.
-    pub fn csrf_token(&self) -> Result<String> {
-        let id = {
-            let state = self.state();
-            current_id(&state)
-        };
-        let id = match id {
-            Some(id) => id,
-            None => {
-                let mut state = self.changeable()?;
-                state.pending.keep = true;
-                *state.next_id.insert(SessionId::random(&mut SysRng)?)
-            }
-        };
-        Ok(self.0.manager.sealer().keyring().csrf_token(&id, &mut SysRng)?)
-    }
-
-    /// Whether the text is a CSRF token of this session. Compared in constant time.
-    #[must_use]
-    pub fn is_csrf_token(&self, text: &str) -> bool {
-        // The token came with the request, so it is of the session that the request came with.
-        let id = self.state().live().map(|live| live.bucket.id);
-        id.is_some_and(|id| self.0.manager.sealer().keyring().is_csrf_token_of(text, &id))
+    /// [`SessionError::NoBearer`] if that transport is off, or if the request came with a live session in a cookie: it
+    /// never becomes a bearer token. [`SessionError::Finished`] if the response's headers are gone.
+    pub fn use_bearer(&self) -> Result<()> {
+        let mut state = self.changeable()?;
+        if self.0.manager.bearer().is_none() {
+            return Err(SessionError::NoBearer("call `bearer()` on the builder"));
+        }
+        if state.caller.transport == Transport::Bearer {
+            return Ok(());
+        }
+        if state.live().is_some() {
+            return Err(SessionError::NoBearer("the request came with a session in a cookie"));
+        }
+        state.caller.transport = Transport::Bearer;
+        // What it came with was a cookie, and the response speaks of bearer tokens alone.
+        (state.presented, state.remove_cookie) = (false, false);
+        Ok(())
     }
 
     pub(crate) fn request(&self) -> &Arc<Request> {
@@ -416,14 +408,27 @@ impl Session {
     fn refused(&self, error: SessionError) -> SessionError {
         match error {
             SessionError::Data(DataError::ValueTooLarge { length }) => {
-                let sealer = self.0.manager.sealer();
                 let data = self.data();
-                let meta = self.state().meta();
+                let state = self.state();
+                let (sealer, meta) = (self.sealer(&state), state.meta());
                 let size = sealer.cookie_size_with(&meta, &data, length);
                 SessionError::TooLarge { size, limit: sealer.sizes().limit() }
             }
             error => error,
         }
+    }
+
+    pub(crate) fn check_label(label: &str) -> Result<()> {
+        let length = label.len();
+        if length > secure_sessions_core::format::MAX_LABEL_LEN {
+            return Err(SessionError::Label(secure_sessions_core::LabelError::TooLong { length }));
+        }
+        Ok(())
+    }
+
+    /// The sealer of the session's transport.
+    pub(crate) fn sealer(&self, state: &State) -> Guard<Arc<Sealer>> {
+        self.0.manager.sealer_for(state.caller.transport)
     }
 
     fn set(&self, set: impl FnOnce(&mut State)) -> Result<()> {
@@ -434,7 +439,7 @@ impl Session {
         Ok(())
     }
 
-    fn mark(&self, state: &mut State, mark: Mark) -> Result<()> {
+    pub(crate) fn mark(&self, state: &mut State, mark: Mark) -> Result<()> {
         state.next_id = Some(SessionId::random(&mut SysRng)?);
         state.pending.mark = Some(mark);
         Ok(())
@@ -446,12 +451,13 @@ impl Session {
         let mut data = state.data().cloned().unwrap_or_default();
         let (operation, result) = change(&mut data)?;
         if let Some(operation) = operation.filter(|_| !state.is_logged_out()) {
-            state.change(operation, data, &self.0.manager.sealer())?;
+            let sealer = self.sealer(&state);
+            state.change(operation, data, &sealer)?;
         }
         Ok(result)
     }
 
-    fn changeable(&self) -> Result<MutexGuard<'_, State>> {
+    pub(crate) fn changeable(&self) -> Result<MutexGuard<'_, State>> {
         if self.0.is_finished() {
             return Err(SessionError::Finished);
         }
@@ -460,7 +466,7 @@ impl Session {
         Ok(state)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         match self.0.loaded_state() {
             Some(state) => state,
             None => unreachable!("a Session is made only of a request that is loaded"),
@@ -469,7 +475,7 @@ impl Session {
 }
 
 /// The id that the session has, or will have after the commit.
-fn current_id(state: &State) -> Option<SessionId> {
+pub(crate) fn current_id(state: &State) -> Option<SessionId> {
     state.next_id.or_else(|| state.live().map(|live| live.bucket.id))
 }
 

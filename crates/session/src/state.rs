@@ -1,9 +1,11 @@
 //! What one request knows of its session.
 
+use std::sync::Arc;
 use std::thread::ThreadId;
 
 use secure_sessions_core::{Admitted, Arrival, Bucket, DataMap, Fingerprint, Meta, Sealer, SessionId, Token};
 
+use crate::caller::Caller;
 use crate::error::SessionError;
 use crate::ops::{Mark, Operation, Pending};
 
@@ -21,17 +23,20 @@ pub(crate) struct State {
     pub(crate) version: u64,
     /// Threads that run a closure of the application's on this session.
     pub(crate) closures: Vec<ThreadId>,
-    /// The request came with a cookie of our name.
+    /// The request came with a cookie of our name, or with a bearer token.
     pub(crate) presented: bool,
     /// The response removes it.
     pub(crate) remove_cookie: bool,
+    pub(crate) caller: Caller,
+    /// A logout was carried out, and its response is the browser's last of this session.
+    pub(crate) ended_by_logout: bool,
 }
 
 /// Where a request stands.
 #[derive(Clone)]
 pub(crate) enum Base {
     Anonymous(Anonymous),
-    Live(Box<Live>),
+    Live(Arc<Live>),
 }
 
 /// A request without a session.
@@ -60,13 +65,13 @@ pub(crate) struct Live {
 pub(crate) struct Attempt {
     pub(crate) id: SessionId,
     pub(crate) fingerprint: Fingerprint,
-    pub(crate) after: Live,
+    pub(crate) after: Arc<Live>,
     /// How many of the pending changes were in it: all that were there.
     pub(crate) carried: Pending,
 }
 
 impl State {
-    pub(crate) fn new(base: Base, presented: bool, remove_cookie: bool) -> Self {
+    pub(crate) fn new(base: Base, presented: bool, remove_cookie: bool, caller: Caller) -> Self {
         Self {
             base,
             view: None,
@@ -77,6 +82,8 @@ impl State {
             closures: Vec::new(),
             presented,
             remove_cookie,
+            caller,
+            ended_by_logout: false,
         }
     }
 
@@ -85,6 +92,11 @@ impl State {
             Base::Live(live) => Some(live),
             Base::Anonymous(_) => None,
         }
+    }
+
+    /// What the pending operations make of the base's data, if there are any.
+    pub(crate) fn view(&self) -> Option<&DataMap> {
+        self.view.as_ref()
     }
 
     /// The data as this request sees it; `None`: no data at all.
@@ -99,6 +111,7 @@ impl State {
             _ => Meta::default(),
         };
         self.pending.settings.apply(&mut meta);
+        self.caller.reserve(&mut meta);
         meta
     }
 
@@ -146,6 +159,7 @@ impl State {
         // A login that follows begins without the data of whoever logged out.
         let operations = vec![Operation::Clear];
         self.pending = Pending { mark: Some(Mark::Logout), operations, ..Pending::default() };
+        self.pending.settings.afresh = true;
         self.next_id = None;
         self.view = Some(DataMap::new());
         self.version += 1;

@@ -38,24 +38,26 @@ impl SessionManager {
         self.infos(subject, None).await
     }
 
-    /// Ends one session of a subject. Whether there was one of that name.
+    /// Ends one session of a subject.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Store`] if the store fails.
-    pub async fn revoke(&self, subject: &str, handle: &Handle) -> Result<bool, SessionError> {
-        let sealer = self.sealer_owned();
+    /// [`SessionError::NoSuchSession`] if the subject has none of that name: it is over, was never there, or is another
+    /// subject's, and nothing tells which. [`SessionError::Store`] if the store fails.
+    pub async fn revoke(&self, subject: &str, handle: &Handle) -> Result<(), SessionError> {
+        let keyring = self.keyring().0;
         let mut revoked = false;
         for bucket in self.buckets(subject).await? {
-            if sealer.keyring().is_handle_of(handle, &bucket.id) {
+            if keyring.is_handle_of(handle, &bucket.id) {
                 let removed = self.store().remove(&bucket.id, None).await;
                 revoked |= removed.map_err(|error| self.store_failed("remove", error))?;
             }
         }
-        if revoked {
-            self.emit(&Event::Ended { session: Some(*handle), count: 1, reason: EndReason::Revoked });
+        if !revoked {
+            return Err(SessionError::NoSuchSession);
         }
-        Ok(revoked)
+        self.emit(&Event::Ended { session: Some(*handle), count: 1, reason: EndReason::Revoked });
+        Ok(())
     }
 
     /// Ends all sessions of a subject. How many there were.
@@ -64,7 +66,7 @@ impl SessionManager {
     ///
     /// [`SessionError::Store`] if the store fails.
     pub async fn revoke_subject(&self, subject: &str) -> Result<u64, SessionError> {
-        let tags = self.sealer_owned().keyring().subject_tags(subject);
+        let tags = self.keyring().0.subject_tags(subject);
         self.revoke_which(Which::Subjects(&tags), None).await
     }
 
@@ -95,8 +97,9 @@ impl SessionManager {
         Ok(count)
     }
 
-    async fn buckets(&self, subject: &str) -> Result<Vec<Bucket>, SessionError> {
-        let tags = self.sealer_owned().keyring().subject_tags(subject);
+    /// All live buckets of a subject.
+    pub(crate) async fn buckets(&self, subject: &str) -> Result<Vec<Bucket>, SessionError> {
+        let tags = self.keyring().0.subject_tags(subject);
         let (now, policy) = (self.now(), self.times().bucket);
         let mut buckets = Vec::new();
         let mut after = None;
@@ -110,8 +113,7 @@ impl SessionManager {
     }
 
     async fn infos(&self, subject: &str, current: Option<SessionId>) -> Result<Vec<SessionInfo>, SessionError> {
-        let sealer = self.sealer_owned();
-        let keyring = sealer.keyring();
+        let keyring = self.keyring().0;
         let info = |bucket: &Bucket| SessionInfo {
             handle: keyring.handle(&bucket.id),
             created_at: bucket.created_at,
@@ -137,28 +139,33 @@ impl Session {
         }
     }
 
-    /// Ends one session of this session's subject, at once. Whether there was one of that name.
+    /// Ends one session of this session's subject, at once. If that is this one, it is a [`logout`](Self::logout), at
+    /// commit.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Store`] if the store fails.
-    pub async fn revoke(&self, handle: &Handle) -> Result<bool, SessionError> {
-        match self.subject() {
-            Some(subject) => self.request().manager.revoke(&subject, handle).await,
-            None => Ok(false),
+    /// [`SessionError::NotLoggedIn`] if nobody is logged in, [`SessionError::NoSuchSession`] if the subject has no session
+    /// of that name, another subject's included; [`SessionError::Store`] if the store fails.
+    pub async fn revoke(&self, handle: &Handle) -> Result<(), SessionError> {
+        let subject = self.subject().ok_or(SessionError::NotLoggedIn)?;
+        let manager = &self.request().manager;
+        if self.session_id().is_some_and(|id| manager.keyring().0.is_handle_of(handle, &id)) {
+            return self.logout();
         }
+        manager.revoke(&subject, handle).await
     }
 
-    /// Ends all other sessions of this session's subject, at once. How many there were.
+    /// Ends all other sessions of this session's subject, at once: also right after a [`login`](Self::login) in the same
+    /// request. How many there were.
     ///
     /// # Errors
     ///
     /// [`SessionError::Store`] if the store fails.
     pub async fn revoke_others(&self) -> Result<u64, SessionError> {
-        let (Some(subject), Some(id)) = (self.subject(), self.session_id()) else { return Ok(0) };
+        let Some(subject) = self.subject() else { return Ok(0) };
         let manager = &self.request().manager;
-        let tags = manager.sealer_owned().keyring().subject_tags(&subject);
-        manager.revoke_which(Which::Subjects(&tags), Some(&id)).await
+        let tags = manager.keyring().0.subject_tags(&subject);
+        manager.revoke_which(Which::Subjects(&tags), self.session_id().as_ref()).await
     }
 
     /// Ends all sessions of this session's subject at once, and this one at commit.

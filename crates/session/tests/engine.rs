@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use secure_sessions::{Event, Keyring, SessionError, SessionStore};
-use support::{Head, app, app_with, set_cookie};
+use secure_sessions::{Clock, Event, Keyring, SessionError, SessionStore};
+use support::{Head, app, app_with, header, set_cookie};
 
 #[tokio::test]
 async fn an_untouched_anonymous_request_sets_nothing_and_stores_nothing() {
@@ -342,7 +342,36 @@ async fn saved_changes_survive_a_5xx_and_updates_are_made_once() {
     assert!(newest.is_some(), "what was saved reaches the client");
     let (_, session) = app.request(newest.as_deref()).await;
     assert_eq!(session.get::<u64>("n").unwrap(), Some(2));
-    assert_eq!(calls.load(Ordering::SeqCst), 2, "once for the handler, once for the commit");
+    assert_eq!(calls.load(Ordering::SeqCst), 1, "the commit met nobody, and keeps what the handler saw");
+}
+
+#[tokio::test]
+async fn who_logs_in_after_a_logout_in_one_request_inherits_nothing_of_the_session_before() {
+    let app = app();
+    let cookie = app.visit(None, |session| {
+        session.login("alice").unwrap();
+        session.set_persistent(true).unwrap();
+        session.set_idle_timeout(Duration::from_secs(60)).unwrap();
+        session.set_lifetime(Duration::from_secs(600)).unwrap();
+        session.set_label("alice's telephone").unwrap();
+        session.step_up(3).unwrap();
+    });
+    let (request, session) = app.request(cookie.await.as_deref()).await;
+    session.logout().unwrap();
+    session.login("bob").unwrap();
+    let reply = request.finish(200).await.unwrap();
+    assert!(
+        !header(Some(&reply), "set-cookie").unwrap().contains("Max-Age"),
+        "who stays logged in was for alice to say"
+    );
+
+    let (_, session) = app.request(set_cookie(Some(&reply)).as_deref()).await;
+    assert_eq!((session.subject().as_deref(), session.assurance()), (Some("bob"), None));
+    let sessions = session.sessions().await.unwrap();
+    assert_eq!((sessions.len(), sessions[0].label.as_deref()), (1, None));
+    assert_eq!(session.expires_at(), Some(app.clock.now().after(Duration::from_secs(8 * 60 * 60).into())));
+    app.pass(120);
+    assert!(session.is_live().await.unwrap(), "alice's idle timeout ended bob's session");
 }
 
 #[tokio::test]
@@ -427,8 +456,9 @@ async fn a_subject_lists_and_revokes_its_sessions() {
     assert_eq!(sessions.len(), 2);
     assert_eq!((sessions[0].current, sessions[0].label.as_deref()), (true, Some("laptop")));
     assert_eq!(Some(sessions[0].handle), session.id());
-    assert!(session.revoke(&sessions[1].handle).await.unwrap());
-    assert!(!session.revoke(&sessions[1].handle).await.unwrap());
+    let handle = sessions.iter().find(|info| !info.current).unwrap().handle;
+    session.revoke(&handle).await.unwrap();
+    assert!(matches!(session.revoke(&handle).await, Err(SessionError::NoSuchSession)));
     let (_, other) = app.request(two.as_deref()).await;
     assert!(other.is_new());
     assert_eq!(app.manager.revoke_subject("bob").await.unwrap(), 1);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Timestamp, Tombstone};
 
-use crate::{Page, SessionStore, StoreError, Which};
+use crate::{Page, Recent, SessionStore, StoreError, Which};
 
 /// Any [`SessionStore`], with its type erased; a clone is the same store.
 ///
@@ -51,6 +51,10 @@ impl SessionStore for AnyStore {
         self.0.load(id).await
     }
 
+    async fn load_recent(&self, id: &SessionId) -> Result<Recent, StoreError> {
+        self.0.load_recent(id).await
+    }
+
     async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
         self.0.replace(bucket, expected).await
     }
@@ -92,6 +96,7 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 
 trait Erased: Send + Sync + 'static {
     fn insert<'a>(&'a self, bucket: &'a Bucket) -> Boxed<'a, ()>;
     fn load<'a>(&'a self, id: &'a SessionId) -> Boxed<'a, Option<Entry>>;
+    fn load_recent<'a>(&'a self, id: &'a SessionId) -> Boxed<'a, Recent>;
     fn replace<'a>(&'a self, bucket: &'a Bucket, expected: Revision) -> Boxed<'a, bool>;
     fn succeed<'a>(
         &'a self,
@@ -114,6 +119,10 @@ impl<S: SessionStore> Erased for S {
 
     fn load<'a>(&'a self, id: &'a SessionId) -> Boxed<'a, Option<Entry>> {
         Box::pin(SessionStore::load(self, id))
+    }
+
+    fn load_recent<'a>(&'a self, id: &'a SessionId) -> Boxed<'a, Recent> {
+        Box::pin(SessionStore::load_recent(self, id))
     }
 
     fn replace<'a>(&'a self, bucket: &'a Bucket, expected: Revision) -> Boxed<'a, bool> {

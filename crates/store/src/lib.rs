@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 mod any;
+#[cfg(feature = "cached")]
+mod cached;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
@@ -8,7 +10,9 @@ mod error;
 mod memory;
 #[cfg(feature = "purge")]
 mod purge;
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "redis")]
+mod redis_store;
+#[cfg(feature = "_sql")]
 mod sql;
 mod store;
 
@@ -17,14 +21,21 @@ pub use secure_sessions_core::{
 };
 
 pub use self::any::AnyStore;
+#[cfg(feature = "cached")]
+pub use self::cached::CachedStore;
 pub use self::error::{Cause, StoreError};
 #[cfg(feature = "memory")]
 pub use self::memory::MemoryStore;
 #[cfg(feature = "purge")]
 pub use self::purge::{Purge, PurgeHandle};
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "redis")]
+pub use self::redis_store::{RedisOptions, RedisStore};
+#[cfg(feature = "_sql")]
 pub use self::sql::{SqlOptions, SqlPool, SqlStore};
-pub use self::store::{Page, SessionStore, Which};
+pub use self::store::{Page, Recent, SessionStore, Which};
+/// The driver under [`RedisStore`], for an application that hands it a client of its own.
+#[cfg(feature = "redis")]
+pub use ::redis;
 /// The driver under [`SqlStore`], for an application that hands it a pool of its own.
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "_sql")]
 pub use sqlx;

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
-use parking_lot::{Mutex, MutexGuard, RwLock};
 use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Timestamp, Tombstone};
 
+use self::lock::{Mutex, MutexGuard, RwLock};
 use self::packed::Packed;
 use self::shard::{Hashes, Shard};
 use crate::{Page, SessionStore, StoreError, Which};
 
+mod lock;
 mod packed;
 mod shard;
 

@@ -5,6 +5,13 @@ use std::time::Duration;
 
 use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Timestamp, Tombstone};
 
+#[cfg(feature = "mysql")]
+use self::mysql::MySql;
+#[cfg(feature = "postgres")]
+use self::postgres::Postgres;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use self::server::Server;
+#[cfg(feature = "sqlite")]
 use self::sqlite::Sqlite;
 use self::table::Table;
 use crate::{Page, SessionStore, StoreError, Which};
@@ -12,7 +19,14 @@ use crate::{Page, SessionStore, StoreError, Which};
 mod columns;
 mod dialect;
 mod error;
+mod kept;
 mod migrate;
+#[cfg(feature = "mysql")]
+mod mysql;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod server;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod statements;
@@ -22,7 +36,7 @@ const DEFAULT_TABLE: &str = "secure_sessions";
 const DEFAULT_CONNECTIONS: u32 = 8;
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Sessions in an SQL database; a clone is the same store.
+/// Sessions in an SQL database (SQLite, PostgreSQL, MySQL or MariaDB); a clone is the same store.
 ///
 /// It makes its table, and changes it where a new release needs that, when it is opened; several processes may open one
 /// database at the same time.
@@ -53,7 +67,46 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Writers within this store queue for their turn. A writer of another process makes one wait for up to the timeout, and
 /// then fail with [`StoreError::Unavailable`]: never does a write get lost.
 ///
-/// Numbers are kept as the 64 bits that they are, so that one above `i64::MAX` shows as negative in the table. Only the
+/// # PostgreSQL
+///
+/// Feature `postgres`; 12 or newer. `postgres://user:password@host/database`, and whatever else
+/// [`PgConnectOptions`](sqlx::postgres::PgConnectOptions) knows.
+///
+/// A commit is acknowledged once it is on disk: where `synchronous_commit` is `off`, the store's own connections turn it
+/// on. (`fsync` and `full_page_writes` must be as they are by default.) A failover loses no acknowledged write only if
+/// the standby is a synchronous one. Connections to a standby are refused, since it answers with what it has got so far.
+/// Where no other time is set, the server gives up after [`SqlOptions::timeout`] what it was asked
+/// (`statement_timeout`), and a transaction whose client has vanished (`idle_in_transaction_session_timeout`).
+///
+/// Settings of the session are lost behind a pooler that changes the connection with each transaction, such as
+/// PgBouncer's transaction mode: take its session mode.
+///
+/// # MySQL and MariaDB
+///
+/// Feature `mysql`; MySQL 8, MariaDB 10.6 or newer. `mysql://user:password@host/database`, and whatever else
+/// [`MySqlConnectOptions`](sqlx::mysql::MySqlConnectOptions) knows. Tables are InnoDB's.
+///
+/// A commit is acknowledged once it is on disk if `innodb_flush_log_at_trx_commit` is 1, as it is by default: only an
+/// administrator can change that, so the store cannot. With 0 or 2, the last second of acknowledged writes can be lost,
+/// which brings back who has logged out. The store must be given the primary. On a Galera cluster that is one node for
+/// all, or `wsrep_sync_wait` set to 1. `binlog_format` must not be `STATEMENT`, which forbids the isolation level that
+/// the store works at. MySQL's own way to send a password needs TLS or a local socket.
+///
+/// # On every server
+///
+/// Each call is one statement, a renewal (and each pass of a `remove_all`) one transaction, in READ COMMITTED. A deadlock
+/// or serialization failure in a swap means that it has lost; elsewhere the statement is repeated. A connection whose
+/// answer did not come in time, or whose caller has gone, is closed: nobody is ever given the answer to somebody
+/// else's question. The others are kept for the next call, without asking the server about them in between (unless the
+/// pool is the application's). When the server is back after a fault, so is the store: it need not be opened again.
+///
+/// TLS is up to the application: the feature `tls-rustls`, or any of those of `sqlx`. Without one, the password and the
+/// entries go over the wire as they are (entries are of no use to who reads them; see the crate's page).
+///
+/// # The table
+///
+/// An operator can query it: every field has a column, times are integer milliseconds, and comments say the rest.
+/// Numbers are kept as the 64 bits that they are, so that one above `i64::MAX` shows as negative. Only the
 /// derived column `purge_at`, which is compared, is cut off at `i64::MAX`: such an entry is due from that instant on, in
 /// the year 292,278,994.
 #[derive(Clone)]
@@ -63,6 +116,23 @@ pub struct SqlStore(Backend);
 enum Backend {
     #[cfg(feature = "sqlite")]
     Sqlite(Table<Sqlite>),
+    #[cfg(feature = "postgres")]
+    Postgres(Table<Server<Postgres>>),
+    #[cfg(feature = "mysql")]
+    MySql(Table<Server<MySql>>),
+}
+
+macro_rules! each {
+    ($store:expr, $table:ident => $call:expr) => {
+        match &$store.0 {
+            #[cfg(feature = "sqlite")]
+            Backend::Sqlite($table) => $call,
+            #[cfg(feature = "postgres")]
+            Backend::Postgres($table) => $call,
+            #[cfg(feature = "mysql")]
+            Backend::MySql($table) => $call,
+        }
+    };
 }
 
 /// How a [`SqlStore`] is opened.
@@ -89,6 +159,12 @@ pub enum SqlPool {
     /// Of SQLite.
     #[cfg(feature = "sqlite")]
     Sqlite(sqlx::SqlitePool),
+    /// Of PostgreSQL.
+    #[cfg(feature = "postgres")]
+    Postgres(sqlx::PgPool),
+    /// Of MySQL or MariaDB.
+    #[cfg(feature = "mysql")]
+    MySql(sqlx::MySqlPool),
 }
 
 #[cfg(feature = "sqlite")]
@@ -98,22 +174,37 @@ impl From<sqlx::SqlitePool> for SqlPool {
     }
 }
 
+#[cfg(feature = "postgres")]
+impl From<sqlx::PgPool> for SqlPool {
+    fn from(pool: sqlx::PgPool) -> Self {
+        Self::Postgres(pool)
+    }
+}
+
+#[cfg(feature = "mysql")]
+impl From<sqlx::MySqlPool> for SqlPool {
+    fn from(pool: sqlx::MySqlPool) -> Self {
+        Self::MySql(pool)
+    }
+}
+
 impl SqlStore {
     /// Opens the database with this URL, and prepares its table. For more say, [`SqlOptions`].
     ///
     /// # Errors
     ///
-    /// [`StoreError::Rejected`] if the URL is none that this build knows, or the table was written by a newer release;
-    /// another [`StoreError`] if the database cannot be opened.
+    /// [`StoreError::Rejected`] if the URL is none that this build knows, if the server refuses the user or does not have
+    /// the database, or if the table was written by a newer release; another [`StoreError`] if the database cannot be opened.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         SqlOptions::new().connect(url).await
     }
 
     /// Keeps sessions in a database that the application has open anyway, and prepares the table.
     ///
-    /// The connections are as the application made them. For SQLite, WAL mode, `synchronous=FULL` and a busy timeout
+    /// The connections are as the application made them, and none of their settings is changed. For SQLite, WAL mode, `synchronous=FULL` and a busy timeout
     /// are up to it then; in WAL mode with `synchronous=NORMAL`, the last acknowledged writes can be lost in a power
-    /// cut, which logs a user out or makes a session go back to an earlier cookie.
+    /// cut, which logs a user out or makes a session go back to an earlier cookie. The same holds for PostgreSQL with
+    /// `synchronous_commit=off`. MySQL's must commit by themselves (`autocommit`), or the pool is refused.
     ///
     /// # Errors
     ///
@@ -124,10 +215,7 @@ impl SqlStore {
 
     /// Closes all connections, once they are done. Every later call, of any clone, is an error.
     pub async fn close(&self) {
-        match &self.0 {
-            #[cfg(feature = "sqlite")]
-            Backend::Sqlite(table) => table.dialect().close().await,
-        }
+        each!(self, table => table.dialect().close().await);
     }
 }
 
@@ -137,8 +225,8 @@ impl SqlOptions {
         Self { table: DEFAULT_TABLE.into(), max_connections: DEFAULT_CONNECTIONS, timeout: DEFAULT_TIMEOUT }
     }
 
-    /// The table's name: up to 40 of `a-z`, `0-9` and `_`, beginning with a letter. Stores with different tables share
-    /// nothing.
+    /// The table's name: up to 40 of `a-z`, `0-9` and `_`, beginning with a letter, and no word of the database's own
+    /// (`user`, `order`). Stores with different tables share nothing.
     pub fn table(self, name: impl Into<String>) -> Self {
         Self { table: name.into(), ..self }
     }
@@ -148,8 +236,12 @@ impl SqlOptions {
         Self { max_connections: connections.max(1), ..self }
     }
 
-    /// How long a call waits for a free connection, and for another process's write to end. Ignored for an
-    /// application's pool.
+    /// How long a statement or transaction may take, the wait for a free connection and for somebody else's lock
+    /// included; then it is [`StoreError::Timeout`]. Calls that go over many sessions (`remove_all`, `purge_expired`)
+    /// are several of them.
+    ///
+    /// SQLite: how long a call waits for a free connection, and for another process's write to end. Ignored for an
+    /// application's pool of SQLite.
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
@@ -161,21 +253,27 @@ impl SqlOptions {
     /// As [`SqlStore::connect`].
     pub async fn connect(self, url: &str) -> Result<SqlStore, StoreError> {
         self.check()?;
-        #[cfg(feature = "sqlite")]
-        if url.starts_with("sqlite:") {
-            let dialect = Sqlite::connect(url, self.max_connections, self.timeout).await?;
-            let pool = dialect.clone();
-            return match Table::open(dialect, &self.table).await {
-                Ok(table) => Ok(SqlStore(Backend::Sqlite(table))),
-                Err(error) => {
-                    pool.close().await;
-                    Err(error)
-                }
-            };
+        let (scheme, _) = url.split_once(':').unwrap_or_default();
+        let Self { max_connections, timeout, .. } = self;
+        let pool: SqlPool = match scheme {
+            #[cfg(feature = "sqlite")]
+            "sqlite" => sqlite::connect(url, max_connections, timeout).await?.into(),
+            #[cfg(feature = "postgres")]
+            "postgres" | "postgresql" => postgres::connect(url, max_connections, timeout).await?.into(),
+            #[cfg(feature = "mysql")]
+            "mysql" | "mariadb" => mysql::connect(url, max_connections, timeout).await?.into(),
+            _ => {
+                return Err(StoreError::rejected(
+                    "unknown kind of database: expected a URL that begins with `sqlite:`, `postgres:` or `mysql:`, with \
+                     the feature of this name turned on",
+                ));
+            }
+        };
+        let opened = open(pool.clone(), true, &self).await;
+        if opened.is_err() {
+            pool.close().await;
         }
-        Err(StoreError::rejected(
-            "unknown kind of database: expected a URL that begins with `sqlite:`, with the feature `sqlite` turned on",
-        ))
+        opened
     }
 
     /// Takes an application's pool.
@@ -185,12 +283,7 @@ impl SqlOptions {
     /// As [`SqlStore::connect`].
     pub async fn pool(self, pool: impl Into<SqlPool> + Send) -> Result<SqlStore, StoreError> {
         self.check()?;
-        match pool.into() {
-            #[cfg(feature = "sqlite")]
-            SqlPool::Sqlite(pool) => {
-                Ok(SqlStore(Backend::Sqlite(Table::open(Sqlite::from_pool(pool), &self.table).await?)))
-            }
-        }
+        open(pool.into(), false, &self).await
     }
 
     /// The name becomes part of statements: it must be one that needs no quoting anywhere.
@@ -206,6 +299,33 @@ impl SqlOptions {
     }
 }
 
+async fn open(pool: SqlPool, is_own: bool, options: &SqlOptions) -> Result<SqlStore, StoreError> {
+    let table = &options.table;
+    Ok(SqlStore(match pool {
+        #[cfg(feature = "sqlite")]
+        SqlPool::Sqlite(pool) => Backend::Sqlite(Table::open(Sqlite::new(pool, is_own), table).await?),
+        #[cfg(feature = "postgres")]
+        SqlPool::Postgres(pool) => {
+            Backend::Postgres(Table::open(Server::new(pool, is_own, options.timeout), table).await?)
+        }
+        #[cfg(feature = "mysql")]
+        SqlPool::MySql(pool) => Backend::MySql(Table::open(Server::new(pool, is_own, options.timeout), table).await?),
+    }))
+}
+
+impl SqlPool {
+    async fn close(&self) {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(pool) => pool.close().await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(pool) => pool.close().await,
+            #[cfg(feature = "mysql")]
+            Self::MySql(pool) => pool.close().await,
+        }
+    }
+}
+
 impl Default for SqlOptions {
     fn default() -> Self {
         Self::new()
@@ -216,15 +336,6 @@ impl fmt::Debug for SqlStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SqlStore(..)")
     }
-}
-
-macro_rules! each {
-    ($store:expr, $table:ident => $call:expr) => {
-        match &$store.0 {
-            #[cfg(feature = "sqlite")]
-            Backend::Sqlite($table) => $call,
-        }
-    };
 }
 
 impl SessionStore for SqlStore {

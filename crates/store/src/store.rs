@@ -43,8 +43,8 @@ use crate::StoreError;
 ///
 /// # Writing one
 ///
-/// Implement the methods as plain `async fn`; their futures must be [`Send`]. None has a default, since any default
-/// would be weaker than the contract.
+/// Implement the methods as plain `async fn`; their futures must be [`Send`]. None but `load_recent` has a
+/// default, since any other default would be weaker than the contract.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -189,6 +189,20 @@ pub trait SessionStore: Send + Sync + 'static {
     /// in place of an error: that would end the session.
     fn load(&self, id: &SessionId) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send;
 
+    /// What is under the id, or was a moment ago: for a first look at a request, most of which change nothing.
+    ///
+    /// A cache in front of a store answers this from memory, with a bucket that was there at most as long ago as it
+    /// promises, and never older than this process's own acknowledged writes. The engine acts upon such an answer only
+    /// if the cookie is the bucket's newest; else it asks [`load`](Self::load). A store without a cache has nothing to
+    /// do: by default this is `load`, which promises more.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    fn load_recent(&self, id: &SessionId) -> impl Future<Output = Result<Recent, StoreError>> + Send {
+        async { self.load(id).await.map(Recent::fresh) }
+    }
+
     /// Compare-and-swap: keeps `bucket` in place of the one under its id, if that one's revision is `expected`.
     ///
     /// `true`: it was, and every field is now that of `bucket`, its subject (and so the index) and its higher revision
@@ -297,6 +311,23 @@ pub trait SessionStore: Send + Sync + 'static {
     fn purge_expired(&self, now: Timestamp, limit: u32) -> impl Future<Output = Result<u64, StoreError>> + Send;
 }
 
+/// What [`SessionStore::load_recent`] found.
+#[derive(Debug, Clone)]
+pub struct Recent {
+    /// The entry.
+    pub entry: Option<Entry>,
+    /// Whether it is what [`SessionStore::load`] would have said.
+    pub is_fresh: bool,
+}
+
+impl Recent {
+    /// An answer of [`SessionStore::load`].
+    #[must_use]
+    pub fn fresh(entry: Option<Entry>) -> Self {
+        Self { entry, is_fresh: true }
+    }
+}
+
 /// Whose buckets [`SessionStore::remove_all`] ends.
 #[derive(Debug, Clone, Copy)]
 pub enum Which<'a> {
@@ -361,6 +392,10 @@ impl<S: SessionStore> SessionStore for Arc<S> {
 
     async fn load(&self, id: &SessionId) -> Result<Option<Entry>, StoreError> {
         S::load(self, id).await
+    }
+
+    async fn load_recent(&self, id: &SessionId) -> Result<Recent, StoreError> {
+        S::load_recent(self, id).await
     }
 
     async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {

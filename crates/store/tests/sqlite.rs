@@ -1,6 +1,6 @@
 //! The SQL store on SQLite: the contract, and what only a database has.
 #![cfg(all(feature = "sqlite", feature = "conformance"))]
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -276,7 +276,7 @@ async fn a_table_name_that_would_need_quoting_is_refused() {
 
 #[tokio::test]
 async fn an_unknown_url_is_refused() {
-    for url in ["", "sessions.db", "postgres://localhost/x", "sqlite"] {
+    for url in ["", "sessions.db", "oracle://localhost/x", "sqlite", "mysql"] {
         assert!(matches!(SqlStore::connect(url).await, Err(StoreError::Rejected(_))), "{url}");
     }
 }
@@ -305,6 +305,58 @@ async fn an_applications_pool_serves_and_keeps_its_own_tables() {
     store.insert(&bucket(1)).await.unwrap();
     assert!(matches!(store.load(&bucket(1).id).await.unwrap(), Some(Entry::Bucket(_))));
     sqlx::query("INSERT INTO users VALUES ('alice')").execute(&pool).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_applications_pool_has_its_connection_back_after_each_call() {
+    let directory = Directory::new();
+    let options = SqliteConnectOptions::new().filename(directory.file()).create_if_missing(true);
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+    let store = SqlStore::from_pool(pool.clone()).await.unwrap();
+    store.insert(&bucket(1)).await.unwrap();
+    assert_eq!(store.count().await.unwrap(), 1);
+    pool.acquire().await.unwrap();
+}
+
+#[tokio::test]
+async fn with_one_connection_calls_and_transactions_take_turns() {
+    let directory = Directory::new();
+    let store = SqlOptions::new().max_connections(1).connect(&directory.url()).await.unwrap();
+    for id in 1..20 {
+        store.insert(&bucket(id)).await.unwrap();
+        assert!(store.succeed(&bucket(id + 100), &bucket(id).id, Revision::FIRST, tombstone(id)).await.unwrap());
+        assert!(store.load(&bucket(id + 100).id).await.unwrap().is_some());
+    }
+    assert_eq!(store.remove_all(Which::Everything, None).await.unwrap(), 19);
+    store.close().await;
+}
+
+#[test]
+fn a_store_may_outlive_its_runtime() {
+    let directory = Directory::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let store = runtime.block_on(async {
+        let store = SqlStore::connect(&directory.url()).await.unwrap();
+        store.insert(&bucket(1)).await.unwrap();
+        store
+    });
+    drop(runtime);
+    drop(store);
+}
+
+#[tokio::test]
+async fn a_swap_that_also_changes_the_subject_is_one() {
+    let directory = Directory::new();
+    let store = SqlStore::connect(&directory.url()).await.unwrap();
+    store.insert(&bucket(1)).await.unwrap();
+    for (revision, subject) in [(2, Some([9; 16])), (3, None), (4, Some([8; 16]))] {
+        let subject = subject.map(SubjectTag::from_bytes);
+        let next = Bucket { revision: Revision::new(revision), subject, ..bucket(1) };
+        assert!(store.replace(&next, Revision::new(revision - 1)).await.unwrap());
+        assert!(!store.replace(&next, Revision::new(revision - 1)).await.unwrap());
+        let Some(Entry::Bucket(found)) = store.load(&next.id).await.unwrap() else { panic!("it is gone") };
+        assert_eq!((found.revision, found.subject), (next.revision, next.subject));
+    }
 }
 
 #[tokio::test]
@@ -481,4 +533,78 @@ async fn a_dropped_call_leaves_no_lock_behind() {
             .await
             .unwrap()
     );
+}
+
+async fn expect(store: &SqlStore, bucket: &Bucket) {
+    let Some(Entry::Bucket(found)) = store.load(&bucket.id).await.unwrap() else { panic!("{:?} is gone", bucket.id) };
+    assert_eq!(found.to_record(), bucket.to_record());
+}
+
+/// A pool of one connection, whose settings can be changed under the store.
+async fn one_connection(directory: &Directory) -> sqlx::SqlitePool {
+    let options = SqliteConnectOptions::new()
+        .filename(directory.file())
+        .create_if_missing(true)
+        .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal)
+        .synchronous(sqlx::sqlite::SqliteSynchronous::Full);
+    SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_full_disk_loses_no_acknowledged_write_and_the_store_goes_on_when_there_is_room() {
+    let directory = Directory::new();
+    let pool = one_connection(&directory).await;
+    let store = SqlStore::from_pool(pool.clone()).await.unwrap();
+    sqlx::query("PRAGMA max_page_count = 60").execute(&pool).await.unwrap();
+    let mut kept = 0_u8;
+    let big = |id| Bucket { handoff: Some(vec![id; 8000]), ..bucket(id) };
+    let failure = loop {
+        match store.insert(&big(kept)).await {
+            Ok(()) => kept += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(failure, StoreError::Unavailable(_)), "{failure:?}");
+    let successor = big(201);
+    let renewal = store.succeed(&successor, &big(0).id, Revision::FIRST, tombstone(0)).await;
+    assert!(matches!(renewal, Ok(true) | Err(StoreError::Unavailable(_))), "{renewal:?}");
+    // Logging out needs no room.
+    assert!(store.remove(&big(1).id, None).await.unwrap());
+    sqlx::query("PRAGMA max_page_count = 100000").execute(&pool).await.unwrap();
+    store.insert(&big(200)).await.unwrap();
+    assert!(store.load(&big(1).id).await.unwrap().is_none());
+    for id in 2..kept {
+        expect(&store, &big(id)).await;
+    }
+    let (old, new) = (store.load(&big(0).id).await.unwrap(), store.load(&successor.id).await.unwrap());
+    match renewal {
+        Ok(_) => assert!(matches!((old, new), (Some(Entry::Tombstone(_)), Some(Entry::Bucket(_))))),
+        Err(_) => {
+            assert!(matches!((old, new), (Some(Entry::Bucket(_)), None)));
+            // On the connection on which it failed.
+            assert!(store.succeed(&successor, &big(0).id, Revision::FIRST, tombstone(0)).await.unwrap());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_read_only_file_is_read_and_refuses_writes_until_it_is_back() {
+    let directory = Directory::new();
+    let pool = one_connection(&directory).await;
+    let store = SqlStore::from_pool(pool.clone()).await.unwrap();
+    store.insert(&bucket(1)).await.unwrap();
+    sqlx::query("PRAGMA query_only = ON").execute(&pool).await.unwrap();
+    let changed = Bucket { revision: Revision::new(2), ..bucket(1) };
+    let failures = [
+        store.insert(&bucket(2)).await.unwrap_err(),
+        store.replace(&changed, Revision::FIRST).await.unwrap_err(),
+        store.succeed(&bucket(3), &bucket(1).id, Revision::FIRST, tombstone(1)).await.unwrap_err(),
+        store.remove(&bucket(1).id, None).await.unwrap_err(),
+    ];
+    for failure in failures {
+        assert!(matches!(failure, StoreError::Rejected(_)), "{failure:?}");
+    }
+    expect(&store, &bucket(1)).await;
+    sqlx::query("PRAGMA query_only = OFF").execute(&pool).await.unwrap();
+    assert!(store.replace(&changed, Revision::FIRST).await.unwrap());
 }

@@ -5,10 +5,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use secure_sessions_axum::{Event, Observer};
+use tokio::sync::watch;
 
 /// The newest events of one session manager, at most `capacity` of them. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct EventRing(Arc<Mutex<Ring>>);
+pub struct EventRing(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    ring: Mutex<Ring>,
+    /// Changes with every event.
+    newest: watch::Sender<u64>,
+}
 
 #[derive(Debug)]
 struct Ring {
@@ -35,7 +43,8 @@ impl EventRing {
     /// An empty ring.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self(Arc::new(Mutex::new(Ring { capacity, next: 0, events: VecDeque::with_capacity(capacity) })))
+        let ring = Mutex::new(Ring { capacity, next: 0, events: VecDeque::with_capacity(capacity) });
+        Self(Arc::new(Shared { ring, newest: watch::Sender::new(0) }))
     }
 
     /// Where the next event will stand, for [`since`](Self::since).
@@ -47,10 +56,28 @@ impl EventRing {
     /// What happened after the mark, the oldest first, as far as the ring still has it.
     #[must_use]
     pub fn since(&self, mark: u64) -> Vec<Recorded> {
+        self.after(mark).0
+    }
+
+    /// As [`since`](Self::since), with the mark behind what it gives.
+    #[must_use]
+    pub fn after(&self, mark: u64) -> (Vec<Recorded>, u64) {
         let ring = self.lock();
         let wanted = usize::try_from(ring.next.saturating_sub(mark)).unwrap_or(usize::MAX);
         let skip = ring.events.len().saturating_sub(wanted);
-        ring.events.iter().skip(skip).cloned().collect()
+        (ring.events.iter().skip(skip).cloned().collect(), ring.next)
+    }
+
+    /// To wait for the next event.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.0.newest.subscribe()
+    }
+
+    /// The newest events, the newest first.
+    #[must_use]
+    pub fn newest(&self, at_most: usize) -> Vec<Recorded> {
+        self.lock().events.iter().rev().take(at_most).cloned().collect()
     }
 
     /// The newest events about one session, the newest first.
@@ -63,7 +90,7 @@ impl EventRing {
 
     fn lock(&self) -> MutexGuard<'_, Ring> {
         // No code under the lock can panic half-way.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn push(&self, event: Recorded) {
@@ -73,6 +100,7 @@ impl EventRing {
         }
         ring.events.push_back(event);
         ring.next += 1;
+        self.0.newest.send_replace(ring.next);
     }
 }
 

@@ -5,13 +5,16 @@
 
 pub mod catalogue;
 pub mod config;
+pub mod device;
 pub mod error;
 pub mod events;
 pub mod format;
 pub mod keys;
 pub mod lab;
+pub mod lockout;
 pub mod pages;
 pub mod rows;
+pub mod second_factor;
 pub mod server;
 pub mod users;
 pub mod visitor;

@@ -2,12 +2,15 @@
 
 #![expect(clippy::missing_errors_doc, reason = "they are handlers: `AppError` says what each can meet")]
 
+pub mod admin;
 pub mod cart;
 pub mod home;
 pub mod lab;
 pub mod login;
 pub mod preferences;
+pub mod sessions;
 pub mod shell;
+pub mod step_up;
 
 use askama::Template;
 use axum::response::Html;

@@ -18,20 +18,24 @@ use secure_sessions_axum::store::{Purge, PurgeHandle};
 use secure_sessions_axum::{BuildError, SessionLayer, SessionManager, SqlStore, StoreError};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use tokio::net::TcpListener;
+use tower_governor::governor::GovernorConfigBuilder;
+use tower_governor::{GovernorError, GovernorLayer};
 use tower_http::csrf::CsrfLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::config::Config;
 use crate::error::{AppError, session_error};
 use crate::events::EventRing;
-use crate::format::SealKey;
-use crate::keys::{Keys, KeysError};
+use crate::format::FormatError;
+use crate::keys::{KeyFile, KeysError};
 use crate::lab::attacks::forge::Leaked;
 use crate::lab::probe::{OUR_COOKIE, Probe, Side};
 use crate::lab::target::{ours, peer};
 use crate::lab::{Lab, LabError};
-use crate::pages::{cart, home, lab, login, preferences};
+use crate::lockout::Lockout;
+use crate::pages::{admin, cart, home, lab, login, preferences, sessions, step_up};
 use crate::rows::Database;
+use crate::second_factor::{SecondFactor, SecondFactorError};
 use crate::users::{HashError, Users};
 
 /// The most bytes of a session cookie, name and value together.
@@ -40,12 +44,15 @@ pub const COOKIE_LIMIT: usize = 4000;
 const LAB_GRACE: Duration = Duration::from_millis(400);
 /// The most bytes of a form.
 const BODY_LIMIT: usize = 64 * 1024;
+/// Attempts to log in that one address may make at once, and how often another is allowed.
+const ATTEMPTS_AT_ONCE: u32 = 30;
+const ATTEMPT_EVERY: Duration = Duration::from_secs(2);
 /// How many events are kept of each session manager.
 const KEPT_EVENTS: usize = 4096;
 
 /// Scripts, styles and images from here, forms to here, no frames, and nothing else.
 const CONTENT_SECURITY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-                                form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+                                connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// What the handlers share. Cheap to clone.
 #[derive(Clone)]
@@ -56,8 +63,12 @@ pub struct App {
     pub sessions: SessionManager,
     /// What their engine reported.
     pub events: EventRing,
-    /// For the anatomy of a cookie.
-    pub key: SealKey,
+    /// The keys: to replace them, and for the anatomy of a cookie.
+    pub keys: KeyFile,
+    /// Counts wrong passwords and codes.
+    pub lockout: Lockout,
+    /// One-time codes.
+    pub second_factor: SecondFactor,
     /// The attack lab.
     pub lab: Lab,
 }
@@ -93,6 +104,12 @@ pub enum StartError {
     /// The passwords.
     #[error(transparent)]
     Hash(#[from] HashError),
+    /// The second factors.
+    #[error(transparent)]
+    SecondFactor(#[from] SecondFactorError),
+    /// The rate limit's numbers.
+    #[error("the rate limit of the login needs a period and a burst above zero")]
+    RateLimit,
     /// The lab.
     #[error(transparent)]
     Lab(#[from] LabError),
@@ -113,7 +130,9 @@ impl Server {
         let listener = listening.map_err(|source| StartError::Listen { port, source })?;
         let address = listener.local_addr().map_err(|source| StartError::Listen { port, source })?;
 
-        let Keys { keyring, leaked } = Keys::load_or_create(&config.keys())?;
+        let keys = KeyFile::open_or_create(config.keys())?;
+        let keyring = keys.keyring().map_err(KeysError::from)?;
+        let leaked = keys.active().ok_or(KeysError::Format(FormatError::Key))?;
         let store = SqlStore::connect(&config.database_url()).await?;
         let (events, lab_events) = (EventRing::new(KEPT_EVENTS), EventRing::new(KEPT_EVENTS));
         let sessions = SessionManager::builder(keyring.clone(), store.clone())
@@ -132,12 +151,20 @@ impl Server {
         let (users, peer_key) = (Users::hash()?, Key::generate());
         let lab = Lab::new(
             Probe::new(format!("http://{address}"), lab_events)?,
-            Leaked { ours: leaked.clone(), peer: peer_key.clone() },
+            Leaked { ours: leaked, peer: peer_key.clone() },
             read_only(config).await?,
             LAB_GRACE,
         );
-        let app = App { users: users.clone(), sessions: sessions.clone(), events, key: leaked, lab };
-        let router = pages(app)
+        let app = App {
+            users: users.clone(),
+            sessions: sessions.clone(),
+            events,
+            keys,
+            lockout: Lockout::default(),
+            second_factor: SecondFactor::new()?,
+            lab,
+        };
+        let router = pages(app)?
             .layer(SessionLayer::new(sessions).on_error(session_error))
             .nest(Side::Ours.mount(), ours::router(users.clone(), targets))
             .nest(Side::Peer.mount(), peer::router(users, peer_key))
@@ -160,16 +187,37 @@ impl Server {
     ///
     /// [`io::Error`] if the socket fails.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
-        axum::serve(self.listener, self.router).with_graceful_shutdown(shutdown).await?;
+        // The address is what logins are limited by.
+        let service = self.router.into_make_service_with_connect_info::<SocketAddr>();
+        axum::serve(self.listener, service).with_graceful_shutdown(shutdown).await?;
         self.purge.stop().await;
         Ok(())
     }
 }
 
-fn pages(app: App) -> Router {
-    Router::new()
+fn pages(app: App) -> Result<Router, StartError> {
+    // One limit for both: each attempt counts, right or wrong.
+    let limit = GovernorConfigBuilder::default().period(ATTEMPT_EVERY).burst_size(ATTEMPTS_AT_ONCE).finish();
+    let limit = GovernorLayer::new(limit.ok_or(StartError::RateLimit)?).error_handler(|error| match error {
+        GovernorError::TooManyRequests { wait_time, .. } => {
+            AppError::TooMany(Duration::from_secs(wait_time)).into_response()
+        }
+        error => AppError::Background(error.to_string()).into_response(),
+    });
+    let attempts =
+        Router::new().route("/login", post(login::log_in)).route("/step-up", post(step_up::step_up)).route_layer(limit);
+    let pages = Router::new()
         .route("/", get(home::show))
-        .route("/login", get(login::show).post(login::log_in))
+        .route("/login", get(login::show))
+        .route("/step-up", get(step_up::show))
+        .route("/sessions", get(sessions::show))
+        .route("/sessions/revoke", post(sessions::revoke))
+        .route("/sessions/revoke-others", post(sessions::revoke_others))
+        .route("/sessions/logout-everywhere", post(sessions::log_out_everywhere))
+        .route("/admin", get(admin::show))
+        .route("/admin/drill", post(admin::drill))
+        .route("/admin/revoke", post(admin::revoke))
+        .route("/admin/events", get(admin::events))
         .route("/logout", post(login::log_out))
         .route("/cart", get(cart::show))
         .route("/cart/add", post(cart::add))
@@ -181,7 +229,9 @@ fn pages(app: App) -> Router {
         .route("/lab/{attack}", get(lab::attack).post(lab::run))
         .route("/lab/{attack}/{run}", get(lab::report))
         .fallback(async || AppError::NotFound)
-        .with_state(app)
+        .merge(attempts)
+        .with_state(app);
+    Ok(pages)
 }
 
 /// The files that are not templates, compiled in.

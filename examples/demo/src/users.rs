@@ -1,4 +1,4 @@
-//! The three accounts of the demo. Their passwords are public, and hashed all the same.
+//! The three accounts of the demo. Their passwords and one-time secrets are public, and the passwords hashed all the same.
 
 use std::sync::Arc;
 
@@ -12,17 +12,51 @@ pub struct Account {
     pub name: &'static str,
     /// Shown on the login page.
     pub password: &'static str,
-    /// `customer` or `admin`.
-    pub role: &'static str,
+    /// What it may do.
+    pub role: Role,
+    /// The secret of its authenticator app, in base32; `None`: it has no second factor.
+    pub totp_secret: Option<&'static str>,
     /// How the person is greeted.
     pub full_name: &'static str,
 }
 
+/// What an account may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Shop.
+    Customer,
+    /// That, and see and end everybody's sessions.
+    Admin,
+}
+
+impl Role {
+    /// As the pages show it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Customer => "customer",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// All accounts.
 pub const ACCOUNTS: [Account; 3] = [
-    Account { name: "alice", password: "looking-glass", role: "customer", full_name: "Alice Moreau" },
-    Account { name: "bob", password: "hard-hat", role: "customer", full_name: "Bob Okafor" },
-    Account { name: "carol", password: "north-star", role: "admin", full_name: "Carol Lindqvist" },
+    Account {
+        name: "alice",
+        password: "looking-glass",
+        role: Role::Customer,
+        totp_secret: None,
+        full_name: "Alice Moreau",
+    },
+    Account { name: "bob", password: "hard-hat", role: Role::Customer, totp_secret: None, full_name: "Bob Okafor" },
+    Account {
+        name: "carol",
+        password: "north-star",
+        role: Role::Admin,
+        totp_secret: Some("GRUW4ZDFOJTGC3DMNFXGO3TPOR4Q"),
+        full_name: "Carol Lindqvist",
+    },
 ];
 
 /// Argon2id hashes of the passwords, as a user table would keep them. Cheap to clone.

@@ -11,3 +11,23 @@ for (const form of document.querySelectorAll("form[data-busy]")) {
 addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
 });
+// The live feed: new events are put on top. Without this file the list is as it was when the page was loaded.
+const feed = document.querySelector("[data-feed]");
+if (feed) {
+  const stream = new EventSource(feed.dataset.feed);
+  stream.addEventListener("open", () => { feed.dataset.live = "yes"; });
+  stream.addEventListener("error", () => { feed.dataset.live = "no"; });
+  stream.addEventListener("message", (message) => {
+    const { name, text } = JSON.parse(message.data);
+    const chip = document.createElement("span");
+    chip.className = `chip event-${name}`;
+    chip.textContent = name;
+    const when = document.createElement("span");
+    when.className = "muted";
+    when.textContent = new Date().toLocaleTimeString();
+    const item = document.createElement("li");
+    item.append(chip, ` ${text} `, when);
+    feed.prepend(item);
+    while (feed.childElementCount > 50) feed.lastElementChild.remove();
+  });
+}

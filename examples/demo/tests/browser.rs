@@ -159,3 +159,56 @@ async fn fits(page: &Page, path: &str) {
     let widths = page.run("return [innerWidth, document.documentElement.scrollWidth]").await;
     assert_eq!(widths, json!([390, 390]), "{path}");
 }
+
+#[tokio::test]
+async fn an_administrator_runs_the_drill_while_the_feed_is_live_and_two_browsers_stay_logged_in() {
+    in_browser(Screen::Desktop, async |carol: Page| {
+        let alice = carol.second_browser().await;
+        alice.open("/login").await;
+        alice.follow("#login-alice").await;
+
+        carol.open("/login").await;
+        carol.follow("#login-carol").await;
+        carol.follow("nav a[href='/admin']").await;
+        assert_eq!(carol.path().await, "/step-up");
+        let code = carol.text("#code").await;
+        carol.type_into("[name=code]", &code).await;
+        carol.follow("#step-up").await;
+        assert_eq!(carol.path().await, "/admin");
+        carol.wait_for("#feed[data-live=yes]").await;
+
+        carol.follow("#drill").await;
+        assert!(carol.text("#keys").await.contains("compromised"));
+        carol.wait_for("#feed[data-live=yes]").await;
+        alice.open("/cart").await;
+        assert_eq!(alice.text("#user").await, "Alice Moreau");
+        carol.wait_for("#feed .event-rotated").await;
+        assert_eq!(carol.text("#user").await, "Carol Lindqvist");
+
+        carol.follow("#revoke-alice").await;
+        alice.open("/").await;
+        assert_eq!(alice.count("#user").await, 0);
+        alice.client.close().await.expect("closed");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_user_sees_both_browsers_and_ends_the_other() {
+    in_browser(Screen::Phone, async |here: Page| {
+        let there = here.second_browser().await;
+        for page in [&here, &there] {
+            page.open("/login").await;
+            page.follow("#login-bob").await;
+        }
+        here.open("/sessions").await;
+        assert_eq!(here.count("[data-session]").await, 2);
+        assert!(here.text("[data-current]").await.contains("Chrome on Linux"));
+        here.follow("[data-session]:not([data-current]) button").await;
+        assert_eq!(here.count("[data-session]").await, 1);
+        there.open("/").await;
+        assert_eq!(there.count("#user").await, 0);
+        there.client.close().await.expect("closed");
+    })
+    .await;
+}

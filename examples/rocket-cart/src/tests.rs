@@ -1,13 +1,16 @@
 //! The way of a customer through the example.
 
-use rocket::http::{ContentType, Status};
-use rocket::local::blocking::Client;
+use std::time::Duration;
+
+use rocket::http::{ContentType, Header, Status};
+use rocket::local::{asynchronous, blocking::Client};
+use secure_sessions_rocket::testing;
 
 use super::*;
 
 fn client() -> Client {
-    let manager = SessionManager::builder(Keyring::generate().unwrap(), MemoryStore::new()).insecure_dev();
-    Client::tracked(rocket(manager.build().unwrap())).unwrap()
+    let (manager, _clock) = testing::manager();
+    Client::tracked(rocket(manager)).unwrap()
 }
 
 fn page(client: &Client) -> String {
@@ -41,4 +44,16 @@ fn what_is_not_in_the_catalogue_does_not_come_into_the_cart() {
     assert_eq!(posted(&client, "/add", "article=<script>&quantity=1"), Status::NotFound);
     assert_eq!(posted(&client, "/add", "article=pen&quantity=0"), Status::UnprocessableEntity);
     assert!(page(&client).contains("<ul></ul>"));
+}
+
+#[rocket::async_test]
+async fn a_cart_that_nobody_touches_for_half_an_hour_is_gone() {
+    let (manager, clock) = testing::manager();
+    let client = asynchronous::Client::tracked(rocket(manager.clone())).await.unwrap();
+    let articles = BTreeMap::from([("ink", 2)]);
+    let cookie = testing::session(&manager).insert("articles", articles).cookie().await.unwrap();
+    let page = || client.get("/").header(Header::new("Cookie", cookie.clone()));
+    assert!(page().dispatch().await.into_string().await.unwrap().contains("<li>2 x ink</li>"));
+    clock.advance(Duration::from_secs(32 * 60));
+    assert!(page().dispatch().await.into_string().await.unwrap().contains("<ul></ul>"));
 }

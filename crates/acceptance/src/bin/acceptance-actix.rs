@@ -7,11 +7,13 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::ContentType;
-use actix_web::middleware::{Next, from_fn};
+use actix_web::middleware::{Condition, Next, from_fn};
 use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{Error, HttpRequest, HttpResponse, HttpServer, Route};
 use futures_util::stream;
-use secure_sessions_actix::{Session, SessionError, SessionMiddleware, Typed};
+use secure_sessions_actix::{
+    CrossOrigin, CrossOriginMiddleware, CsrfSession, Session, SessionError, SessionMiddleware, Typed,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -19,10 +21,18 @@ fn main() -> std::process::ExitCode {
     acceptance::run(|app, listener| async move {
         let workers = config::parsed("THREADS").map_err(std::io::Error::other)?;
         let mut server = HttpServer::new(move || {
+            let mut sessions = SessionMiddleware::new(app.manager.clone());
+            if app.on_error {
+                sessions = sessions.on_error(|error| response(work::own_response(error)));
+            }
             actix_web::App::new()
                 .app_data(Data::new(app.clone()))
                 .configure(|config| routes(config, &app))
-                .wrap(SessionMiddleware::new(app.manager.clone()))
+                .wrap(sessions)
+                .wrap(Condition::new(
+                    app.cross_origin.is_some(),
+                    CrossOriginMiddleware::new(app.cross_origin.clone().unwrap_or_default()),
+                ))
         });
         if let Some(workers) = workers {
             server = server.workers(workers);
@@ -60,11 +70,17 @@ fn extra_routes(config: &mut ServiceConfig, app: &App) {
     let nested = web::resource("/extra/nested")
         .route(with_session(Verb::Post, Work::Set))
         .wrap(SessionMiddleware::new(app.manager.clone()));
+    let same_origin = web::resource("/extra/same-origin")
+        .route(web::post().to(index))
+        .wrap(CrossOriginMiddleware::new(CrossOrigin::default()));
     config
         .route("/extra/two", web::post().to(two))
         .route("/extra/typed", web::post().to(typed))
         .route("/extra/rejected", web::post().to(rejected))
+        .route("/extra/recent", web::get().to(recent))
         .route("/extra/late", web::get().to(late))
+        .route("/extra/csrf", web::post().to(csrf))
+        .service(same_origin)
         .service(guarded)
         .service(nested);
 }
@@ -155,6 +171,18 @@ async fn typed(mut cart: Typed<Cart>, head: HttpRequest) -> Result<HttpResponse,
 /// The adapter's own error, as a handler returns it with `?`.
 async fn rejected(session: Session) -> Result<HttpResponse, SessionError> {
     session.insert("big", "x".repeat(5000))?;
+    Ok(response(Answer::ok(json!({}))))
+}
+
+/// What only those may see who authenticated within the last minute.
+async fn recent(session: Session) -> Result<HttpResponse, SessionError> {
+    session.require_recent_auth(Duration::from_secs(60))?;
+    Ok(response(Answer::ok(json!({ "recent": true }))))
+}
+
+/// The extractor that asks for a CSRF token in the header.
+async fn csrf(session: CsrfSession) -> Result<HttpResponse, SessionError> {
+    session.insert("csrf", "verified")?;
     Ok(response(Answer::ok(json!({}))))
 }
 

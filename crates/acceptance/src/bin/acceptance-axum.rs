@@ -1,6 +1,7 @@
 //! The acceptance program on Axum: routes, and nothing else.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use acceptance::{Answer, App, Control, Query, Request, Verb, Work, control, extra, work};
@@ -12,14 +13,16 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, on, post};
 use futures_util::stream;
-use secure_sessions_axum::{Session, SessionError, SessionLayer, Typed};
+use secure_sessions_axum::{
+    CrossOrigin, CrossOriginLayer, CsrfSession, Session, SessionError, SessionErrorKind, SessionLayer, Typed,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 fn main() -> std::process::ExitCode {
     acceptance::run(|app, listener| async move {
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        axum::serve(listener, routes(app)).await
+        axum::serve(listener, routes(app).into_make_service_with_connect_info::<SocketAddr>()).await
     })
 }
 
@@ -39,7 +42,16 @@ fn routes(app: App) -> Router {
             router = router.route(path, without_session(*verb, *control));
         }
     }
-    router.layer(SessionLayer::new(app.manager.clone())).with_state(app)
+    let layer = SessionLayer::new(app.manager.clone());
+    router = if app.on_error {
+        router.layer(layer.on_error(|error: &SessionErrorKind| response(work::own_response(error))))
+    } else {
+        router.layer(layer)
+    };
+    if let Some(check) = app.cross_origin.clone() {
+        router = router.layer(CrossOriginLayer::new(check));
+    }
+    router.with_state(app)
 }
 
 fn extra_routes(app: &App, mut router: Router<App>) -> Router<App> {
@@ -58,7 +70,10 @@ fn extra_routes(app: &App, mut router: Router<App>) -> Router<App> {
         .route("/extra/two", post(two))
         .route("/extra/typed", post(typed))
         .route("/extra/rejected", post(rejected))
+        .route("/extra/recent", get(recent))
         .route("/extra/late", get(late))
+        .route("/extra/csrf", post(csrf))
+        .route("/extra/same-origin", post(index).layer(CrossOriginLayer::new(CrossOrigin::default())))
         .merge(guarded)
         .merge(nested)
 }
@@ -149,6 +164,18 @@ async fn typed(mut cart: Typed<Cart>, RawQuery(query): RawQuery) -> Result<Respo
 /// The adapter's own error, as a handler returns it with `?`.
 async fn rejected(session: Session) -> Result<Response, SessionError> {
     session.insert("big", "x".repeat(5000))?;
+    Ok(response(Answer::ok(json!({}))))
+}
+
+/// What only those may see who authenticated within the last minute.
+async fn recent(session: Session) -> Result<Response, SessionError> {
+    session.require_recent_auth(Duration::from_secs(60))?;
+    Ok(response(Answer::ok(json!({ "recent": true }))))
+}
+
+/// The extractor that asks for a CSRF token in the header.
+async fn csrf(session: CsrfSession) -> Result<Response, SessionError> {
+    session.insert("csrf", "verified")?;
     Ok(response(Answer::ok(json!({}))))
 }
 

@@ -15,7 +15,9 @@ use rocket::route::{Handler, Outcome, Route};
 use rocket::{
     Build, Config, Data, Request as HttpRequest, Response, Rocket, State, catch, catchers, get, post, routes,
 };
-use secure_sessions_rocket::{Session, SessionError, SessionExt, SessionFairing, Typed};
+use secure_sessions_rocket::{
+    CrossOrigin, CrossOriginFairing, CsrfSession, SameOrigin, Session, SessionError, SessionExt, SessionFairing, Typed,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -33,7 +35,9 @@ fn rocket(app: App, port: u16) -> Rocket<Build> {
         log_level: rocket::config::LogLevel::Off,
         ..Config::release_default()
     };
-    let mut rocket = rocket::custom(config)
+    // Nothing here is in a private cookie. But where another package of the build turns them on, Rocket asks for a key.
+    let figment = rocket::figment::Figment::from(config).merge(("secret_key", "5c".repeat(32)));
+    let mut rocket = rocket::custom(figment)
         .mount("/", routes![index, live])
         .mount("/", with_session(&app, work::ROUTES))
         .mount("/", without_session(&app, control::ROUTES))
@@ -44,11 +48,15 @@ fn rocket(app: App, port: u16) -> Rocket<Build> {
     if app.faults {
         rocket = rocket.mount("/", without_session(&app, control::FAULT_ROUTES));
     }
-    rocket
-        .attach(after_the_handler())
-        .attach(SessionFairing::new(app.manager.clone()))
-        .attach(announcement())
-        .manage(app)
+    let mut sessions = SessionFairing::new(app.manager.clone());
+    if app.on_error {
+        sessions = sessions.on_error(|error| Shown(work::own_response(error)));
+    }
+    rocket = match &app.cross_origin {
+        Some(check) => rocket.attach(CrossOriginFairing::new(check.clone())),
+        None => rocket.manage(CrossOrigin::default()),
+    };
+    rocket.attach(after_the_handler()).attach(sessions).attach(announcement()).manage(app)
 }
 
 fn extra_routes(app: &App, rocket: Rocket<Build>) -> Rocket<Build> {
@@ -57,7 +65,7 @@ fn extra_routes(app: &App, rocket: Rocket<Build>) -> Rocket<Build> {
         .mount("/", without_session(app, control::EXTRA_ROUTES))
         // A fairing is never within another one.
         .mount("/", with_session(app, &[(Verb::Post, "/extra/nested", Work::Set)]))
-        .mount("/", routes![two, typed, late, rejected, guarded])
+        .mount("/", routes![two, typed, late, rejected, recent, guarded, csrf, same_origin])
 }
 
 fn announcement() -> impl Fairing {
@@ -229,6 +237,26 @@ fn late(session: Session) -> (ContentType, TextStream<impl Stream<Item = String>
 fn rejected(session: Session) -> Result<Shown, SessionError> {
     session.insert("big", "x".repeat(5000))?;
     Ok(Shown(Answer::ok(json!({}))))
+}
+
+/// What only those may see who authenticated within the last minute.
+#[get("/extra/recent")]
+fn recent(session: Session) -> Result<Shown, SessionError> {
+    session.require_recent_auth(Duration::from_secs(60))?;
+    Ok(Shown(Answer::ok(json!({ "recent": true }))))
+}
+
+/// The guard that asks for a CSRF token in the header.
+#[post("/extra/csrf")]
+fn csrf(session: CsrfSession) -> Result<Shown, SessionError> {
+    session.insert("csrf", "verified")?;
+    Ok(Shown(Answer::ok(json!({}))))
+}
+
+/// The guard that asks where a request comes from.
+#[post("/extra/same-origin")]
+fn same_origin(_proof: SameOrigin) -> &'static str {
+    "ok"
 }
 
 /// A guard of the application's own: lets only logged-in users pass, and leaves a note.

@@ -140,6 +140,17 @@ pub(crate) async fn c67_a_write_whose_acknowledgement_was_lost_is_not_made_twice
     assert_eq!(browser.data().await["b"], "2");
 }
 
+pub(crate) async fn c67_a_logout_whose_acknowledgement_was_lost_is_done_and_removes_the_cookie(subject: Subject) {
+    let server = subject.start().await;
+    let mut browser = alice(&server).await;
+    let cookie = browser.token();
+    server.fault("lost").await;
+    browser.post("/logout").await.assert_removal();
+    server.get("/state").cookie(&cookie).send().await.assert_anonymous();
+    let metrics = server.metrics().await;
+    assert_eq!((metrics.live(), metrics.event("ended"), metrics.event("store_error")), (0, 1, 1));
+}
+
 pub(crate) async fn c67_sqlite_a_killed_server_loses_no_acknowledged_write(subject: Subject) {
     let mut server = subject.start().await;
     let (keys, database) = (server.keys.clone(), server.database().clone());

@@ -1,26 +1,37 @@
 //! The checklist, case by case, over real sockets: written once, run against every adapter and store.
 //!
 //! A case is named by its line in the checklist, and by the sentence that it proves. A name with `sqlite` after the
-//! number is a case that needs a database file, or two servers on one: a store in memory is out of reach from outside.
+//! number is a case that needs the rows of a database (SQLite's was the first), or two servers on one: a store in
+//! memory is out of reach from outside.
 //!
-//! To add an adapter, add its binary to this package and a line to the end of this file.
+//! Of Redis only what a client can see is tested: its rows are `crates/store`'s business.
+//!
+//! To add an adapter, add its binary to this package and a line per store to the end of this file. To add a store, add
+//! it to `Store` and `cases_of`, and, if it can run the cases that look into a database, to `Database`.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 
+mod bearer;
+mod binding;
 mod cookie;
 mod data;
+mod drill;
+mod engine;
 mod failure;
 mod forgery;
 mod garbage;
 mod keys;
 mod lasting;
 mod lifecycle;
+mod pages;
 mod parallel;
 mod replay;
+mod subjects;
 mod tampering;
 mod time;
+mod wstg;
 
 use support::{Store, Subject, run};
 
@@ -37,6 +48,20 @@ macro_rules! tests {
 
 macro_rules! cases_of {
     (Memory, $subject:expr) => {
+        cases_of!(Common, $subject);
+        tests! { $subject;
+            time:
+                c52_purge_by_batches_returns_a_count_and_spares_the_living
+                c52_the_purge_loop_survives_a_store_error
+            ;
+        }
+    };
+    // Redis removes what has expired by itself, by its own clock: there is nothing to purge, least of all at a time that a
+    // test makes up.
+    (Redis, $subject:expr) => {
+        cases_of!(Common, $subject);
+    };
+    (Common, $subject:expr) => {
         tests! { $subject;
             cookie:
                 c01_an_untouched_request_gets_no_cookie_and_asks_no_store
@@ -115,8 +140,6 @@ macro_rules! cases_of {
                 c49_absolute_expiry_cannot_be_extended_by_activity
                 c50_a_per_session_override_works
                 c51_expired_but_not_yet_purged_is_refused
-                c52_purge_by_batches_returns_a_count_and_spares_the_living
-                c52_the_purge_loop_survives_a_store_error
                 c53_a_clock_that_steps_back_harms_nobody
             ;
             parallel:
@@ -159,6 +182,29 @@ macro_rules! cases_of {
                 c00_sessions_are_listed_and_revoked_one_by_one_all_others_and_all
                 c00_csrf_tokens_are_of_one_session
             ;
+            pages:
+                c00_what_another_site_caused_is_refused_on_every_route_and_leaves_no_trace
+                c00_the_cross_origin_check_can_trust_exempt_and_only_report
+                c00_the_cross_origin_check_on_one_route_leaves_the_others_alone
+                c00_a_csrf_token_in_the_header_is_asked_for_by_the_extractor
+                c00_a_login_form_is_protected_by_the_token_of_an_anonymous_session
+                c00_flash_messages_survive_a_redirect_and_a_login_and_are_read_once
+                c00_a_logout_clears_site_data_as_configured
+                c00_the_audit_file_has_a_line_for_every_event_and_no_secret
+            ;
+            wstg:
+                wstg_sess_01_tokens_are_unpredictable_say_nothing_and_cannot_be_altered
+                wstg_sess_02_the_cookie_has_every_protective_attribute_wherever_it_is_set
+                wstg_sess_03_a_fixed_cookie_is_not_adopted_and_never_logged_in
+                wstg_sess_04_the_token_travels_in_the_cookie_alone_and_never_enters_a_cache
+                wstg_sess_05_a_forged_request_of_another_site_is_refused
+                wstg_sess_06_a_logout_ends_the_session_on_the_server
+                wstg_sess_07_idle_and_absolute_timeouts_are_enforced_by_the_server
+                wstg_sess_08_no_data_of_a_session_makes_it_another_subjects
+                wstg_sess_09_a_stolen_cookie_is_bounded_by_rotation_and_noticed
+                wstg_sess_10_the_token_has_no_algorithm_to_choose_and_no_part_to_leave_out
+                wstg_sess_11_parallel_sessions_are_listed_and_revoked_by_their_owner
+            ;
             keys:
                 c65_an_accepted_key_still_opens_and_the_reply_is_sealed_with_the_active_one
                 c65_with_a_compromised_seal_key_users_go_on_and_forgeries_die
@@ -176,8 +222,46 @@ macro_rules! cases_of {
                 c67_a_handlers_own_5xx_is_not_replaced_by_a_failed_commit
                 c67_a_store_that_fails_at_random_loses_no_acknowledged_write_and_repeats_none
                 c67_a_write_whose_acknowledgement_was_lost_is_not_made_twice
+                c67_a_logout_whose_acknowledgement_was_lost_is_done_and_removes_the_cookie
+            ;
+            subjects:
+                d1_a_step_up_renews_and_refreshes_the_authentication_and_a_login_begins_anew
+                d1_bad_handles_labels_and_subjects_are_typed_errors_that_change_nothing
+                d1_revoking_the_session_that_asks_is_a_logout
+                d1_a_login_can_end_all_other_sessions_in_the_same_request
+                d1_a_login_over_the_limit_evicts_the_oldest_session
+                d1_parallel_logins_leave_exactly_the_limit_where_the_oldest_are_evicted
+                d1_a_login_over_the_limit_is_refused_until_a_session_ends
+                d1_parallel_logins_never_leave_more_than_the_limit_where_they_are_refused
+                d1_session_errors_of_a_handler_become_responses_of_the_applications_own
+            ;
+            binding:
+                d3_another_user_agent_is_refused_and_neither_cookie_nor_session_is_touched
+                d3_a_binding_lasts_through_rotations_and_handoffs_and_moves_with_a_login
+                d3_where_mismatches_are_only_reported_the_session_goes_on_until_a_renewal_binds_it_anew
+                d3_an_address_is_bound_by_its_prefix
+                d3_a_custom_value_and_several_properties_at_once
+            ;
+            bearer:
+                d4_a_session_travels_as_a_bearer_token_through_its_whole_life
+                d4_a_dead_bearer_token_is_a_replay
+                d4_a_cookies_token_is_no_bearer_token_and_the_other_way_round
+                d4_where_both_come_the_bearer_token_alone_counts
+                d4_a_cookie_never_becomes_a_bearer_token
+                d4_without_cookies_every_session_is_a_bearer_token
+                d4_forged_bearer_tokens_raise_the_alarm
+            ;
+            drill:
+                d5_after_a_compromise_all_clients_move_to_the_new_keys_and_forgeries_raise_the_alarm
+                d5_a_reload_that_fails_keeps_the_keys_and_says_so_without_showing_one
             ;
         }
+    };
+    (Postgres, $subject:expr) => {
+        cases_of!(Sqlite, $subject);
+    };
+    (MySql, $subject:expr) => {
+        cases_of!(Sqlite, $subject);
     };
     (Sqlite, $subject:expr) => {
         cases_of!(Memory, $subject);
@@ -219,7 +303,16 @@ macro_rules! suite {
 
 suite!(actix_memory, "acceptance-actix", Store::Memory);
 suite!(actix_sqlite, "acceptance-actix", Store::Sqlite);
+suite!(actix_postgres, "acceptance-actix", Store::Postgres);
+suite!(actix_mysql, "acceptance-actix", Store::MySql);
+suite!(actix_redis, "acceptance-actix", Store::Redis);
 suite!(axum_memory, "acceptance-axum", Store::Memory);
 suite!(axum_sqlite, "acceptance-axum", Store::Sqlite);
+suite!(axum_postgres, "acceptance-axum", Store::Postgres);
+suite!(axum_mysql, "acceptance-axum", Store::MySql);
+suite!(axum_redis, "acceptance-axum", Store::Redis);
 suite!(rocket_memory, "acceptance-rocket", Store::Memory);
 suite!(rocket_sqlite, "acceptance-rocket", Store::Sqlite);
+suite!(rocket_postgres, "acceptance-rocket", Store::Postgres);
+suite!(rocket_mysql, "acceptance-rocket", Store::MySql);
+suite!(rocket_redis, "acceptance-rocket", Store::Redis);

@@ -10,18 +10,22 @@ use crate::support::forge::{self, Plaintext};
 use crate::support::hostile::CONTEXT;
 use crate::support::{Keys, Server, Subject};
 
-/// A row of the table, by the session's id.
-async fn row(server: &Server, id: &[u8; 16]) -> (i64, Vec<u8>, Vec<u8>) {
-    let pool = server.database().pool().await;
-    let query = sqlx::query_as("SELECT revision, fingerprint, handoff FROM secure_sessions WHERE id = ?");
-    query.bind(&id[..]).fetch_one(&pool).await.expect("the session's row")
+/// A row of the table, by the session's id: its revision, fingerprint and handoff.
+async fn row(server: &Server, id: &[u8; 16]) -> (String, Vec<u8>, Vec<u8>) {
+    let database = server.database();
+    let id = database.literal(id);
+    let select =
+        format!("SELECT CAST(revision AS CHAR(20)), fingerprint, handoff FROM secure_sessions WHERE id = {id}");
+    let mut rows = database.fetch(&select).await;
+    let [revision, fingerprint, handoff] = rows.remove(0).try_into().expect("three columns");
+    let revision = String::from_utf8(revision.unwrap()).unwrap();
+    (revision, fingerprint.unwrap(), handoff.unwrap_or_default())
 }
 
 async fn put_handoff(server: &Server, id: &[u8; 16], handoff: &[u8]) {
-    let pool = server.database().pool().await;
-    let query = sqlx::query("UPDATE secure_sessions SET handoff = ? WHERE id = ?");
-    let done = query.bind(handoff).bind(&id[..]).execute(&pool).await.expect("an update");
-    assert_eq!(done.rows_affected(), 1);
+    let database = server.database();
+    let (id, handoff) = (database.literal(id), database.literal(handoff));
+    database.execute(&format!("UPDATE secure_sessions SET handoff = {handoff} WHERE id = {id}")).await;
 }
 
 pub(crate) async fn c66_sqlite_a_handoff_swapped_or_put_back_is_refused_with_an_event_and_the_bucket_left_alone(
@@ -69,7 +73,7 @@ pub(crate) async fn c66_sqlite_a_handoff_swapped_or_put_back_is_refused_with_an_
         }
         assert_eq!(server.metrics().await.event("store_tampered"), 3 * (u64::try_from(index).unwrap() + 1), "{what}");
         let after = row(&server, &id).await;
-        assert_eq!((after.0, &after.1, &after.2), (right.0, &right.1, handoff), "{what}: the bucket is untouched");
+        assert_eq!((&after.0, &after.1, &after.2), (&right.0, &right.1, handoff), "{what}: the bucket is untouched");
         // The holder of the newest token needs no handoff, and notices nothing.
         let reply = alice.get("/state").await;
         assert_eq!(reply.ok()["data"], json!({ "a": "3" }));
@@ -91,9 +95,12 @@ pub(crate) async fn c66_sqlite_a_bucket_moved_to_another_subject_is_refused(subj
         forge::open(&alice.token(), &server.keys.seal, CONTEXT).session_id,
         forge::open(&mallory.token(), &server.keys.seal, CONTEXT).session_id,
     );
-    let pool = server.database().pool().await;
-    let query = "UPDATE secure_sessions SET subject = (SELECT subject FROM secure_sessions WHERE id = ?) WHERE id = ?";
-    sqlx::query(query).bind(&target[..]).bind(&own[..]).execute(&pool).await.expect("an update");
+    let database = server.database();
+    let (target, own) = (database.literal(&target), database.literal(&own));
+    // In two steps: MySQL does not read the table that it updates.
+    let tag = database.fetch(&format!("SELECT subject FROM secure_sessions WHERE id = {target}")).await[0][0].clone();
+    let tag = database.literal(&tag.unwrap());
+    database.execute(&format!("UPDATE secure_sessions SET subject = {tag} WHERE id = {own}")).await;
     let reply = mallory.get("/state").await;
     reply.assert_anonymous();
     reply.assert_no_cookie();
@@ -103,14 +110,17 @@ pub(crate) async fn c66_sqlite_a_bucket_moved_to_another_subject_is_refused(subj
 
 /// Puts a row into the table, as someone would who can write to the store.
 async fn insert_bucket(server: &Server, plaintext: &Plaintext, fingerprint: &[u8; 16]) {
-    let pool = server.database().pool().await;
-    let number = |millis: u64| i64::try_from(millis).unwrap();
-    let statement = "INSERT INTO secure_sessions (id, revision, created_at, last_seen_at, expires_at, rotated_at, \
-        generation, fingerprint, subject, purge_at) VALUES (?1, 1, ?2, ?2, ?3, ?2, ?4, ?5, \
-        (SELECT subject FROM secure_sessions WHERE subject IS NOT NULL), ?3)";
-    let query = sqlx::query(statement).bind(&plaintext.session_id[..]).bind(number(plaintext.issued_at));
-    let query = query.bind(number(plaintext.expires_at)).bind(plaintext.generation).bind(&fingerprint[..]);
-    query.execute(&pool).await.expect("an insert");
+    let database = server.database();
+    let tag = database.fetch("SELECT subject FROM secure_sessions WHERE subject IS NOT NULL").await[0][0].clone();
+    let (id, fingerprint) = (database.literal(&plaintext.session_id), database.literal(fingerprint));
+    let tag = database.literal(&tag.unwrap());
+    let Plaintext { issued_at, expires_at, generation, .. } = plaintext;
+    let statement = format!(
+        "INSERT INTO secure_sessions (id, revision, created_at, last_seen_at, expires_at, rotated_at, generation, \
+         fingerprint, subject, purge_at) VALUES ({id}, 1, {issued_at}, {issued_at}, {expires_at}, {issued_at}, \
+         {generation}, {fingerprint}, {tag}, {expires_at})"
+    );
+    database.execute(&statement).await;
 }
 
 pub(crate) async fn c66_sqlite_the_seal_key_and_write_access_to_the_store_cannot_forge_but_both_keys_can(

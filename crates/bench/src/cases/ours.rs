@@ -1,48 +1,108 @@
-//! Our sessions, on MemoryStore and with the defaults.
+//! Our sessions, on MemoryStore and with the defaults: on Axum here, and what the other frameworks share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::Result;
 use axum::Router;
 use axum::routing::get;
 use http::StatusCode;
-use secure_sessions_axum::{Keyring, Session, SessionError, SessionLayer, SessionManager};
+use secure_sessions_axum::{
+    Clock, Keyring, Session, SessionError, SessionErrorKind, SessionLayer, SessionManager, SystemClock,
+};
 use secure_sessions_store::{
     Bucket, Entry, MemoryStore, Page, Revision, SessionId, SessionStore, StoreError, SubjectTag, Timestamp, Tombstone,
     Which,
 };
 
-use super::{Calls, Case, Contents, FILL, OURS_READ, OURS_UNSEEN, READ, UNSEEN, answer};
+use super::application::Application;
+use super::{
+    Calls, Case, Contents, FILL, Framework, OURS_READ, OURS_UNSEEN, OURS_WRITE, READ, UNSEEN, USUAL_SIZE, WRITE, status,
+};
 
 pub(super) async fn all(counted: bool) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
-    for (name, path) in [(OURS_UNSEEN, UNSEEN), (OURS_READ, READ)] {
-        let (application, calls) = if counted {
+    for (name, path) in [(OURS_UNSEEN, UNSEEN), (OURS_READ, READ), (OURS_WRITE, WRITE)] {
+        let (manager, passing, calls) = if counted {
             let calls = Arc::new(Calls::default());
-            (application(Counted { store: MemoryStore::new(), calls: calls.clone() })?, Some(calls))
+            let (manager, passing) = manager(Counted { store: MemoryStore::new(), calls: calls.clone() }, path)?;
+            (manager, passing, Some(calls))
         } else {
-            (application(MemoryStore::new())?, None)
+            let (manager, passing) = manager_for(path)?;
+            (manager, passing, None)
         };
-        cases.push(Case::with_session(name, application, path, calls).await?);
+        let application = Application::axum(application(manager, USUAL_SIZE));
+        let case = Case::with_session(Framework::Axum, name, application, path).await?;
+        cases.push(Case { calls, passing, ..case });
     }
     Ok(cases)
 }
 
-fn application(store: impl SessionStore) -> Result<Router> {
-    let manager = SessionManager::builder(Keyring::generate()?, store).build()?;
-    Ok(Router::new()
+/// A manager for the requests to this path.
+pub(super) fn manager_for(path: &str) -> Result<(SessionManager, Option<Passing>)> {
+    manager(MemoryStore::new(), path)
+}
+
+fn manager(store: impl SessionStore, path: &str) -> Result<(SessionManager, Option<Passing>)> {
+    let builder = SessionManager::builder(Keyring::generate()?, store);
+    if path != WRITE {
+        return Ok((builder.build()?, None));
+    }
+    let passing = Passing::default();
+    let long = Duration::from_secs(400 * 24 * 60 * 60);
+    Ok((builder.clock(passing.clone()).absolute_timeout(long).build()?, Some(passing)))
+}
+
+/// A clock that lets time pass between two writes of a session. Without it a grace would be full of them, and each
+/// would write a bucket with 128 fingerprints, as no user's session does.
+#[derive(Clone, Default)]
+pub(super) struct Passing(Arc<AtomicU64>);
+
+impl Passing {
+    pub(super) fn pass(&self) {
+        const BETWEEN_WRITES: u64 = 10_000;
+        self.0.fetch_add(BETWEEN_WRITES, Ordering::Relaxed);
+    }
+}
+
+impl Clock for Passing {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(SystemClock.now().as_millis() + self.0.load(Ordering::Relaxed))
+    }
+}
+
+pub(super) fn application(manager: SessionManager, size: usize) -> Router {
+    Router::new()
         .route(UNSEEN, get(|| async { StatusCode::OK }))
         .route(READ, get(read))
-        .route(FILL, get(fill))
-        .layer(SessionLayer::new(manager)))
+        .route(WRITE, get(write))
+        .route(FILL, get(async move |session: Session| Ok::<_, SessionError>(fill(&session, size)?)))
+        .layer(SessionLayer::new(manager))
 }
 
 async fn read(session: Session) -> Result<StatusCode, SessionError> {
     Ok(answer(session.get("user_id")?))
 }
 
-async fn fill(session: Session) -> Result<(), SessionError> {
-    let contents = Contents::new();
+async fn write(session: Session) -> Result<StatusCode, SessionError> {
+    Ok(answer(Some(session.update("user_id", count_up)?)))
+}
+
+pub(super) fn count_up(user_id: &mut u64) -> u64 {
+    *user_id += 1;
+    *user_id
+}
+
+pub(super) fn answer(user_id: Option<u64>) -> StatusCode {
+    StatusCode::from_u16(status(user_id)).unwrap_or_default()
+}
+
+pub(super) fn fill(
+    session: &secure_sessions_axum::secure_sessions::Session,
+    size: usize,
+) -> Result<(), SessionErrorKind> {
+    let contents = Contents::of(size);
     session.login("ada")?;
     session.insert("user_id", contents.user_id)?;
     session.insert("name", contents.name)?;

@@ -1,4 +1,4 @@
-//! Other crates' sessions with the same contents, each kept in the process or in the cookie.
+//! Other crates' sessions on Axum with the same contents, each kept in the process or in the cookie.
 
 use std::sync::Arc;
 
@@ -12,25 +12,40 @@ use http::StatusCode;
 use tower_sessions::session::{Id, Record};
 use tower_sessions::{MemoryStore, Session, SessionManagerLayer, SessionStore, session_store};
 
-use super::{Calls, Case, Contents, FILL, READ, TOWER_SESSIONS_READ, answer};
+use super::application::Application;
+use super::ours::answer;
+use super::{Calls, Case, Contents, FILL, Framework, READ, WRITE};
 
 pub(super) async fn all(counted: bool) -> Result<Vec<Case>> {
-    let (tower_sessions, calls) = if counted {
-        let calls = Arc::new(Calls::default());
-        (tower_sessions(Counted { store: MemoryStore::default(), calls: calls.clone() }), Some(calls))
-    } else {
-        (tower_sessions(MemoryStore::default()), None)
-    };
-    Ok(vec![
-        Case::with_session(TOWER_SESSIONS_READ, tower_sessions, READ, calls).await?,
-        Case::with_session("axum-extra 0.12 private jar, read", private_jar(), READ, None).await?,
-        Case::with_session("axum_session 0.22, read", axum_session().await?, READ, None).await?,
-    ])
+    let mut cases = Vec::new();
+    for (name, path) in [(Framework::Axum.usual_read(), READ), (Framework::Axum.usual_write(), WRITE)] {
+        let (router, calls) = if counted {
+            let calls = Arc::new(Calls::default());
+            (tower_sessions(Counted { store: MemoryStore::default(), calls: calls.clone() }), Some(calls))
+        } else {
+            (tower_sessions(MemoryStore::default()), None)
+        };
+        cases.push(Case { calls, ..case(name, router, path).await? });
+    }
+    cases.push(case("axum-extra 0.12 private jar, read", private_jar(), READ).await?);
+    cases.push(case("axum-extra 0.12 private jar, write", private_jar(), WRITE).await?);
+    cases.push(case("axum_session 0.22, read", axum_session().await?, READ).await?);
+    cases.push(case("axum_session 0.22, write", axum_session().await?, WRITE).await?);
+    Ok(cases)
+}
+
+async fn case(name: &'static str, router: Router, path: &'static str) -> Result<Case> {
+    Case::with_session(Framework::Axum, name, Application::axum(router), path).await
 }
 
 fn tower_sessions(store: impl SessionStore + Clone) -> Router {
     async fn read(session: Session) -> StatusCode {
         answer(session.get("user_id").await.ok().flatten())
+    }
+    async fn write(session: Session) -> Result<StatusCode, tower_sessions::session::Error> {
+        let user_id = session.get::<u64>("user_id").await?.unwrap_or_default() + 1;
+        session.insert("user_id", user_id).await?;
+        Ok(answer(Some(user_id)))
     }
     async fn fill(session: Session) -> Result<(), tower_sessions::session::Error> {
         let contents = Contents::new();
@@ -40,27 +55,45 @@ fn tower_sessions(store: impl SessionStore + Clone) -> Router {
         session.insert("cart", contents.cart).await?;
         session.insert("note", contents.note).await
     }
+    let write = |session| async { write(session).await.unwrap_or(StatusCode::IM_A_TEAPOT) };
     let fill = |session| async { if fill(session).await.is_ok() { StatusCode::OK } else { StatusCode::IM_A_TEAPOT } };
-    Router::new().route(READ, get(read)).route(FILL, get(fill)).layer(SessionManagerLayer::new(store))
+    let routes = Router::new().route(READ, get(read)).route(WRITE, get(write)).route(FILL, get(fill));
+    routes.layer(SessionManagerLayer::new(store))
 }
 
 /// No session at all: a sealed cookie that is trusted because it decrypts.
 fn private_jar() -> Router {
     const NAME: &str = "session";
+    fn contents(jar: &PrivateCookieJar) -> Option<Contents> {
+        jar.get(NAME).and_then(|cookie| serde_json::from_str(cookie.value()).ok())
+    }
+    fn set(jar: PrivateCookieJar, contents: &Contents) -> PrivateCookieJar {
+        jar.add(Cookie::new(NAME, serde_json::to_string(contents).unwrap_or_default()))
+    }
     async fn read(jar: PrivateCookieJar) -> StatusCode {
-        let contents = jar.get(NAME).and_then(|cookie| serde_json::from_str::<Contents>(cookie.value()).ok());
-        answer(contents.map(|contents| contents.user_id))
+        answer(contents(&jar).map(|contents| contents.user_id))
+    }
+    async fn write(jar: PrivateCookieJar) -> (PrivateCookieJar, StatusCode) {
+        let Some(mut contents) = contents(&jar) else { return (jar, StatusCode::UNAUTHORIZED) };
+        contents.user_id += 1;
+        (set(jar, &contents), answer(Some(contents.user_id)))
     }
     async fn fill(jar: PrivateCookieJar) -> PrivateCookieJar {
-        jar.add(Cookie::new(NAME, serde_json::to_string(&Contents::new()).unwrap_or_default()))
+        set(jar, &Contents::new())
     }
-    Router::new().route(READ, get(read)).route(FILL, get(fill)).with_state(Key::generate())
+    let routes = Router::new().route(READ, get(read)).route(WRITE, get(write)).route(FILL, get(fill));
+    routes.with_state(Key::generate())
 }
 
 async fn axum_session() -> Result<Router> {
     type Session = axum_session::Session<SessionNullPool>;
     async fn read(session: Session) -> StatusCode {
         answer(session.get("user_id"))
+    }
+    async fn write(session: Session) -> StatusCode {
+        let user_id = session.get::<u64>("user_id").unwrap_or_default() + 1;
+        session.set("user_id", user_id);
+        answer(Some(user_id))
     }
     async fn fill(session: Session) {
         let contents = Contents::new();
@@ -73,7 +106,8 @@ async fn axum_session() -> Result<Router> {
     // There is no connection here, and so no address to bind to.
     let config = SessionConfig::default().with_ip_and_user_agent(false);
     let store = AxumSessionStore::<SessionNullPool>::new(None, config).await?;
-    Ok(Router::new().route(READ, get(read)).route(FILL, get(fill)).layer(axum_session::SessionLayer::new(store)))
+    let routes = Router::new().route(READ, get(read)).route(WRITE, get(write)).route(FILL, get(fill));
+    Ok(routes.layer(axum_session::SessionLayer::new(store)))
 }
 
 #[derive(Debug, Clone)]

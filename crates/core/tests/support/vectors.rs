@@ -171,6 +171,7 @@ pub(crate) struct TagCase {
     pub(crate) label: String,
     pub(crate) label_nonce: String,
     pub(crate) label_sealed: String,
+    pub(crate) binding: String,
 }
 
 /// A cookie's value that is refused.

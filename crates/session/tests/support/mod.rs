@@ -1,5 +1,8 @@
 //! A browser and an application, without HTTP: requests go straight through the engine.
 
+#![allow(dead_code, reason = "not every test file uses all of it")]
+
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -66,12 +69,14 @@ impl App {
 pub struct Head {
     pub cookies: Vec<String>,
     pub body: BodySize,
+    pub headers: Vec<(&'static str, String)>,
+    pub peer: Option<IpAddr>,
 }
 
 impl Head {
     pub fn with(cookie: Option<&str>) -> Self {
         let cookies = cookie.map(|value| format!("session={value}")).into_iter().collect();
-        Self { cookies, body: BodySize::Exact(0) }
+        Self { cookies, body: BodySize::Exact(0), headers: Vec::new(), peer: None }
     }
 }
 
@@ -80,6 +85,11 @@ impl RequestHead for Head {
         if name == "cookie" {
             self.cookies.iter().for_each(|value| visit(value.as_bytes()));
         }
+        self.headers.iter().filter(|(other, _)| *other == name).for_each(|(_, value)| visit(value.as_bytes()));
+    }
+
+    fn peer(&self) -> Option<IpAddr> {
+        self.peer
     }
 
     fn method(&self) -> &str {
@@ -93,6 +103,19 @@ impl RequestHead for Head {
 
 /// The value that a reply sets; empty for a removal.
 pub fn set_cookie(reply: Option<&Reply>) -> Option<String> {
+    header(reply, "set-cookie").map(|value| {
+        let value = value.strip_prefix("session=").unwrap();
+        value.split(';').next().unwrap().to_owned()
+    })
+}
+
+/// The bearer token that a reply brings; empty if it is to be forgotten.
+pub fn bearer(reply: Option<&Reply>) -> Option<String> {
+    header(reply, secure_sessions::DEFAULT_BEARER_HEADER)
+}
+
+/// The value of one of our headers, whole.
+pub fn header(reply: Option<&Reply>, name: &str) -> Option<String> {
     struct Headers(Vec<(String, String)>);
     impl secure_sessions::ResponseHeaders for Headers {
         fn each_value(&self, _: &'static str, _: &mut dyn FnMut(&[u8])) {}
@@ -104,10 +127,8 @@ pub fn set_cookie(reply: Option<&Reply>) -> Option<String> {
     }
     let mut headers = Headers(Vec::new());
     reply?.apply(&mut headers);
-    let cookies: Vec<_> = headers.0.iter().filter(|(name, _)| name == "set-cookie").collect();
-    assert!(cookies.len() <= 1, "never two of ours");
-    cookies.first().map(|(_, value)| {
-        let value = value.strip_prefix("session=").unwrap();
-        value.split(';').next().unwrap().to_owned()
-    })
+    let mut values = headers.0.into_iter().filter(|(other, _)| other == name).map(|(_, value)| value);
+    let value = values.next();
+    assert_eq!(values.next(), None, "never two of ours");
+    value
 }

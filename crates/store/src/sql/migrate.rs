@@ -1,44 +1,63 @@
 //! Brings a database's table to what this release expects.
 
-use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
+use sqlx::SqlStr;
 
 use super::DEFAULT_TABLE;
 use super::columns::{integer, required};
-use super::dialect::{Dialect, Transaction};
+use super::dialect::{Dialect, Row, Transaction};
+use super::error::Failure;
+use super::statements::text;
 use crate::StoreError;
 
 /// Applies the migrations that the database has not got yet: all, or none if one fails. Processes that do this at the
-/// same time wait for each other.
+/// same time wait for each other. (MySQL commits each change of a table by itself. There every migration is one that may
+/// be run again.)
 ///
 /// The applied versions stand in a table beside the sessions' own, so that an application's migrations, with sqlx
-/// or otherwise, stay apart from these.
+/// or otherwise, stay apart from these. Where there is nothing to do, nothing but that is read: the right to change
+/// tables is not needed.
 pub(super) async fn migrate<D: Dialect>(dialect: &D, table: &str) -> Result<(), StoreError> {
-    let mut transaction = dialect.begin().await?;
+    dialect.check().await?;
+    // That there is no such table yet is one reason why this fails; any other one shows again.
+    if let Ok(rows) = dialect.fetch(newest::<D>(table), &[]).await
+        && version_of(&rows)? == D::MIGRATIONS.len() as u64
+    {
+        return Ok(());
+    }
+    let mut transaction = dialect.begin_migrating(table).await?;
     match apply::<D>(&mut transaction, table).await {
-        Ok(()) => transaction.commit().await,
-        Err(error) => {
+        Ok(()) => transaction.commit().await?,
+        Err(failure) => {
             // What is wrong is known already.
             let _ = transaction.roll_back().await;
-            Err(error)
+            return Err(failure.into());
         }
     }
+    Ok(())
 }
 
-async fn apply<D: Dialect>(transaction: &mut D::Transaction, table: &str) -> Result<(), StoreError> {
+/// Reads the newest version that was applied.
+fn newest<D: Dialect>(table: &str) -> SqlStr {
+    text(&format!("SELECT COALESCE(MAX(version), 0) FROM {table}_migrations"), D::SPELLING.question_marks)
+}
+
+fn version_of(rows: &[impl Row]) -> Result<u64, StoreError> {
+    rows.first().map_or(Ok(0), |row| required(row, 0))
+}
+
+async fn apply<D: Dialect>(transaction: &mut D::Transaction, table: &str) -> Result<(), Failure> {
+    let text = |statement: String| text(&statement, D::SPELLING.question_marks);
     let log = format!("{table}_migrations");
     let create = format!("CREATE TABLE IF NOT EXISTS {log} (version BIGINT NOT NULL PRIMARY KEY)");
     transaction.run_script(text(create)).await?;
-    let newest = text(format!("SELECT COALESCE(MAX(version), 0) FROM {log}"));
-    let applied = match transaction.fetch(newest, &[]).await?.first() {
-        Some(row) => required(row, 0)?,
-        None => 0,
-    };
+    let applied = version_of(&transaction.fetch(newest::<D>(table), &[]).await?)?;
     let known = D::MIGRATIONS.len() as u64;
     if applied > known {
         return Err(StoreError::rejected(format!(
             "the table {table} has version {applied}, and this release knows versions up to {known}: \
              it was written by a newer release"
-        )));
+        ))
+        .into());
     }
     for (version, script) in (1..).zip(D::MIGRATIONS).filter(|(version, _)| *version > applied) {
         transaction.run_script(text(script.replace(DEFAULT_TABLE, table))).await?;
@@ -46,8 +65,4 @@ async fn apply<D: Dialect>(transaction: &mut D::Transaction, table: &str) -> Res
         transaction.execute(note, &[integer(version)]).await?;
     }
     Ok(())
-}
-
-fn text(statement: String) -> SqlStr {
-    AssertSqlSafe(statement).into_sql_str()
 }

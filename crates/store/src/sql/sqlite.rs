@@ -8,10 +8,11 @@ use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
 use sqlx::{Error, SqlStr, SqlitePool};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit};
 
-use super::dialect::{Dialect, Row, Transaction, Value};
-use super::error::from_driver;
+use super::dialect::{Dialect, Row, Spelling, Transaction, Value};
+use super::error::{Failure, Meaning, from_driver};
+use super::kept::{Care, Held, Kept};
 use crate::StoreError;
 
 // Primary result codes: https://www.sqlite.org/rescode.html
@@ -24,40 +25,51 @@ const AUTHORIZATION: i32 = 23;
 const NOT_A_DATABASE: i32 = 26;
 
 /// An SQLite file.
-#[derive(Clone)]
 pub(crate) struct Sqlite {
-    pool: SqlitePool,
+    kept: Kept<sqlx::Sqlite>,
     /// SQLite lets writers poll for its lock, and may let one starve. Those of this store queue here instead.
     turn: Arc<Mutex<()>>,
 }
 
-impl Sqlite {
-    pub(super) async fn connect(url: &str, max_connections: u32, timeout: Duration) -> Result<Self, StoreError> {
-        let in_memory = url.contains(":memory:") || url.contains("mode=memory");
-        let options = SqliteConnectOptions::from_str(url)
-            .map_err(error)?
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(timeout);
-        let mut pool = SqlitePoolOptions::new()
-            .max_connections(max_connections)
-            .acquire_timeout(timeout)
-            // A file does not go away as a server's connection does.
-            .test_before_acquire(false);
-        if in_memory {
-            // The database ends with its last connection.
-            pool = pool.max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
-        }
-        Ok(Self::from_pool(pool.connect_with(options).await.map_err(error)?))
+/// A pool as this store wants it.
+pub(super) async fn connect(url: &str, max_connections: u32, timeout: Duration) -> Result<SqlitePool, StoreError> {
+    let in_memory = url.contains(":memory:") || url.contains("mode=memory");
+    let options = SqliteConnectOptions::from_str(url)
+        .map_err(StoreError::rejected)?
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(timeout);
+    let mut pool = SqlitePoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(timeout)
+        // A file does not go away as a server's connection does.
+        .test_before_acquire(false);
+    if in_memory {
+        // The database ends with its last connection.
+        pool = pool.max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
     }
+    Ok(pool.connect_with(options).await.map_err(error)?)
+}
 
-    pub(super) fn from_pool(pool: SqlitePool) -> Self {
-        Self { pool, turn: Arc::default() }
+impl Sqlite {
+    pub(super) fn new(pool: SqlitePool, is_own: bool) -> Self {
+        // A database in memory would end with a connection that is closed.
+        let is_a_file = pool.options().get_min_connections() == 0;
+        let care = Care { ask: None, closes: false };
+        Self { kept: Kept::new(pool, is_own && is_a_file, care), turn: Arc::default() }
     }
 
     pub(super) async fn close(&self) {
-        self.pool.close().await;
+        self.kept.close().await;
+    }
+
+    async fn connection(&self) -> Result<Held<sqlx::Sqlite>, Failure> {
+        self.kept.acquire().await.map_err(error)
+    }
+
+    fn release(&self, held: Held<sqlx::Sqlite>) {
+        self.kept.release(held, self.kept.pool().options().get_acquire_timeout());
     }
 }
 
@@ -65,64 +77,97 @@ impl Dialect for Sqlite {
     type Row = SqliteRow;
     type Transaction = SqliteTransaction;
 
+    const SPELLING: Spelling = Spelling {
+        question_marks: false,
+        writes_what_is_named: true,
+        purge: "DELETE FROM secure_sessions WHERE purge_at <= $1 AND id IN \
+                (SELECT id FROM secure_sessions WHERE purge_at <= $1 ORDER BY purge_at LIMIT $2)",
+        purge_waiting: None,
+        // A transaction that writes is alone anyway.
+        lock: None,
+    };
+
     const MIGRATIONS: &'static [&'static str] = &[include_str!("../../migrations/sqlite/0001_sessions.sql")];
 
-    async fn execute(&self, statement: SqlStr, values: &[Value<'_>]) -> Result<u64, StoreError> {
+    async fn check(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn execute(&self, statement: SqlStr, values: &[Value<'_>]) -> Result<u64, Failure> {
         let _turn = self.turn.lock().await;
-        Ok(query(statement, values).execute(&self.pool).await.map_err(error)?.rows_affected())
+        let mut held = self.connection().await?;
+        let outcome = query(statement, values).execute(open(&mut held)?).await;
+        self.release(held);
+        Ok(outcome.map_err(error)?.rows_affected())
     }
 
-    async fn fetch(&self, statement: SqlStr, values: &[Value<'_>]) -> Result<Vec<SqliteRow>, StoreError> {
-        query(statement, values).fetch_all(&self.pool).await.map_err(error)
+    async fn fetch(&self, statement: SqlStr, values: &[Value<'_>]) -> Result<Vec<SqliteRow>, Failure> {
+        let mut held = self.connection().await?;
+        let outcome = query(statement, values).fetch_all(open(&mut held)?).await;
+        self.release(held);
+        outcome.map_err(error)
     }
 
-    async fn begin(&self) -> Result<SqliteTransaction, StoreError> {
+    async fn begin(&self) -> Result<SqliteTransaction, Failure> {
         let turn = Arc::clone(&self.turn).lock_owned().await;
         // It takes the write lock at once: a transaction that has read first cannot wait for it.
-        let transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(error)?;
-        Ok(SqliteTransaction { transaction, _turn: turn })
+        let room = self.kept.room().await.map_err(error)?;
+        let transaction = self.kept.pool().begin_with("BEGIN IMMEDIATE").await.map_err(error)?;
+        Ok(SqliteTransaction { transaction, _room: room, _turn: turn })
+    }
+
+    async fn begin_migrating(&self, _: &str) -> Result<SqliteTransaction, Failure> {
+        self.begin().await
     }
 }
 
 /// A transaction that holds the write lock.
 pub(crate) struct SqliteTransaction {
     transaction: sqlx::Transaction<'static, sqlx::Sqlite>,
+    _room: Option<OwnedSemaphorePermit>,
     _turn: OwnedMutexGuard<()>,
 }
 
 impl Transaction for SqliteTransaction {
     type Row = SqliteRow;
 
-    async fn execute(&mut self, statement: SqlStr, values: &[Value<'_>]) -> Result<u64, StoreError> {
+    async fn execute(&mut self, statement: SqlStr, values: &[Value<'_>]) -> Result<u64, Failure> {
         Ok(query(statement, values).execute(&mut *self.transaction).await.map_err(error)?.rows_affected())
     }
 
-    async fn fetch(&mut self, statement: SqlStr, values: &[Value<'_>]) -> Result<Vec<SqliteRow>, StoreError> {
+    async fn fetch(&mut self, statement: SqlStr, values: &[Value<'_>]) -> Result<Vec<SqliteRow>, Failure> {
         query(statement, values).fetch_all(&mut *self.transaction).await.map_err(error)
     }
 
-    async fn run_script(&mut self, script: SqlStr) -> Result<(), StoreError> {
+    async fn run_script(&mut self, script: SqlStr) -> Result<(), Failure> {
         sqlx::raw_sql(script).execute(&mut *self.transaction).await.map_err(error)?;
         Ok(())
     }
 
-    async fn commit(self) -> Result<(), StoreError> {
+    async fn commit(self) -> Result<(), Failure> {
         self.transaction.commit().await.map_err(error)
     }
 
-    async fn roll_back(self) -> Result<(), StoreError> {
+    async fn roll_back(mut self) -> Result<(), Failure> {
+        // After some errors (a full disk) SQLite has rolled back by itself, and the driver does not know: it is given one
+        // to roll back. Where there still is one, this is refused.
+        let _ = sqlx::raw_sql("BEGIN").execute(&mut *self.transaction).await;
         self.transaction.rollback().await.map_err(error)
     }
 }
 
 impl Row for SqliteRow {
     fn integer(&self, column: usize) -> Result<Option<i64>, StoreError> {
-        sqlx::Row::try_get(self, column).map_err(error)
+        sqlx::Row::try_get(self, column).map_err(|unreadable| error(unreadable).into())
     }
 
     fn bytes(&self, column: usize) -> Result<Option<Vec<u8>>, StoreError> {
-        sqlx::Row::try_get(self, column).map_err(error)
+        sqlx::Row::try_get(self, column).map_err(|unreadable| error(unreadable).into())
     }
+}
+
+fn open(held: &mut Held<sqlx::Sqlite>) -> Result<&mut sqlx::SqliteConnection, Failure> {
+    held.connection().ok_or_else(|| StoreError::unavailable("the connection is closed").into())
 }
 
 fn query<'q>(statement: SqlStr, values: &[Value<'_>]) -> sqlx::query::Query<'q, sqlx::Sqlite, SqliteArguments> {
@@ -132,12 +177,12 @@ fn query<'q>(statement: SqlStr, values: &[Value<'_>]) -> sqlx::query::Query<'q, 
     })
 }
 
-fn error(error: Error) -> StoreError {
-    from_driver(error, |code| match code.parse::<i32>().map(|code| code & 0xff) {
-        Ok(CORRUPT | NOT_A_DATABASE) => StoreError::corrupt,
-        Ok(ERROR | READ_ONLY | CONSTRAINT | MISMATCH | AUTHORIZATION) => StoreError::rejected,
+fn error(error: Error) -> Failure {
+    from_driver(error, |error| match error.code().unwrap_or_default().parse::<i32>().map(|code| code & 0xff) {
+        Ok(CORRUPT | NOT_A_DATABASE) => Meaning::Corrupt,
+        Ok(ERROR | READ_ONLY | CONSTRAINT | MISMATCH | AUTHORIZATION) => Meaning::Rejected,
         // Busy, locked, out of memory, a failing or full disk.
-        _ => StoreError::unavailable,
+        _ => Meaning::Unavailable,
     })
 }
 
@@ -149,14 +194,14 @@ mod tests {
     async fn every_connection_syncs_every_commit() {
         let path = std::env::temp_dir().join(format!("secure-sessions-unit-{}.db", std::process::id()));
         let timeout = Duration::from_secs(5);
-        let sqlite = Sqlite::connect(&format!("sqlite:{}", path.display()), 2, timeout).await.unwrap();
-        let mut connections = [sqlite.pool.acquire().await.unwrap(), sqlite.pool.acquire().await.unwrap()];
+        let pool = connect(&format!("sqlite:{}", path.display()), 2, timeout).await.unwrap();
+        let mut connections = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
         for connection in &mut connections {
             let full: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut **connection).await.unwrap();
             assert_eq!(full, 2);
         }
         drop(connections);
-        sqlite.close().await;
+        pool.close().await;
         for suffix in ["", "-wal", "-shm"] {
             let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
         }

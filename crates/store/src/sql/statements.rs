@@ -4,6 +4,9 @@ use std::fmt::Write;
 
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
+use super::DEFAULT_TABLE;
+use super::dialect::Spelling;
+
 /// What `load` and `list` read, in the order that [`columns`](super::columns) expects.
 const READ: &str = "id, revision, subject, label, created_at, last_seen_at, expires_at, idle_timeout, rotated_at, \
                     generation, fingerprint, retired, handoff, ended_at";
@@ -15,23 +18,31 @@ const READ: &str = "id, revision, subject, label, created_at, last_seen_at, expi
 #[derive(Clone)]
 pub(super) struct Statements {
     table: String,
+    question_marks: bool,
     pub(super) insert: SqlStr,
     pub(super) load: SqlStr,
     pub(super) replace: SqlStr,
+    /// Comes first where it makes a difference: the same if the subject stays as it is, which an index is of.
+    pub(super) replace_of_subject: Option<SqlStr>,
     pub(super) bury_revision: SqlStr,
     pub(super) bury: SqlStr,
     pub(super) remove: SqlStr,
     pub(super) count: SqlStr,
     pub(super) purge: SqlStr,
+    pub(super) purge_waiting: Option<SqlStr>,
+    pub(super) lock: Option<SqlStr>,
 }
 
 impl Statements {
-    pub(super) fn new(table: &str) -> Self {
+    pub(super) fn new(table: &str, spelling: Spelling) -> Self {
+        let text = |statement: String| text(&statement, spelling.question_marks);
+        let spelt = |statement: &str| text(statement.replace(DEFAULT_TABLE, table));
         let tombstone = "revision = NULL, subject = NULL, label = NULL, created_at = NULL, last_seen_at = NULL, \
                          idle_timeout = NULL, rotated_at = NULL, generation = NULL, fingerprint = NULL, \
                          retired = NULL, handoff = NULL, ended_at = $1, expires_at = $2, purge_at = $3";
         Self {
             table: table.into(),
+            question_marks: spelling.question_marks,
             // Parameters: those of `columns::values`, then the id.
             insert: text(format!(
                 "INSERT INTO {table} (revision, subject, label, created_at, last_seen_at, expires_at, idle_timeout, \
@@ -39,6 +50,13 @@ impl Statements {
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
             )),
             load: text(format!("SELECT {READ} FROM {table} WHERE id = $1")),
+            replace_of_subject: spelling.writes_what_is_named.then(|| {
+                text(format!(
+                    "UPDATE {table} SET revision = $1, label = $3, created_at = $4, last_seen_at = $5, expires_at = $6, \
+                     idle_timeout = $7, rotated_at = $8, generation = $9, fingerprint = $10, retired = $11, \
+                     handoff = $12, purge_at = $13 WHERE id = $14 AND revision = $15 AND subject IS $2"
+                ))
+            }),
             // A tombstone has no revision, so it equals none.
             replace: text(format!(
                 "UPDATE {table} SET revision = $1, subject = $2, label = $3, created_at = $4, last_seen_at = $5, \
@@ -49,11 +67,9 @@ impl Statements {
             bury: text(format!("UPDATE {table} SET {tombstone} WHERE id = $4 AND ended_at IS NULL")),
             remove: text(format!("DELETE FROM {table} WHERE id = $1 AND ended_at IS NULL")),
             count: text(format!("SELECT COUNT(*) FROM {table} WHERE ended_at IS NULL")),
-            // The deadline is looked at again by the statement that deletes: a session that was seen meanwhile stays.
-            purge: text(format!(
-                "DELETE FROM {table} WHERE purge_at <= $1 AND id IN \
-                 (SELECT id FROM {table} WHERE purge_at <= $2 ORDER BY purge_at LIMIT $3)"
-            )),
+            purge: spelt(spelling.purge),
+            purge_waiting: spelling.purge_waiting.map(spelt),
+            lock: spelling.lock.map(spelt),
         }
     }
 
@@ -61,7 +77,7 @@ impl Statements {
     pub(super) fn list(&self, subjects: usize) -> SqlStr {
         let (places, next) = places(subjects);
         let (table, limit) = (&self.table, next + 1);
-        text(format!(
+        self.text(format!(
             "SELECT {READ} FROM {table} WHERE subject IN ({places}) AND id > ${next} ORDER BY id LIMIT ${limit}"
         ))
     }
@@ -70,17 +86,21 @@ impl Statements {
     pub(super) fn ids_of(&self, subjects: usize) -> SqlStr {
         let (places, next) = places(subjects);
         let (table, limit) = (&self.table, next + 1);
-        text(format!("SELECT id FROM {table} WHERE subject IN ({places}) AND id <> ${next} LIMIT ${limit}"))
+        self.text(format!("SELECT id FROM {table} WHERE subject IN ({places}) AND id <> ${next} LIMIT ${limit}"))
     }
 
     /// The ids of all buckets. Parameters: the exception, how many.
     pub(super) fn ids(&self) -> SqlStr {
-        text(format!("SELECT id FROM {} WHERE ended_at IS NULL AND id <> $1 LIMIT $2", self.table))
+        self.text(format!("SELECT id FROM {} WHERE ended_at IS NULL AND id <> $1 LIMIT $2", self.table))
     }
 
     /// Deletes buckets. Parameters: their ids.
     pub(super) fn remove_these(&self, ids: usize) -> SqlStr {
-        text(format!("DELETE FROM {} WHERE ended_at IS NULL AND id IN ({})", self.table, places(ids).0))
+        self.text(format!("DELETE FROM {} WHERE ended_at IS NULL AND id IN ({})", self.table, places(ids).0))
+    }
+
+    fn text(&self, statement: impl AsRef<str>) -> SqlStr {
+        text(statement.as_ref(), self.question_marks)
     }
 }
 
@@ -95,6 +115,30 @@ fn places(count: usize) -> (String, usize) {
     (places, count + 1)
 }
 
-fn text(statement: String) -> SqlStr {
+/// The statement as this database spells it.
+pub(super) fn text(statement: &str, question_marks: bool) -> SqlStr {
+    let statement = if question_marks { with_question_marks(statement) } else { statement.to_owned() };
     AssertSqlSafe(statement).into_sql_str()
+}
+
+/// `?` for every `$1`.
+fn with_question_marks(statement: &str) -> String {
+    let mut pieces = statement.split('$');
+    let mut spelt = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        spelt.push('?');
+        spelt.push_str(piece.trim_start_matches(|digit: char| digit.is_ascii_digit()));
+    }
+    spelt
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_numbered_parameter_becomes_a_question_mark() {
+        assert_eq!(with_question_marks("a = $1 AND b IN ($2, $10) LIMIT $11"), "a = ? AND b IN (?, ?) LIMIT ?");
+        assert_eq!(with_question_marks("no parameters"), "no parameters");
+    }
 }

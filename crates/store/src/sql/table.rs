@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Timestamp, Tombstone, record};
+use sqlx::SqlStr;
 
 use super::columns::{self, deadline, id_or_none, integer};
 use super::dialect::{Dialect, Row, Transaction, Value};
+use super::error::Failure;
 use super::migrate::migrate;
 use super::statements::Statements;
 use crate::{Page, StoreError, Which};
@@ -13,7 +15,9 @@ use crate::{Page, StoreError, Which};
 /// Ids that one pass of `remove_all` finds and deletes.
 const REMOVE_BATCH: usize = 250;
 /// Rows that one purging statement deletes: it keeps other writers waiting for as long as it runs.
-const PURGE_BATCH: u32 = 1000;
+const PURGE_BATCH: u64 = 1000;
+/// How often one call lets others go first.
+const MOST_CONFLICTS: u32 = 100;
 
 /// A table of sessions.
 pub(super) struct Table<D>(Arc<Shared<D>>);
@@ -33,7 +37,7 @@ impl<D: Dialect> Table<D> {
     /// Takes the table, and makes it first if it is missing.
     pub(super) async fn open(dialect: D, name: &str) -> Result<Self, StoreError> {
         migrate(&dialect, name).await?;
-        Ok(Self(Arc::new(Shared { dialect, statements: Statements::new(name) })))
+        Ok(Self(Arc::new(Shared { dialect, statements: Statements::new(name, D::SPELLING) })))
     }
 
     pub(super) fn dialect(&self) -> &D {
@@ -46,7 +50,7 @@ impl<D: Dialect> Table<D> {
 
     pub(super) async fn insert(&self, bucket: &Bucket) -> Result<(), StoreError> {
         let retired = record::retired_to_bytes(&bucket.retired);
-        self.dialect().execute(self.statements().insert.clone(), &columns::values(bucket, &retired)).await?;
+        self.write(&self.statements().insert, &columns::values(bucket, &retired)).await?;
         Ok(())
     }
 
@@ -58,7 +62,12 @@ impl<D: Dialect> Table<D> {
     pub(super) async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
         let retired = record::retired_to_bytes(&bucket.retired);
         let values = with(&columns::values(bucket, &retired), integer(expected.get()));
-        Ok(self.dialect().execute(self.statements().replace.clone(), &values).await? > 0)
+        if let Some(statement) = &self.statements().replace_of_subject
+            && unless_conflict(self.dialect().execute(statement.clone(), &values).await.map(|rows| rows > 0))?
+        {
+            return Ok(true);
+        }
+        unless_conflict(self.dialect().execute(self.statements().replace.clone(), &values).await.map(|rows| rows > 0))
     }
 
     pub(super) async fn succeed(
@@ -68,30 +77,49 @@ impl<D: Dialect> Table<D> {
         expected: Revision,
         tombstone: &Tombstone,
     ) -> Result<bool, StoreError> {
+        unless_conflict(self.renew(bucket, old, expected, tombstone).await)
+    }
+
+    async fn renew(
+        &self,
+        bucket: &Bucket,
+        old: &SessionId,
+        expected: Revision,
+        tombstone: &Tombstone,
+    ) -> Result<bool, Failure> {
         let tombstone = Tombstone { id: *old, ..*tombstone };
-        let values = with(&columns::tombstone(&tombstone), integer(expected.get()));
-        let mut transaction = self.dialect().begin().await?;
-        if transaction.execute(self.statements().bury_revision.clone(), &values).await? == 0 {
-            transaction.roll_back().await?;
-            return Ok(false);
-        }
         let retired = record::retired_to_bytes(&bucket.retired);
-        let inserted = transaction.execute(self.statements().insert.clone(), &columns::values(bucket, &retired)).await;
-        if let Err(error) = inserted {
-            transaction.roll_back().await?;
-            return Err(error);
+        let mut transaction = self.dialect().begin().await?;
+        // What may find no room comes first: to take back the end of the old one takes room, too, and an InnoDB that finds
+        // none for that ends itself, and forgets the row.
+        let mut outcome =
+            transaction.execute(self.statements().insert.clone(), &columns::values(bucket, &retired)).await;
+        if let Ok(1..) = outcome {
+            let values = with(&columns::tombstone(&tombstone), integer(expected.get()));
+            outcome = transaction.execute(self.statements().bury_revision.clone(), &values).await;
         }
-        transaction.commit().await?;
-        Ok(true)
+        if let Ok(1..) = outcome {
+            transaction.commit().await?;
+            return Ok(true);
+        }
+        transaction.roll_back().await?;
+        match outcome {
+            // The new id is not free: whether that matters is for the old session to say.
+            Err(Failure::Store(StoreError::Duplicate)) => match self.load(old).await? {
+                Some(Entry::Bucket(found)) if found.revision == expected => Err(StoreError::Duplicate.into()),
+                _ => Ok(false),
+            },
+            outcome => outcome.map(|_| false),
+        }
     }
 
     pub(super) async fn remove(&self, id: &SessionId, tombstone: Option<&Tombstone>) -> Result<bool, StoreError> {
         let removed = match tombstone {
             Some(tombstone) => {
                 let tombstone = Tombstone { id: *id, ..*tombstone };
-                self.dialect().execute(self.statements().bury.clone(), &columns::tombstone(&tombstone)).await?
+                self.write(&self.statements().bury, &columns::tombstone(&tombstone)).await?
             }
-            None => self.dialect().execute(self.statements().remove.clone(), &[columns::id(id)]).await?,
+            None => self.write(&self.statements().remove, &[columns::id(id)]).await?,
         };
         Ok(removed > 0)
     }
@@ -113,7 +141,8 @@ impl<D: Dialect> Table<D> {
 
     /// Passes of finding and deleting, each from the start, until one has found all that was left and deleted all that
     /// it found. A session that was renewed between the two is no longer there to delete under the id that was found,
-    /// so the pass does not count as the last.
+    /// so the pass does not count as the last. The next one lets nobody renew anything meanwhile, where the database can
+    /// do that: who renews without a pause is in the middle of a renewal nearly always.
     pub(super) async fn remove_all(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
         let (find, mut values) = match which {
             Which::Subjects([]) => return Ok(0),
@@ -121,37 +150,95 @@ impl<D: Dialect> Table<D> {
             Which::Everything => (self.statements().ids(), Vec::new()),
         };
         values.extend([id_or_none(except), integer(REMOVE_BATCH as u64)]);
-        let mut removed = 0;
+        let (mut removed, mut conflicts, mut alone) = (0, 0, false);
         loop {
-            let mut transaction = self.dialect().begin().await?;
-            let found = transaction.fetch(find.clone(), &values).await?;
-            if found.is_empty() {
-                transaction.roll_back().await?;
-                return Ok(removed);
+            match self.remove_found(&find, &values, alone).await {
+                Ok(pass) => {
+                    removed += pass.deleted;
+                    alone = pass.deleted < pass.found as u64;
+                    if pass.is_last() {
+                        return Ok(removed);
+                    }
+                }
+                // Nothing of this pass happened. Who was in its way has got on, so it is not for ever.
+                Err(Failure::Conflict) if conflicts < MOST_CONFLICTS => conflicts += 1,
+                Err(failure) => return Err(failure.into()),
             }
+        }
+    }
+
+    /// One pass: finds, in a snapshot of its own, and deletes.
+    async fn remove_found(&self, find: &SqlStr, values: &[Value<'_>], alone: bool) -> Result<Pass, Failure> {
+        let mut transaction = self.dialect().begin().await?;
+        let pass = async {
+            if let Some(lock) = self.statements().lock.as_ref().filter(|_| alone) {
+                transaction.run_script(lock.clone()).await?;
+            }
+            let found = transaction.fetch(find.clone(), values).await?;
             let ids = found.iter().map(|row| row.bytes(0)).collect::<Result<Vec<_>, _>>()?;
             let ids: Vec<Value<'_>> = ids.iter().map(|id| Value::Bytes(id.as_deref())).collect();
-            let deleted = transaction.execute(self.statements().remove_these(ids.len()), &ids).await?;
-            transaction.commit().await?;
-            removed += deleted;
-            if deleted == ids.len() as u64 && ids.len() < REMOVE_BATCH {
-                return Ok(removed);
+            let mut pass = Pass { found: ids.len(), deleted: 0 };
+            if pass.found > 0 {
+                pass.deleted = transaction.execute(self.statements().remove_these(ids.len()), &ids).await?;
+            }
+            Ok(pass)
+        };
+        match pass.await {
+            Ok(pass) => transaction.commit().await.map(|()| pass),
+            Err(failure) => {
+                transaction.roll_back().await?;
+                Err(failure)
             }
         }
     }
 
     pub(super) async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        let limit = u64::from(limit);
         let mut removed = 0;
-        while removed < u64::from(limit) {
-            let batch = (u64::from(limit) - removed).min(PURGE_BATCH.into());
-            let values = [deadline(now), deadline(now), integer(batch)];
-            let deleted = self.dialect().execute(self.statements().purge.clone(), &values).await?;
+        while removed < limit {
+            let batch = (limit - removed).min(PURGE_BATCH);
+            let mut deleted = self.write(&self.statements().purge, &[deadline(now), integer(batch)]).await?;
+            if let Some(waiting) = self.statements().purge_waiting.as_ref().filter(|_| deleted < batch) {
+                deleted += self.write(waiting, &[deadline(now), integer(batch - deleted)]).await?;
+            }
             removed += deleted;
             if deleted < batch {
                 break;
             }
         }
         Ok(removed)
+    }
+
+    /// A statement in a transaction of its own; once more if it lost against another one.
+    async fn write(&self, statement: &SqlStr, values: &[Value<'_>]) -> Result<u64, StoreError> {
+        let mut conflicts = 0;
+        loop {
+            match self.dialect().execute(statement.clone(), values).await {
+                Err(Failure::Conflict) if conflicts < MOST_CONFLICTS => conflicts += 1,
+                outcome => return Ok(outcome?),
+            }
+        }
+    }
+}
+
+/// What a pass of `remove_all` came to.
+struct Pass {
+    found: usize,
+    deleted: u64,
+}
+
+impl Pass {
+    /// It has found all that was left, and deleted all that it found.
+    fn is_last(&self) -> bool {
+        self.deleted == self.found as u64 && self.found < REMOVE_BATCH
+    }
+}
+
+/// A compare-and-swap that the database took back has lost its race.
+fn unless_conflict(outcome: Result<bool, Failure>) -> Result<bool, StoreError> {
+    match outcome {
+        Err(Failure::Conflict) => Ok(false),
+        outcome => Ok(outcome?),
     }
 }
 

@@ -9,7 +9,8 @@ use secure_sessions_axum::{Session, SessionStore};
 use super::shell::Shell;
 use super::{Page, render};
 use crate::error::AppError;
-use crate::format::{FormatError, Outline, SealKey};
+use crate::format::{FormatError, Outline};
+use crate::keys::KeyFile;
 use crate::server::App;
 use crate::when;
 
@@ -65,7 +66,7 @@ pub async fn show(State(app): State<App>, session: Session, jar: CookieJar) -> P
     let (mut cookie, mut row) = (None, None);
     // A session that is not new was admitted: its cookie is worth a look inside.
     if let Some(value) = presented.as_deref().filter(|_| !session.is_new())
-        && let Ok((view, id)) = dissect(&app.key, app.sessions.cookie_name(), value)
+        && let Ok((view, id)) = dissect(&app.keys, app.sessions.cookie_name(), value)
     {
         cookie = Some(view);
         row = row_of(&app, id, now).await?;
@@ -87,8 +88,9 @@ pub async fn show(State(app): State<App>, session: Session, jar: CookieJar) -> P
 }
 
 /// Takes a cookie apart for display, with the server's own key.
-fn dissect(key: &SealKey, name: &str, value: &str) -> Result<(CookieView, SessionId), FormatError> {
+fn dissect(keys: &KeyFile, name: &str, value: &str) -> Result<(CookieView, SessionId), FormatError> {
     let outline = Outline::of(value)?;
+    let key = keys.seal_key(outline.seal_key_id).ok_or(FormatError::Key)?;
     let (content, lengths) = key.open(name, value)?;
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let keys = match lengths.keys.len() {

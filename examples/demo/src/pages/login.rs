@@ -1,15 +1,20 @@
 //! Log in and out.
 
+use std::time::Instant;
+
 use askama::Template;
 use axum::Form;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::header::USER_AGENT;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use secure_sessions_axum::Session;
+use secure_sessions_axum::secure_sessions::Login;
 use serde::Deserialize;
 
 use super::shell::Shell;
 use super::{Page, TokenOnly, check_csrf, render};
+use crate::device;
 use crate::error::AppError;
 use crate::server::App;
 use crate::users::{ACCOUNTS, Account};
@@ -45,17 +50,24 @@ pub struct Credentials {
 pub async fn log_in(
     State(app): State<App>,
     session: Session,
+    headers: HeaderMap,
     Form(form): Form<Credentials>,
 ) -> Result<Response, AppError> {
     check_csrf(&session, &form.csrf)?;
+    if let Some(left) = app.lockout.remaining(&form.user, Instant::now()) {
+        return Err(AppError::Locked(left));
+    }
     let Some(account) = app.users.verify(&form.user, form.password).await? else {
+        app.lockout.failed(&form.user, Instant::now());
         return Ok((StatusCode::UNAUTHORIZED, page(&session, true)?).into_response());
     };
+    app.lockout.succeeded(&form.user);
     // What an anonymous visitor put into the cart comes along; what another account left in this browser does not.
     if session.subject().is_some_and(|subject| subject != account.name) {
         session.clear()?;
     }
-    session.login(account.name)?;
+    let user_agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    session.login_with(Login::new(account.name).assurance(1).label(device::label(user_agent)))?;
     Ok(Redirect::to("/").into_response())
 }
 

@@ -3,7 +3,7 @@
 use secure_sessions_axum::{Session, SessionError};
 
 use crate::server::COOKIE_LIMIT;
-use crate::users::account;
+use crate::users::{Role, account};
 use crate::visitor::{Cart, Preferences, key};
 
 /// What every page has around its content.
@@ -12,6 +12,7 @@ pub struct Shell {
     cart_count: u32,
     /// Whether the session was looked at, so that the page can say who is logged in.
     pub knows_visitor: bool,
+    is_admin: bool,
     /// How the visitor is greeted, if somebody is logged in.
     pub user: Option<String>,
     /// The visitor's theme.
@@ -53,6 +54,7 @@ impl Shell {
         let cart: Cart = session.get(key::CART)?.unwrap_or_default();
         let subject = session.subject();
         let full_name = |name: &str| account(name).map_or_else(|| name.to_owned(), |found| found.full_name.to_owned());
+        let is_admin = subject.as_deref().and_then(account).is_some_and(|account| account.role == Role::Admin);
         let user = subject.map(|name| match preferences.name.as_str() {
             "" => full_name(&name),
             greeting => greeting.to_owned(),
@@ -61,6 +63,7 @@ impl Shell {
             current,
             cart_count: cart.count(),
             knows_visitor: true,
+            is_admin,
             theme: preferences.theme.code(),
             // A token makes an anonymous session. A page that only reads should make none.
             csrf: if user.is_some() { session.csrf_token()? } else { String::new() },
@@ -76,6 +79,7 @@ impl Shell {
             current: "",
             cart_count: 0,
             knows_visitor: false,
+            is_admin: false,
             user: None,
             theme: "auto",
             csrf: String::new(),
@@ -88,12 +92,15 @@ impl Shell {
     pub fn links(&self) -> Vec<Link> {
         let count = Some(self.cart_count).filter(|count| *count > 0);
         [
-            ("/", "Session", None),
-            ("/cart", "Cart", count),
-            ("/preferences", "Preferences", None),
-            ("/lab", "Attack lab", None),
+            Some(("/", "Session", None)),
+            Some(("/cart", "Cart", count)),
+            Some(("/preferences", "Preferences", None)),
+            self.user.as_ref().map(|_| ("/sessions", "Your sessions", None)),
+            self.is_admin.then_some(("/admin", "Admin", None)),
+            Some(("/lab", "Attack lab", None)),
         ]
         .into_iter()
+        .flatten()
         .map(|(href, label, count)| Link { href, label, is_current: href == self.current, count })
         .collect()
     }

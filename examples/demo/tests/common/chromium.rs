@@ -11,7 +11,6 @@ use fantoccini::wd::Capabilities;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::common::Demo;
 
@@ -29,6 +28,8 @@ pub(crate) enum Screen {
 pub(crate) struct Page {
     pub(crate) client: Client,
     base: String,
+    driver: String,
+    capabilities: Capabilities,
 }
 
 /// Runs a test in a browser of its own, on a demo of its own. Without Chromium the test is skipped, but in CI.
@@ -43,7 +44,6 @@ pub(crate) async fn in_browser<F: Future<Output = ()> + Send + 'static>(screen: 
         return;
     };
     let demo = Demo::start().await;
-    let profile = TempDir::new().expect("a directory");
     let (mut driver, port) = start(driver);
     let mut options = json!({
         "binary": browser,
@@ -51,19 +51,15 @@ pub(crate) async fn in_browser<F: Future<Output = ()> + Send + 'static>(screen: 
             "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
             "--disable-background-networking", "--disable-component-update", "--disable-sync",
             "--disable-dev-shm-usage", "--window-size=1280,900",
-            format!("--user-data-dir={}", profile.path().display()),
         ],
     });
     if screen == Screen::Phone {
         options["mobileEmulation"] = json!({ "deviceMetrics": { "width": 390, "height": 844, "pixelRatio": 2.0 } });
     }
     let capabilities = Capabilities::from_iter([("goog:chromeOptions".to_owned(), options)]);
-    let client = ClientBuilder::new(HttpConnector::new())
-        .capabilities(capabilities)
-        .connect(&format!("http://127.0.0.1:{port}"))
-        .await
-        .expect("a browser");
-    let page = Page { client: client.clone(), base: format!("http://{}", demo.address) };
+    let page =
+        Page::connect(format!("http://127.0.0.1:{port}"), capabilities, format!("http://{}", demo.address)).await;
+    let client = page.client.clone();
     // In a task, so that the browser is closed whatever comes of the test.
     let outcome = tokio::spawn(test(page)).await;
     let closed = client.close().await;
@@ -94,6 +90,26 @@ fn start(driver: PathBuf) -> (Child, u16) {
 }
 
 impl Page {
+    /// The driver gives each browser a profile of its own.
+    async fn connect(driver: String, capabilities: Capabilities, base: String) -> Self {
+        let client = ClientBuilder::new(HttpConnector::new())
+            .capabilities(capabilities.clone())
+            .connect(&driver)
+            .await
+            .expect("a browser");
+        Self { client, base, driver, capabilities }
+    }
+
+    /// Another browser, with cookies of its own. The test closes it.
+    pub(crate) async fn second_browser(&self) -> Self {
+        Self::connect(self.driver.clone(), self.capabilities.clone(), self.base.clone()).await
+    }
+
+    pub(crate) async fn wait_for(&self, css: &str) {
+        let found = self.client.wait().at_most(PATIENCE).for_element(Locator::Css(css)).await;
+        found.unwrap_or_else(|error| panic!("{css}: {error}"));
+    }
+
     pub(crate) async fn open(&self, path: &str) {
         self.client.goto(&format!("{}{path}", self.base)).await.expect("a page");
     }

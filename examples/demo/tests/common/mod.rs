@@ -55,6 +55,29 @@ impl Demo {
     }
 }
 
+/// The lines of an answer, as they come.
+pub(crate) struct Lines {
+    answer: reqwest::Response,
+    text: String,
+}
+
+impl Lines {
+    /// The next line that begins so; `None` at the end.
+    pub(crate) async fn next_line_with(&mut self, start: &str) -> Option<String> {
+        loop {
+            while let Some((line, rest)) = self.text.split_once('\n') {
+                let (line, rest) = (line.to_owned(), rest.to_owned());
+                self.text = rest;
+                if line.starts_with(start) {
+                    return Some(line);
+                }
+            }
+            let more = self.answer.chunk().await.expect("no error")?;
+            self.text.push_str(&String::from_utf8_lossy(&more));
+        }
+    }
+}
+
 /// One visitor's browser, as far as sessions go. A clone is a second tab that has not seen what the first one got.
 #[derive(Clone)]
 pub(crate) struct Browser {
@@ -110,6 +133,20 @@ impl Browser {
 
     pub(crate) async fn log_in(&mut self, user: &str, password: &str) -> Answer {
         self.submit("/login", "/login", &[("user", user), ("password", password)]).await
+    }
+
+    /// The same visitor at another address.
+    pub(crate) fn moved_to(&self, demo: &Demo) -> Self {
+        Self { base: format!("http://{}", demo.address), ..self.clone() }
+    }
+
+    /// Opens a page that goes on for as long as the server likes.
+    pub(crate) async fn stream(&self, path: &str) -> Lines {
+        let cookie = format!("demo={}", self.cookie.as_deref().expect("a cookie"));
+        let answer = self.client.get(format!("{}{path}", self.base)).header(COOKIE, cookie).send().await;
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status().as_u16(), 200);
+        Lines { answer, text: String::new() }
     }
 
     async fn send(&mut self, method: Method, path: &str, body: Option<String>, headers: &[(&str, &str)]) -> Answer {

@@ -1,6 +1,7 @@
 //! A client that sends exactly what it is told, and hides nothing of what comes back. It keeps no cookies by itself.
 
 use std::future::Future;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use http_body_util::combinators::BoxBody;
@@ -11,7 +12,7 @@ use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::server::Server;
 
@@ -25,18 +26,31 @@ pub(crate) struct Outgoing<'s> {
     method: &'static str,
     path: String,
     headers: Vec<(&'static str, Vec<u8>)>,
+    from: Option<Ipv4Addr>,
     body: BoxBody<Bytes, std::convert::Infallible>,
 }
 
 impl<'s> Outgoing<'s> {
     pub(crate) fn new(server: &'s Server, method: &'static str, path: &str) -> Self {
-        Self { server, method, path: path.to_owned(), headers: Vec::new(), body: Full::default().boxed() }
+        let (path, body) = (path.to_owned(), Full::default().boxed());
+        Self { server, method, path, headers: Vec::new(), from: None, body }
     }
 
     /// The session cookie with this value, and nothing else.
     pub(crate) fn cookie(self, value: &str) -> Self {
         let header = format!("{}={value}", self.server.cookie_name);
         self.header("cookie", &header)
+    }
+
+    /// The bearer token with this value.
+    pub(crate) fn bearer(self, token: &str) -> Self {
+        self.header("authorization", &format!("Bearer {token}"))
+    }
+
+    /// From this address of the loopback network.
+    pub(crate) fn from(mut self, address: [u8; 4]) -> Self {
+        self.from = Some(address.into());
+        self
     }
 
     pub(crate) fn header(self, name: &'static str, value: &str) -> Self {
@@ -77,7 +91,15 @@ impl<'s> Outgoing<'s> {
 
     /// The response's head, with its body still to come.
     pub(crate) async fn open(self) -> Result<hyper::Response<hyper::body::Incoming>, hyper::Error> {
-        let stream = TcpStream::connect(self.server.address).await.expect("the server listens");
+        let stream = match self.from {
+            None => TcpStream::connect(self.server.address).await,
+            Some(address) => {
+                let socket = TcpSocket::new_v4().expect("a socket");
+                socket.bind((address, 0).into()).expect("an address of the loopback network");
+                socket.connect(self.server.address).await
+            }
+        };
+        let stream = stream.expect("the server listens");
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         let mut request = Request::builder().method(self.method).uri(self.path).header("host", "localhost");
@@ -125,6 +147,20 @@ impl Reply {
         ours.pop()
     }
 
+    /// The bearer token that the response brings, empty if it is to be forgotten.
+    pub(crate) fn bearer(&self) -> Option<String> {
+        let mut values = self.all("session-token");
+        assert!(values.len() <= 1, "two tokens: {values:?}");
+        values.pop()
+    }
+
+    /// The bearer token that the response brings, which it must.
+    pub(crate) fn new_token(&self) -> String {
+        let token = self.bearer().unwrap_or_else(|| panic!("no token: {} {}", self.status, self.text()));
+        assert!(!token.is_empty(), "to be forgotten: {} {}", self.status, self.text());
+        token
+    }
+
     /// The value that the response sets, which it must.
     pub(crate) fn new_cookie(&self) -> String {
         let cookie = self.set_cookie().unwrap_or_else(|| panic!("no Set-Cookie: {} {}", self.status, self.text()));
@@ -152,6 +188,14 @@ impl Reply {
 
     /// What holds of every response whatever the case: it is looked at each time.
     fn check(&self) {
+        if let Some(token) = self.bearer() {
+            assert_eq!(self.set_cookie(), None, "both transports in one response");
+            let caching = self.all("cache-control").join(",").to_ascii_lowercase();
+            assert!(caching.contains("no-store") || caching.contains("private"), "cacheable: {caching}");
+            let vary = self.all("vary").join(",").to_ascii_lowercase();
+            assert!(vary.contains("authorization"), "Vary: {vary}");
+            assert!(token.is_empty() || !self.text().contains(&token), "the token is in the body");
+        }
         let Some(cookie) = self.set_cookie() else { return };
         cookie.assert_accepted_by_browsers();
         assert!(cookie.name.len() + cookie.value.len() <= SIZE_LIMIT, "{} bytes", cookie.value.len());

@@ -10,7 +10,7 @@ pub(crate) mod server;
 pub(crate) use self::client::{Browser, Reply, SetCookie};
 pub(crate) use self::forge::Keys;
 pub(crate) use self::run::run;
-pub(crate) use self::server::{Server, Store, Subject};
+pub(crate) use self::server::{Server, Setup, Store, Subject};
 
 /// A minute in milliseconds.
 pub(crate) const MINUTE: i64 = 60_000;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use services::Shared;
 
 use super::client::{Browser, Outgoing};
 use super::database::Database;
@@ -25,6 +26,10 @@ pub(crate) struct Subject {
 pub(crate) enum Store {
     Memory,
     Sqlite,
+    Postgres,
+    /// MariaDB or MySQL.
+    MySql,
+    Redis,
 }
 
 impl Store {
@@ -32,6 +37,28 @@ impl Store {
         match self {
             Self::Memory => "memory",
             Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+            Self::MySql => "mysql",
+            Self::Redis => "redis",
+        }
+    }
+
+    /// Whether this machine has it; if not, that is said.
+    pub(crate) fn is_available(self) -> bool {
+        self.shared().is_none_or(|shared| shared.url().is_some())
+    }
+
+    /// The URL of the server that all cases share, for a store on a server.
+    pub(crate) fn server(self) -> Option<String> {
+        self.shared()?.url()
+    }
+
+    fn shared(self) -> Option<Shared> {
+        match self {
+            Self::Memory | Self::Sqlite => None,
+            Self::Postgres => Some(Shared::Postgres),
+            Self::MySql => Some(Shared::MySql),
+            Self::Redis => Some(Shared::Redis),
         }
     }
 }
@@ -82,7 +109,7 @@ impl Setup {
     }
 
     pub(crate) async fn start(self) -> Server {
-        let Started { mut server, listening } = self.spawn();
+        let Started { mut server, listening } = self.spawn().await;
         match listening.recv_timeout(Duration::from_secs(30)) {
             Ok(address) => server.address = address,
             Err(_) => panic!("the server did not start: {:?}", server.log()),
@@ -92,7 +119,7 @@ impl Setup {
 
     /// For a configuration that must be refused: what the server says, once it has ended with a failure.
     pub(crate) async fn refused(self) -> String {
-        let mut started = self.spawn();
+        let mut started = self.spawn().await;
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             match started.server.child.try_wait().unwrap() {
@@ -109,11 +136,12 @@ impl Setup {
         }
     }
 
-    fn spawn(self) -> Started {
+    async fn spawn(self) -> Started {
         let Self { subject, keys, database, variables } = self;
-        let database = match subject.store {
-            Store::Memory => None,
-            Store::Sqlite => Some(database.unwrap_or_else(|| Arc::new(Database::new()))),
+        let database = match (subject.store, database) {
+            (Store::Memory, _) => None,
+            (_, Some(database)) => Some(database),
+            (store, None) => Some(Arc::new(Database::new(store).await)),
         };
         let mut command = Command::new(subject.binary);
         command
@@ -173,7 +201,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) cookie_name: String,
     pub(crate) keys: Keys,
-    /// Of a store that keeps its rows in a file.
+    /// Of a store that keeps rows in a database.
     pub(crate) database: Option<Arc<Database>>,
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,

@@ -38,7 +38,7 @@ async fn login(
 ) -> Result<Json<Account>, Refused> {
     let account = users.verify(&credentials.user, credentials.password).await?.ok_or(Refused::WrongPassword)?;
     session.login(account.name)?;
-    session.insert(key::ROLE, account.role)?;
+    session.insert(key::ROLE, account.role.name())?;
     session.insert(key::VOUCHER, Voucher::Unspent)?;
     session.insert(key::NOTE, "")?;
     Ok(Json(account_of(&session)?))

@@ -48,7 +48,7 @@ async fn login(
     let account = peer.users.verify(&credentials.user, credentials.password).await?.ok_or(Refused::WrongPassword)?;
     let account = Account {
         user: account.name.to_owned(),
-        role: account.role.to_owned(),
+        role: account.role.name().to_owned(),
         voucher: Voucher::Unspent,
         note: String::new(),
     };

@@ -1,0 +1,22 @@
+//! What an application with a session store is asked, whoever's store it is.
+//!
+//! Each side of `cargo xtask bench stores` is a process of its own: an application on one thread, called without a
+//! socket. It takes [orders](Order) from its standard input, one a line: so many sessions log in, each of them reads or
+//! changes a value so often. It answers each with one line. Whoever gives the orders can so let two sides take turns.
+
+pub mod application;
+mod browser;
+pub mod contents;
+mod order;
+mod serve;
+
+pub use self::application::{Answer, Call};
+pub use self::order::{Load, Order, READY};
+pub use self::serve::{Side, run};
+
+/// Requests that are under way at the same time, each of a session of its own.
+pub const AT_ONCE: usize = 64;
+/// Connections of a pool to an engine, ours and a peer's.
+pub const POOL: u32 = 8;
+/// What lies between two changes of a session, for a side that can let time pass.
+pub const BETWEEN_WRITES_MS: u64 = 10_000;

@@ -1,0 +1,27 @@
+//! Other crates' sessions in databases: `bench-peers PEER URL`, one side of `cargo xtask bench stores`.
+//!
+//! The peers are `tower` (tower-sessions' sqlx and redis stores), `tower-documented` (the same with the pool of its
+//! documentation) and `actix` (actix-session's Redis store).
+
+mod actix;
+mod tower;
+
+use std::rc::Rc;
+
+use anyhow::{Result, bail};
+use bench_load::Side;
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [peer, url] = arguments.as_slice() else { bail!("usage: bench-peers PEER URL") };
+    bench_load::run(async || {
+        let call = match peer.as_str() {
+            "tower" => tower::application(url, false).await?,
+            "tower-documented" => tower::application(url, true).await?,
+            "actix" => actix::application(url).await?,
+            other => bail!("no peer {other}"),
+        };
+        // They look at the system's clock.
+        Ok(Side { call, pass: Rc::new(drop) })
+    })
+}

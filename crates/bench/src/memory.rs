@@ -1,0 +1,7 @@
+//! MemoryStore with a million sessions and more: what it takes, how fast it is, and how long it lets anyone wait.
+
+pub mod growth;
+pub mod resident;
+mod sample;
+pub mod stall;
+mod system;

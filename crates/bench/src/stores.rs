@@ -1,0 +1,17 @@
+//! What a session costs in a store that is a database: ours beside other crates', on the same engine.
+//!
+//! Each side is a process of its own (two of the peers cannot be in one with us, see `crates/bench-peers`), on one
+//! thread, with 64 requests under way. They take turns on one engine, in short passes, so that what else the machine
+//! does hits all alike.
+
+mod contest;
+mod engine;
+mod ours;
+mod process;
+mod report;
+
+pub use self::contest::{CONTESTS, Contest, Effort, Measured, Outcome, Size, contest};
+pub use self::engine::{Engine, Kind};
+pub use self::ours::side;
+pub use self::process::SideProcess;
+pub use self::report::{sizes, speeds, verdicts};

@@ -1,0 +1,107 @@
+//! Bytes that leave no copy behind.
+
+use core::fmt;
+use core::ops::Deref;
+
+use zeroize::{ZeroizeOnDrop, optimization_barrier};
+
+/// Bytes whose buffer, all of its capacity, is overwritten when they are dropped.
+///
+/// What [`zeroize::Zeroizing`] of a `Vec<u8>` does, without writing every byte by itself: a session's plaintext is
+/// dropped with each request.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct SecretBytes(Vec<u8>);
+
+impl SecretBytes {
+    /// Room for so many bytes, which are never moved while they are no more than these.
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
+        Self(Vec::with_capacity(capacity))
+    }
+
+    pub(crate) fn zeros(length: usize) -> Self {
+        Self(vec![0; length])
+    }
+
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+
+    /// For bytes to be appended, up to the capacity: a buffer that grew would leave its old place as it was.
+    pub(crate) fn as_mut_vec(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+}
+
+impl From<Vec<u8>> for SecretBytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl Deref for SecretBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for SecretBytes {
+    fn drop(&mut self) {
+        wipe_vec(&mut self.0);
+    }
+}
+
+impl ZeroizeOnDrop for SecretBytes {}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretBytes({} bytes)", self.0.len())
+    }
+}
+
+/// An array that is overwritten when it is dropped.
+pub(crate) struct SecretArray<const N: usize>(pub(crate) [u8; N]);
+
+impl<const N: usize> Drop for SecretArray<N> {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+/// Overwrites bytes; the compiler does not take that away although nobody reads them again.
+pub(crate) fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    optimization_barrier(bytes);
+}
+
+/// Overwrites all of a buffer, and leaves it empty.
+fn wipe_vec(bytes: &mut Vec<u8>) {
+    bytes.clear();
+    bytes.resize(bytes.capacity(), 0);
+    optimization_barrier(bytes.as_slice());
+    bytes.clear();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_of_the_buffer_is_overwritten_also_what_was_truncated() {
+        let mut bytes = vec![7; 1000];
+        bytes.truncate(10);
+        wipe_vec(&mut bytes);
+        let capacity = bytes.capacity();
+        assert!(capacity >= 1000 && bytes.is_empty());
+        // Growing within the capacity writes zeros itself; the heap scan of the secrets test looks at the freed memory.
+        let mut array = [7; 64];
+        wipe(&mut array);
+        assert_eq!(array, [0; 64]);
+    }
+
+    #[test]
+    fn debug_shows_the_length_alone() {
+        assert_eq!(format!("{:?}", SecretBytes::from(vec![1, 2, 3])), "SecretBytes(3 bytes)");
+    }
+}

@@ -1,0 +1,290 @@
+//! The protocol as the model checker sees it: what can happen next, and what it leads to.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use stateright::{Model, Property};
+
+use crate::fault::{Fault, Faults};
+use crate::mint::{Coin, Mint};
+use crate::oracle::Oracle;
+use crate::planted::Planted;
+use crate::world::{Answer, Kind, Phase, Request, SLEEP_TICKS, Who, World};
+
+/// A set of requests, and what may happen to them.
+pub struct Protocol {
+    /// The browser's requests, which it sends in any order and at any time.
+    browser: Vec<Kind>,
+    /// The thief's, who may copy the jar once.
+    thief: Vec<Kind>,
+    /// How many half graces pass at most.
+    ticks: u16,
+    /// Whether requests and responses get lost.
+    loses: bool,
+    /// Whether the store may fall back, once, to what a standby has got.
+    fails_over: bool,
+    /// Whether everybody may sleep, once, for longer than a session lives, and the purge runs.
+    sleeps: bool,
+    /// The rule that is broken on purpose.
+    planted: Option<Planted>,
+    pub(crate) mint: Mint,
+    tally: [AtomicU64; Seen::COUNT],
+}
+
+/// What happened somewhere in the histories; without it they would show nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// A superseded token was led to the newest.
+    Handoff,
+    /// Somebody else's write came first.
+    Conflict,
+    /// A dead token was presented.
+    Replay,
+    /// A token was presented that the store had forgotten.
+    Unremembered,
+    /// A session was presented after its time.
+    Expired,
+    /// The purge removed a session.
+    Purged,
+}
+
+impl Seen {
+    const COUNT: usize = 6;
+}
+
+/// One thing that happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Half a grace passes.
+    Tick,
+    /// A request leaves with what the jar, or the thief, holds.
+    Send(usize),
+    /// A request or a response gets lost.
+    Lose(usize),
+    /// A request arrives and is judged.
+    Arrive(usize),
+    /// A handler takes its next step.
+    Work(usize),
+    /// A response reaches the browser.
+    Deliver(usize),
+    /// The thief copies the jar.
+    Steal,
+    /// The standby gets what the store has.
+    Replicate,
+    /// The standby takes over.
+    FailOver,
+    /// Nobody does anything for longer than a session lives.
+    Sleep,
+    /// What is over is removed.
+    Purge,
+}
+
+impl Protocol {
+    /// Requests of an honest browser, with loss.
+    #[must_use]
+    pub fn of(browser: &[Kind], ticks: u16) -> Self {
+        Self {
+            browser: browser.to_vec(),
+            thief: Vec::new(),
+            ticks,
+            loses: true,
+            fails_over: false,
+            sleeps: false,
+            planted: None,
+            mint: Mint::new(),
+            tally: Default::default(),
+        }
+    }
+
+    /// A thief takes part, who may copy the jar once. Then nothing gets lost: that is another model's matter.
+    #[must_use]
+    pub fn with_thief(self, thief: &[Kind]) -> Self {
+        Self { thief: thief.to_vec(), loses: false, ..self }
+    }
+
+    /// The store may fall back, once, to what a standby has got.
+    #[must_use]
+    pub fn with_failover(self) -> Self {
+        Self { fails_over: true, ..self }
+    }
+
+    /// Everybody may sleep, once, for longer than a session lives, and the purge runs.
+    #[must_use]
+    pub fn with_sleep(self) -> Self {
+        Self { sleeps: true, ..self }
+    }
+
+    /// The host breaks a rule.
+    #[must_use]
+    pub fn breaking(self, rule: Planted) -> Self {
+        Self { planted: Some(rule), ..self }
+    }
+
+    /// How often something was seen. (Histories that meet in one state count once.)
+    pub fn seen(&self, what: Seen) -> u64 {
+        self.tally[what as usize].load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn saw(&self, what: Seen) {
+        self.tally[what as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn breaks(&self, rule: Planted) -> bool {
+        self.planted == Some(rule)
+    }
+
+    fn holds(world: &World, who: Who) -> Option<Coin> {
+        match who {
+            Who::Browser => world.jar,
+            Who::Thief => world.loot,
+        }
+    }
+
+    /// Whether another request that is the same in every way would be sent first.
+    fn has_earlier_twin(world: &World, index: usize) -> bool {
+        let of = |request: &Request| (request.who, request.kind);
+        let twin = of(&world.requests[index]);
+        world.requests[..index].iter().any(|other| of(other) == twin && other.phase == Phase::Planned)
+    }
+}
+
+impl Model for Protocol {
+    type State = World;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<World> {
+        let planned = |who| move |kind: &Kind| Request { who, kind: *kind, phase: Phase::Planned };
+        let browser = self.browser.iter().map(planned(Who::Browser));
+        let requests: Vec<Request> = browser.chain(self.thief.iter().map(planned(Who::Thief))).collect();
+        let mut world = World {
+            now: 0,
+            store: BTreeMap::new(),
+            standby: None,
+            jar: None,
+            loot: None,
+            oracle: Oracle::default(),
+            faults: Faults::default(),
+            sessions: 0,
+            slept: false,
+            failed_over: false,
+            stolen: false,
+            requests,
+        };
+        let first = world.requests.len();
+        world.jar = Some(self.begin(&mut world, first, 0));
+        vec![world]
+    }
+
+    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
+        if !world.faults.is_empty() {
+            return;
+        }
+        for (index, request) in world.requests.iter().enumerate() {
+            match &request.phase {
+                Phase::Planned => {
+                    if Self::holds(world, request.who).is_some() && !Self::has_earlier_twin(world, index) {
+                        actions.push(Action::Send(index));
+                    }
+                }
+                Phase::Sent { .. } => {
+                    actions.push(Action::Arrive(index));
+                    actions.extend(self.loses.then_some(Action::Lose(index)));
+                }
+                Phase::Working(_) | Phase::JustEnded => actions.push(Action::Work(index)),
+                Phase::Answered { .. } => {
+                    actions.push(Action::Deliver(index));
+                    actions.extend(self.loses.then_some(Action::Lose(index)));
+                }
+                Phase::Done => {}
+            }
+        }
+        // When nobody has anything left to do, more time shows nothing.
+        let over = world.requests.iter().all(|request| request.phase == Phase::Done);
+        if over {
+            return;
+        }
+        if world.now % SLEEP_TICKS < self.ticks && !world.is_overdue() {
+            actions.push(Action::Tick);
+        }
+        if !self.thief.is_empty() && !world.stolen && world.jar.is_some() {
+            actions.push(Action::Steal);
+        }
+        if self.fails_over && !world.failed_over {
+            actions.push(if world.standby.is_none() { Action::Replicate } else { Action::FailOver });
+        }
+        if self.sleeps {
+            let resting = world.requests.iter().all(|request| matches!(request.phase, Phase::Planned | Phase::Done));
+            actions.extend((resting && !world.slept).then_some(Action::Sleep));
+            actions.push(Action::Purge);
+        }
+    }
+
+    fn next_state(&self, last: &World, action: Action) -> Option<World> {
+        let mut world = last.clone();
+        match action {
+            Action::Tick => world.now += 1,
+            Action::Send(index) => {
+                let cookie = Self::holds(&world, world.requests[index].who)?;
+                match world.requests[index].who {
+                    // The thief's ways are as short as he likes.
+                    Who::Thief => self.arrive(&mut world, index, cookie),
+                    Who::Browser => world.requests[index].phase = Phase::Sent { cookie, at: world.now },
+                }
+            }
+            Action::Lose(index) => world.requests[index].phase = Phase::Done,
+            Action::Arrive(index) => {
+                let Phase::Sent { cookie, .. } = world.requests[index].phase else { return None };
+                self.arrive(&mut world, index, cookie);
+            }
+            Action::Work(index) => self.work(&mut world, index),
+            Action::Deliver(index) => {
+                let Phase::Answered { cookie, .. } = world.requests[index].phase else { return None };
+                world.jar = match cookie {
+                    Answer::Set(coin) => Some(coin),
+                    Answer::Remove => None,
+                };
+                world.requests[index].phase = Phase::Done;
+            }
+            Action::Steal => {
+                world.loot = world.jar;
+                world.stolen = true;
+            }
+            Action::Replicate => world.standby = Some(world.store.clone()),
+            Action::FailOver => {
+                world.store = world.standby.take()?;
+                world.failed_over = true;
+            }
+            Action::Sleep => {
+                world.now = SLEEP_TICKS;
+                world.slept = true;
+            }
+            Action::Purge => self.purge(&mut world),
+        }
+        Some(world)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always("no update is lost", |_, world: &World| !world.faults.has(Fault::LostUpdate)),
+            Property::always("old data never comes back", |_, world: &World| !world.faults.has(Fault::OldData)),
+            Property::always("ended is final", |_, world: &World| !world.faults.has(Fault::EndedCameBack)),
+            Property::always("an honest browser is not refused", |_, world: &World| {
+                !world.faults.has(Fault::HonestRefused)
+            }),
+            Property::always("a dead token is not admitted", |_, world: &World| !world.faults.has(Fault::DeadAdmitted)),
+            Property::always("a dead token is noticed", |_, world: &World| !world.faults.has(Fault::DeadUnnoticed)),
+            Property::always("no token leads to another session", |_, world: &World| {
+                !world.faults.has(Fault::CrossedSessions)
+            }),
+            Property::always("a bucket keeps what it needs", |_, world: &World| !world.faults.has(Fault::Unbounded)),
+            Property::always("a lost write is no theft", |_, world: &World| {
+                !world.faults.has(Fault::LostWritePunished)
+            }),
+            Property::always("a response carries the newest token", |_, world: &World| {
+                !world.faults.has(Fault::StaleAnswer)
+            }),
+            Property::always("idle is over", |_, world: &World| !world.faults.has(Fault::ExpiredAdmitted)),
+            Property::always("the purge spares the living", |_, world: &World| !world.faults.has(Fault::PurgedAlive)),
+        ]
+    }
+}

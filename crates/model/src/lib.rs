@@ -1,0 +1,24 @@
+//! The protocol in a model checker.
+//!
+//! A few requests of one browser, and of a thief who copied its cookie, go to a host that judges and commits as the
+//! engine does, with the core's own functions: real tokens, real handoffs, real bucket transitions. The checker goes
+//! through *every* order in which requests arrive, handlers finish and responses come back, are lost or cross, and time
+//! passes in steps of half a grace, which is the longest way that the protocol promises to bear.
+//!
+//! What must never happen is a [`Fault`]. That the checker would notice is shown by rules that are broken on purpose:
+//! [`Planted`].
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a model that cannot go on has found something")]
+
+mod checked;
+mod fault;
+mod host;
+mod mint;
+mod oracle;
+mod planted;
+mod world;
+
+pub use checked::{Action, Protocol, Seen};
+pub use fault::Fault;
+pub use planted::Planted;
+pub use world::{Kind, Who, World};

@@ -1,0 +1,160 @@
+//! Real tokens for the model: each is a function of what it says, so that equal histories are equal states.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rand_core::{TryCryptoRng, TryRng};
+use secure_sessions_core::{
+    Admitted, Content, DataMap, Fingerprint, FingerprintKey, HandoffKey, Keyring, Meta, SealKey, Sealer, SessionId,
+    Sizes, Timestamp, Token, encode,
+};
+
+use crate::world::{EXPIRES, time};
+
+const CONTEXT: &str = "s";
+
+/// A token, as the model counts them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Coin {
+    /// The session that it belongs to.
+    pub(crate) session: u8,
+    /// Which of its tokens it is.
+    pub(crate) generation: u32,
+    /// The request that made it: two that race make different ones.
+    pub(crate) maker: u8,
+    /// The updates that it holds, as bits.
+    pub(crate) data: u8,
+    /// When it was issued.
+    pub(crate) at: u16,
+}
+
+/// A coin as it travels and is kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Minted {
+    pub(crate) token: Token,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) handoff: Vec<u8>,
+}
+
+/// Makes tokens, each once.
+pub(crate) struct Mint {
+    pub(crate) sealer: Sealer,
+    made: Mutex<HashMap<Coin, Arc<Minted>>>,
+    by_fingerprint: Mutex<HashMap<[u8; 16], Coin>>,
+}
+
+impl Mint {
+    pub(crate) fn new() -> Self {
+        let keyring = Keyring::builder()
+            .seal_key(SealKey::from_bytes([1; 32]))
+            .fingerprint_key(FingerprintKey::from_bytes([2; 32]))
+            .build()
+            .expect("two keys");
+        let sizes = Sizes::default_for(CONTEXT.len()).expect("a short name");
+        let sealer = Sealer::new(Arc::new(keyring), CONTEXT, sizes).expect("a short name");
+        Self { sealer, made: Mutex::default(), by_fingerprint: Mutex::default() }
+    }
+
+    pub(crate) fn make(&self, coin: Coin) -> Arc<Minted> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(minted) = made.get(&coin) {
+            return Arc::clone(minted);
+        }
+        let mut random = Stream::of(coin);
+        let key = handoff_key(coin.session);
+        let mut data = DataMap::new();
+        let said = (coin.session, coin.generation, coin.maker, coin.data, coin.at);
+        data.insert_encoded("coin", &encode(&said).expect("numbers")).expect("short");
+        let content = Content {
+            session_id: id(coin.session),
+            handoff_key: &key,
+            generation: coin.generation,
+            issued_at: time(coin.at),
+            expires_at: EXPIRES,
+            meta: &Meta::default(),
+            data: &data,
+        };
+        let issued = self.sealer.seal(&content, &mut random).expect("little data");
+        let handoff = self
+            .sealer
+            .seal_handoff(&id(coin.session), &key, coin.generation, &issued.token, &mut random)
+            .expect("randomness");
+        let minted = Arc::new(Minted { token: issued.token, fingerprint: issued.fingerprint, handoff });
+        let mut by_fingerprint = self.by_fingerprint.lock().unwrap_or_else(PoisonError::into_inner);
+        let other = by_fingerprint.insert(*minted.fingerprint.as_bytes(), coin);
+        assert_eq!(other, None, "two coins of one fingerprint");
+        made.insert(coin, Arc::clone(&minted));
+        minted
+    }
+
+    /// What was issued under this fingerprint.
+    pub(crate) fn find(&self, fingerprint: &Fingerprint) -> Coin {
+        let by_fingerprint = self.by_fingerprint.lock().unwrap_or_else(PoisonError::into_inner);
+        *by_fingerprint.get(fingerprint.as_bytes()).expect("the bucket vouches only for what was made")
+    }
+}
+
+/// What a handler reads in its session.
+pub(crate) fn read(admitted: &Admitted) -> Coin {
+    let (session, generation, maker, data, at) = admitted.data.get("coin").expect("numbers").expect("there");
+    Coin { session, generation, maker, data, at }
+}
+
+pub(crate) fn id(session: u8) -> SessionId {
+    SessionId::from_bytes([session; 16])
+}
+
+pub(crate) fn handoff_key(session: u8) -> HandoffKey {
+    HandoffKey::random(&mut Stream(u64::from(session))).expect("a stream never fails")
+}
+
+/// Bytes that depend on the seed alone: SplitMix64. What the model needs of them is that they differ.
+struct Stream(u64);
+
+impl Stream {
+    fn of(coin: Coin) -> Self {
+        let parts =
+            [u64::from(coin.session), coin.generation.into(), coin.maker.into(), coin.data.into(), coin.at.into()];
+        Self(parts.iter().fold(1, |seed, part| Self(seed ^ part).step().wrapping_add(*part)))
+    }
+
+    fn step(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+impl TryRng for Stream {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        let mut bytes = [0; 4];
+        self.try_fill_bytes(&mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(self.step())
+    }
+
+    fn try_fill_bytes(&mut self, output: &mut [u8]) -> Result<(), Infallible> {
+        for chunk in output.chunks_mut(8) {
+            chunk.copy_from_slice(&self.step().to_le_bytes()[..chunk.len()]);
+        }
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Stream {}
+
+impl Coin {
+    /// What a bucket learns when this token arrives.
+    pub(crate) fn arrived(self, mint: &Mint, at: Timestamp) -> secure_sessions_core::Arrival {
+        let fingerprint = mint.make(self).fingerprint;
+        secure_sessions_core::Arrival { generation: self.generation, fingerprint, at }
+    }
+}

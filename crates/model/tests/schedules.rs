@@ -1,0 +1,323 @@
+//! The memory store, and the cache, under a scheduler that tries many orders of its locks: `cargo xtask assure schedules`.
+//!
+//! Orders are drawn at random (`check_random`) and by probabilistic concurrency testing (`check_pct`, Burckhardt et al.
+//! 2010), which finds a race that needs `depth` switches with a probability that it states.
+
+#![cfg(shuttle)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use secure_sessions_core::{
+    Arrival, Bucket, BucketPolicy, Entry, Fingerprint, Millis, NewBucket, Revision, SessionId, SubjectTag, Timestamp,
+    Tombstone,
+};
+use secure_sessions_store::{CachedStore, MemoryStore, SessionStore, StoreError, Which};
+use shuttle::future::block_on;
+use shuttle::thread;
+
+/// How many orders of each test are tried, each way.
+const ORDERS: usize = 2_000;
+const SWITCHES: usize = 3;
+
+const NOW: Timestamp = Timestamp::from_millis(1_750_000_000_000);
+const POLICY: BucketPolicy = BucketPolicy { grace: Millis::from_secs(60) };
+const SUBJECT: SubjectTag = SubjectTag::from_bytes([7; 16]);
+const A: SessionId = SessionId::from_bytes([1; 16]);
+const B: SessionId = SessionId::from_bytes([2; 16]);
+const C: SessionId = SessionId::from_bytes([3; 16]);
+
+fn bucket(id: SessionId) -> Bucket {
+    let new = NewBucket {
+        id,
+        subject: Some(SUBJECT),
+        label: None,
+        expires_at: NOW.after(Millis::from_secs(3600)),
+        idle_timeout: None,
+        first: Fingerprint::from_bytes([9; 16]),
+    };
+    Bucket::create(new, NOW)
+}
+
+fn touched(bucket: &Bucket, now: Timestamp) -> Bucket {
+    bucket.touched(&Arrival { generation: 1, fingerprint: bucket.current, at: now }, now, &POLICY)
+}
+
+fn tombstone(id: SessionId) -> Tombstone {
+    Tombstone::new(id, NOW, &POLICY)
+}
+
+fn in_many_orders(test: impl Fn() + Send + Sync + 'static) {
+    let test = Arc::new(test);
+    let again = Arc::clone(&test);
+    shuttle::check_random(move || test(), ORDERS);
+    shuttle::check_pct(move || again(), ORDERS, SWITCHES);
+}
+
+/// Runs all of them at once; what they return, in their order.
+fn at_once<T: Send + 'static>(threads: Vec<Box<dyn FnOnce() -> T + Send>>) -> Vec<T> {
+    let threads: Vec<_> = threads.into_iter().map(thread::spawn).collect();
+    threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+}
+
+/// Three writers who read the same bucket: one of them gets to replace it.
+fn three_writers<S: SessionStore + Clone>(store: &S) -> usize {
+    block_on(store.insert(&bucket(A))).unwrap();
+    let writers = (1..=3).map(|n| {
+        let store = store.clone();
+        let writer = move || {
+            let Some(Entry::Bucket(read)) = block_on(store.load(&A)).unwrap() else { panic!("it is there") };
+            let next = touched(&read, NOW.after(Millis::from_secs(n)));
+            // Only those who read the first revision are in the race.
+            read.revision == Revision::FIRST && block_on(store.replace(&next, read.revision)).unwrap()
+        };
+        Box::new(writer) as Box<dyn FnOnce() -> bool + Send>
+    });
+    at_once(writers.collect()).into_iter().filter(|won| *won).count()
+}
+
+#[test]
+fn of_three_writers_in_any_order_exactly_one_replaces_the_bucket_that_they_read() {
+    in_many_orders(|| assert_eq!(three_writers(&MemoryStore::new()), 1));
+}
+
+#[test]
+fn a_renewing_thief_never_escapes_the_removal_of_all_sessions_in_any_order() {
+    in_many_orders(|| {
+        let store = MemoryStore::new();
+        block_on(store.insert(&bucket(A))).unwrap();
+        let (renews, removes) = (store.clone(), store.clone());
+        at_once::<()>(vec![
+            Box::new(move || {
+                for (old, new) in [(A, B), (B, C)] {
+                    let next = bucket(new);
+                    if !block_on(renews.succeed(&next, &old, Revision::FIRST, tombstone(old))).unwrap() {
+                        return;
+                    }
+                }
+            }),
+            Box::new(move || {
+                block_on(removes.remove_all(Which::Subjects(&[SUBJECT]), None)).unwrap();
+            }),
+        ]);
+        let left = block_on(store.list(&[SUBJECT], secure_sessions_store::Page::first(10))).unwrap();
+        // A renewal that began when all were gone finds nothing to renew.
+        assert!(left.is_empty(), "{} sessions got away", left.len());
+        assert_eq!(block_on(store.count()).unwrap(), 0);
+    });
+}
+
+#[test]
+fn renewals_in_opposite_directions_do_not_wait_for_one_another() {
+    in_many_orders(|| {
+        let store = MemoryStore::new();
+        block_on(store.insert(&bucket(A))).unwrap();
+        block_on(store.insert(&bucket(B))).unwrap();
+        let renewals =
+            [(A, C), (B, SessionId::from_bytes([4; 16])), (A, SessionId::from_bytes([5; 16]))].map(|(old, new)| {
+                let store = store.clone();
+                let renewal =
+                    move || block_on(store.succeed(&bucket(new), &old, Revision::FIRST, tombstone(old))).unwrap();
+                Box::new(renewal) as Box<dyn FnOnce() -> bool + Send>
+            });
+        let renewed = at_once(renewals.into());
+        assert!(renewed[1], "nobody else renews B");
+        assert!(renewed[0] != renewed[2], "A has one successor");
+        assert_eq!(block_on(store.count()).unwrap(), 2);
+    });
+}
+
+#[test]
+fn while_a_session_is_renewed_each_look_finds_the_old_bucket_or_the_new_one() {
+    in_many_orders(|| {
+        let store = MemoryStore::new();
+        block_on(store.insert(&bucket(A))).unwrap();
+        let (renews, looks) = (store.clone(), store.clone());
+        at_once::<()>(vec![
+            Box::new(move || {
+                assert!(block_on(renews.succeed(&bucket(B), &A, Revision::FIRST, tombstone(A))).unwrap());
+            }),
+            Box::new(move || {
+                let old = block_on(looks.load(&A)).unwrap();
+                let new = block_on(looks.load(&B)).unwrap();
+                match old {
+                    Some(Entry::Bucket(_)) => {}
+                    Some(Entry::Tombstone(_)) => assert!(matches!(new, Some(Entry::Bucket(_))), "neither is there"),
+                    None => panic!("the old id is never free"),
+                }
+            }),
+        ]);
+    });
+}
+
+#[test]
+fn a_session_that_is_seen_in_time_is_not_purged_in_any_order() {
+    in_many_orders(|| {
+        let store = MemoryStore::new();
+        let idle = Bucket { idle_timeout: Some(Millis::from_secs(60)), ..bucket(A) };
+        block_on(store.insert(&idle)).unwrap();
+        let seen = touched(&idle, idle.purge_at());
+        let late = idle.purge_at();
+        let (purges, touches) = (store.clone(), store.clone());
+        let outcome = at_once(vec![
+            Box::new(move || block_on(purges.purge_expired(late, 10)).unwrap() == 1)
+                as Box<dyn FnOnce() -> bool + Send>,
+            Box::new(move || block_on(touches.replace(&seen, Revision::FIRST)).unwrap()),
+        ]);
+        let there = block_on(store.load(&A)).unwrap().is_some();
+        assert!(outcome[0] != outcome[1], "it was purged, or it was seen");
+        assert_eq!(there, outcome[1]);
+    });
+}
+
+/// Through one cache a thread writes and another reads: what the writer reads once its write has returned.
+fn read_after_write(
+    write: impl FnOnce() + Send + 'static,
+    read: impl Fn() -> Revision + Send + Sync + 'static,
+) -> Revision {
+    let read = Arc::new(read);
+    let other = Arc::clone(&read);
+    let seen = at_once(vec![
+        Box::new(move || {
+            write();
+            read()
+        }) as Box<dyn FnOnce() -> Revision + Send>,
+        Box::new(move || other()),
+    ]);
+    seen[0]
+}
+
+fn revision(entry: Option<Entry>) -> Revision {
+    match entry {
+        Some(Entry::Bucket(bucket)) => bucket.revision,
+        _ => panic!("it is there"),
+    }
+}
+
+#[test]
+fn what_this_process_wrote_the_cache_never_forgets_in_any_order() {
+    in_many_orders(|| {
+        let cache = CachedStore::new(MemoryStore::new(), 10, Duration::from_secs(3600));
+        let first = bucket(A);
+        block_on(cache.insert(&first)).unwrap();
+        let (writes, reads) = (cache.clone(), cache);
+        let next = touched(&first, NOW.after(Millis::from_secs(1)));
+        let seen = read_after_write(
+            move || assert!(block_on(writes.replace(&next, first.revision)).unwrap()),
+            move || revision(block_on(reads.load_recent(&A)).unwrap().entry),
+        );
+        assert!(seen > Revision::FIRST, "an older bucket was read after a write");
+    });
+}
+
+/// A cache that forgets what was written, and remembers what was read, without looking whether the two came across.
+#[derive(Clone, Default)]
+struct ForgetfulCache {
+    store: MemoryStore,
+    known: Arc<shuttle::sync::Mutex<Option<Entry>>>,
+}
+
+impl ForgetfulCache {
+    fn read(&self) -> Revision {
+        let known = self.known.lock().unwrap().clone();
+        let entry = known.or_else(|| {
+            let entry = block_on(self.store.load(&A)).unwrap();
+            self.known.lock().unwrap().clone_from(&entry);
+            entry
+        });
+        revision(entry)
+    }
+
+    fn write(&self, next: &Bucket) {
+        assert!(block_on(self.store.replace(next, Revision::FIRST)).unwrap());
+        *self.known.lock().unwrap() = None;
+    }
+}
+
+#[test]
+fn a_cache_that_remembers_what_came_across_a_write_is_found_out() {
+    let found = catch_unwind(AssertUnwindSafe(|| {
+        in_many_orders(|| {
+            let cache = ForgetfulCache::default();
+            block_on(cache.store.insert(&bucket(A))).unwrap();
+            let (writes, reads) = (cache.clone(), cache);
+            let next = touched(&bucket(A), NOW.after(Millis::from_secs(1)));
+            let seen = read_after_write(move || writes.write(&next), move || reads.read());
+            assert!(seen > Revision::FIRST, "an older bucket was read after a write");
+        });
+    }));
+    assert!(found.is_err(), "an old bucket was remembered in no order at all");
+    println!("the planted race: an older bucket was read after a write");
+}
+
+/// A store that looks and then writes: the race that these tests are for.
+#[derive(Clone)]
+struct LooksThenWrites(MemoryStore);
+
+impl SessionStore for LooksThenWrites {
+    async fn insert(&self, bucket: &Bucket) -> Result<(), StoreError> {
+        self.0.insert(bucket).await
+    }
+
+    async fn load(&self, id: &SessionId) -> Result<Option<Entry>, StoreError> {
+        self.0.load(id).await
+    }
+
+    async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
+        match self.0.load(&bucket.id).await? {
+            Some(Entry::Bucket(kept)) if kept.revision == expected => {
+                self.0.remove(&bucket.id, None).await?;
+                match self.0.insert(bucket).await {
+                    Ok(()) | Err(StoreError::Duplicate) => Ok(true),
+                    Err(error) => Err(error),
+                }
+            }
+            _ => Ok(false),
+        }
+    }
+
+    async fn succeed(
+        &self,
+        bucket: &Bucket,
+        old: &SessionId,
+        expected: Revision,
+        tombstone: Tombstone,
+    ) -> Result<bool, StoreError> {
+        self.0.succeed(bucket, old, expected, tombstone).await
+    }
+
+    async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {
+        self.0.remove(id, tombstone).await
+    }
+
+    async fn list(
+        &self,
+        subjects: &[SubjectTag],
+        page: secure_sessions_store::Page,
+    ) -> Result<Vec<Bucket>, StoreError> {
+        self.0.list(subjects, page).await
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        self.0.count().await
+    }
+
+    async fn remove_all(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
+        self.0.remove_all(which, except).await
+    }
+
+    async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        self.0.purge_expired(now, limit).await
+    }
+}
+
+#[test]
+fn a_store_that_looks_and_then_writes_is_found_out() {
+    let found = catch_unwind(AssertUnwindSafe(|| {
+        in_many_orders(|| assert_eq!(three_writers(&LooksThenWrites(MemoryStore::new())), 1));
+    }));
+    assert!(found.is_err(), "two writers won in no order at all");
+    println!("the planted race: not exactly one of three writers won");
+}

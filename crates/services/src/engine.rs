@@ -1,0 +1,172 @@
+//! How each kind of server is prepared, started and named.
+
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::Error;
+use crate::binary::Binary;
+
+/// A kind of server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Engine {
+    /// PostgreSQL, with the superuser `postgres` and no password.
+    Postgres,
+    /// MariaDB, with the user `root`, no password, and an empty database `sessions`.
+    MariaDb,
+    /// Redis, which appends every write to its file before it acknowledges it (`appendfsync always`).
+    Redis,
+}
+
+impl Engine {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Postgres => "PostgreSQL",
+            Self::MariaDb => "MariaDB",
+            Self::Redis => "Redis",
+        }
+    }
+
+    pub(crate) fn url(self, port: u16) -> String {
+        match self {
+            Self::Postgres => format!("postgres://postgres@127.0.0.1:{port}/postgres"),
+            Self::MariaDb => format!("mysql://root@127.0.0.1:{port}/sessions"),
+            Self::Redis => format!("redis://127.0.0.1:{port}/"),
+        }
+    }
+
+    /// Makes the server's empty data in `directory`, once.
+    pub(crate) fn prepare(self, directory: &Path) -> Result<(), Error> {
+        let data = directory.join("data");
+        match self {
+            Self::Postgres => {
+                let initdb = Binary::INITDB.find()?;
+                Binary::POSTGRES.find()?;
+                if let Some((user, group)) = unprivileged() {
+                    chown(directory, Some(user), Some(group)).map_err(Error::io("hand the data to its user"))?;
+                }
+                let mut command = Command::new(initdb);
+                command.arg("-D").arg(&data);
+                command.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]);
+                as_unprivileged(&mut command);
+                run(command, directory)
+            }
+            Self::MariaDb => {
+                Binary::MARIADBD.find()?;
+                let mut command = Command::new(Binary::MARIADB_INSTALL_DB.find()?);
+                command.arg("--no-defaults").arg(format!("--datadir={}", data.display()));
+                command.args(["--auth-root-authentication-method=normal", "--skip-test-db"]);
+                command.args(as_root());
+                run(command, directory)?;
+                std::fs::write(directory.join("init.sql"), "CREATE DATABASE IF NOT EXISTS sessions;\n")
+                    .map_err(Error::io("write MariaDB's first statement"))
+            }
+            Self::Redis => {
+                Binary::REDIS_SERVER.find()?;
+                std::fs::create_dir(&data).map_err(Error::io("make Redis's directory"))
+            }
+        }
+    }
+
+    /// Writes a file that nobody but the server's user can read: PostgreSQL takes a key from no other.
+    pub(crate) fn keep_for_itself(self, file: &Path, contents: &str) -> Result<(), Error> {
+        std::fs::write(file, contents).map_err(Error::io("write a file for the server"))?;
+        let only_its_own = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(file, only_its_own).map_err(Error::io("close a file to others"))?;
+        match unprivileged() {
+            Some((user, group)) if self == Self::Postgres => {
+                chown(file, Some(user), Some(group)).map_err(Error::io("hand a file to the server's user"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The server itself, in the foreground.
+    pub(crate) fn command(self, directory: &Path, port: u16, arguments: &[String]) -> Result<Command, Error> {
+        let data = directory.join("data");
+        let port = port.to_string();
+        let mut command;
+        match self {
+            Self::Postgres => {
+                command = Command::new(Binary::POSTGRES.find()?);
+                command.arg("-D").arg(&data).args(["-p", &port, "-c", "listen_addresses=127.0.0.1"]);
+                command.args(["-c", "unix_socket_directories="]);
+                as_unprivileged(&mut command);
+            }
+            Self::MariaDb => {
+                command = Command::new(Binary::MARIADBD.find()?);
+                command.arg("--no-defaults").arg(format!("--datadir={}", data.display()));
+                command.args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--port", &port]);
+                command.arg(format!("--socket={}", directory.join("socket").display()));
+                command.arg(format!("--pid-file={}", directory.join("pid").display()));
+                command.arg(format!("--init-file={}", directory.join("init.sql").display()));
+                // What is written is on the disk before it is acknowledged: its default, but for the binary log.
+                command.args(["--innodb-flush-log-at-trx-commit=1", "--innodb-buffer-pool-size=64M"]);
+                command.args(as_root());
+            }
+            Self::Redis => {
+                command = Command::new(Binary::REDIS_SERVER.find()?);
+                command.arg("--dir").arg(&data);
+                command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--daemonize", "no"]);
+                command.args(["--appendonly", "yes", "--appendfsync", "always"]);
+            }
+        }
+        command.args(arguments).current_dir(directory);
+        Ok(command)
+    }
+}
+
+/// Runs a program to its end.
+fn run(mut command: Command, directory: &Path) -> Result<(), Error> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.current_dir(directory).stdin(Stdio::null()).output();
+    let output = output.map_err(Error::io(format!("run {program}")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = [output.stdout, output.stderr].concat();
+    Err(Error::Preparation { program, output: String::from_utf8_lossy(&said).into_owned() })
+}
+
+/// MariaDB runs as root only when told to.
+fn as_root() -> Option<&'static str> {
+    rustix::process::getuid().is_root().then_some("--user=root")
+}
+
+/// PostgreSQL never runs as root: it becomes the user that its package made, or nobody.
+fn as_unprivileged(command: &mut Command) {
+    if let Some((user, group)) = unprivileged() {
+        command.uid(user).gid(group);
+    }
+}
+
+fn unprivileged() -> Option<(u32, u32)> {
+    if !rustix::process::getuid().is_root() {
+        return None;
+    }
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    ["postgres", "nobody"].into_iter().find_map(|name| user(&users, name))
+}
+
+/// A user's id and group, from the text of `/etc/passwd`.
+fn user(users: &str, name: &str) -> Option<(u32, u32)> {
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let found = fields.next()? == name;
+        let (user, group) = (fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?);
+        found.then_some((user, group))
+    })
+}
+
+#[cfg(test)]
+mod unit {
+    #[test]
+    fn a_user_is_found_by_its_whole_name() {
+        let users = "root:x:0:0:root:/root:/bin/bash\npostgres2:x:7:8::/:\npostgres:x:104:110:,,,:/var:/bin/bash\n";
+        assert_eq!(super::user(users, "postgres"), Some((104, 110)));
+        assert_eq!(super::user(users, "nobody"), None);
+    }
+}

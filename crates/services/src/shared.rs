@@ -1,0 +1,118 @@
+//! Servers that many tests share: those that the environment names, or one that this process starts.
+
+use std::sync::OnceLock;
+
+use crate::{Cluster, Error, Service};
+
+/// A server that many tests share.
+///
+/// ```no_run
+/// # fn test() {
+/// let Some(url) = services::Shared::Redis.url() else { return };
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Shared {
+    /// PostgreSQL.
+    Postgres,
+    /// MariaDB, or a MySQL that the environment names.
+    MySql,
+    /// A single Redis.
+    Redis,
+    /// A Redis cluster.
+    RedisCluster,
+}
+
+/// What runs for this process; the reapers end it.
+#[derive(Debug)]
+enum Started {
+    Service(Service),
+    Cluster(Cluster),
+}
+
+impl Started {
+    fn url(&self) -> String {
+        match self {
+            Self::Service(service) => service.url().to_owned(),
+            Self::Cluster(cluster) => cluster.urls(),
+        }
+    }
+}
+
+impl Shared {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Postgres, Self::MySql, Self::Redis, Self::RedisCluster];
+
+    /// A short name, for command lines and reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::MySql => "mysql",
+            Self::Redis => "redis",
+            Self::RedisCluster => "redis-cluster",
+        }
+    }
+
+    /// The environment variable that names such a server by its URL (a cluster: its nodes' URLs, separated by commas).
+    #[must_use]
+    pub fn variable(self) -> &'static str {
+        match self {
+            Self::Postgres => "SECURE_SESSIONS_TEST_POSTGRES",
+            Self::MySql => "SECURE_SESSIONS_TEST_MYSQL",
+            Self::Redis => "SECURE_SESSIONS_TEST_REDIS",
+            Self::RedisCluster => "SECURE_SESSIONS_TEST_REDIS_CLUSTER",
+        }
+    }
+
+    /// What the environment names.
+    #[must_use]
+    pub fn from_environment(self) -> Option<String> {
+        std::env::var(self.variable()).ok().filter(|url| !url.is_empty())
+    }
+
+    /// The URL that the environment names, or that of a server that this process starts at the first call.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub fn try_url(self) -> Result<String, &'static Error> {
+        static STARTED: [OnceLock<Result<Started, Error>>; Shared::ALL.len()] = [const { OnceLock::new() }; 4];
+        if let Some(url) = self.from_environment() {
+            return Ok(url);
+        }
+        STARTED[self as usize].get_or_init(|| self.start()).as_ref().map(Started::url)
+    }
+
+    /// As [`try_url`](Self::try_url), for a test: where the machine does not have the server, the test says so, and ends
+    /// without having tested anything; with `CI=true` in the environment it fails.
+    ///
+    /// # Panics
+    ///
+    /// If there is no server, and it is no excuse that the machine does not have it.
+    #[must_use]
+    #[expect(clippy::panic, reason = "for tests, which fail by it")]
+    pub fn url(self) -> Option<String> {
+        match self.try_url() {
+            Ok(url) => Some(url),
+            Err(missing @ Error::Missing { .. }) if !in_ci() => {
+                eprintln!("SKIPPED {}: {missing}", self.name());
+                None
+            }
+            Err(error) => panic!("{}: {error}", self.name()),
+        }
+    }
+
+    fn start(self) -> Result<Started, Error> {
+        match self {
+            Self::Postgres => Service::postgres().map(Started::Service),
+            Self::MySql => Service::mariadb().map(Started::Service),
+            Self::Redis => Service::redis().map(Started::Service),
+            Self::RedisCluster => Cluster::start().map(Started::Cluster),
+        }
+    }
+}
+
+fn in_ci() -> bool {
+    std::env::var("CI").is_ok_and(|ci| ci == "true")
+}

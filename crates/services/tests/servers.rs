@@ -1,0 +1,154 @@
+//! Every server comes up, keeps its data over a crash, stops and goes on, and leaves nothing behind.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use services::{Cluster, Engine, Error, Service, Setup};
+
+/// The server, or nothing where the machine does not have it (which is no excuse in CI).
+fn started<T>(started: Result<T, Error>) -> Option<T> {
+    match started {
+        Ok(service) => Some(service),
+        Err(missing @ Error::Missing { .. }) if std::env::var("CI").is_err() => {
+            eprintln!("SKIPPED: {missing}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Whether the server says anything within a second.
+fn answers(service: &Service) -> bool {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", service.port())) else { return false };
+    stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    match service.engine() {
+        Engine::Redis => stream.write_all(b"PING\r\n").unwrap(),
+        // A length that it refuses, with a word.
+        Engine::Postgres => stream.write_all(b"\x00\x00\x00\x08\x00\x00\x00\x01").unwrap(),
+        _ => {}
+    }
+    matches!(stream.read(&mut [0; 1]), Ok(1))
+}
+
+fn lives_and_dies(service: Service) {
+    assert!(answers(&service));
+    let url = service.url().to_owned();
+    service.pause().unwrap();
+    assert!(!answers(&service), "a paused server answered");
+    service.resume().unwrap();
+    assert!(answers(&service));
+    for _ in 0..2 {
+        service.kill().unwrap();
+        assert!(!answers(&service), "a killed server answered");
+        service.restart().unwrap();
+        assert!(answers(&service));
+        assert_eq!(service.url(), url);
+    }
+    service.pause().unwrap();
+    let directory = service.directory().to_owned();
+    assert!(directory.exists());
+    drop(service);
+    assert!(!directory.exists(), "its directory was left behind");
+}
+
+#[test]
+fn postgres_lives_through_kills_and_pauses_and_leaves_nothing_behind() {
+    let Some(service) = started(Service::postgres()) else { return };
+    lives_and_dies(service);
+}
+
+#[test]
+fn mariadb_lives_through_kills_and_pauses_and_leaves_nothing_behind() {
+    let Some(service) = started(Service::mariadb()) else { return };
+    lives_and_dies(service);
+}
+
+#[test]
+fn redis_lives_through_kills_and_pauses_and_leaves_nothing_behind() {
+    let Some(service) = started(Service::redis()) else { return };
+    lives_and_dies(service);
+}
+
+#[test]
+fn redis_keeps_its_data_over_a_kill() {
+    let Some(redis) = started(Service::redis()) else { return };
+    redis.redis_call(&["SET", "a", "1"]).unwrap();
+    redis.kill().unwrap();
+    assert!(matches!(redis.redis_call(&["GET", "a"]), Err(Error::Io { .. })));
+    redis.restart().unwrap();
+    assert_eq!(redis.redis_call(&["GET", "a"]).unwrap(), "1");
+    let refused = redis.redis_call(&["LPUSH", "a", "1"]);
+    assert!(matches!(&refused, Err(Error::Command(said)) if said.starts_with("WRONGTYPE")), "{refused:?}");
+}
+
+#[test]
+fn a_replica_follows_its_primary_and_takes_over_when_told_to() {
+    let Some(primary) = started(Service::redis()) else { return };
+    primary.redis_call(&["SET", "before", "1"]).unwrap();
+    let replica = started(Service::redis_replica_of(&primary)).unwrap();
+    assert_eq!(replica.redis_call(&["GET", "before"]).unwrap(), "1");
+    assert!(replica.redis_call(&["SET", "a", "1"]).is_err(), "a replica took a write");
+    primary.kill().unwrap();
+    replica.redis_call(&["REPLICAOF", "NO", "ONE"]).unwrap();
+    replica.redis_call(&["SET", "a", "1"]).unwrap();
+}
+
+#[test]
+fn three_nodes_share_the_slots_of_a_cluster() {
+    let Some(cluster) = started(Cluster::start()) else { return };
+    assert_eq!(cluster.nodes().len(), 3);
+    assert_eq!(cluster.urls().split(',').count(), 3);
+    // `foo` is in slot 12182, of the third node.
+    assert_eq!(cluster.nodes()[2].redis_call(&["SET", "foo", "1"]).unwrap(), "OK");
+    let moved = cluster.nodes()[0].redis_call(&["SET", "foo", "1"]);
+    let to = format!("MOVED 12182 127.0.0.1:{}", cluster.nodes()[2].port());
+    assert!(matches!(&moved, Err(Error::Command(said)) if *said == to), "{moved:?}");
+}
+
+#[test]
+fn a_server_that_cannot_start_says_why() {
+    let refused = Setup::new(Engine::Redis).arguments(["--no-such-option", "1"]).start();
+    match refused {
+        Err(Error::NotReady { log, .. }) => assert!(log.contains("no-such-option"), "{log}"),
+        Err(Error::Missing { binary, .. }) => eprintln!("SKIPPED: {binary} is missing"),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Run in a process of its own by the test below: starts a server, says where, and waits to be killed.
+const CHILD: &str = "SECURE_SESSIONS_TEST_SERVICES_CHILD";
+
+#[test]
+fn a_server_ends_with_the_process_that_started_it() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    let Some(redis) = started(Service::redis()) else { return };
+    if std::env::var_os(CHILD).is_some() {
+        println!("\nstarted {} {}", redis.port(), redis.directory().display());
+        std::io::stdout().flush().unwrap();
+        std::thread::sleep(Duration::from_secs(60));
+        unreachable!("it is killed long before");
+    }
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_server_ends_with_the_process_that_started_it", "--nocapture"])
+        .env(CHILD, "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let line = lines.into_iter().find(|line| line.starts_with("started ")).unwrap();
+    let mut words = line.split(' ').skip(1);
+    let port: u16 = words.next().unwrap().parse().unwrap();
+    let directory = std::path::PathBuf::from(words.next().unwrap());
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_ok() && directory.exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let start = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_ok() || directory.exists() {
+        assert!(start.elapsed() < Duration::from_secs(10), "the server outlived the process that started it");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,23 @@
+//! For reviewers and operators: what is protected and what is not, which standard is met by what, and how it is run.
+//!
+//! | chapter | answers |
+//! | --- | --- |
+//! | [`threat_model`] | what an attacker gets who has a key, the store, a cookie; and what nothing here protects |
+//! | [`standards`] | OWASP ASVS 5.0 and WSTG, NIST SP 800-63B-4, RFC 6265bis, RFC 9700: each line, and what meets it |
+//! | [`csrf`] | which defence against requests of other sites is wanted when |
+//! | [`operations`] | events, counters, the audit log, limits; what to do when one of them goes off |
+//!
+//! A claim names the test that shows it: `cargo xtask claims` checks that each exists. Tests whose names begin with `c` and
+//! a number, or with `wstg`, run over real sockets against every adapter and store.
+
+#[doc = include_str!("csrf.md")]
+pub mod csrf {}
+
+#[doc = include_str!("operations.md")]
+pub mod operations {}
+
+#[doc = include_str!("standards.md")]
+pub mod standards {}
+
+#[doc = include_str!("threat_model.md")]
+pub mod threat_model {}

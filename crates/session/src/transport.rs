@@ -1,0 +1,127 @@
+//! How a session travels: in a cookie, or as a bearer token in headers that scripts and apps set themselves.
+
+use secure_sessions_core::{ContextError, Keyring, Sealer, Sizes};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::config::BuildError;
+use crate::head::RequestHead;
+
+/// How a session travels between client and server. Fixed for the session's whole life: its tokens are sealed for one
+/// of the two, and are garbage to the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Transport {
+    /// In `Cookie` and `Set-Cookie`, which the browser handles by itself.
+    #[default]
+    Cookie,
+    /// In `Authorization: Bearer` (RFC 6750) and a response header, which the client's own code handles.
+    Bearer,
+}
+
+/// The response header that brings a bearer token, unless configured otherwise.
+pub const DEFAULT_BEARER_HEADER: &str = "session-token";
+
+/// The bearer transport as configured.
+pub(crate) struct Bearer {
+    /// In lower case.
+    pub(crate) header: &'static str,
+    /// Of a context of its own, so that a cookie's token is nothing here, and the other way round.
+    pub(crate) sealer: ArcSwap<Sealer>,
+}
+
+impl Bearer {
+    pub(crate) fn new(header: &'static str, keyring: Arc<Keyring>, sizes: Sizes) -> Result<Self, BuildError> {
+        check_header(header)?;
+        Ok(Self { header, sealer: ArcSwap::from_pointee(sealer(header, keyring, sizes)?) })
+    }
+
+    pub(crate) fn set_keyring(&self, keyring: Arc<Keyring>) -> Result<(), ContextError> {
+        let sizes = self.sealer.load().sizes().clone();
+        self.sealer.store(Arc::new(sealer(self.header, keyring, sizes)?));
+        Ok(())
+    }
+}
+
+fn sealer(header: &str, keyring: Arc<Keyring>, sizes: Sizes) -> Result<Sealer, ContextError> {
+    Sealer::new(keyring, &format!("bearer:{header}"), sizes)
+}
+
+/// Headers that HTTP, or the engine, uses for something else.
+const TAKEN: [&str; 9] = [
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "set-cookie",
+    "transfer-encoding",
+    "vary",
+];
+
+fn check_header(header: &'static str) -> Result<(), BuildError> {
+    let refuse = |problem| Err(BuildError::Bearer { header, problem });
+    if header.is_empty()
+        || !header.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    {
+        return refuse("the name of a header for tokens consists of lower-case ASCII letters, digits and hyphens");
+    }
+    if TAKEN.contains(&header) {
+        return refuse("this header has another use; the default is `session-token`");
+    }
+    Ok(())
+}
+
+/// Visits the credentials of every `Authorization` header of the scheme `Bearer`, as they are. Whether there was one.
+pub(crate) fn each_token(head: &dyn RequestHead, visit: &mut dyn FnMut(&[u8])) -> bool {
+    let mut found = false;
+    head.each_value("authorization", &mut |value| {
+        if let Some(credentials) = credentials(value) {
+            found = true;
+            visit(credentials);
+        }
+    });
+    found
+}
+
+/// What follows the scheme, which is compared without regard to case (RFC 9110, section 11.1).
+fn credentials(value: &[u8]) -> Option<&[u8]> {
+    const SCHEME: &[u8] = b"bearer";
+    let value = value.trim_ascii();
+    let (scheme, rest) = value.split_at_checked(SCHEME.len())?;
+    if !scheme.eq_ignore_ascii_case(SCHEME) || rest.first().is_some_and(|byte| *byte != b' ') {
+        return None;
+    }
+    Some(rest.trim_ascii_start())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_bearer_scheme_brings_a_token() {
+        for (value, expected) in [
+            (&b"Bearer abc"[..], Some(&b"abc"[..])),
+            (b"bEARER   abc ", Some(b"abc")),
+            (b"Bearer", Some(b"")),
+            (b"Bearerabc", None),
+            (b"Basic YTpi", None),
+            (b"Bear", None),
+            (b"", None),
+        ] {
+            assert_eq!(credentials(value), expected, "{}", String::from_utf8_lossy(value));
+        }
+    }
+
+    #[test]
+    fn a_header_with_another_use_or_a_malformed_name_is_refused() {
+        for header in ["", "Session-Token", "a b", "a:", "set-cookie", "authorization", "vary"] {
+            assert!(check_header(header).is_err(), "{header}");
+        }
+        check_header(DEFAULT_BEARER_HEADER).expect("the default");
+        check_header("x-auth-2").expect("a plain name");
+    }
+}

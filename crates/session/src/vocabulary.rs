@@ -1,0 +1,188 @@
+//! What an event is called in OWASP's logging vocabulary, how grave it is, and what it tells.
+
+use std::borrow::Cow;
+
+use crate::event::{EndReason, Event, RotationReason};
+
+/// How grave an event is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Part of normal service.
+    Info,
+    /// Worth a look if there are many.
+    Warning,
+    /// Somebody should act: see the guide's chapter on [operations](crate::guide::operations).
+    Critical,
+}
+
+impl Severity {
+    /// As OWASP writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "INFO",
+            Self::Warning => "WARN",
+            Self::Critical => "CRITICAL",
+        }
+    }
+}
+
+/// One thing that an event tells.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Detail {
+    /// A text.
+    Text(Cow<'static, str>),
+    /// A number.
+    Number(u64),
+    /// Whether something is so.
+    Flag(bool),
+}
+
+impl Event {
+    /// The event's word in OWASP's Logging Vocabulary, where it has one; otherwise one of ours that begins with
+    /// `session_`.
+    ///
+    /// | word | for |
+    /// | --- | --- |
+    /// | `authn_login_success` | a session was made or renewed by a login |
+    /// | `session_created`, `session_renewed` | the same without a login |
+    /// | `session_expired` | it was logged out, revoked, or met its timeout; `reason` tells |
+    /// | `session_use_after_expire` | a token of a session that had ended was presented |
+    /// | `authn_token_reuse` | a dead token was presented: theft |
+    /// | `crypt_decrypt_fail` | a token names a key that we do not have |
+    /// | `malicious_csrf` | a CSRF token is missing or wrong, or another site caused the request |
+    /// | `excess_rate_limit_exceeded` | events were left out of the log |
+    #[must_use]
+    pub fn owasp_name(&self) -> &'static str {
+        match self {
+            Self::Created { logged_in: true, .. } | Self::Renewed { login: true, .. } => "authn_login_success",
+            Self::Created { logged_in: false, .. } => "session_created",
+            Self::Renewed { login: false, .. } => "session_renewed",
+            Self::Ended { reason: EndReason::PresentedAfterEnd, .. } => "session_use_after_expire",
+            Self::Ended { .. } | Self::Expired { .. } => "session_expired",
+            Self::Replayed { .. } => "authn_token_reuse",
+            Self::UnknownKey { .. } => "crypt_decrypt_fail",
+            Self::CsrfMismatch { .. } | Self::CrossOrigin { .. } => "malicious_csrf",
+            Self::Suppressed { .. } => "excess_rate_limit_exceeded",
+            Self::Rotated { .. } => "session_rotated",
+            Self::HandedOff { .. } => "session_handed_off",
+            Self::Forged { .. } => "session_forged",
+            Self::Unremembered { .. } => "session_unremembered",
+            Self::StoreTampered { .. } => "session_store_tampered",
+            Self::Ambiguous { .. } => "session_ambiguous",
+            Self::BindingMismatch { .. } => "session_binding_mismatch",
+            Self::LoginRefused { .. } => "session_login_refused",
+            Self::KeysChanged { .. } => "session_keys_changed",
+            Self::KeyReloadFailed { .. } => "session_key_reload_failed",
+            Self::StoreError { .. } => "session_store_error",
+            Self::ConflictRetry { .. } => "session_conflict_retry",
+        }
+    }
+
+    /// How grave the event is.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::Forged { .. } | Self::StoreTampered { .. } | Self::Replayed { .. } => Severity::Critical,
+            Self::Unremembered { .. }
+            | Self::UnknownKey { .. }
+            | Self::Ambiguous { .. }
+            | Self::BindingMismatch { .. }
+            | Self::LoginRefused { .. }
+            | Self::KeyReloadFailed { .. }
+            | Self::StoreError { .. }
+            | Self::CsrfMismatch { .. }
+            | Self::CrossOrigin { .. }
+            | Self::Suppressed { .. }
+            | Self::Ended { reason: EndReason::PresentedAfterEnd, .. } => Severity::Warning,
+            Self::Created { .. }
+            | Self::Rotated { .. }
+            | Self::Renewed { .. }
+            | Self::HandedOff { .. }
+            | Self::Ended { .. }
+            | Self::Expired { .. }
+            | Self::KeysChanged { .. }
+            | Self::ConflictRetry { .. } => Severity::Info,
+        }
+    }
+
+    /// What tells two events of one name apart, in a few fixed words: fit to be a counter's label.
+    #[must_use]
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Self::Created { logged_in, .. } => login(*logged_in),
+            Self::Renewed { login: logged_in, .. } => login(*logged_in),
+            Self::Rotated { reason: RotationReason::Changed, .. } => "changed",
+            Self::Rotated { reason: RotationReason::Interval, .. } => "interval",
+            Self::Rotated { reason: RotationReason::CompromisedKey, .. } => "compromised_key",
+            Self::Ended { reason: EndReason::Logout, .. } => "logout",
+            Self::Ended { reason: EndReason::Revoked, .. } => "revoked",
+            Self::Ended { reason: EndReason::Evicted, .. } => "evicted",
+            Self::Ended { reason: EndReason::PresentedAfterEnd, .. } => "presented_after_end",
+            Self::Expired { .. } => "timeout",
+            Self::Replayed { revoked: true, .. } => "revoked",
+            Self::Replayed { revoked: false, .. } => "refused",
+            Self::StoreError { operation, .. } => operation,
+            Self::CrossOrigin { reason, .. } => reason.name(),
+            Self::Suppressed { event, .. } => event,
+            Self::HandedOff { .. }
+            | Self::Forged { .. }
+            | Self::Unremembered { .. }
+            | Self::StoreTampered { .. }
+            | Self::UnknownKey { .. }
+            | Self::Ambiguous { .. }
+            | Self::BindingMismatch { .. }
+            | Self::LoginRefused { .. }
+            | Self::KeysChanged { .. }
+            | Self::KeyReloadFailed { .. }
+            | Self::ConflictRetry { .. }
+            | Self::CsrfMismatch { .. } => "",
+        }
+    }
+
+    /// What the event tells besides its session and its cause, under names that do not change.
+    #[must_use]
+    pub fn details(&self) -> Vec<(&'static str, Detail)> {
+        let text = |text: String| Detail::Text(Cow::Owned(text));
+        match self {
+            Self::Rotated { generation, .. } => vec![("generation", Detail::Number((*generation).into()))],
+            Self::Renewed { old, .. } => vec![("old", text(old.to_string()))],
+            Self::Ended { count, .. } => vec![("count", Detail::Number(*count))],
+            Self::Replayed { revoked, .. } => vec![("revoked", Detail::Flag(*revoked))],
+            Self::Forged { kind, key } | Self::UnknownKey { kind, key } => {
+                vec![("kind", text(kind.to_string())), ("key", text(key.to_string()))]
+            }
+            Self::Ambiguous { count } => {
+                vec![("count", Detail::Number(u64::try_from(*count).unwrap_or(u64::MAX)))]
+            }
+            Self::LoginRefused { limit } => vec![("limit", Detail::Number((*limit).into()))],
+            Self::KeysChanged { seal, fingerprint, compromised } => vec![
+                ("seal", text(seal.to_string())),
+                ("fingerprint", text(fingerprint.to_string())),
+                ("compromised", Detail::Number(u64::try_from(*compromised).unwrap_or(u64::MAX))),
+            ],
+            Self::StoreError { message, .. } | Self::KeyReloadFailed { message } => {
+                vec![("message", text(message.clone()))]
+            }
+            Self::ConflictRetry { attempt, .. } => vec![("attempt", Detail::Number((*attempt).into()))],
+            Self::CrossOrigin { origin, refused, .. } => {
+                let mut details = vec![("refused", Detail::Flag(*refused))];
+                details.extend(origin.as_ref().map(|origin| ("origin", text(origin.to_string()))));
+                details
+            }
+            Self::Suppressed { count, .. } => vec![("count", Detail::Number(*count))],
+            Self::Created { .. }
+            | Self::HandedOff { .. }
+            | Self::Expired { .. }
+            | Self::Unremembered { .. }
+            | Self::StoreTampered { .. }
+            | Self::BindingMismatch { .. }
+            | Self::CsrfMismatch { .. } => Vec::new(),
+        }
+    }
+}
+
+fn login(logged_in: bool) -> &'static str {
+    if logged_in { "login" } else { "anonymous" }
+}

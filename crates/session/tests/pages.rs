@@ -1,0 +1,208 @@
+//! What pages need besides data: flash messages, CSRF tokens, and a browser that forgets at logout.
+
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "a test fails by panicking")]
+
+mod support;
+
+use secure_sessions::{
+    ClearSiteData, Event, FlashLevel, MAX_FLASH_LEN, RequestHead, ResponseHeaders, Session, SessionError, SessionStore,
+};
+use support::{App, Head, app, app_with, set_cookie};
+
+fn take(session: &Session) -> Vec<String> {
+    session
+        .take_flashes()
+        .unwrap()
+        .into_iter()
+        .map(|flash| format!("{}: {}", flash.level.as_str(), flash.text))
+        .collect()
+}
+
+async fn read(app: &App, cookie: Option<&str>) -> (Vec<String>, Option<String>) {
+    let mut seen = Vec::new();
+    let cookie = app.visit(cookie, |session| seen = take(session)).await;
+    (seen, cookie)
+}
+
+#[tokio::test]
+async fn a_flash_message_is_read_exactly_once_and_makes_a_session() {
+    let app = app();
+    let cookie = app
+        .visit(None, |session| {
+            session.flash(FlashLevel::Success, "Saved.").unwrap();
+            session.flash(FlashLevel::Error, "Not sent.").unwrap();
+        })
+        .await;
+    let (seen, cookie) = read(&app, cookie.as_deref()).await;
+    assert_eq!(seen, ["success: Saved.", "error: Not sent."]);
+    let (request, session) = app.request(cookie.as_deref()).await;
+    assert_eq!(take(&session), [""; 0]);
+    let reply = request.finish(200).try_now().ok().flatten();
+    assert_eq!(set_cookie(reply.as_ref()), None, "reading none changes nothing");
+}
+
+#[tokio::test]
+async fn a_message_rides_on_renew_and_login_and_ends_with_a_logout() {
+    let app = app();
+    let cookie = app.visit(None, |session| session.flash(FlashLevel::Info, "a").unwrap()).await;
+    let cookie = app.visit(cookie.as_deref(), |session| session.renew().unwrap()).await;
+    let cookie = app
+        .visit(cookie.as_deref(), |session| {
+            session.login("alice").unwrap();
+            session.flash(FlashLevel::Info, "b").unwrap();
+        })
+        .await;
+    let (seen, cookie) = read(&app, cookie.as_deref()).await;
+    assert_eq!(seen, ["info: a", "info: b"]);
+
+    let cookie = app.visit(cookie.as_deref(), |session| session.flash(FlashLevel::Info, "for alice").unwrap()).await;
+    let cookie = app
+        .visit(cookie.as_deref(), |session| {
+            session.logout().unwrap();
+            session.flash(FlashLevel::Info, "after a logout nothing is kept").unwrap();
+            session.login("bob").unwrap();
+        })
+        .await;
+    assert_eq!(read(&app, cookie.as_deref()).await.0, [""; 0], "bob does not read what was left for alice");
+}
+
+#[tokio::test]
+async fn a_message_left_while_another_request_reads_is_not_lost_and_a_5xx_keeps_what_was_read() {
+    let app = app();
+    let cookie = app.visit(None, |session| session.flash(FlashLevel::Info, "a").unwrap()).await;
+    let (reader, session) = app.request(cookie.as_deref()).await;
+    assert_eq!(take(&session), ["info: a"]);
+    app.visit(cookie.as_deref(), |session| session.flash(FlashLevel::Info, "b").unwrap()).await;
+    let cookie = set_cookie(reader.finish(200).await.as_ref());
+    let (failing, session) = app.request(cookie.as_deref()).await;
+    assert_eq!(take(&session), ["info: b"]);
+    failing.finish(500).await;
+    assert_eq!(read(&app, cookie.as_deref()).await.0, ["info: b"]);
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_long_or_outgrows_the_cookie_is_a_typed_error_and_changes_nothing() {
+    let app = app();
+    let (request, session) = app.request(None).await;
+    let error = session.flash(FlashLevel::Info, "x".repeat(MAX_FLASH_LEN + 1)).unwrap_err();
+    assert!(matches!(error, SessionError::Flash { length: 513 }) && error.status() == 400);
+    session.insert("big", "x".repeat(2500)).unwrap();
+    let mut left = 0;
+    let error = loop {
+        match session.flash(FlashLevel::Info, "x".repeat(100)) {
+            Ok(()) => left += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, SessionError::TooLarge { .. }), "{error}");
+    let cookie = set_cookie(request.finish(200).await.as_ref());
+    assert_eq!(read(&app, cookie.as_deref()).await.0.len(), left);
+}
+
+struct WithHeader(Head, Vec<&'static str>, String);
+
+impl RequestHead for WithHeader {
+    fn each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
+        self.0.each_value(name, visit);
+        self.1.iter().filter(|header| **header == name).for_each(|_| visit(self.2.as_bytes()));
+    }
+
+    fn method(&self) -> &'static str {
+        "POST"
+    }
+}
+
+#[tokio::test]
+async fn a_csrf_token_counts_from_the_configured_header_or_a_field_and_only_for_its_session() {
+    let app = app_with(|builder| builder.csrf_header("x-shop-token"));
+    let mut token = String::new();
+    let cookie = app.visit(None, |session| token = session.csrf_token().unwrap()).await;
+    let (_, session) = app.request(cookie.as_deref()).await;
+    let verify = |headers: Vec<&'static str>, value: &str| {
+        session.verify_csrf(&WithHeader(Head::with(None), headers, value.to_owned())).is_ok()
+    };
+    assert!(verify(vec!["x-shop-token"], &token));
+    assert!(!verify(vec!["x-csrf-token"], &token) && !verify(vec![], &token));
+    assert!(!verify(vec!["x-shop-token", "x-shop-token"], &token), "of two headers none counts");
+    assert!(session.verify_csrf_field(&token).is_ok());
+    let error = session.verify_csrf_field("").unwrap_err();
+    assert!(matches!(error, SessionError::Csrf) && error.status() == 403);
+    let id = session.id();
+    assert_eq!(app.events.lock().unwrap().last(), Some(&Event::CsrfMismatch { session: id }));
+    let (_, stranger) = app.request(None).await;
+    assert!(stranger.verify_csrf_field(&token).is_err());
+}
+
+#[tokio::test]
+async fn a_csrf_token_outlives_rotations_and_dies_with_login_renew_and_logout() {
+    let app = app();
+    let mut token = String::new();
+    let mut cookie = app.visit(None, |session| token = session.csrf_token().unwrap()).await;
+    for step in 0..3 {
+        cookie = app.visit(cookie.as_deref(), |session| session.insert("n", step).unwrap()).await;
+    }
+    let (_, session) = app.request(cookie.as_deref()).await;
+    assert!(session.is_csrf_token(&token), "a rotation keeps it");
+    for change in ["login", "renew"] {
+        let mut next = String::new();
+        cookie = app
+            .visit(cookie.as_deref(), |session| {
+                if change == "login" {
+                    session.login("alice").unwrap()
+                } else {
+                    session.renew().unwrap()
+                }
+                // For the page that answers: already of the session that it leads to.
+                next = session.csrf_token().unwrap();
+            })
+            .await;
+        let (_, session) = app.request(cookie.as_deref()).await;
+        assert!(!session.is_csrf_token(&token) && session.is_csrf_token(&next), "{change}");
+        token = next;
+    }
+    app.visit(cookie.as_deref(), |session| session.logout().unwrap()).await;
+    let (_, session) = app.request(cookie.as_deref()).await;
+    assert!(!session.is_csrf_token(&token));
+}
+
+#[derive(Default)]
+struct Headers(Vec<(&'static str, String)>);
+
+impl ResponseHeaders for Headers {
+    fn each_value(&self, _: &'static str, _: &mut dyn FnMut(&[u8])) {}
+    fn append(&mut self, name: &'static str, value: &str, _: bool) {
+        self.0.push((name, value.to_owned()));
+    }
+    fn set(&mut self, _: &'static str, _: &'static str) {}
+    fn remove(&mut self, _: &'static str) {}
+}
+
+async fn cleared(app: &App, cookie: Option<&str>, status: u16, logout: bool) -> Option<String> {
+    let (request, session) = app.request(cookie).await;
+    if logout {
+        session.logout().unwrap();
+    }
+    let mut headers = Headers::default();
+    if let Some(reply) = request.finish(status).await {
+        reply.apply(&mut headers);
+    }
+    headers.0.into_iter().find(|(name, _)| *name == "clear-site-data").map(|(_, value)| value)
+}
+
+#[tokio::test]
+async fn only_a_logout_asks_the_browser_to_clear_site_data_and_only_if_configured() {
+    let silent = app();
+    let cookie = silent.visit(None, |session| session.login("alice").unwrap()).await;
+    assert_eq!(cleared(&silent, cookie.as_deref(), 200, true).await, None);
+
+    let app = app_with(|builder| builder.clear_site_data([ClearSiteData::Cache, ClearSiteData::Storage]));
+    let cookie = app.visit(None, |session| session.login("alice").unwrap()).await;
+    assert_eq!(cleared(&app, cookie.as_deref(), 200, false).await, None);
+    assert_eq!(cleared(&app, None, 200, true).await, None, "there is no session to end");
+    assert_eq!(cleared(&app, Some("garbage"), 200, false).await, None, "a removal of garbage is no logout");
+    // Also when the handler fails: the session is over.
+    assert_eq!(cleared(&app, cookie.as_deref(), 500, true).await.as_deref(), Some("\"cache\", \"storage\""));
+    assert_eq!(app.store.count().await.unwrap(), 0);
+    // A late second click must not clear what a new login's pages keep.
+    assert_eq!(cleared(&app, cookie.as_deref(), 200, true).await, None);
+}

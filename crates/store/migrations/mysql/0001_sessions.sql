@@ -1,0 +1,28 @@
+-- Sessions, and the tombstones of those that ended a moment ago (ended_at is set, most columns are null).
+-- Times are integer milliseconds since the Unix epoch: FROM_UNIXTIME(last_seen_at / 1000) makes them readable.
+-- A number above 2^63 - 1 is kept as the same 64 bits, so it shows as negative. The name of the table is replaced.
+-- MySQL commits every change of a table by itself: this may be run again.
+CREATE TABLE IF NOT EXISTS secure_sessions (
+    id           BINARY(16) NOT NULL PRIMARY KEY,
+    revision     BIGINT          COMMENT 'grows with every write',
+    subject      BINARY(16)      COMMENT 'a keyed tag of whom the session belongs to',
+    label        VARBINARY(1024) COMMENT 'sealed',
+    created_at   BIGINT,
+    last_seen_at BIGINT,
+    expires_at   BIGINT NOT NULL COMMENT 'the absolute deadline',
+    idle_timeout BIGINT          COMMENT 'milliseconds',
+    rotated_at   BIGINT,
+    generation   BIGINT          COMMENT 'of the current token',
+    fingerprint  BINARY(16)      COMMENT 'of the current token',
+    retired      BLOB            COMMENT 'the superseded tokens that are not dead yet',
+    handoff      BLOB            COMMENT 'the current token, sealed for those who hold a superseded one',
+    ended_at     BIGINT          COMMENT 'set: a tombstone',
+    purge_at     BIGINT NOT NULL COMMENT 'from when on the row may be deleted; at most 2^63 - 1',
+    INDEX secure_sessions_subject (subject, id),
+    INDEX secure_sessions_purge_at (purge_at),
+    CHECK (
+        (ended_at IS NULL AND revision IS NOT NULL AND created_at IS NOT NULL AND last_seen_at IS NOT NULL
+            AND rotated_at IS NOT NULL AND generation IS NOT NULL AND fingerprint IS NOT NULL)
+        OR (ended_at IS NOT NULL AND revision IS NULL AND subject IS NULL AND handoff IS NULL)
+    )
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC COMMENT 'sessions of secure-sessions; times are milliseconds since the Unix epoch';

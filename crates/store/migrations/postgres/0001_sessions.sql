@@ -1,0 +1,46 @@
+-- Sessions, and the tombstones of those that ended a moment ago (ended_at is set, most columns are null).
+-- Times are integer milliseconds since the Unix epoch: to_timestamp(last_seen_at / 1000.0) makes them readable.
+-- A number above 2^63 - 1 is kept as the same 64 bits, so it shows as negative. The name of the table is replaced.
+CREATE TABLE secure_sessions (
+    id           BYTEA  NOT NULL PRIMARY KEY,
+    revision     BIGINT, -- grows with every write
+    subject      BYTEA,  -- a keyed tag of whom the session belongs to
+    label        BYTEA,  -- sealed
+    created_at   BIGINT,
+    last_seen_at BIGINT,
+    expires_at   BIGINT NOT NULL, -- the absolute deadline
+    idle_timeout BIGINT, -- milliseconds
+    rotated_at   BIGINT,
+    generation   BIGINT, -- of the current token
+    fingerprint  BYTEA,  -- of the current token
+    retired      BYTEA,  -- the superseded tokens that are not dead yet
+    handoff      BYTEA,  -- the current token, sealed for those who hold a superseded one
+    ended_at     BIGINT, -- set: a tombstone
+    purge_at     BIGINT NOT NULL, -- from when on the row may be deleted; at most 2^63 - 1
+    CHECK (octet_length(id) = 16),
+    CHECK (
+        CASE WHEN ended_at IS NULL
+        THEN revision IS NOT NULL AND created_at IS NOT NULL AND last_seen_at IS NOT NULL AND rotated_at IS NOT NULL
+            AND generation IS NOT NULL AND fingerprint IS NOT NULL AND octet_length(fingerprint) = 16
+        ELSE revision IS NULL AND subject IS NULL AND handoff IS NULL
+        END
+    )
+) WITH (fillfactor = 85); -- room for the next version of a row beside it
+
+-- What is sealed does not get smaller.
+ALTER TABLE secure_sessions ALTER COLUMN label SET STORAGE EXTERNAL;
+ALTER TABLE secure_sessions ALTER COLUMN handoff SET STORAGE EXTERNAL;
+
+CREATE INDEX secure_sessions_subject ON secure_sessions (subject, id) WHERE subject IS NOT NULL;
+CREATE INDEX secure_sessions_purge_at ON secure_sessions (purge_at);
+
+COMMENT ON TABLE secure_sessions IS 'sessions of secure-sessions; times are milliseconds since the Unix epoch';
+COMMENT ON COLUMN secure_sessions.subject IS 'a keyed tag of whom the session belongs to';
+COMMENT ON COLUMN secure_sessions.expires_at IS 'the absolute deadline';
+COMMENT ON COLUMN secure_sessions.idle_timeout IS 'milliseconds';
+COMMENT ON COLUMN secure_sessions.generation IS 'of the current token';
+COMMENT ON COLUMN secure_sessions.fingerprint IS 'of the current token';
+COMMENT ON COLUMN secure_sessions.retired IS 'the superseded tokens that are not dead yet';
+COMMENT ON COLUMN secure_sessions.handoff IS 'the current token, sealed for those who hold a superseded one';
+COMMENT ON COLUMN secure_sessions.ended_at IS 'set: a tombstone';
+COMMENT ON COLUMN secure_sessions.purge_at IS 'from when on the row may be deleted';

@@ -1,0 +1,256 @@
+//! A cache in the process in front of a store that is far away.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError};
+#[cfg(not(shuttle))]
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use quick_cache::unsync::Cache;
+use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Timestamp, Tombstone};
+// With `--cfg shuttle`, which only a test sets, that test decides who gets a lock when.
+#[cfg(shuttle)]
+use shuttle::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
+
+use crate::{Page, Recent, SessionStore, StoreError, Which};
+
+/// Locks, so that parallel requests seldom wait for each other.
+const SHARDS: usize = 32;
+
+/// Remembers sessions for a moment, so that not every request asks the store behind it; a clone is the same cache.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use secure_sessions_store::CachedStore;
+/// # use secure_sessions_store::MemoryStore as RedisStore;
+///
+/// # let redis = RedisStore::new();
+/// // At most 100,000 sessions, each for at most two seconds.
+/// let store = CachedStore::new(redis, 100_000, Duration::from_secs(2));
+/// ```
+///
+/// # What may be late
+///
+/// Of what *this* process does, nothing: each write of its own, once it has returned, is seen by every later read. What
+/// *another* process does is seen at most `bound` later: for that long a session that was revoked there is still admitted
+/// here, and so is a cookie that was superseded there. A longer idle or absolute deadline is seen as late; a shorter one
+/// too. The bound counts from before the store was asked, and is never extended by use.
+///
+/// # What is never answered from memory
+///
+/// Only [`load_recent`](SessionStore::load_recent) is, and only with a session that is there. The engine takes that answer for
+/// a cookie that is the session's newest; whatever else it would say to the cookie (superseded, replayed, expired, ended), it
+/// asks the store first. Every write, and so every commit, goes to the store, and is compared there.
+///
+/// # What it holds
+///
+/// At most `entries` sessions, those used more often before others: some 300 bytes each, and one kilobyte more for a minute
+/// or so after a session's cookie was replaced.
+pub struct CachedStore<S>(Arc<Inner<S>>);
+
+struct Inner<S> {
+    store: S,
+    bound: Duration,
+    shards: Vec<Mutex<Shard>>,
+}
+
+struct Shard {
+    known: Cache<SessionId, Known>,
+    /// Writes of this process that have not returned yet.
+    under_way: u32,
+    /// Writes that have begun.
+    begun: u64,
+}
+
+struct Known {
+    bucket: Bucket,
+    /// The store said so at this instant or later.
+    since: Instant,
+}
+
+impl<S: SessionStore> CachedStore<S> {
+    /// A cache of so many sessions in front of a store. Another process's writes are seen at most `bound` later.
+    #[must_use]
+    pub fn new(store: S, entries: usize, bound: Duration) -> Self {
+        let shard = || Shard { known: Cache::new(entries.div_ceil(SHARDS)), under_way: 0, begun: 0 };
+        let shards = std::iter::repeat_with(|| Mutex::new(shard())).take(SHARDS).collect();
+        Self(Arc::new(Inner { store, bound, shards }))
+    }
+
+    /// The store behind it.
+    #[must_use]
+    pub fn store(&self) -> &S {
+        &self.0.store
+    }
+
+    /// How many sessions it remembers right now.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.shards.iter().map(|shard| lock(shard).known.len()).sum()
+    }
+
+    /// Whether it remembers none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<S> Inner<S> {
+    fn shard(&self, id: &SessionId) -> &Mutex<Shard> {
+        // Ids are random.
+        &self.shards[usize::from(id.as_bytes()[0]) % SHARDS]
+    }
+
+    fn recall(&self, id: &SessionId) -> Option<Bucket> {
+        let mut shard = lock(self.shard(id));
+        let known = shard.known.get(id)?;
+        if known.since.elapsed() < self.bound {
+            return Some(known.bucket.clone());
+        }
+        shard.known.remove(id);
+        None
+    }
+
+    /// Announces a write to one session.
+    fn write<'a>(&'a self, id: &'a SessionId) -> Writing<'a> {
+        Writing::begin(std::slice::from_ref(self.shard(id)), Some(id))
+    }
+
+    /// Announces a write to any number of sessions.
+    fn write_any(&self) -> Writing<'_> {
+        Writing::begin(&self.shards, None)
+    }
+}
+
+impl<S: SessionStore> Inner<S> {
+    /// Asks the store, and remembers what it says unless a write of this process came across: then nobody knows which of
+    /// them the store saw first.
+    async fn ask(&self, id: &SessionId) -> Result<Option<Entry>, StoreError> {
+        let since = Instant::now();
+        let (begun, was_quiet) = {
+            let shard = lock(self.shard(id));
+            (shard.begun, shard.under_way == 0)
+        };
+        let entry = self.store.load(id).await?;
+        let mut shard = lock(self.shard(id));
+        match &entry {
+            Some(Entry::Bucket(bucket)) => {
+                // Neither one that was under way at the beginning, nor one that has begun since.
+                let was_alone = was_quiet && shard.begun == begun;
+                let is_newer = shard.known.peek(id).is_none_or(|known| known.since <= since);
+                if was_alone && is_newer {
+                    shard.known.insert(*id, Known { bucket: bucket.clone(), since });
+                }
+            }
+            _ => drop(shard.known.remove(id)),
+        }
+        Ok(entry)
+    }
+}
+
+/// A write that is under way: what it may change is forgotten when it ends, however it ends.
+struct Writing<'a> {
+    shards: &'a [Mutex<Shard>],
+    /// `None`: any.
+    id: Option<&'a SessionId>,
+}
+
+impl<'a> Writing<'a> {
+    fn begin(shards: &'a [Mutex<Shard>], id: Option<&'a SessionId>) -> Self {
+        for shard in shards {
+            let mut shard = lock(shard);
+            shard.under_way += 1;
+            shard.begun += 1;
+        }
+        Self { shards, id }
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        for shard in self.shards {
+            let mut shard = lock(shard);
+            shard.under_way -= 1;
+            match self.id {
+                Some(id) => drop(shard.known.remove(id)),
+                None => shard.known.clear(),
+            }
+        }
+    }
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<S> Clone for CachedStore<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S> fmt::Debug for CachedStore<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CachedStore").field("bound", &self.0.bound).finish_non_exhaustive()
+    }
+}
+
+impl<S: SessionStore> SessionStore for CachedStore<S> {
+    async fn insert(&self, bucket: &Bucket) -> Result<(), StoreError> {
+        let _writing = self.0.write(&bucket.id);
+        self.0.store.insert(bucket).await
+    }
+
+    async fn load(&self, id: &SessionId) -> Result<Option<Entry>, StoreError> {
+        self.0.ask(id).await
+    }
+
+    async fn load_recent(&self, id: &SessionId) -> Result<Recent, StoreError> {
+        match self.0.recall(id) {
+            Some(bucket) => Ok(Recent { entry: Some(Entry::Bucket(bucket)), is_fresh: false }),
+            None => self.0.ask(id).await.map(Recent::fresh),
+        }
+    }
+
+    async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
+        let _writing = self.0.write(&bucket.id);
+        self.0.store.replace(bucket, expected).await
+    }
+
+    async fn succeed(
+        &self,
+        bucket: &Bucket,
+        old: &SessionId,
+        expected: Revision,
+        tombstone: Tombstone,
+    ) -> Result<bool, StoreError> {
+        let _writing = (self.0.write(&bucket.id), self.0.write(old));
+        self.0.store.succeed(bucket, old, expected, tombstone).await
+    }
+
+    async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {
+        let _writing = self.0.write(id);
+        self.0.store.remove(id, tombstone).await
+    }
+
+    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
+        self.0.store.list(subjects, page).await
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        self.0.store.count().await
+    }
+
+    async fn remove_all(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
+        let _writing = self.0.write_any();
+        self.0.store.remove_all(which, except).await
+    }
+
+    async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        let _writing = self.0.write_any();
+        self.0.store.purge_expired(now, limit).await
+    }
+}

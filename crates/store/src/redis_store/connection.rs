@@ -1,0 +1,272 @@
+//! The connection to a single server or a cluster: shared by all calls, and made again when it breaks.
+//!
+//! A command whose connection broke may have been carried out. It is sent once more, and its caller learns that it was:
+//! a script recognises what it did the first time, and where it does not, nobody knows, and that is an error.
+
+use std::future::Future;
+use std::time::Duration;
+
+use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
+use redis::cluster::ClusterClientBuilder;
+use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
+use redis::io::tcp::TcpSettings;
+use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value, cmd, pipe};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::error;
+use super::scripts::unexpected;
+use crate::StoreError;
+
+/// Between tries to connect: a server that is back is found within this time.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// How long a cluster is asked again that moves a slot or elects a primary.
+const SETTLING: Duration = Duration::from_secs(1);
+
+#[derive(Clone)]
+pub(super) struct Connection {
+    link: Link,
+    /// For one command.
+    timeout: Duration,
+}
+
+#[derive(Clone)]
+enum Link {
+    Single(ConnectionManager),
+    Cluster(ClusterConnection),
+}
+
+/// What a server has answered.
+pub(super) struct Answer {
+    pub(super) value: Value,
+    /// Whether the command may have been carried out before, unheard.
+    pub(super) is_second: bool,
+}
+
+/// A server that holds keys.
+#[derive(Debug, Clone)]
+pub(super) enum Node {
+    Only,
+    Of { host: String, port: u16 },
+}
+
+impl Connection {
+    pub(super) async fn single(client: Client, limit: Duration) -> Result<Self, StoreError> {
+        provide_cryptography();
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(limit))
+            .set_response_timeout(Some(limit))
+            .set_number_of_retries(2)
+            .set_min_delay(FIRST_PAUSE)
+            .set_max_delay(LONGEST_PAUSE);
+        let info = client.get_connection_info();
+        let settings = tcp(info.tcp_settings().clone(), limit);
+        let client = Client::open(info.clone().set_tcp_settings(settings)).map_err(|error| error::read(&error))?;
+        let manager = within(limit, ConnectionManager::new_with_config(client, config)).await?;
+        Ok(Self { link: Link::Single(manager), timeout: limit })
+    }
+
+    pub(super) async fn cluster(builder: ClusterClientBuilder, limit: Duration) -> Result<Self, StoreError> {
+        provide_cryptography();
+        let client = builder
+            .connection_timeout(limit)
+            .response_timeout(limit)
+            // It would send again what may have been carried out, and not say so.
+            .retries(0)
+            .tcp_settings(tcp(TcpSettings::default(), limit))
+            .build()
+            .map_err(|error| error::read(&error))?;
+        let connection = within(limit, client.get_async_connection()).await?;
+        Ok(Self { link: Link::Cluster(connection), timeout: limit })
+    }
+
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self.link, Link::Cluster(_))
+    }
+
+    /// Runs a command on the server that its key is on: in a cluster the slot's primary.
+    pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+        let answer = within(self.timeout, self.send(command)).await?;
+        redis::from_redis_value(answer.value).map_err(|_| unexpected())
+    }
+
+    /// Runs a command; if its error is of the expected kind, the other one.
+    pub(super) async fn query_or(
+        &self,
+        command: Cmd,
+        expected: impl Fn(&RedisError) -> bool + Send,
+        other: impl FnOnce() -> Cmd + Send,
+    ) -> Result<Answer, StoreError> {
+        within(self.timeout, async {
+            match self.send(&command).await {
+                Err(error) if expected(&error) => self.send(&other()).await,
+                outcome => outcome,
+            }
+        })
+        .await
+    }
+
+    /// Runs a command on this node.
+    pub(super) async fn query_on<T: FromRedisValue>(&self, node: &Node, command: Cmd) -> Result<T, StoreError> {
+        let value = match (&self.link, node) {
+            (Link::Cluster(connection), Node::Of { host, port }) => {
+                let routing = SingleNodeRoutingInfo::ByAddress { host: host.clone(), port: *port };
+                let mut connection = connection.clone();
+                within(self.timeout, async {
+                    let routing = RoutingInfo::SingleNode(routing);
+                    connection.route_command(command, routing).await.and_then(Value::extract_error)
+                })
+                .await?
+            }
+            _ => within(self.timeout, self.send(&command)).await?.value,
+        };
+        redis::from_redis_value(value).map_err(|_| unexpected())
+    }
+
+    pub(super) async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut get = cmd("GET");
+        get.arg(key);
+        self.query(&get).await
+    }
+
+    /// The servers that hold keys.
+    pub(super) async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
+        if !self.is_cluster() {
+            return Ok(vec![Node::Only]);
+        }
+        let slots: Vec<Vec<Value>> = self.query(cmd("CLUSTER").arg("SLOTS")).await?;
+        let mut nodes: Vec<(String, u16)> = Vec::new();
+        for range in slots {
+            // The first and last slot, the primary, its replicas.
+            let primary = range.into_iter().nth(2).ok_or_else(unexpected)?;
+            let Value::Array(fields) = primary else { return Err(unexpected()) };
+            let [host, port, ..] = fields.as_slice() else { return Err(unexpected()) };
+            let host = redis::from_redis_value_ref(host).map_err(|_| unexpected())?;
+            let port = redis::from_redis_value_ref(port).map_err(|_| unexpected())?;
+            if !nodes.contains(&(host, port)) {
+                nodes.push((redis::from_redis_value_ref(&fields[0]).map_err(|_| unexpected())?, port));
+            }
+        }
+        Ok(nodes.into_iter().map(|(host, port)| Node::Of { host, port }).collect())
+    }
+
+    /// Refuses a server that may throw sessions away.
+    pub(super) async fn refuse_eviction(&self) -> Result<(), StoreError> {
+        // A server that keeps this to itself is taken at its operator's word.
+        let info: Result<String, StoreError> = self.query(cmd("INFO").arg("memory")).await;
+        let info = match info {
+            Ok(info) => info,
+            Err(StoreError::Rejected(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let evicts = field("maxmemory_policy").is_some_and(|policy| policy.trim() != "noeviction")
+            && field("maxmemory").is_some_and(|limit| limit.trim() != "0");
+        if evicts {
+            return Err(StoreError::rejected(
+                "the server evicts keys when its memory is full, and so ends sessions: set maxmemory-policy to noeviction",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Sends a command, again where that is known to help and to do no harm.
+    async fn send(&self, command: &Cmd) -> Result<Answer, RedisError> {
+        let start = Instant::now();
+        let (mut is_second, mut pause) = (false, FIRST_PAUSE);
+        loop {
+            let error = match self.send_once(command).await {
+                Ok(value) => return Ok(Answer { value, is_second }),
+                Err(error) => error,
+            };
+            if self.is_settling(&error) && start.elapsed() < SETTLING {
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            } else if is_broken(&error) && !is_second {
+                is_second = true;
+            } else {
+                return Err(error);
+            }
+        }
+    }
+
+    async fn send_once(&self, command: &Cmd) -> Result<Value, RedisError> {
+        match &self.link {
+            Link::Single(manager) => manager.clone().req_packed_command(command).await.and_then(Value::extract_error),
+            Link::Cluster(connection) => {
+                let mut connection = connection.clone();
+                match connection.req_packed_command(command).await.and_then(Value::extract_error) {
+                    Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::Ask) => {
+                        ask(&mut connection, command, error).await
+                    }
+                    outcome => outcome,
+                }
+            }
+        }
+    }
+
+    /// Whether a cluster says that nothing was done, and that it will soon be.
+    fn is_settling(&self, error: &RedisError) -> bool {
+        let is_told = matches!(
+            error.kind(),
+            ErrorKind::ClusterConnectionNotFound
+                | ErrorKind::Server(
+                    ServerErrorKind::Moved
+                        | ServerErrorKind::Ask
+                        | ServerErrorKind::TryAgain
+                        | ServerErrorKind::ClusterDown
+                        | ServerErrorKind::MasterDown
+                        | ServerErrorKind::BusyLoading
+                        | ServerErrorKind::ReadOnly,
+                )
+        );
+        self.is_cluster() && (is_told || error.is_connection_refusal())
+    }
+}
+
+/// Whether the connection broke, so that nobody knows what became of the command. (One that could not be made is told
+/// at once; a server that is silent has had its time.)
+fn is_broken(error: &RedisError) -> bool {
+    error.is_connection_dropped() && !error.is_connection_refusal() && !error.is_timeout()
+}
+
+/// Goes where a slot is on its way to.
+async fn ask(connection: &mut ClusterConnection, command: &Cmd, error: RedisError) -> Result<Value, RedisError> {
+    let to = error.redirect_node().and_then(|(address, _)| {
+        let (host, port) = address.rsplit_once(':')?;
+        Some(SingleNodeRoutingInfo::ByAddress { host: host.to_owned(), port: port.parse().ok()? })
+    });
+    let Some(to) = to else { return Err(error) };
+    let mut asking = pipe();
+    asking.cmd("ASKING").add_command(command.clone());
+    let mut answers = connection.route_pipeline(asking, 0, 2, to).await?;
+    answers.pop().map_or(Err(error), Value::extract_error)
+}
+
+/// The driver takes the process's own cryptography for TLS, and panics where there is none, or features name several.
+/// What the application has chosen stays.
+fn provide_cryptography() {
+    #[cfg(feature = "redis-rustls")]
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Somebody else may have been faster.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+}
+
+/// A peer that has vanished without a word is given up after a few timeouts, not after the kernel's quarter of an hour.
+fn tcp(settings: TcpSettings, limit: Duration) -> TcpSettings {
+    let settings = settings.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(limit.saturating_mul(3));
+    #[cfg(not(target_os = "linux"))]
+    let _ = limit;
+    settings
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, RedisError>>) -> Result<T, StoreError> {
+    match timeout(limit, work).await {
+        Ok(outcome) => outcome.map_err(|error| error::read(&error)),
+        Err(_) => Err(StoreError::Timeout),
+    }
+}

@@ -1,0 +1,49 @@
+//! Redis's errors as the store's.
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+use crate::StoreError;
+
+/// What Redis says in full may quote a key: only its error's code and kind are passed on.
+pub(super) fn read(error: &RedisError) -> StoreError {
+    if error.is_timeout() {
+        return StoreError::Timeout;
+    }
+    let said = match error.code() {
+        Some(code) => format!("redis: {} ({code})", error.category()),
+        None => format!("redis: {}", error.category()),
+    };
+    match error.kind() {
+        ErrorKind::AuthenticationFailed
+        | ErrorKind::InvalidClientConfig
+        | ErrorKind::RESP3NotSupported
+        | ErrorKind::Server(ServerErrorKind::NoPerm | ServerErrorKind::CrossSlot) => StoreError::rejected(said),
+        ErrorKind::UnexpectedReturnType | ErrorKind::Parse => StoreError::corrupt(said),
+        ErrorKind::Server(ServerErrorKind::ResponseError) => {
+            let is_full = error.detail().is_some_and(|detail| detail.starts_with("max number of clients"));
+            if is_full { StoreError::unavailable(said) } else { StoreError::rejected(said) }
+        }
+        ErrorKind::Extension => match error.code() {
+            Some("NOAUTH" | "WRONGPASS") => StoreError::rejected(said),
+            Some("WRONGTYPE") => StoreError::corrupt(said),
+            // Out of memory, no disk, too few replicas, a script that takes its time: it may pass.
+            _ => StoreError::unavailable(said),
+        },
+        _ => StoreError::unavailable(said),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_redis_quotes_does_not_reach_the_log() {
+        let detail = "unknown command 'X', with args beginning with: 'secure-sessions:{00}'".to_owned();
+        for kind in [ErrorKind::Io, ErrorKind::Extension, ErrorKind::Server(ServerErrorKind::ResponseError)] {
+            let error = RedisError::from((kind, "An error was signalled by the server", detail.clone()));
+            let read = format!("{:?}", read(&error));
+            assert!(!read.contains("secure-sessions"), "{read}");
+        }
+    }
+}

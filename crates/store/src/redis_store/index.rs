@@ -1,0 +1,142 @@
+//! Whose sessions there are: an ordered set of ids for each subject.
+//!
+//! A session is written under a ticket that its index has handed out before, so the index knows every session that is
+//! there. What it knows too much (sessions that ended, writes that never came) is left out of lists, and removed once it is
+//! too old to be on its way: member by member, each with its ticket, so that a session which comes again under the same id
+//! is not touched.
+
+use std::collections::BTreeMap;
+
+use redis::cmd;
+use secure_sessions_core::{Bucket, Entry, SessionId, SubjectTag};
+
+use super::connection::Connection;
+use super::keys::Keys;
+use super::scripts::{behind, unexpected};
+use super::value::{self, Member, Ticket, Write, split};
+use crate::{Page, StoreError, Which};
+
+/// Members, or sessions, that are read at a time.
+const BATCH: usize = 256;
+
+pub(super) struct Index {
+    connection: Connection,
+    keys: Keys,
+}
+
+impl Index {
+    pub(super) fn new(connection: Connection, keys: Keys) -> Self {
+        Self { connection, keys }
+    }
+
+    /// A place for a session that is about to be written.
+    pub(super) async fn add(&self, subject: &SubjectTag, write: &Write) -> Result<Ticket, StoreError> {
+        self.connection.add(&self.keys.subject(subject), write).await
+    }
+
+    /// Removes the place of a session that has ended.
+    pub(super) async fn forget(&self, subject: &SubjectTag, id: &SessionId, ticket: &Ticket) -> Result<(), StoreError> {
+        let mut zrem = cmd("ZREM");
+        zrem.arg(self.keys.subject(subject)).arg(&value::member(id, ticket)[..]);
+        self.connection.query(&zrem).await
+    }
+
+    pub(super) async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
+        let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
+        let mut found = BTreeMap::new();
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        for subject in subjects {
+            found.extend(self.of_subject(subject, subjects, page.after, limit).await?);
+        }
+        Ok(found.into_values().take(limit).collect())
+    }
+
+    /// The first sessions behind an id that one subject's index leads to.
+    async fn of_subject(
+        &self,
+        subject: &SubjectTag,
+        subjects: &[SubjectTag],
+        after: Option<SessionId>,
+        limit: usize,
+    ) -> Result<BTreeMap<SessionId, Bucket>, StoreError> {
+        let mut found = BTreeMap::new();
+        let mut bound = after.as_ref().map_or_else(|| b"-".to_vec(), behind);
+        while found.len() < limit {
+            let members = self.members(subject, &bound, limit.clamp(16, BATCH)).await?;
+            let Some(last) = members.last() else { break };
+            bound = behind(&split(last).0);
+            let mut stale = Vec::new();
+            for (member, entry) in members.iter().zip(self.load(&members).await?) {
+                match entry {
+                    // A session that moves from one of them to another is found in either.
+                    Some(Entry::Bucket(bucket)) if Which::Subjects(subjects).covers(&bucket) => {
+                        found.insert(bucket.id, bucket);
+                    }
+                    _ => stale.push(*member),
+                }
+            }
+            self.tidy(subject, &stale).await?;
+        }
+        // Several places of one session may lie on both sides of a batch's end, but its id is here once.
+        Ok(found.into_iter().take(limit).collect())
+    }
+
+    /// The members of an index behind a bound, in their order.
+    async fn members(&self, subject: &SubjectTag, bound: &[u8], count: usize) -> Result<Vec<Member>, StoreError> {
+        let mut range = cmd("ZRANGEBYLEX");
+        range.arg(self.keys.subject(subject)).arg(bound).arg("+").arg("LIMIT").arg(0).arg(count);
+        members(self.connection.query(&range).await?)
+    }
+
+    /// All members of an index, as of one instant.
+    pub(super) async fn all_members(&self, subject: &SubjectTag) -> Result<Vec<Member>, StoreError> {
+        let mut range = cmd("ZRANGE");
+        range.arg(self.keys.subject(subject)).arg(0).arg(-1);
+        members(self.connection.query(&range).await?)
+    }
+
+    /// What the members' ids lead to.
+    async fn load(&self, members: &[Member]) -> Result<Vec<Option<Entry>>, StoreError> {
+        let mut entries = Vec::with_capacity(members.len());
+        for batch in members.chunks(BATCH) {
+            let mut get = cmd("MGET");
+            for member in batch {
+                get.arg(self.keys.entry(&split(member).0));
+            }
+            let values: Vec<Option<Vec<u8>>> = self.connection.query(&get).await?;
+            if values.len() != batch.len() {
+                return Err(unexpected());
+            }
+            for value in values {
+                entries.push(value.map(|value| value::entry(&value)).transpose()?);
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Removes what has been left in a subject's index.
+    pub(super) async fn tidy_subject(&self, subject: &SubjectTag) -> Result<(), StoreError> {
+        let members = self.all_members(subject).await?;
+        let entries = self.load(&members).await?;
+        let stale = members.iter().zip(&entries).filter(
+            |(_, entry)| !matches!(entry, Some(Entry::Bucket(bucket)) if bucket.subject.as_ref() == Some(subject)),
+        );
+        let stale: Vec<Member> = stale.map(|(member, _)| *member).collect();
+        self.tidy(subject, &stale).await
+    }
+
+    /// The members were read before their sessions were looked for, and found missing.
+    async fn tidy(&self, subject: &SubjectTag, stale: &[Member]) -> Result<(), StoreError> {
+        for batch in stale.chunks(BATCH) {
+            self.connection.tidy(&self.keys.subject(subject), batch).await?;
+        }
+        Ok(())
+    }
+}
+
+fn members(found: Vec<Vec<u8>>) -> Result<Vec<Member>, StoreError> {
+    let members = found.into_iter().map(|member| member.try_into().map_err(|_| unexpected()));
+    members.collect()
+}

@@ -1,0 +1,115 @@
+//! The names of keys. What stands in braces decides in which slot of a cluster a key is.
+
+use secure_sessions_core::{SessionId, SubjectTag};
+
+use crate::StoreError;
+
+const LONGEST_PREFIX: usize = 64;
+const ENTRY: &str = "}";
+const SUBJECT: &str = "}:subject";
+
+/// The keys of one store.
+#[derive(Debug, Clone)]
+pub(super) struct Keys {
+    /// The prefix, the colon and the opening brace.
+    head: String,
+}
+
+impl Keys {
+    pub(super) fn new(prefix: &str) -> Result<Self, StoreError> {
+        // Neither what a cluster reads in a key (braces) nor what a pattern does.
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+        if prefix.is_empty() || prefix.len() > LONGEST_PREFIX || !prefix.bytes().all(plain) {
+            return Err(StoreError::rejected("invalid prefix: expected up to 64 of letters, digits and -_.:"));
+        }
+        Ok(Self { head: format!("{prefix}:{{") })
+    }
+
+    /// What every key begins with.
+    pub(super) fn head(&self) -> &str {
+        &self.head
+    }
+
+    /// Where a session's record or tombstone stands.
+    pub(super) fn entry(&self, id: &SessionId) -> String {
+        self.key(id.as_bytes(), ENTRY)
+    }
+
+    /// Where the ids of a subject's sessions stand.
+    pub(super) fn subject(&self, subject: &SubjectTag) -> String {
+        self.key(subject.as_bytes(), SUBJECT)
+    }
+
+    /// What matches all entries, and no index: they end with the brace.
+    pub(super) fn all_entries(&self) -> String {
+        format!("{}*{ENTRY}", self.head)
+    }
+
+    /// What matches all indexes.
+    pub(super) fn all_subjects(&self) -> String {
+        format!("{}*{SUBJECT}", self.head)
+    }
+
+    /// The id in an entry's key; `None` if it is not one.
+    pub(super) fn id(&self, key: &[u8]) -> Option<SessionId> {
+        self.bytes(key, ENTRY).map(SessionId::from_bytes)
+    }
+
+    /// The subject in an index's key; `None` if it is not one.
+    pub(super) fn subject_of(&self, key: &[u8]) -> Option<SubjectTag> {
+        self.bytes(key, SUBJECT).map(SubjectTag::from_bytes)
+    }
+
+    fn key(&self, bytes: &[u8; 16], tail: &str) -> String {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut key = String::with_capacity(self.head.len() + 32 + tail.len());
+        key.push_str(&self.head);
+        for byte in bytes {
+            key.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            key.push(char::from(DIGITS[usize::from(byte & 15)]));
+        }
+        key.push_str(tail);
+        key
+    }
+
+    fn bytes(&self, key: &[u8], tail: &str) -> Option<[u8; 16]> {
+        let hex = key.strip_prefix(self.head.as_bytes())?.strip_suffix(tail.as_bytes())?;
+        let mut bytes = [0; 16];
+        if hex.len() != 32 {
+            return None;
+        }
+        for (byte, digits) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+        }
+        Some(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+    use super::*;
+
+    #[test]
+    fn an_id_is_read_back_from_its_key_and_from_no_other() {
+        let keys = Keys::new("shop:sessions").unwrap();
+        let id = SessionId::from_bytes(*b"\x00\x01\xfe\xff\x10abcdefghij\x7f");
+        let key = keys.entry(&id);
+        assert_eq!(key, "shop:sessions:{0001feff106162636465666768696a7f}");
+        assert_eq!(keys.id(key.as_bytes()), Some(id));
+        let subject = SubjectTag::from_bytes([7; 16]);
+        let index = keys.subject(&subject);
+        assert_eq!(keys.subject_of(index.as_bytes()), Some(subject));
+        for other in [index.as_str(), "shop:sessions:{00}", "shop:{0001feff106162636465666768696a7f}"] {
+            assert_eq!(keys.id(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_that_a_cluster_or_a_pattern_would_read_is_refused() {
+        for prefix in ["", "a{b", "a}", "a*", "a?", "a[b]", "a b", "ä", &"a".repeat(65)] {
+            assert!(Keys::new(prefix).is_err(), "{prefix}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What stands under a key.
+//!
+//! ```text
+//! value  = record | nonce(8) | ticket(16)
+//! ticket = time(u64 ms) | nonce(8)                    all zero: no subject
+//! member = id(16) | ticket(16)                        of a subject's index
+//! ```
+//!
+//! The nonce tells which call wrote the value: a call that is sent again after its connection broke recognises what it
+//! did the first time. The ticket tells under which member of its subject's index the session is found.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use secure_sessions_core::{Bucket, Entry, PURGE_DELAY, SessionId, Timestamp, Tombstone};
+
+use crate::StoreError;
+
+pub(super) const ID_LEN: usize = 16;
+pub(super) const NONCE_LEN: usize = 8;
+pub(super) const TICKET_LEN: usize = 16;
+pub(super) const MEMBER_LEN: usize = ID_LEN + TICKET_LEN;
+const TRAILER_LEN: usize = NONCE_LEN + TICKET_LEN;
+
+/// The last instant that a script, whose numbers are floating point, can tell from the next one: in the year 287,396.
+const LAST: u64 = (1 << 53) - 1;
+
+/// A place in a subject's index.
+pub(super) type Ticket = [u8; TICKET_LEN];
+/// What the index holds.
+pub(super) type Member = [u8; MEMBER_LEN];
+
+/// A record on its way.
+pub(super) struct Write {
+    pub(super) id: SessionId,
+    pub(super) record: Vec<u8>,
+    /// When Redis is to expire it.
+    pub(super) deadline: u64,
+    /// Until when its subject's index is needed: as long as any later write of it may live without asking again.
+    pub(super) index_deadline: u64,
+    pub(super) nonce: [u8; NONCE_LEN],
+}
+
+impl Write {
+    pub(super) fn bucket(bucket: &Bucket) -> Self {
+        Self {
+            id: bucket.id,
+            record: bucket.to_record(),
+            deadline: millis(bucket.purge_at()),
+            index_deadline: millis(bucket.expires_at.after(PURGE_DELAY)),
+            nonce: nonce(),
+        }
+    }
+
+    pub(super) fn tombstone(tombstone: &Tombstone) -> Self {
+        let deadline = millis(tombstone.expires_at);
+        Self { id: tombstone.id, record: tombstone.to_record(), deadline, index_deadline: deadline, nonce: nonce() }
+    }
+}
+
+/// Redis takes neither 0 nor what is beyond its numbers.
+fn millis(at: Timestamp) -> u64 {
+    at.as_millis().clamp(1, LAST)
+}
+
+/// Unlike any other of this or another process.
+fn nonce() -> [u8; NONCE_LEN] {
+    static PROCESS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    PROCESS.hash_one(COUNT.fetch_add(1, Ordering::Relaxed)).to_be_bytes()
+}
+
+/// The entry in a value.
+pub(super) fn entry(value: &[u8]) -> Result<Entry, StoreError> {
+    let record = value.len().checked_sub(TRAILER_LEN).and_then(|length| value.get(..length)).unwrap_or_default();
+    Entry::from_record(record).map_err(StoreError::corrupt)
+}
+
+/// A member's two halves.
+pub(super) fn split(member: &Member) -> (SessionId, Ticket) {
+    let (mut id, mut ticket) = ([0; ID_LEN], [0; TICKET_LEN]);
+    id.copy_from_slice(&member[..ID_LEN]);
+    ticket.copy_from_slice(&member[ID_LEN..]);
+    (SessionId::from_bytes(id), ticket)
+}
+
+pub(super) fn member(id: &SessionId, ticket: &Ticket) -> Member {
+    let mut member = [0; MEMBER_LEN];
+    member[..ID_LEN].copy_from_slice(id.as_bytes());
+    member[ID_LEN..].copy_from_slice(ticket);
+    member
+}

@@ -1,0 +1,276 @@
+//! What goes over many sessions: counting them, ending them, tidying their indexes.
+
+use std::collections::HashSet;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use redis::cmd;
+use secure_sessions_core::{Entry, SessionId};
+use tokio::time::Instant;
+
+use super::Inner;
+use super::connection::Node;
+use super::scripts::unexpected;
+use super::value::split;
+use crate::{StoreError, Which};
+
+/// Keys that `SCAN` looks at in one step.
+const STEP: usize = 1000;
+/// A walk that takes longer may miss a tombstone that stood for the shortest grace only, and is done again.
+const SHORT_WALK: Duration = Duration::from_secs(20);
+/// Steps of tidying in one call.
+const TIDY_STEPS: usize = 4;
+/// Sessions that are ended at a time.
+const AT_ONCE: usize = 200;
+/// The kind of a record, in its second byte.
+const BUCKET: &[u8] = &[1];
+
+pub(super) async fn count(inner: &Inner) -> Result<u64, StoreError> {
+    // `SCAN` may name a key twice.
+    let mut buckets = HashSet::new();
+    for node in inner.connection.nodes().await? {
+        let mut scan = Scan::new(node, inner.keys.all_entries());
+        while let Some(keys) = scan.next(inner).await? {
+            let kinds = try_join_all(keys.iter().map(|key| async move {
+                let mut kind = cmd("GETRANGE");
+                kind.arg(&key[..]).arg(1).arg(1);
+                inner.connection.query::<Vec<u8>>(&kind).await
+            }));
+            let kinds = kinds.await?;
+            buckets.extend(
+                keys.iter().zip(kinds).filter(|(_, kind)| kind == BUCKET).filter_map(|(key, _)| inner.keys.id(key)),
+            );
+        }
+    }
+    u64::try_from(buckets.len()).map_err(|_| unexpected())
+}
+
+/// Ends the sessions pass by pass, until one has found nothing but sessions that it ended itself, ends that an earlier one
+/// knew of, and places in the index without a session.
+///
+/// A session that is renewed during a pass leaves a tombstone under its key, and its place in the index: the pass comes
+/// upon one or the other, and is followed by another. So none slips through by renewing itself. A place without a session
+/// may be of one that is about to be written, so each pass looks there again.
+pub(super) async fn remove_all(inner: &Inner, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
+    if !inner.connection.is_cluster() {
+        return match which {
+            Which::Subjects(subjects) => inner.connection.end_subjects(&inner.keys, subjects, except).await,
+            Which::Everything => sweep(inner, except).await,
+        };
+    }
+    let mut passes = Passes { inner, which, except, known_ends: HashSet::new(), removed: 0 };
+    loop {
+        let start = Instant::now();
+        let mut again = false;
+        match which {
+            Which::Subjects(subjects) => {
+                let mut ids = HashSet::new();
+                for subject in subjects {
+                    ids.extend(inner.index.all_members(subject).await?.iter().map(|member| split(member).0));
+                }
+                again |= passes.end(ids.into_iter().collect()).await?;
+            }
+            Which::Everything => {
+                for node in inner.connection.nodes().await? {
+                    let mut scan = Scan::new(node, inner.keys.all_entries());
+                    while let Some(keys) = scan.next(inner).await? {
+                        again |= passes.end(keys.iter().filter_map(|key| inner.keys.id(key)).collect()).await?;
+                    }
+                }
+            }
+        }
+        if !again && start.elapsed() < SHORT_WALK {
+            return Ok(passes.removed);
+        }
+    }
+}
+
+/// On a single server a step finds and ends in one go, so that none is renewed in between. One may be renewed from a part
+/// that is still to come into one that was gone through: its tombstone tells.
+async fn sweep(inner: &Inner, except: Option<&SessionId>) -> Result<u64, StoreError> {
+    let (mut known_ends, mut removed) = (HashSet::new(), 0);
+    loop {
+        let start = Instant::now();
+        let (mut cursor, mut again) = (0, false);
+        loop {
+            let swept = inner.connection.sweep(&inner.keys, except, cursor, STEP).await?;
+            removed += swept.removed;
+            for id in swept.ends {
+                again |= known_ends.insert(id);
+            }
+            cursor = swept.next;
+            if cursor == 0 {
+                break;
+            }
+        }
+        if !again && start.elapsed() < SHORT_WALK {
+            return Ok(removed);
+        }
+    }
+}
+
+struct Passes<'a> {
+    inner: &'a Inner,
+    which: Which<'a>,
+    except: Option<&'a SessionId>,
+    /// Ids under which no session is any more.
+    known_ends: HashSet<SessionId>,
+    removed: u64,
+}
+
+enum Found {
+    /// A session, which we ended.
+    Session,
+    /// A session of someone else.
+    Other,
+    /// None any more: it may have become another one meanwhile.
+    End,
+    /// None, or none yet.
+    Nothing,
+}
+
+impl Passes<'_> {
+    /// Ends sessions, as many at a time as a connection takes; whether one may have become another one meanwhile.
+    async fn end(&mut self, ids: Vec<SessionId>) -> Result<bool, StoreError> {
+        let is_open = |id: &SessionId| self.except != Some(id) && !self.known_ends.contains(id);
+        let ids: Vec<SessionId> = ids.into_iter().filter(is_open).collect();
+        let mut again = false;
+        for batch in ids.chunks(AT_ONCE) {
+            for (id, found) in batch.iter().zip(try_join_all(batch.iter().map(|id| self.end_one(id))).await?) {
+                match found {
+                    Found::Session => self.removed += 1,
+                    Found::Other | Found::Nothing => {}
+                    Found::End => again |= self.known_ends.insert(*id),
+                }
+            }
+        }
+        Ok(again)
+    }
+
+    async fn end_one(&self, id: &SessionId) -> Result<Found, StoreError> {
+        if let Which::Subjects(_) = self.which {
+            match self.inner.load(id).await? {
+                Some(Entry::Bucket(bucket)) if self.which.covers(&bucket) => {}
+                Some(Entry::Bucket(_)) => return Ok(Found::Other),
+                Some(Entry::Tombstone(_)) => return Ok(Found::End),
+                None => return Ok(Found::Nothing),
+            }
+        }
+        Ok(if self.inner.remove(id, None).await? { Found::Session } else { Found::End })
+    }
+}
+
+/// How far the tidying of indexes has come: a node, by its place among them, and a cursor there.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Progress {
+    node: usize,
+    cursor: u64,
+}
+
+/// Goes on through the indexes for a few steps, where the last call stopped.
+pub(super) async fn tidy(inner: &Inner) -> Result<(), StoreError> {
+    let mut progress = *inner.tidied.lock().unwrap_or_else(PoisonError::into_inner);
+    let nodes = inner.connection.nodes().await?;
+    for _ in 0..TIDY_STEPS {
+        let Some(node) = nodes.get(progress.node) else {
+            progress = Progress::default();
+            break;
+        };
+        let mut scan = Scan { node: node.clone(), pattern: inner.keys.all_subjects(), cursor: Some(progress.cursor) };
+        let keys = scan.next(inner).await?.unwrap_or_default();
+        for subject in keys.iter().filter_map(|key| inner.keys.subject_of(key)) {
+            inner.index.tidy_subject(&subject).await?;
+        }
+        progress = match scan.cursor {
+            Some(cursor) => Progress { cursor, ..progress },
+            None => Progress { node: progress.node + 1, cursor: 0 },
+        };
+    }
+    *inner.tidied.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+    Ok(())
+}
+
+/// The keys of a node that match a pattern, some at a time.
+struct Scan {
+    node: Node,
+    pattern: String,
+    cursor: Option<u64>,
+}
+
+impl Scan {
+    fn new(node: Node, pattern: String) -> Self {
+        Self { node, pattern, cursor: Some(0) }
+    }
+
+    async fn next(&mut self, inner: &Inner) -> Result<Option<Vec<Vec<u8>>>, StoreError> {
+        let Some(cursor) = self.cursor else { return Ok(None) };
+        let mut scan = cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg(&self.pattern).arg("COUNT").arg(STEP);
+        let (next, keys): (u64, Vec<Vec<u8>>) = inner.connection.query_on(&self.node, scan).await?;
+        self.cursor = (next != 0).then_some(next);
+        Ok(Some(keys))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+    use secure_sessions_core::{Bucket, Fingerprint, Revision, SubjectTag, Timestamp, Tombstone};
+    use services::Shared;
+
+    use super::super::value::Write;
+    use super::*;
+    use crate::RedisOptions;
+
+    const SUBJECT: SubjectTag = SubjectTag::from_bytes([1; 16]);
+
+    fn bucket(id: u8) -> Bucket {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let now = Timestamp::from_millis(u64::try_from(now.as_millis()).unwrap());
+        Bucket {
+            id: SessionId::from_bytes([id; 16]),
+            revision: Revision::FIRST,
+            subject: Some(SUBJECT),
+            label: None,
+            created_at: now,
+            last_seen_at: now,
+            expires_at: now.after(Duration::from_secs(600).into()),
+            idle_timeout: None,
+            rotated_at: now,
+            generation: 1,
+            current: Fingerprint::from_bytes([id; 16]),
+            retired: Vec::new(),
+            handoff: None,
+        }
+    }
+
+    /// A renewal in a cluster takes three steps: a place in the index, the new session, the end of the old one. A pass
+    /// that looks for the new one after the first step, and for the old one after the last, has found neither.
+    #[tokio::test]
+    async fn a_session_that_was_not_there_yet_when_a_pass_looked_for_it_is_looked_for_by_the_next() {
+        let Some(urls) = Shared::RedisCluster.url() else { return };
+        let prefix = format!("test-walk-{}", std::process::id());
+        let store = RedisOptions::new().prefix(prefix).connect_cluster(urls.split(',')).await.unwrap();
+        let inner = &store.0;
+        let (old, new) = (bucket(1), bucket(2));
+        inner.insert(&Write::bucket(&old), Some(&SUBJECT)).await.unwrap();
+
+        let which = Which::Subjects(&[SUBJECT]);
+        let mut passes = Passes { inner, which, except: None, known_ends: HashSet::new(), removed: 0 };
+        let write = Write::bucket(&new);
+        let ticket = inner.index.add(&SUBJECT, &write).await.unwrap();
+        assert!(!passes.end(vec![new.id]).await.unwrap(), "nothing ended that a pass could follow");
+        inner.connection.insert(&inner.keys.entry(&new.id), &write, Some(&ticket)).await.unwrap();
+        let tombstone = Tombstone { id: old.id, ended_at: old.created_at, expires_at: old.expires_at };
+        let tombstone = Write::tombstone(&tombstone);
+        let old_key = inner.keys.entry(&old.id);
+        inner.connection.remove(&old_key, Some(&tombstone), Some(Revision::FIRST)).await.unwrap();
+        assert!(passes.end(vec![old.id]).await.unwrap(), "it was renewed meanwhile, so another pass follows");
+
+        assert!(!passes.end(vec![old.id, new.id]).await.unwrap());
+        assert_eq!(passes.removed, 1, "the renewed session");
+        assert!(inner.load(&new.id).await.unwrap().is_none());
+    }
+}

@@ -1,0 +1,266 @@
+//! A database behind a connection, which can break, hang, or be left in the middle of a statement.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::error::DatabaseError;
+use sqlx::pool::PoolOptions;
+use sqlx::{AssertSqlSafe, Connection, Database, Error, Pool, SqlSafeStr, SqlStr};
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::dialect::{Dialect, Row, Spelling, Transaction, Value};
+use super::error::{Failure, Meaning, from_driver};
+use super::kept::{Care, Held, Kept};
+use crate::StoreError;
+
+/// A connection that was idle for so long is asked whether it still works. After a restart of the server none does.
+const ASK_AFTER: Duration = Duration::from_secs(1);
+/// The longest wait for the answer; then another connection is opened.
+const LONGEST_ASK: Duration = Duration::from_secs(1);
+
+type ConnectionOf<E> = <<E as Engine>::Database as Database>::Connection;
+type RowOf<E> = <<E as Engine>::Database as Database>::Row;
+
+/// What one kind of server does its own way.
+pub(super) trait Engine: Sized + Send + Sync + 'static {
+    type Database: Database<Row: Row>;
+
+    const SPELLING: Spelling;
+    const MIGRATIONS: &'static [&'static str];
+    /// A script that begins a transaction in which every statement sees what is committed at its own beginning.
+    const BEGIN: &'static str;
+
+    /// What an error that the server reports means.
+    fn meaning(error: &(dyn DatabaseError + 'static)) -> Meaning;
+
+    fn execute(
+        connection: &mut ConnectionOf<Self>,
+        statement: SqlStr,
+        values: &[Value<'_>],
+    ) -> impl Future<Output = Result<u64, Error>> + Send;
+
+    fn fetch(
+        connection: &mut ConnectionOf<Self>,
+        statement: SqlStr,
+        values: &[Value<'_>],
+    ) -> impl Future<Output = Result<Vec<RowOf<Self>>, Error>> + Send;
+
+    /// Runs statements without parameters.
+    fn run_script(
+        connection: &mut ConnectionOf<Self>,
+        script: SqlStr,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// See [`Dialect::check`].
+    fn check(lease: &mut Lease<Self>) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// See [`Dialect::begin_migrating`].
+    fn begin_migrating(
+        lease: Lease<Self>,
+        table: &str,
+    ) -> impl Future<Output = Result<ServerTransaction<Self>, Failure>> + Send;
+}
+
+/// A server, with a pool of connections to it.
+pub(super) struct Server<E: Engine> {
+    kept: Arc<Kept<E::Database>>,
+    timeout: Duration,
+}
+
+impl<E: Engine> Server<E> {
+    /// On a pool from [`pool_options`] or of the application. No statement, and no transaction, takes longer than the
+    /// timeout, the wait for a connection included.
+    pub(super) fn new(pool: Pool<E::Database>, is_own: bool, timeout: Duration) -> Self {
+        let care = Care { ask: Some((ASK_AFTER, longest_ask(timeout))), closes: true };
+        Self { kept: Arc::new(Kept::new(pool, is_own, care)), timeout }
+    }
+
+    pub(super) async fn close(&self) {
+        self.kept.close().await;
+    }
+
+    async fn lease(&self) -> Result<Lease<E>, Failure> {
+        let deadline = Instant::now() + self.timeout;
+        let held = outcome::<E, _>(timeout_at(deadline, self.kept.acquire()).await)?;
+        Ok(Lease { held, kept: Arc::clone(&self.kept), deadline, timeout: self.timeout })
+    }
+}
+
+fn longest_ask(wait: Duration) -> Duration {
+    LONGEST_ASK.min(wait / 4)
+}
+
+/// The options of a pool that a store makes for itself.
+pub(super) fn pool_options<DB: Database>(max_connections: u32, wait: Duration) -> PoolOptions<DB> {
+    let longest_ask = longest_ask(wait);
+    PoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(wait)
+        // Instead of before every single use, which would double the round trips.
+        .test_before_acquire(false)
+        .before_acquire(move |connection: &mut DB::Connection, metadata| {
+            Box::pin(async move {
+                if metadata.idle_for >= ASK_AFTER {
+                    timeout(longest_ask, connection.ping()).await.map_err(|_| Error::PoolTimedOut)??;
+                }
+                Ok(true)
+            })
+        })
+}
+
+/// A connection for one statement or transaction.
+///
+/// It is there for the next call only after [`release`](Self::release), once all that it was asked has been answered. One that is
+/// dropped before that, by a timeout or by a caller who has gone, is closed: the next user must not be given the answer
+/// to somebody else's question, and the server rolls back what was under way.
+pub(super) struct Lease<E: Engine> {
+    held: Held<E::Database>,
+    kept: Arc<Kept<E::Database>>,
+    deadline: Instant,
+    timeout: Duration,
+}
+
+impl<E: Engine> Lease<E> {
+    #[cfg(feature = "mysql")]
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    pub(super) async fn execute(&mut self, statement: SqlStr, values: &[Value<'_>]) -> Result<u64, Failure> {
+        let deadline = self.deadline;
+        let answer = timeout_at(deadline, E::execute(self.connection()?, statement, values)).await;
+        self.judge(answer)
+    }
+
+    pub(super) async fn fetch(&mut self, statement: SqlStr, values: &[Value<'_>]) -> Result<Vec<RowOf<E>>, Failure> {
+        let deadline = self.deadline;
+        let answer = timeout_at(deadline, E::fetch(self.connection()?, statement, values)).await;
+        self.judge(answer)
+    }
+
+    pub(super) async fn run_script(&mut self, script: SqlStr) -> Result<(), Failure> {
+        let deadline = self.deadline;
+        let answer = timeout_at(deadline, E::run_script(self.connection()?, script)).await;
+        self.judge(answer)
+    }
+
+    /// For the next call, unless it is closed.
+    fn release(self) {
+        if !self.held.is_closed() {
+            self.kept.release(self.held, self.timeout);
+        }
+    }
+
+    fn connection(&mut self) -> Result<&mut ConnectionOf<E>, Failure> {
+        self.held.connection().ok_or_else(|| StoreError::unavailable("the connection is closed").into())
+    }
+
+    /// Closes a connection that did not answer, or whose server cannot do what it is there for: after a failover, another
+    /// one may lead to the server that can.
+    fn judge<T>(&mut self, answer: Result<Result<T, Error>, Elapsed>) -> Result<T, Failure> {
+        let outcome = outcome::<E, T>(answer);
+        if !matches!(outcome, Ok(_) | Err(Failure::Conflict | Failure::Store(StoreError::Duplicate))) {
+            self.held.close();
+        }
+        outcome
+    }
+}
+
+fn outcome<E: Engine, T>(answer: Result<Result<T, Error>, Elapsed>) -> Result<T, Failure> {
+    match answer {
+        Ok(answer) => answer.map_err(|error| from_driver(error, E::meaning)),
+        Err(_) => Err(StoreError::Timeout.into()),
+    }
+}
+
+impl<E: Engine> Dialect for Server<E> {
+    type Row = RowOf<E>;
+    type Transaction = ServerTransaction<E>;
+
+    const SPELLING: Spelling = E::SPELLING;
+    const MIGRATIONS: &'static [&'static str] = E::MIGRATIONS;
+
+    async fn check(&self) -> Result<(), Failure> {
+        let mut lease = self.lease().await?;
+        E::check(&mut lease).await?;
+        lease.release();
+        Ok(())
+    }
+
+    async fn execute(&self, statement: SqlStr, values: &[Value<'_>]) -> Result<u64, Failure> {
+        let mut lease = self.lease().await?;
+        let outcome = lease.execute(statement, values).await;
+        lease.release();
+        outcome
+    }
+
+    async fn fetch(&self, statement: SqlStr, values: &[Value<'_>]) -> Result<Vec<RowOf<E>>, Failure> {
+        let mut lease = self.lease().await?;
+        let outcome = lease.fetch(statement, values).await;
+        lease.release();
+        outcome
+    }
+
+    async fn begin(&self) -> Result<ServerTransaction<E>, Failure> {
+        let mut lease = self.lease().await?;
+        lease.run_script(E::BEGIN.into_sql_str()).await?;
+        Ok(ServerTransaction::new(lease, "COMMIT", "ROLLBACK"))
+    }
+
+    async fn begin_migrating(&self, table: &str) -> Result<ServerTransaction<E>, Failure> {
+        E::begin_migrating(self.lease().await?, table).await
+    }
+}
+
+/// A transaction, or what takes the place of one.
+pub(super) struct ServerTransaction<E: Engine> {
+    lease: Lease<E>,
+    commit: SqlStr,
+    roll_back: SqlStr,
+}
+
+impl<E: Engine> ServerTransaction<E> {
+    /// Begun on this connection; these statements end it.
+    pub(super) fn new(lease: Lease<E>, commit: impl Into<String>, roll_back: impl Into<String>) -> Self {
+        let text = |statement: String| AssertSqlSafe(statement).into_sql_str();
+        Self { lease, commit: text(commit.into()), roll_back: text(roll_back.into()) }
+    }
+
+    async fn end(mut self, statement: SqlStr) -> Result<(), Failure> {
+        let outcome = self.lease.run_script(statement).await;
+        self.lease.release();
+        outcome
+    }
+}
+
+impl<E: Engine> Transaction for ServerTransaction<E> {
+    type Row = RowOf<E>;
+
+    async fn execute(&mut self, statement: SqlStr, values: &[Value<'_>]) -> Result<u64, Failure> {
+        self.lease.execute(statement, values).await
+    }
+
+    async fn fetch(&mut self, statement: SqlStr, values: &[Value<'_>]) -> Result<Vec<RowOf<E>>, Failure> {
+        self.lease.fetch(statement, values).await
+    }
+
+    async fn run_script(&mut self, script: SqlStr) -> Result<(), Failure> {
+        self.lease.run_script(script).await
+    }
+
+    async fn commit(self) -> Result<(), Failure> {
+        let statement = self.commit.clone();
+        self.end(statement).await
+    }
+
+    async fn roll_back(self) -> Result<(), Failure> {
+        if self.lease.held.is_closed() {
+            // The server rolls back what was under way on a connection that is closed.
+            return Ok(());
+        }
+        let statement = self.roll_back.clone();
+        self.end(statement).await
+    }
+}

@@ -1,0 +1,321 @@
+//! The cache in front of a store: the contract, what may be late and by how much, and the races with writes.
+#![cfg(all(feature = "cached", feature = "memory", feature = "conformance"))]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use secure_sessions_store::{
+    Bucket, CachedStore, Entry, Fingerprint, MemoryStore, Millis, Page, Recent, Revision, SessionId, SessionStore,
+    StoreError, SubjectTag, Timestamp, Tombstone, Which,
+};
+use tokio::sync::Semaphore;
+use tokio::time::advance;
+
+const BOUND: Duration = Duration::from_secs(2);
+
+mod on_memory {
+    use super::{BOUND, CachedStore, MemoryStore};
+
+    secure_sessions_store::conformance_tests!(|| async { CachedStore::new(MemoryStore::new(), 1000, BOUND) });
+}
+
+#[cfg(feature = "sqlite")]
+mod on_sqlite {
+    use secure_sessions_store::SqlStore;
+
+    use super::{BOUND, CachedStore};
+
+    secure_sessions_store::conformance_tests!(|| async {
+        CachedStore::new(SqlStore::connect("sqlite::memory:").await.unwrap(), 1000, BOUND)
+    });
+}
+
+/// Where one process is alone with its store, even what is answered from memory holds the whole contract.
+mod from_memory {
+    use super::{CachedStore, Forwarded, Hooks, MemoryStore};
+
+    secure_sessions_store::conformance_tests!(|| async {
+        let cached = CachedStore::new(MemoryStore::new(), 1000, std::time::Duration::from_secs(3600));
+        Forwarded { inner: cached, hooks: Hooks { recent: true, ..Hooks::default() } }
+    });
+}
+
+/// Passes every call on.
+struct Forwarded<S> {
+    inner: S,
+    hooks: Hooks,
+}
+
+#[derive(Clone, Default)]
+struct Hooks {
+    /// `load` answers what `load_recent` does.
+    recent: bool,
+    /// `load` needs a permit to return what it has found.
+    loads: Option<Arc<Semaphore>>,
+    /// `replace` needs a permit to begin, and one to return.
+    swaps: Option<Arc<Semaphore>>,
+}
+
+async fn pass(gate: Option<&Arc<Semaphore>>) {
+    if let Some(gate) = gate {
+        gate.acquire().await.unwrap().forget();
+    }
+}
+
+impl<S: SessionStore> SessionStore for Forwarded<S> {
+    async fn insert(&self, bucket: &Bucket) -> Result<(), StoreError> {
+        self.inner.insert(bucket).await
+    }
+    async fn load(&self, id: &SessionId) -> Result<Option<Entry>, StoreError> {
+        let found = if self.hooks.recent {
+            self.inner.load_recent(id).await.map(|recent| recent.entry)
+        } else {
+            self.inner.load(id).await
+        };
+        pass(self.hooks.loads.as_ref()).await;
+        found
+    }
+    async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
+        pass(self.hooks.swaps.as_ref()).await;
+        let swapped = self.inner.replace(bucket, expected).await;
+        pass(self.hooks.swaps.as_ref()).await;
+        swapped
+    }
+    async fn succeed(
+        &self,
+        bucket: &Bucket,
+        old: &SessionId,
+        expected: Revision,
+        tombstone: Tombstone,
+    ) -> Result<bool, StoreError> {
+        self.inner.succeed(bucket, old, expected, tombstone).await
+    }
+    async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {
+        self.inner.remove(id, tombstone).await
+    }
+    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
+        self.inner.list(subjects, page).await
+    }
+    async fn count(&self) -> Result<u64, StoreError> {
+        self.inner.count().await
+    }
+    async fn remove_all(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
+        self.inner.remove_all(which, except).await
+    }
+    async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        self.inner.purge_expired(now, limit).await
+    }
+}
+
+const NOW: u64 = 1_800_000_000_000;
+
+fn bucket(number: u32) -> Bucket {
+    let at = Timestamp::from_millis(NOW);
+    let mut id = [0; 16];
+    id[0] = number.to_be_bytes()[3];
+    id[8..12].copy_from_slice(&number.to_be_bytes());
+    Bucket {
+        id: SessionId::from_bytes(id),
+        revision: Revision::FIRST,
+        subject: Some(SubjectTag::from_bytes([1; 16])),
+        label: None,
+        created_at: at,
+        last_seen_at: at,
+        expires_at: at.after(Millis::from_secs(28_800)),
+        idle_timeout: None,
+        rotated_at: at,
+        generation: 1,
+        current: Fingerprint::from_bytes([3; 16]),
+        retired: Vec::new(),
+        handoff: None,
+    }
+}
+
+fn next(bucket: &Bucket) -> Bucket {
+    Bucket { revision: Revision::new(bucket.revision.get() + 1), ..bucket.clone() }
+}
+
+/// The revision that is found, and whether the store was asked.
+fn seen(recent: Result<Recent, StoreError>) -> (Option<u64>, bool) {
+    let recent = recent.unwrap();
+    let revision = recent.entry.map(|entry| match entry {
+        Entry::Bucket(bucket) => bucket.revision.get(),
+        Entry::Tombstone(_) => 0,
+    });
+    (revision, recent.is_fresh)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_elsewhere_is_seen_within_the_bound_and_at_once_by_a_fresh_load() {
+    let elsewhere = MemoryStore::new();
+    let cached = CachedStore::new(elsewhere.clone(), 100, BOUND);
+    let kept = bucket(1);
+    cached.insert(&kept).await.unwrap();
+    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(1), true));
+    advance(BOUND / 2).await;
+    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(1), false));
+    elsewhere.remove(&kept.id, None).await.unwrap();
+    // Use does not extend it.
+    advance(BOUND / 2 - Duration::from_millis(1)).await;
+    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(1), false));
+    advance(Duration::from_millis(1)).await;
+    assert_eq!(seen(cached.load_recent(&kept.id).await), (None, true));
+
+    let other = bucket(2);
+    cached.insert(&other).await.unwrap();
+    cached.load_recent(&other.id).await.unwrap();
+    elsewhere.remove(&other.id, None).await.unwrap();
+    assert!(cached.load(&other.id).await.unwrap().is_none(), "a load must ask the store");
+    assert_eq!(seen(cached.load_recent(&other.id).await), (None, true), "and what it learns must count");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_bound_counts_from_before_the_store_was_asked() {
+    let elsewhere = MemoryStore::new();
+    let gate = Arc::new(Semaphore::new(0));
+    let hooks = Hooks { loads: Some(Arc::clone(&gate)), ..Hooks::default() };
+    let cached = CachedStore::new(Forwarded { inner: elsewhere.clone(), hooks }, 100, BOUND);
+    let kept = bucket(1);
+    cached.insert(&kept).await.unwrap();
+    let slow = tokio::spawn({
+        let (cached, id) = (cached.clone(), kept.id);
+        async move { cached.load_recent(&id).await }
+    });
+    tokio::task::yield_now().await;
+    // The answer is on its way for longer than it may be used.
+    elsewhere.remove(&kept.id, None).await.unwrap();
+    advance(BOUND).await;
+    gate.add_permits(2);
+    assert_eq!(seen(slow.await.unwrap()), (Some(1), true));
+    assert_eq!(seen(cached.load_recent(&kept.id).await), (None, true));
+}
+
+#[tokio::test]
+async fn a_read_that_a_write_overtook_leaves_nothing_stale_behind() {
+    let gate = Arc::new(Semaphore::new(0));
+    let hooks = Hooks { loads: Some(Arc::clone(&gate)), ..Hooks::default() };
+    let cached = CachedStore::new(Forwarded { inner: MemoryStore::new(), hooks }, 100, BOUND);
+    let kept = bucket(1);
+    cached.insert(&kept).await.unwrap();
+    let slow = tokio::spawn({
+        let (cached, id) = (cached.clone(), kept.id);
+        async move { cached.load_recent(&id).await }
+    });
+    // It has found the first revision, and is held on its way back.
+    tokio::task::yield_now().await;
+    assert!(cached.replace(&next(&kept), Revision::FIRST).await.unwrap());
+    gate.add_permits(2);
+    assert_eq!(seen(slow.await.unwrap()), (Some(1), true));
+    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(2), true), "an overtaken read was remembered");
+}
+
+#[tokio::test]
+async fn a_read_during_a_write_leaves_nothing_stale_behind() {
+    let gate = Arc::new(Semaphore::new(0));
+    let hooks = Hooks { swaps: Some(Arc::clone(&gate)), ..Hooks::default() };
+    let cached = CachedStore::new(Forwarded { inner: MemoryStore::new(), hooks }, 100, BOUND);
+    let kept = bucket(1);
+    cached.insert(&kept).await.unwrap();
+    let swap = tokio::spawn({
+        let (cached, changed) = (cached.clone(), next(&kept));
+        async move { cached.replace(&changed, Revision::FIRST).await }
+    });
+    tokio::task::yield_now().await;
+    // The write has begun, and the store has not got it.
+    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(1), true));
+    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(1), true), "a read during a write was remembered");
+    gate.add_permits(2);
+    assert!(swap.await.unwrap().unwrap());
+    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(2), true));
+    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(2), false));
+}
+
+#[tokio::test]
+async fn a_write_that_was_given_up_is_no_reason_to_remember_what_was_before() {
+    let gate = Arc::new(Semaphore::new(0));
+    let hooks = Hooks { swaps: Some(Arc::clone(&gate)), ..Hooks::default() };
+    let cached = CachedStore::new(Forwarded { inner: MemoryStore::new(), hooks }, 100, BOUND);
+    let kept = bucket(1);
+    cached.insert(&kept).await.unwrap();
+    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(1), true));
+    gate.add_permits(1);
+    // The store has it, and the caller goes away before it is told.
+    let given_up = tokio::time::timeout(Duration::from_millis(50), cached.replace(&next(&kept), Revision::FIRST)).await;
+    assert!(given_up.is_err());
+    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(2), true));
+    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(2), false), "the lock of a write was left behind");
+}
+
+#[tokio::test]
+async fn every_write_of_this_process_is_seen_at_once() {
+    let cached = CachedStore::new(MemoryStore::new(), 100, Duration::from_secs(3600));
+    let (kept, other, successor) = (bucket(1), bucket(2), bucket(3));
+    let tombstone = Tombstone { id: kept.id, ended_at: kept.created_at, expires_at: kept.expires_at };
+    for bucket in [&kept, &other] {
+        cached.insert(bucket).await.unwrap();
+        cached.load_recent(&bucket.id).await.unwrap();
+    }
+    assert!(cached.replace(&next(&kept), Revision::FIRST).await.unwrap());
+    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(2), true));
+    assert!(cached.succeed(&successor, &kept.id, Revision::new(2), tombstone).await.unwrap());
+    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(0), true));
+    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(0), true), "a tombstone was remembered");
+    assert_eq!(seen(cached.load_recent(&successor.id).await), (Some(1), true));
+    assert!(cached.remove(&successor.id, None).await.unwrap());
+    assert_eq!(seen(cached.load_recent(&successor.id).await), (None, true));
+    assert_eq!(cached.remove_all(Which::Everything, None).await.unwrap(), 1);
+    assert_eq!(seen(cached.load_recent(&other.id).await), (None, true));
+}
+
+#[tokio::test]
+async fn it_remembers_no_more_sessions_than_it_was_told_to() {
+    let cached = CachedStore::new(MemoryStore::new(), 1000, Duration::from_secs(3600));
+    for number in 0..5000 {
+        let kept = bucket(number);
+        cached.insert(&kept).await.unwrap();
+        cached.load_recent(&kept.id).await.unwrap();
+    }
+    assert!(cached.len() <= 1024, "{} sessions are remembered", cached.len());
+    assert!(cached.len() > 500, "{} sessions are remembered", cached.len());
+    assert!(!cached.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn readers_never_see_a_session_go_back() {
+    let cached = CachedStore::new(MemoryStore::new(), 100, Duration::from_secs(3600));
+    let kept = bucket(1);
+    cached.insert(&kept).await.unwrap();
+    let writer = tokio::spawn({
+        let (cached, mut kept) = (cached.clone(), kept.clone());
+        async move {
+            for _ in 0..5000 {
+                let changed = next(&kept);
+                assert!(cached.replace(&changed, kept.revision).await.unwrap());
+                kept = changed;
+                // What this task has written, it sees.
+                let (revision, _) = seen(cached.load_recent(&kept.id).await);
+                assert_eq!(revision, Some(kept.revision.get()));
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    let readers: Vec<_> = (0..3)
+        .map(|_| {
+            let (cached, id) = (cached.clone(), kept.id);
+            tokio::spawn(async move {
+                let mut last = 0;
+                while last < 5001 {
+                    let (revision, _) = seen(cached.load_recent(&id).await);
+                    assert!(revision.unwrap() >= last, "a session went back");
+                    last = revision.unwrap();
+                    tokio::task::yield_now().await;
+                }
+            })
+        })
+        .collect();
+    writer.await.unwrap();
+    for reader in readers {
+        reader.await.unwrap();
+    }
+}

@@ -1,0 +1,287 @@
+//! The Redis store: the contract, on a single server and on a cluster, and what only Redis has.
+#![cfg(all(feature = "redis", feature = "conformance"))]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use secure_sessions_store::conformance::{self, Stores};
+use secure_sessions_store::redis::{self, Client, Connection};
+use secure_sessions_store::{
+    Bucket, Entry, Fingerprint, Millis, Page, RedisOptions, RedisStore, Revision, SessionId, SessionStore, StoreError,
+    SubjectTag, Timestamp, Tombstone,
+};
+use services::Shared;
+
+/// A prefix that no other test has.
+fn prefix() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+    format!("test-{}-{started:x}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn options() -> RedisOptions {
+    // The machine may be busy, and that is no fault of the store's.
+    RedisOptions::new().prefix(prefix()).timeout(Duration::from_secs(30))
+}
+
+async fn on_cluster(urls: String) -> RedisStore {
+    options().connect_cluster(urls.split(',')).await.unwrap()
+}
+
+mod single {
+    use super::{Shared, Stores, options};
+
+    fn stores() -> Stores {
+        let Some(url) = Shared::Redis.url() else { return Stores::missing("redis-server is missing") };
+        Stores::new(move || {
+            let url = url.clone();
+            async move { options().connect(&url).await.unwrap() }
+        })
+        .expiring_by_itself()
+    }
+
+    secure_sessions_store::conformance_tests!(stores());
+}
+
+mod cluster {
+    use super::{Shared, Stores, on_cluster};
+
+    fn stores() -> Stores {
+        let Some(urls) = Shared::RedisCluster.url() else { return Stores::missing("redis-server is missing") };
+        Stores::new(move || on_cluster(urls.clone())).expiring_by_itself()
+    }
+
+    secure_sessions_store::conformance_tests!(stores());
+}
+
+fn now() -> u64 {
+    u64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
+
+fn bucket(id: u8) -> Bucket {
+    let at = Timestamp::from_millis(now());
+    Bucket {
+        id: SessionId::from_bytes([id; 16]),
+        revision: Revision::FIRST,
+        subject: Some(SubjectTag::from_bytes([1; 16])),
+        label: None,
+        created_at: at,
+        last_seen_at: at,
+        expires_at: at.after(Millis::from_secs(28_800)),
+        idle_timeout: Some(Millis::from_secs(1800)),
+        rotated_at: at,
+        generation: 1,
+        current: Fingerprint::from_bytes([3; 16]),
+        retired: Vec::new(),
+        handoff: None,
+    }
+}
+
+fn tombstone(id: u8) -> Tombstone {
+    let at = Timestamp::from_millis(now());
+    Tombstone { id: SessionId::from_bytes([id; 16]), ended_at: at, expires_at: at.after(Millis::from_secs(60)) }
+}
+
+/// A store on the shared server, its prefix, and a connection of the test's own.
+async fn single() -> Option<(RedisStore, String, Connection)> {
+    let url = Shared::Redis.url()?;
+    let prefix = prefix();
+    let store = options().prefix(&prefix).connect(&url).await.unwrap();
+    Some((store, prefix, Client::open(url).unwrap().get_connection().unwrap()))
+}
+
+fn hex(byte: u8) -> String {
+    format!("{byte:02x}").repeat(16)
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_after_reopening_and_two_stores_see_each_other() {
+    let Some(url) = Shared::Redis.url() else { return };
+    let options = options();
+    conformance::survives_reopening(|| async { options.clone().connect(&url).await.unwrap() }).await.unwrap();
+    let Some(urls) = Shared::RedisCluster.url() else { return };
+    let open = || async { options.clone().connect_cluster(urls.split(',')).await.unwrap() };
+    conformance::survives_reopening(open).await.unwrap();
+}
+
+#[tokio::test]
+async fn redis_expires_a_session_at_its_deadline_and_every_write_moves_it() {
+    let Some((store, prefix, mut redis)) = single().await else { return };
+    let key = format!("{prefix}:{{{}}}", hex(1));
+    let mut deadline = || redis::cmd("PEXPIRETIME").arg(&key).query::<u64>(&mut redis).unwrap();
+    let first = bucket(1);
+    store.insert(&first).await.unwrap();
+    assert_eq!(deadline(), first.purge_at().as_millis());
+    let seen = Bucket {
+        revision: Revision::new(2),
+        last_seen_at: first.last_seen_at.after(Millis::from_secs(100)),
+        ..first.clone()
+    };
+    assert!(store.replace(&seen, Revision::FIRST).await.unwrap());
+    assert_eq!(deadline(), first.purge_at().as_millis() + 100_000);
+    store.remove(&first.id, Some(tombstone(1))).await.unwrap();
+    assert!(deadline() <= now() + 60_000);
+}
+
+#[tokio::test]
+async fn the_index_lives_as_long_as_the_longest_session_in_it() {
+    let Some((store, prefix, mut redis)) = single().await else { return };
+    let key = format!("{prefix}:{{{}}}:subject", hex(1));
+    let mut deadline = || redis::cmd("PEXPIRETIME").arg(&key).query::<u64>(&mut redis).unwrap();
+    let (short, mut long) = (bucket(1), bucket(2));
+    let hour = Millis::from_secs(3600);
+    store.insert(&short).await.unwrap();
+    assert!(deadline() >= short.expires_at.after(hour).as_millis());
+    long.expires_at = long.expires_at.after(Millis::from_secs(86_400));
+    store.insert(&long).await.unwrap();
+    assert!(deadline() >= long.expires_at.after(hour).as_millis());
+    store.insert(&bucket(3)).await.unwrap();
+    assert!(deadline() >= long.expires_at.after(hour).as_millis(), "a shorter session cut the index off");
+    let longer = Bucket { revision: Revision::new(2), expires_at: long.expires_at.after(hour), ..short };
+    assert!(store.replace(&longer, Revision::FIRST).await.unwrap());
+    assert!(deadline() >= longer.expires_at.after(hour).as_millis(), "a session outlives its index");
+}
+
+/// A member as a write an hour and a half ago would have left it.
+fn member(id: u8, minutes_ago: u64) -> Vec<u8> {
+    let mut member = vec![id; 16];
+    member.extend_from_slice(&(now() - minutes_ago * 60_000).to_be_bytes());
+    member.extend_from_slice(&[9; 8]);
+    member
+}
+
+#[tokio::test]
+async fn the_index_forgets_what_is_gone_and_never_what_is_on_its_way() {
+    let Some((store, prefix, mut redis)) = single().await else { return };
+    let key = format!("{prefix}:{{{}}}:subject", hex(1));
+    let subject = [SubjectTag::from_bytes([1; 16])];
+    store.insert(&bucket(1)).await.unwrap();
+    // An old place of a living session, an old one and a new one of sessions that are not there.
+    let members = [member(1, 90), member(2, 90), member(3, 30)];
+    let plant = |redis: &mut Connection| {
+        for member in &members {
+            redis::cmd("ZADD").arg(&key).arg(0).arg(&member[..]).exec(redis).unwrap();
+        }
+    };
+    for by_listing in [true, false] {
+        plant(&mut redis);
+        assert_eq!(redis::cmd("ZCARD").arg(&key).query::<u32>(&mut redis).unwrap(), 4);
+        if by_listing {
+            let listed = store.list(&subject, Page::first(10)).await.unwrap();
+            assert_eq!(listed.len(), 1, "a session with two places is listed once");
+        } else {
+            for _ in 0..50 {
+                store.purge_expired(Timestamp::from_millis(now()), 10).await.unwrap();
+            }
+        }
+        let left: Vec<Vec<u8>> = redis::cmd("ZRANGE").arg(&key).arg(0).arg(-1).query(&mut redis).unwrap();
+        assert!(!left.iter().any(|member| member[0] == 2), "what is gone is still in the index");
+        assert!(left.iter().any(|member| member[0] == 3), "what may be on its way was dropped from the index");
+        assert_eq!(left.iter().filter(|member| member[0] == 1).count(), 2);
+    }
+    // What was on its way arrives, and is found.
+    store.insert(&bucket(3)).await.unwrap();
+    assert_eq!(store.list(&subject, Page::first(10)).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn an_id_that_comes_again_is_listed_whatever_the_end_of_the_first_one_tidies() {
+    let Some((store, _, _)) = single().await else { return };
+    let subject = [SubjectTag::from_bytes([1; 16])];
+    for _ in 0..50 {
+        store.insert(&bucket(1)).await.unwrap();
+        // The removal tidies the index after the session is gone, while the next one arrives.
+        let again = async {
+            loop {
+                match store.insert(&bucket(1)).await {
+                    Ok(()) => break,
+                    Err(StoreError::Duplicate) => tokio::task::yield_now().await,
+                    Err(error) => unreachable!("{error}"),
+                }
+            }
+        };
+        let id = bucket(1).id;
+        let (removed, ()) = tokio::join!(store.remove(&id, None), again);
+        assert!(removed.unwrap());
+        assert_eq!(store.list(&subject, Page::first(10)).await.unwrap().len(), 1);
+        store.remove(&bucket(1).id, None).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_operator_finds_sessions_by_their_keys() {
+    let Some((store, prefix, mut redis)) = single().await else { return };
+    store.insert(&bucket(0xab)).await.unwrap();
+    let mut keys: Vec<String> = redis::cmd("KEYS").arg(format!("{prefix}*")).query(&mut redis).unwrap();
+    keys.sort_unstable();
+    assert_eq!(keys, [format!("{prefix}:{{{}}}:subject", hex(1)), format!("{prefix}:{{{}}}", hex(0xab))]);
+}
+
+#[tokio::test]
+async fn what_someone_has_spoilt_is_an_error_and_not_a_missing_session() {
+    let Some((store, prefix, mut redis)) = single().await else { return };
+    let key = format!("{prefix}:{{{}}}", hex(1));
+    for value in [&b"x"[..], &[2; 200], &[1; 24], &[0; 24]] {
+        redis::cmd("SET").arg(&key).arg(value).exec(&mut redis).unwrap();
+        let failure = store.load(&bucket(1).id).await.unwrap_err();
+        assert!(matches!(failure, StoreError::Corrupt(_)), "{failure:?}");
+    }
+    redis::cmd("SET").arg(&key).arg(&[2_u8; 200][..]).exec(&mut redis).unwrap();
+    let next = Bucket { revision: Revision::new(2), ..bucket(1) };
+    assert!(matches!(store.replace(&next, Revision::FIRST).await, Err(StoreError::Corrupt(_))));
+    assert!(matches!(store.remove(&bucket(1).id, None).await, Err(StoreError::Corrupt(_))));
+    redis::cmd("DEL").arg(&key).exec(&mut redis).unwrap();
+    redis::cmd("LPUSH").arg(&key).arg(1).exec(&mut redis).unwrap();
+    assert!(matches!(store.load(&bucket(1).id).await, Err(StoreError::Corrupt(_))));
+}
+
+#[tokio::test]
+async fn a_server_that_forgot_our_scripts_is_told_them_again() {
+    let Some((store, _, mut redis)) = single().await else { return };
+    store.insert(&bucket(1)).await.unwrap();
+    redis::cmd("SCRIPT").arg("FLUSH").exec(&mut redis).unwrap();
+    let next = Bucket { revision: Revision::new(2), ..bucket(1) };
+    assert!(store.replace(&next, Revision::FIRST).await.unwrap());
+    assert!(store.remove(&next.id, None).await.unwrap());
+}
+
+#[tokio::test]
+async fn what_is_no_url_and_no_prefix_is_refused() {
+    for url in ["", "127.0.0.1", "http://127.0.0.1/", "redis://[::1"] {
+        assert!(matches!(RedisStore::connect(url).await, Err(StoreError::Rejected(_))), "{url}");
+    }
+    let refused = RedisOptions::new().prefix("a{b").connect("redis://127.0.0.1:1/").await;
+    assert!(matches!(refused, Err(StoreError::Rejected(_))));
+    let nobody = RedisStore::connect("redis://127.0.0.1:1/").await;
+    assert!(matches!(nobody, Err(StoreError::Unavailable(_))), "{nobody:?}");
+}
+
+#[tokio::test]
+async fn a_renewal_in_a_cluster_whose_caller_went_away_is_seen_through() {
+    let Some(urls) = Shared::RedisCluster.url() else { return };
+    for polls in 1..30_u32 {
+        let store = on_cluster(urls.clone()).await;
+        store.insert(&bucket(1)).await.unwrap();
+        let successor = Bucket { id: bucket(2).id, ..bucket(1) };
+        {
+            let id = bucket(1).id;
+            let mut call = std::pin::pin!(store.succeed(&successor, &id, Revision::FIRST, tombstone(1)));
+            for _ in 0..polls {
+                if tokio::time::timeout(Duration::from_micros(100), &mut call).await.is_ok() {
+                    break;
+                }
+            }
+        }
+        let start = std::time::Instant::now();
+        loop {
+            let old = store.load(&bucket(1).id).await.unwrap();
+            let new = store.load(&bucket(2).id).await.unwrap();
+            if matches!((&old, &new), (Some(Entry::Tombstone(_)), Some(Entry::Bucket(_)))) {
+                break;
+            }
+            assert!(start.elapsed().as_secs() < 30, "half a renewal: {old:?} {new:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The SQL store on real servers: the contract, what only a server has, and what happens when one fails.
+//!
+//! The servers are those that the environment names (`SECURE_SESSIONS_TEST_POSTGRES`, `SECURE_SESSIONS_TEST_MYSQL`), or
+//! throwaway ones. Each test has a table of its own there. Those under `faults` start a server that they can break.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod cases;
+mod contract;
+mod faults;
+mod load;
+mod mysql;
+mod postgres;
+mod support;
