@@ -4,13 +4,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use secure_sessions_store::conformance::{self, CASES};
 use secure_sessions_store::{
     Bucket, Entry, Fingerprint, MemoryStore, Page, Revision, SessionId, SessionStore, StoreError, SubjectTag,
     Timestamp, Tombstone, Which,
 };
-use tokio::task::yield_now;
+use tokio::time::sleep;
 
 /// What is wrong with a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,11 +90,9 @@ impl Faulty {
         self.fault == fault
     }
 
-    /// Time for somebody else to come in between.
+    /// Time for somebody else to come in between, on a busy machine too.
     async fn pause(&self) {
-        for _ in 0..3 {
-            yield_now().await;
-        }
+        sleep(Duration::from_millis(2)).await;
     }
 
     async fn has(&self, id: &SessionId, expected: Revision) -> Result<bool, StoreError> {
