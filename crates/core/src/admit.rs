@@ -91,6 +91,7 @@ impl Superseded {
 impl Sealer {
     /// Decides whether an opened token is still good, in the order of the protocol: times, then fingerprints.
     #[must_use]
+    #[inline]
     pub fn admit(
         &self,
         bucket: &Bucket,
@@ -111,7 +112,7 @@ impl Sealer {
                 session_id: opened.session_id(),
                 generation: opened.generation(),
                 fingerprint: opened.fingerprint(),
-                handoff_key: opened.handoff_key().clone(),
+                handoff_key: opened.handoff_key(),
             }),
             Standing::Replayed => Verdict::Replayed,
             Standing::Unremembered => Verdict::Unremembered,
@@ -119,6 +120,7 @@ impl Sealer {
     }
 
     /// The content of the bucket's current token, if the bucket says the same of it as the token itself.
+    #[inline]
     pub(crate) fn content(&self, bucket: &Bucket, opened: Opened) -> Option<Admitted> {
         let (session_id, generation, fingerprint) = (opened.session_id(), opened.generation(), opened.fingerprint());
         let (issued_at, expires_at, keys) = (opened.issued_at(), opened.expires_at(), opened.sealed_under());
@@ -135,7 +137,8 @@ impl Sealer {
         if !same_subject {
             return None;
         }
-        let (handoff_key, data) = opened.into_data()?;
+        let handoff_key = opened.handoff_key();
+        let data = opened.into_data()?;
         Some(Admitted { session_id, generation, fingerprint, handoff_key, issued_at, expires_at, keys, meta, data })
     }
 }

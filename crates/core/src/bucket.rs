@@ -307,8 +307,8 @@ impl Bucket {
         if self.retired.is_empty() && now >= self.rotated_at.after(policy.grace) {
             self.handoff = None;
         }
-        // Capacity is resident memory in a store that keeps the bucket as it is.
-        self.retired.shrink_to_fit();
+        // Capacity is resident memory in a store that keeps the bucket as it is; one place is for the next rotation.
+        self.retired.shrink_to(self.retired.len() + 1);
         self.last_seen_at = now;
         self.revision = self.revision.next();
     }

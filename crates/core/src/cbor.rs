@@ -80,13 +80,21 @@ pub(crate) fn item<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], CborError> {
     Ok(&whole[..whole.len() - input.len()])
 }
 
+/// Numbers, which most items are, need not be read.
+#[inline]
 fn skip(input: &mut &[u8], depth: usize) -> Result<(), CborError> {
     if depth == 0 {
         return Err(CborError::TooDeep);
     }
-    if let Some(length) = input.first().and_then(|first| number_len(*first)) {
-        return take(input, length).map(|_| ());
+    match input.first() {
+        Some(first) if NUMBER_LEN[usize::from(*first)] > 0 => {
+            take(input, NUMBER_LEN[usize::from(*first)].into()).map(|_| ())
+        }
+        _ => skip_other(input, depth),
     }
+}
+
+fn skip_other(input: &mut &[u8], depth: usize) -> Result<(), CborError> {
     match head(input)? {
         Header::Positive(_) | Header::Negative(_) | Header::Float(_) | Header::Simple(_) => Ok(()),
         Header::Tag(_) => skip(input, depth - 1),
@@ -107,17 +115,23 @@ fn skip(input: &mut &[u8], depth: usize) -> Result<(), CborError> {
     }
 }
 
-/// How many bytes an item has that begins with this byte, if it is a number: most items are, and need not be read.
-fn number_len(first: u8) -> Option<usize> {
-    match first {
-        0x00..=0x17 | 0x20..=0x37 => Some(1),
-        0x18 | 0x38 => Some(2),
-        0x19 | 0x39 => Some(3),
-        0x1a | 0x3a => Some(5),
-        0x1b | 0x3b => Some(9),
-        _ => None,
+/// How many bytes an item has that begins with this byte, if it is a number; else zero.
+const NUMBER_LEN: [u8; 256] = {
+    let mut lengths = [0; 256];
+    let mut first = 0;
+    while first < lengths.len() {
+        lengths[first] = match first {
+            0x00..=0x17 | 0x20..=0x37 => 1,
+            0x18 | 0x38 => 2,
+            0x19 | 0x39 => 3,
+            0x1a | 0x3a => 5,
+            0x1b | 0x3b => 9,
+            _ => 0,
+        };
+        first += 1;
     }
-}
+    lengths
+};
 
 fn skip_items(input: &mut &[u8], count: usize, depth: usize) -> Result<(), CborError> {
     // Each item takes a byte at least, so a count beyond that needs no loop to be refused.
@@ -224,7 +238,8 @@ mod tests {
             let bytes = [&[first][..], &[1; 8]].concat();
             let mut rest = bytes.as_slice();
             let read = matches!(uncommon_head(&mut rest), Ok(Header::Positive(_) | Header::Negative(_)));
-            assert_eq!(number_len(first), read.then(|| bytes.len() - rest.len()), "{first:#x}");
+            let length = if read { bytes.len() - rest.len() } else { 0 };
+            assert_eq!(usize::from(NUMBER_LEN[usize::from(first)]), length, "{first:#x}");
         }
     }
 }

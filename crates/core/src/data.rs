@@ -53,7 +53,6 @@ pub enum DataError {
 ///
 /// Only the value that is asked for is decoded. Two values are equal when their bytes are. The bytes are zeroized on
 /// drop.
-#[derive(Clone)]
 pub struct DataMap {
     buffer: SecretBytes,
     /// The map's items, without its head, within the buffer.
@@ -171,9 +170,7 @@ impl DataMap {
     /// The length of the whole map's encoding.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
-        let mut head = Vec::with_capacity(cbor::MAX_HEAD);
-        cbor::push_head(&mut head, Header::Map(Some(self.count)));
-        head.len() + self.items.len()
+        cbor::head_len(self.count as u64) + self.items.len()
     }
 
     pub(crate) fn append_to(&self, output: &mut Vec<u8>) {
@@ -220,6 +217,19 @@ impl DataMap {
         self.items = 0..buffer.len();
         self.outline = Outline::default();
         self.buffer = SecretBytes::from(buffer);
+    }
+}
+
+/// A clone has the items alone; the buffer of an opened token holds all of its plaintext.
+impl Clone for DataMap {
+    fn clone(&self) -> Self {
+        let items = self.items();
+        Self {
+            buffer: SecretBytes::from(items.to_vec()),
+            items: 0..items.len(),
+            count: self.count,
+            outline: self.outline.clone(),
+        }
     }
 }
 

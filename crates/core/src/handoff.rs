@@ -10,7 +10,7 @@ use crate::format::{HANDOFF_LABEL, HANDOFF_VERSION};
 use crate::ids::{HandoffKey, KeyId, RandomError, SessionId};
 use crate::kdf::handoff_sealing_key;
 use crate::keyring::KeyKind;
-use crate::sealer::{Refusal, Sealer};
+use crate::sealer::{AssociatedData, Refusal, Sealer};
 use crate::time::Timestamp;
 use crate::token::Token;
 
@@ -52,7 +52,7 @@ impl Sealer {
         let seal = self.keyring().active_seal();
         let key = AeadKey::new(&handoff_sealing_key(&seal.handoff, handoff_key));
         let associated_data = self.handoff_data(seal.id, session_id, generation);
-        envelope::seal(&key, seal.id, &associated_data, successor.as_bytes(), rng)
+        envelope::seal(&key, seal.id, associated_data.as_slice(), successor.as_bytes(), rng)
     }
 
     /// Opens the bucket's handoff with the key that every token of the bucket carries, and checks what is inside as if
@@ -74,7 +74,7 @@ impl Sealer {
         let seal = self.keyring().seal(id).ok_or(HandoffError::UnknownKey { id })?;
         let key = AeadKey::new(&handoff_sealing_key(&seal.handoff, handoff_key));
         let associated_data = self.handoff_data(id, &bucket.id, bucket.generation);
-        let bytes = envelope::open(&key, &associated_data, handoff).ok_or(HandoffError::Tampered)?;
+        let bytes = envelope::open(&key, associated_data.as_slice(), handoff).ok_or(HandoffError::Tampered)?;
 
         let token = Token::from_bytes(bytes).map_err(|_| HandoffError::Tampered)?;
         let opened = self.open(token.clone()).map_err(|refusal| match refusal {
@@ -86,15 +86,13 @@ impl Sealer {
         if timely { Ok((admitted, token)) } else { Err(HandoffError::Expired) }
     }
 
-    fn handoff_data(&self, seal_key_id: KeyId, session_id: &SessionId, generation: u32) -> Vec<u8> {
-        [
-            HANDOFF_LABEL,
-            &[HANDOFF_VERSION],
-            seal_key_id.as_bytes(),
-            session_id.as_bytes(),
-            &generation.to_be_bytes(),
-            self.context.with_length(),
-        ]
-        .concat()
+    fn handoff_data(&self, seal_key_id: KeyId, session_id: &SessionId, generation: u32) -> AssociatedData {
+        AssociatedData::new()
+            .with(HANDOFF_LABEL)
+            .with(&[HANDOFF_VERSION])
+            .with(seal_key_id.as_bytes())
+            .with(session_id.as_bytes())
+            .with(&generation.to_be_bytes())
+            .with(self.context.with_length())
     }
 }

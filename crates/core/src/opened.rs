@@ -15,15 +15,14 @@ use crate::time::Timestamp;
 
 /// A decrypted token that we once issued. Whether it is still good, its bucket decides:
 /// [`Sealer::admit`](crate::Sealer::admit) turns it into [`Admitted`](crate::Admitted), and only that gives out data.
+///
+/// What it says stays in its buffer until it is asked for: nothing is copied that is not believed in the end.
 pub struct Opened {
     buffer: SecretBytes,
-    meta: Range<usize>,
-    data: Range<usize>,
-    session_id: SessionId,
-    handoff_key: HandoffKey,
-    generation: u32,
-    issued_at: Timestamp,
-    expires_at: Timestamp,
+    /// Where the plaintext begins in the buffer.
+    plaintext: u16,
+    /// The data map within the buffer; the meta map ends two bytes before it.
+    data: (u16, u16),
     fingerprint: Fingerprint,
     keys: SealedUnder,
 }
@@ -58,6 +57,7 @@ impl SealedUnder {
 
 impl Opened {
     /// Reads the plaintext at `range` of the buffer; `None` if it is malformed.
+    #[inline]
     pub(crate) fn parse(
         buffer: SecretBytes,
         range: Range<usize>,
@@ -66,21 +66,16 @@ impl Opened {
         fingerprint_key: &FingerprintSubkeys,
     ) -> Option<Self> {
         let plaintext = buffer.get(range.clone())?;
-        let meta_len = usize::from(u16::from_be_bytes(array(plaintext, META_LEN_AT)?));
-        let meta = META_AT..META_AT + meta_len;
-        let data_len = usize::from(u16::from_be_bytes(array(plaintext, meta.end)?));
-        let data = meta.end + 2..meta.end + 2 + data_len;
-        if data.end + MIN_BLOAT > plaintext.len() {
+        let length_at = |at: usize| plaintext.get(at..)?.first_chunk().map(|length| u16::from_be_bytes(*length));
+        let data = META_AT + usize::from(length_at(META_LEN_AT)?) + 2;
+        let end = data + usize::from(length_at(data - 2)?);
+        if end + MIN_BLOAT > plaintext.len() {
             return None;
         }
+        let within_buffer = |at: usize| u16::try_from(range.start + at).ok();
         Some(Self {
-            session_id: SessionId::from_bytes(array::<SESSION_ID_LEN>(plaintext, 0)?),
-            handoff_key: HandoffKey::from_bytes(array(plaintext, HANDOFF_KEY_AT)?),
-            generation: u32::from_be_bytes(array(plaintext, GENERATION_AT)?),
-            issued_at: Timestamp::from_millis(u64::from_be_bytes(array(plaintext, ISSUED_AT_AT)?)),
-            expires_at: Timestamp::from_millis(u64::from_be_bytes(array(plaintext, EXPIRES_AT_AT)?)),
-            meta: range.start + meta.start..range.start + meta.end,
-            data: range.start + data.start..range.start + data.end,
+            plaintext: within_buffer(0)?,
+            data: (within_buffer(data)?, within_buffer(end)?),
             fingerprint,
             keys: SealedUnder { seal: (seal.id, seal.state), fingerprint: (fingerprint_key.id, fingerprint_key.state) },
             buffer,
@@ -90,13 +85,13 @@ impl Opened {
     /// The bucket to ask.
     #[must_use]
     pub fn session_id(&self) -> SessionId {
-        self.session_id
+        SessionId::from_bytes(*self.fixed::<SESSION_ID_LEN>(0))
     }
 
     /// Which of the bucket's tokens this is.
     #[must_use]
     pub fn generation(&self) -> u32 {
-        self.generation
+        u32::from_be_bytes(*self.fixed(GENERATION_AT))
     }
 
     /// What the bucket should know of this token.
@@ -116,38 +111,42 @@ impl Opened {
     /// A time of issue in the future is no reason to refuse: hosts' clocks differ.
     #[must_use]
     pub fn is_timely(&self, now: Timestamp, not_before: Option<Timestamp>) -> bool {
-        now < self.expires_at && not_before.is_none_or(|not_before| self.issued_at >= not_before)
+        now < self.expires_at() && not_before.is_none_or(|not_before| self.issued_at() >= not_before)
     }
 
-    pub(crate) fn handoff_key(&self) -> &HandoffKey {
-        &self.handoff_key
+    pub(crate) fn handoff_key(&self) -> HandoffKey {
+        HandoffKey::from_bytes(*self.fixed(HANDOFF_KEY_AT))
     }
 
     pub(crate) fn issued_at(&self) -> Timestamp {
-        self.issued_at
+        Timestamp::from_millis(u64::from_be_bytes(*self.fixed(ISSUED_AT_AT)))
     }
 
     pub(crate) fn expires_at(&self) -> Timestamp {
-        self.expires_at
+        Timestamp::from_millis(u64::from_be_bytes(*self.fixed(EXPIRES_AT_AT)))
     }
 
     pub(crate) fn meta(&self) -> Option<Meta> {
-        Meta::parse(self.buffer.get(self.meta.clone())?).ok()
+        let start = usize::from(self.plaintext) + META_AT;
+        Meta::parse(self.buffer.get(start..usize::from(self.data.0) - 2)?).ok()
     }
 
     /// The data, without copying it.
-    pub(crate) fn into_data(self) -> Option<(HandoffKey, DataMap)> {
-        let data = DataMap::within(self.buffer, self.data).ok()?;
-        Some((self.handoff_key, data))
+    pub(crate) fn into_data(self) -> Option<DataMap> {
+        DataMap::within(self.buffer, self.data.0.into()..self.data.1.into()).ok()
+    }
+
+    /// `N` bytes of what stands before the meta map.
+    fn fixed<const N: usize>(&self, at: usize) -> &[u8; N] {
+        match self.buffer[usize::from(self.plaintext) + at..].first_chunk() {
+            Some(bytes) => bytes,
+            None => unreachable!("a token that was parsed has all of its fixed part"),
+        }
     }
 }
 
 impl fmt::Debug for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opened").field("generation", &self.generation).finish_non_exhaustive()
+        f.debug_struct("Opened").field("generation", &self.generation()).finish_non_exhaustive()
     }
-}
-
-fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..)?.first_chunk().copied()
 }

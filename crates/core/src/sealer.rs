@@ -6,8 +6,8 @@ use rand_core::TryCryptoRng;
 
 use crate::data::DataMap;
 use crate::format::{
-    CIPHERTEXT_AT, FINGERPRINT_LABEL, ISSUE_LEN, MAX_CONTEXT_LEN, NONCE_AT, NONCE_LEN, PLAINTEXT_FIXED, TAG_LEN,
-    TOKEN_LABEL, TOKEN_OVERHEAD, VERSION,
+    CIPHERTEXT_AT, FINGERPRINT_LABEL, HANDOFF_LABEL, ISSUE_LEN, KEY_ID_LEN, MAX_CONTEXT_LEN, NONCE_AT, NONCE_LEN,
+    PLAINTEXT_FIXED, SESSION_ID_LEN, TAG_LEN, TOKEN_LABEL, TOKEN_OVERHEAD, VERSION,
 };
 use crate::ids::{Fingerprint, HandoffKey, KeyId, RandomError, SessionId, same};
 use crate::keyring::{KeyKind, Keyring};
@@ -213,6 +213,7 @@ impl Sealer {
     /// # Errors
     ///
     /// [`Refusal`] says why not.
+    #[inline]
     pub fn open(&self, token: Token) -> Result<Opened, Refusal> {
         let (seal_id, fingerprint_id) = (token.seal_key_id(), token.fingerprint_key_id());
         let seal = self.keyring.seal(seal_id).ok_or(Refusal::UnknownKey { kind: KeyKind::Seal, id: seal_id })?;
@@ -293,25 +294,35 @@ impl Context {
     }
 
     fn associated_data(&self, header: &[u8]) -> AssociatedData {
-        let mut data = AssociatedData { bytes: [0; AssociatedData::CAPACITY], length: 0 };
-        for part in [TOKEN_LABEL, header, self.with_length()] {
-            data.bytes[data.length..][..part.len()].copy_from_slice(part);
-            data.length += part.len();
-        }
-        data
+        AssociatedData::new().with(TOKEN_LABEL).with(header).with(self.with_length())
     }
 }
 
-/// The associated data of a token, on the stack.
-struct AssociatedData {
+/// The associated data of a token or a handoff, on the stack.
+pub(crate) struct AssociatedData {
     bytes: [u8; Self::CAPACITY],
     length: usize,
 }
 
 impl AssociatedData {
-    const CAPACITY: usize = TOKEN_LABEL.len() + NONCE_AT + 2 + MAX_CONTEXT_LEN;
+    const FOR_TOKENS: usize = TOKEN_LABEL.len() + NONCE_AT;
+    const FOR_HANDOFFS: usize = HANDOFF_LABEL.len() + 1 + KEY_ID_LEN + SESSION_ID_LEN + 4;
+    const CAPACITY: usize =
+        2 + MAX_CONTEXT_LEN + if Self::FOR_TOKENS > Self::FOR_HANDOFFS { Self::FOR_TOKENS } else { Self::FOR_HANDOFFS };
 
-    fn as_slice(&self) -> &[u8] {
+    pub(crate) fn new() -> Self {
+        Self { bytes: [0; Self::CAPACITY], length: 0 }
+    }
+
+    /// Appends a part.
+    #[inline]
+    pub(crate) fn with(mut self, part: &[u8]) -> Self {
+        self.bytes[self.length..][..part.len()].copy_from_slice(part);
+        self.length += part.len();
+        self
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
         &self.bytes[..self.length]
     }
 }

@@ -46,6 +46,7 @@ impl Token {
     /// # Errors
     ///
     /// [`DecodeError`]: the value is no token of ours.
+    #[inline]
     pub fn decode(value: &[u8]) -> Result<Self, DecodeError> {
         let length = value.len();
         if length < const { base64url::encoded_len(MIN_TOKEN) } {
@@ -62,6 +63,7 @@ impl Token {
     /// # Errors
     ///
     /// [`DecodeError`]: wrong length or version.
+    #[inline]
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, DecodeError> {
         let length = base64url::encoded_len(bytes.len());
         if bytes.len() < MIN_TOKEN {

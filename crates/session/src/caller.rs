@@ -1,5 +1,6 @@
 //! How a request came, apart from its session: by which transport, and from which client.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use secure_sessions_core::{Keyring, Meta, SessionId};
@@ -48,10 +49,10 @@ impl Caller {
         }
     }
 
-    /// Reserves the room that a binding will take.
-    pub(crate) fn reserve(&self, meta: &mut Meta) {
+    /// Reserves the room that a binding will take, if sessions are bound.
+    pub(crate) fn reserve(&self, meta: &mut Cow<'_, Meta>) {
         if self.client.is_some() {
-            Client::reserve(meta);
+            Client::reserve(meta.to_mut());
         }
     }
 }

@@ -427,7 +427,11 @@ impl<'r> Work<'r> {
         let succession = Succession {
             fingerprint: issued.fingerprint,
             handoff,
-            subject: newest.meta.subject.as_deref().map(|subject| keyring.subject_tag(subject)),
+            subject: match &newest.meta.subject {
+                // The bucket was admitted with its tag.
+                same if *same == live.newest.meta.subject && !live.newest.keys.is_outdated() => bucket.subject,
+                subject => subject.as_deref().map(|subject| keyring.subject_tag(subject)),
+            },
             label,
             expires_at,
             idle_timeout,

@@ -41,8 +41,8 @@ pub(crate) struct Presented {
 ///
 /// Where both transports are on and a request uses both, the bearer token alone counts, whatever becomes of it: browsers
 /// send cookies by themselves, so who names a token means that one.
-pub(crate) fn present(manager: &SessionManager, head: &dyn RequestHead) -> (Option<Box<Presented>>, Caller) {
-    let mut presented: Option<Box<Presented>> = None;
+pub(crate) fn present(manager: &SessionManager, head: &dyn RequestHead) -> (Option<Presented>, Caller) {
+    let mut presented: Option<Presented> = None;
     let mut take = |transport: Transport, value: &[u8]| {
         let presented = presented.get_or_insert_with(|| Presented::new(manager, transport));
         presented.count += 1;
@@ -69,8 +69,8 @@ pub(crate) fn present(manager: &SessionManager, head: &dyn RequestHead) -> (Opti
 }
 
 impl Presented {
-    fn new(manager: &SessionManager, transport: Transport) -> Box<Self> {
-        Box::new(Self {
+    fn new(manager: &SessionManager, transport: Transport) -> Self {
+        Self {
             sealer: manager.sealer_owned(transport),
             at: manager.now(),
             body: BodySize::Exact(0),
@@ -79,7 +79,7 @@ impl Presented {
             entry: None,
             count: 0,
             only_garbage: true,
-        })
+        }
     }
 
     fn take(&mut self, manager: &SessionManager, value: &[u8]) {
@@ -139,6 +139,31 @@ pub(crate) fn without_cookie(caller: Caller) -> Box<Mutex<State>> {
     Box::new(Mutex::new(State::new(Base::Anonymous(Anonymous::default()), false, false, caller)))
 }
 
+/// The state of the usual request, whose only token is its session's newest, where the store answers without a wait.
+///
+/// `None`: it is for [`load`] to ask the store, from the beginning.
+pub(crate) fn load_now(
+    manager: &SessionManager,
+    presented: &mut Presented,
+    caller: &Caller,
+) -> Option<Box<Mutex<State>>> {
+    let opened = presented.first.as_ref().filter(|_| presented.others.is_empty())?;
+    if !opened.is_timely(presented.at, manager.not_before()) {
+        return None;
+    }
+    let entry = manager.store().load_now(&opened.session_id())?.entry;
+    match &entry {
+        Some(Entry::Bucket(bucket)) if bucket.touch_due(presented.at, &manager.times().bucket) => return None,
+        entry if !presented.is_newest(manager, entry.as_ref()) => return None,
+        _ => {}
+    }
+    presented.entry = entry;
+    let mut verdicts = Verdicts::default();
+    verdicts.add(judge(manager, presented));
+    let base = verdicts.base(manager, presented, caller);
+    Some(Box::new(Mutex::new(State::new(base, true, presented.only_garbage, caller.clone()))))
+}
+
 /// Asks the store about what the request came with.
 ///
 /// What is large stays off the futures here, in `presented`: they are moved more than once before they run.
@@ -147,9 +172,7 @@ pub(crate) async fn load(
     mut presented: Box<Presented>,
     caller: Caller,
 ) -> Result<Box<Mutex<State>>, SessionError> {
-    let mut anonymous = Anonymous::default();
-    let mut live: Option<Arc<Live>> = None;
-    let mut lives = 0;
+    let mut verdicts = Verdicts::default();
     while let Some(opened) = &presented.first {
         let id = opened.session_id();
         let judged = if opened.is_timely(presented.at, manager.not_before()) {
@@ -166,40 +189,58 @@ pub(crate) async fn load(
             expired(manager, &id)
         };
         presented.first = presented.others.pop();
+        if matches!(judged, Judged::Replayed) {
+            revoke(manager, &id, presented.body).await?;
+        }
+        verdicts.add(judged);
+    }
+    let mut base = verdicts.base(manager, &presented, &caller);
+    // On arrival, not at the end: a handler of many minutes must not make its session look idle.
+    if let Base::Live(live) = &mut base
+        && commit::is_touch_due(manager, live, presented.at)
+    {
+        // It seldom is, and most requests need no room for it.
+        Box::pin(commit::touch(manager, live, presented.at)).await;
+    }
+    Ok(Box::new(Mutex::new(State::new(base, true, presented.only_garbage, caller))))
+}
+
+/// What the tokens of one request came to.
+#[derive(Default)]
+struct Verdicts {
+    anonymous: Anonymous,
+    live: Option<Arc<Live>>,
+    lives: usize,
+}
+
+impl Verdicts {
+    fn add(&mut self, judged: Judged) {
         match judged {
             Judged::Live(admitted) => {
-                lives += 1;
-                live = Some(admitted);
+                self.lives += 1;
+                self.live = Some(admitted);
             }
             Judged::Refused { was_ended, only_login } => {
-                anonymous.was_ended |= was_ended;
-                anonymous.only_login |= only_login;
+                self.anonymous.was_ended |= was_ended;
+                self.anonymous.only_login |= only_login;
             }
-            Judged::Replayed => {
-                anonymous.was_ended = true;
-                revoke(manager, &id, presented.body).await?;
-            }
+            Judged::Replayed => self.anonymous.was_ended = true,
         }
     }
-    let base = match live {
-        Some(live) if lives == 1 && is_refused(manager, &presented, &caller, &live) => {
-            Base::Anonymous(Anonymous { only_login: true, ..anonymous })
-        }
-        Some(mut live) if lives == 1 => {
-            // On arrival, not at the end: a handler of many minutes must not make its session look idle.
-            if commit::is_touch_due(manager, &live, presented.at) {
-                // It seldom is, and most requests need no room for it.
-                Box::pin(commit::touch(manager, &mut live, presented.at)).await;
+
+    /// The one session that is alive, if it is one.
+    fn base(self, manager: &SessionManager, presented: &Presented, caller: &Caller) -> Base {
+        let only_login = Base::Anonymous(Anonymous { only_login: true, ..self.anonymous });
+        match self.live {
+            Some(live) if self.lives == 1 && is_refused(manager, presented, caller, &live) => only_login,
+            Some(live) if self.lives == 1 => Base::Live(live),
+            Some(_) => {
+                manager.emit(&Event::Ambiguous { count: self.lives });
+                only_login
             }
-            Base::Live(live)
+            None => Base::Anonymous(self.anonymous),
         }
-        Some(_) => {
-            manager.emit(&Event::Ambiguous { count: lives });
-            Base::Anonymous(Anonymous { only_login: true, ..anonymous })
-        }
-        None => Base::Anonymous(anonymous),
-    };
-    Ok(Box::new(Mutex::new(State::new(base, true, presented.only_garbage, caller))))
+    }
 }
 
 /// Whether the session is bound to another client, which the request is refused for.

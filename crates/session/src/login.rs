@@ -70,7 +70,7 @@ impl Session {
         let now = self.request().manager.now();
         let at = authenticated_at.map_or(now, |at| at.min(now));
         let authenticated = Authenticated { subject, at, assurance };
-        let mut meta = state.meta();
+        let mut meta = state.meta().into_owned();
         authenticated.apply(&mut meta);
         let data = state.data().cloned().unwrap_or_default();
         self.sealer(&state).check_size(&meta, &data)?;
@@ -96,7 +96,7 @@ impl Session {
             return Err(SessionError::NotLoggedIn);
         }
         let step_up = StepUp { at: self.request().manager.now(), assurance: level };
-        let mut meta = state.meta();
+        let mut meta = state.meta().into_owned();
         step_up.apply(&mut meta);
         let data = state.data().cloned().unwrap_or_default();
         self.sealer(&state).check_size(&meta, &data)?;

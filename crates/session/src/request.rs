@@ -2,7 +2,9 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use once_cell::race::OnceBox;
 
 use crate::caller::Caller;
 use crate::commit;
@@ -23,7 +25,7 @@ pub struct RequestSession(Arc<Request>);
 pub(crate) struct Request {
     pub(crate) manager: SessionManager,
     /// Behind a pointer, so that a request that never looks at its session stays small.
-    state: OnceLock<Box<Mutex<State>>>,
+    state: OnceBox<Mutex<State>>,
     /// Only one load or commit at a time.
     pub(crate) gate: tokio::sync::Mutex<()>,
     /// Something asked for the session, whether it could be loaded or not: the response depends on the cookie.
@@ -36,7 +38,7 @@ impl RequestSession {
     pub(crate) fn new(manager: SessionManager) -> Self {
         Self(Arc::new(Request {
             manager,
-            state: OnceLock::new(),
+            state: OnceBox::new(),
             gate: tokio::sync::Mutex::const_new(()),
             looked_at: AtomicBool::new(false),
             finished: AtomicBool::new(false),
@@ -51,7 +53,7 @@ impl RequestSession {
     }
 
     /// The request's session. Everything that is read of the head is read before this returns; the future asks the
-    /// store, once for each request however often this is called.
+    /// store, unless that has answered without a wait: once for each request however often this is called.
     ///
     /// # Errors
     ///
@@ -62,12 +64,9 @@ impl RequestSession {
     ) -> impl Future<Output = Result<Session, SessionError>> + Send + use<> {
         let request = Arc::clone(&self.0);
         request.looked_at.store(true, Ordering::Relaxed);
-        let (presented, caller) = match request.state.get() {
-            Some(_) => (None, Caller::default()),
-            None => load::present(&request.manager, head),
-        };
+        let unloaded = if request.state.get().is_some() { None } else { request.load_now(head) };
         async move {
-            if request.state.get().is_none() {
+            if let Some((presented, caller)) = unloaded {
                 request.load(presented, caller).await?;
             }
             Ok(Session::new(request))
@@ -93,6 +92,24 @@ impl RequestSession {
 }
 
 impl Request {
+    /// Loads what needs no waiting; gives what `load` needs for anything else.
+    fn load_now(&self, head: &dyn RequestHead) -> Option<(Option<Box<Presented>>, Caller)> {
+        let (mut presented, caller) = load::present(&self.manager, head);
+        if let Ok(_gate) = self.gate.try_lock() {
+            let state = match &mut presented {
+                _ if self.state.get().is_some() => return None,
+                Some(presented) => load::load_now(&self.manager, presented, &caller),
+                None => Some(load::without_cookie(caller.clone())),
+            };
+            if let Some(state) = state {
+                // Nobody else sets it while the gate is held.
+                let _ = self.state.set(state);
+                return None;
+            }
+        }
+        Some((presented.map(Box::new), caller))
+    }
+
     /// `None` is a request without any cookie or bearer token of ours.
     async fn load(&self, presented: Option<Box<Presented>>, caller: Caller) -> Result<(), SessionError> {
         let _gate = self.gate.lock().await;

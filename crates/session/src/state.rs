@@ -1,5 +1,6 @@
 //! What one request knows of its session.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::thread::ThreadId;
 
@@ -105,12 +106,14 @@ impl State {
     }
 
     /// The engine's entries as this request sees them.
-    pub(crate) fn meta(&self) -> Meta {
+    pub(crate) fn meta(&self) -> Cow<'_, Meta> {
         let mut meta = match self.live() {
-            Some(live) if !self.is_logged_out() => live.newest.meta.clone(),
-            _ => Meta::default(),
+            Some(live) if !self.is_logged_out() => Cow::Borrowed(&live.newest.meta),
+            _ => Cow::Owned(Meta::default()),
         };
-        self.pending.settings.apply(&mut meta);
+        if !self.pending.settings.is_empty() {
+            self.pending.settings.apply(meta.to_mut());
+        }
         self.caller.reserve(&mut meta);
         meta
     }

@@ -611,3 +611,25 @@ async fn a_manager_told_to_refuse_replays_leaves_the_session_alone() {
     let (_, session) = app.request(third.as_deref()).await;
     assert_eq!(session.get::<u64>("n").unwrap(), Some(3));
 }
+
+#[tokio::test]
+async fn a_session_in_this_process_is_there_without_a_wait() {
+    let app = app();
+    let loaded_at_once = |cookie: Option<&str>| {
+        let request = app.manager.begin();
+        // Nobody polls it.
+        drop(request.session(&Head::with(cookie)));
+        request.loaded()
+    };
+    assert!(loaded_at_once(None).unwrap().is_new());
+    let first = app.visit(None, |session| session.insert("n", 1).unwrap()).await.unwrap();
+    assert_eq!(loaded_at_once(Some(&first)).unwrap().get("n").unwrap(), Some(1));
+    // Whatever needs more than a look waits: a superseded cookie, and a visit that is to be written.
+    let second = app.visit(Some(&first), |session| session.insert("n", 2).unwrap()).await.unwrap();
+    assert!(loaded_at_once(Some(&first)).is_none());
+    assert_eq!(loaded_at_once(Some(&second)).unwrap().get("n").unwrap(), Some(2));
+    app.pass(120);
+    assert!(loaded_at_once(Some(&second)).is_none());
+    app.visit(Some(&second), |session| assert_eq!(session.get("n").unwrap(), Some(2))).await;
+    assert_eq!(loaded_at_once(Some(&second)).unwrap().get("n").unwrap(), Some(2));
+}

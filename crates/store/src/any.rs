@@ -55,6 +55,10 @@ impl SessionStore for AnyStore {
         self.0.load_recent(id).await
     }
 
+    fn load_now(&self, id: &SessionId) -> Option<Recent> {
+        self.0.load_now(id)
+    }
+
     async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
         self.0.replace(bucket, expected).await
     }
@@ -97,6 +101,7 @@ trait Erased: Send + Sync + 'static {
     fn insert<'a>(&'a self, bucket: &'a Bucket) -> Boxed<'a, ()>;
     fn load<'a>(&'a self, id: &'a SessionId) -> Boxed<'a, Option<Entry>>;
     fn load_recent<'a>(&'a self, id: &'a SessionId) -> Boxed<'a, Recent>;
+    fn load_now(&self, id: &SessionId) -> Option<Recent>;
     fn replace<'a>(&'a self, bucket: &'a Bucket, expected: Revision) -> Boxed<'a, bool>;
     fn succeed<'a>(
         &'a self,
@@ -123,6 +128,10 @@ impl<S: SessionStore> Erased for S {
 
     fn load_recent<'a>(&'a self, id: &'a SessionId) -> Boxed<'a, Recent> {
         Box::pin(SessionStore::load_recent(self, id))
+    }
+
+    fn load_now(&self, id: &SessionId) -> Option<Recent> {
+        SessionStore::load_now(self, id)
     }
 
     fn replace<'a>(&'a self, bucket: &'a Bucket, expected: Revision) -> Boxed<'a, bool> {

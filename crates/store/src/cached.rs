@@ -215,6 +215,10 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
         }
     }
 
+    fn load_now(&self, id: &SessionId) -> Option<Recent> {
+        self.0.recall(id).map(|bucket| Recent { entry: Some(Entry::Bucket(bucket)), is_fresh: false })
+    }
+
     async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
         let _writing = self.0.write(&bucket.id);
         self.0.store.replace(bucket, expected).await

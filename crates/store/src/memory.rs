@@ -12,7 +12,7 @@ use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Times
 use self::lock::{Mutex, MutexGuard, RwLock};
 use self::packed::Packed;
 use self::shard::{Hashes, Shard};
-use crate::{Page, SessionStore, StoreError, Which};
+use crate::{Page, Recent, SessionStore, StoreError, Which};
 
 mod lock;
 mod packed;
@@ -76,6 +76,11 @@ impl MemoryStore {
     fn shard(&self, id: &SessionId) -> (MutexGuard<'_, Shard>, u64) {
         let hash = self.0.hashes.of(id.as_bytes());
         (self.0.shards[shard_of(hash)].0.lock(), hash)
+    }
+
+    fn entry(&self, id: &SessionId) -> Option<Entry> {
+        let (shard, hash) = self.shard(id);
+        shard.find(hash, id).map(|slot| shard.entry(slot))
     }
 
     fn shards(&self) -> impl Iterator<Item = MutexGuard<'_, Shard>> {
@@ -159,8 +164,11 @@ impl SessionStore for MemoryStore {
     }
 
     async fn load(&self, id: &SessionId) -> Result<Option<Entry>, StoreError> {
-        let (shard, hash) = self.shard(id);
-        Ok(shard.find(hash, id).map(|slot| shard.entry(slot)))
+        Ok(self.entry(id))
+    }
+
+    fn load_now(&self, id: &SessionId) -> Option<Recent> {
+        Some(Recent::fresh(self.entry(id)))
     }
 
     async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {

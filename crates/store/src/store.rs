@@ -43,8 +43,8 @@ use crate::StoreError;
 ///
 /// # Writing one
 ///
-/// Implement the methods as plain `async fn`; their futures must be [`Send`]. None but `load_recent` has a
-/// default, since any other default would be weaker than the contract.
+/// Implement the methods as plain `async fn`; their futures must be [`Send`]. None but `load_recent` and
+/// `load_now` has a default, since any other default would be weaker than the contract.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -201,6 +201,14 @@ pub trait SessionStore: Send + Sync + 'static {
     /// As [`load`](Self::load).
     fn load_recent(&self, id: &SessionId) -> impl Future<Output = Result<Recent, StoreError>> + Send {
         async { self.load(id).await.map(Recent::fresh) }
+    }
+
+    /// What [`load_recent`](Self::load_recent) would say, if nobody has to wait for it: of a store, or a cache, in this
+    /// process's memory. `None`: ask that.
+    ///
+    /// The engine calls it first. It runs outside of any future, and so must not wait for more than the lock of a map.
+    fn load_now(&self, _id: &SessionId) -> Option<Recent> {
+        None
     }
 
     /// Compare-and-swap: keeps `bucket` in place of the one under its id, if that one's revision is `expected`.
@@ -396,6 +404,10 @@ impl<S: SessionStore> SessionStore for Arc<S> {
 
     async fn load_recent(&self, id: &SessionId) -> Result<Recent, StoreError> {
         S::load_recent(self, id).await
+    }
+
+    fn load_now(&self, id: &SessionId) -> Option<Recent> {
+        S::load_now(self, id)
     }
 
     async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {

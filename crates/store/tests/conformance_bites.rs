@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use secure_sessions_store::conformance::{self, CASES};
 use secure_sessions_store::{
-    Bucket, Entry, Fingerprint, MemoryStore, Page, Revision, SessionId, SessionStore, StoreError, SubjectTag,
+    Bucket, Entry, Fingerprint, MemoryStore, Page, Recent, Revision, SessionId, SessionStore, StoreError, SubjectTag,
     Timestamp, Tombstone, Which,
 };
 use tokio::time::sleep;
@@ -25,6 +25,8 @@ enum Fault {
     LoadInvents,
     LoadIsStale,
     LoadHidesTombstones,
+    RecentIsStale,
+    NowIsStale,
     LosesLabels,
     LosesTheIdleTimeout,
     ReversesRetired,
@@ -129,6 +131,11 @@ impl Faulty {
         self.inserted.lock().unwrap().clone()
     }
 
+    /// What a cache that learns of no write would say.
+    fn first_of(&self, id: &SessionId) -> Recent {
+        Recent::fresh(self.known().into_iter().find(|known| known.id == *id).map(Entry::Bucket))
+    }
+
     fn spoil(&self, mut bucket: Bucket) -> Bucket {
         let cut = |at: Timestamp| Timestamp::from_millis(at.as_millis().min(i64::MAX.unsigned_abs()));
         match self.fault {
@@ -186,6 +193,17 @@ impl SessionStore for Faulty {
             (Fault::LoadHidesTombstones, Some(Entry::Tombstone(_))) => None,
             (_, entry) => entry,
         })
+    }
+
+    async fn load_recent(&self, id: &SessionId) -> Result<Recent, StoreError> {
+        if self.is(Fault::RecentIsStale) {
+            return Ok(self.first_of(id));
+        }
+        self.load(id).await.map(Recent::fresh)
+    }
+
+    fn load_now(&self, id: &SessionId) -> Option<Recent> {
+        self.is(Fault::NowIsStale).then(|| self.first_of(id))
     }
 
     async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
@@ -538,6 +556,8 @@ bites! {
     inserts_that_do_not_add_up_are_noticed: RemoveTakesTwoSteps => inserts_and_removals_add_up;
     a_stale_load_is_noticed: LoadIsStale => a_load_sees_every_acknowledged_write;
     a_stale_load_is_noticed_after_a_swap: LoadIsStale => a_swap_on_the_right_revision_replaces_every_field;
+    a_stale_recent_look_is_noticed: RecentIsStale => a_recent_look_knows_of_every_own_write;
+    a_stale_look_without_a_wait_is_noticed: NowIsStale => a_recent_look_knows_of_every_own_write;
     a_hidden_tombstone_is_noticed: LoadHidesTombstones => a_removal_leaves_its_tombstone;
     a_swap_that_ignores_the_revision_is_noticed: ReplaceIgnoresTheRevision => a_swap_on_a_wrong_revision_writes_nothing;
     a_swap_on_an_older_revision_is_noticed: ReplaceTakesNewerRevisions => a_swap_on_a_wrong_revision_writes_nothing;

@@ -12,8 +12,8 @@ use secure_sessions_axum::{
     Clock, Keyring, Session, SessionError, SessionErrorKind, SessionLayer, SessionManager, SystemClock,
 };
 use secure_sessions_store::{
-    Bucket, Entry, MemoryStore, Page, Revision, SessionId, SessionStore, StoreError, SubjectTag, Timestamp, Tombstone,
-    Which,
+    Bucket, Entry, MemoryStore, Page, Recent, Revision, SessionId, SessionStore, StoreError, SubjectTag, Timestamp,
+    Tombstone, Which,
 };
 
 use super::application::Application;
@@ -125,6 +125,11 @@ impl SessionStore for Counted {
     async fn load(&self, id: &SessionId) -> Result<Option<Entry>, StoreError> {
         self.calls.read();
         self.store.load(id).await
+    }
+
+    fn load_now(&self, id: &SessionId) -> Option<Recent> {
+        self.calls.read();
+        self.store.load_now(id)
     }
 
     async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {

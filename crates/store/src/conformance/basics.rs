@@ -1,13 +1,14 @@
 //! What is kept is what is loaded.
 
-use secure_sessions_core::{Bucket, Fingerprint, SessionId, SubjectTag};
+use secure_sessions_core::{Bucket, Entry, Fingerprint, SessionId, SubjectTag};
 
 use super::Stores;
+use super::failure::Broken;
 use super::sample::{
     Outcome, before, bucket, bucket_of, expect, expect_count, expect_list, expect_nothing, expect_tombstone, full, id,
-    largest, now, renewed, subject, tombstone,
+    largest, next, now, renewed, same, subject, tombstone,
 };
-use crate::{SessionStore, StoreError};
+use crate::{AnyStore, SessionStore, StoreError, Which};
 
 pub(super) async fn every_field_is_kept(stores: &Stores) -> Outcome {
     let store = stores.make().await;
@@ -98,6 +99,43 @@ pub(super) async fn an_unknown_id_loads_nothing(stores: &Stores) -> Outcome {
     expect_count(&store, 0).await?;
     store.insert(&bucket(2)).await?;
     expect_nothing(&store, &id(1)).await
+}
+
+pub(super) async fn a_recent_look_knows_of_every_own_write(stores: &Stores) -> Outcome {
+    let store = stores.make().await;
+    let first = bucket_of(1, subject(1));
+    expect_looks_to_agree(&store, &first.id).await?;
+    store.insert(&first).await?;
+    expect_looks_to_agree(&store, &first.id).await?;
+    let changed = next(&first, 2);
+    store.replace(&changed, first.revision).await?;
+    expect_looks_to_agree(&store, &first.id).await?;
+    let successor = renewed(&changed, 2);
+    store.succeed(&successor, &first.id, changed.revision, tombstone(first.id)).await?;
+    expect_looks_to_agree(&store, &first.id).await?;
+    expect_looks_to_agree(&store, &successor.id).await?;
+    store.remove(&successor.id, None).await?;
+    expect_looks_to_agree(&store, &successor.id).await?;
+    store.insert(&bucket_of(3, subject(1))).await?;
+    expect_looks_to_agree(&store, &id(3)).await?;
+    store.remove_all(Which::Subjects(&[subject(1)]), None).await?;
+    expect_looks_to_agree(&store, &id(3)).await
+}
+
+/// What may come from a cache is what the store says, where nobody else writes.
+async fn expect_looks_to_agree(store: &AnyStore, id: &SessionId) -> Outcome {
+    // A `load` may be what a cache learns from, so it comes last.
+    let (now, recent) = (store.load_now(id), store.load_recent(id).await?);
+    let said = store.load(id).await?;
+    for look in now.into_iter().chain([recent]) {
+        match (&look.entry, &said) {
+            (Some(Entry::Bucket(seen)), Some(Entry::Bucket(kept))) => same(seen, kept)?,
+            (Some(Entry::Tombstone(seen)), Some(Entry::Tombstone(kept))) if seen == kept => {}
+            (None, None) => {}
+            _ => return Err(Broken::new("a look without a wait, or at a cache, gave another entry than `load`")),
+        }
+    }
+    Ok(())
 }
 
 pub(super) async fn a_taken_id_is_refused(stores: &Stores) -> Outcome {
