@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, Entry, HeaderName, HeaderValue};
 use http::{Extensions, HeaderMap, Method};
 use secure_sessions::{RequestHead, ResponseHeaders};
 
@@ -83,6 +83,16 @@ impl ResponseHeaders for Answer<'_> {
 
     fn remove(&mut self, name: &'static str) {
         self.0.remove(known(name));
+    }
+
+    fn set_if_absent(&mut self, name: &'static str, value: &'static str) -> bool {
+        match self.0.entry(known(name)) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(vacant) => {
+                vacant.insert(HeaderValue::from_static(value));
+                true
+            }
+        }
     }
 }
 

@@ -25,11 +25,17 @@ enum Inner {
 }
 
 impl Finish {
+    #[inline]
+    pub(crate) fn nothing() -> Self {
+        Self(Inner::Now(None))
+    }
+
     /// The answer, if it needs no store and no waiting: most requests only read.
     ///
     /// # Errors
     ///
     /// Itself, to be awaited, if there is something to commit.
+    #[inline]
     pub fn try_now(self) -> Result<Option<Reply>, Self> {
         match self.0 {
             Inner::Now(reply) => Ok(reply),
@@ -49,12 +55,11 @@ impl Future for Finish {
     }
 }
 
+/// Of a request whose session something asked for, and which takes no more changes.
 pub(crate) fn finish(request: &Arc<Request>, status: u16) -> Finish {
-    request.set_finished();
     let Some(mut state) = request.loaded_state() else {
         // The store failed, and the handler's answer says so to this client alone.
-        let reply = request.was_looked_at().then(|| Reply::new(&request.manager));
-        return Finish(Inner::Now(reply));
+        return Finish(Inner::Now(Some(Reply::new(&request.manager))));
     };
     let failed = status >= 500;
     if failed {

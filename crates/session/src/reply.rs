@@ -19,6 +19,17 @@ pub trait ResponseHeaders {
 
     /// Removes all headers of this name.
     fn remove(&mut self, name: &'static str);
+
+    /// Sets a header unless there is one of this name. Whether it did.
+    ///
+    /// Every response that read a session asks for two; a framework may find the place and fill it at once.
+    fn set_if_absent(&mut self, name: &'static str, value: &'static str) -> bool {
+        let is_absent = !is_present(self, name);
+        if is_absent {
+            self.set(name, value);
+        }
+        is_absent
+    }
 }
 
 /// What a response needs: a `Set-Cookie`, headers that keep it out of caches, or an error in its place.
@@ -97,18 +108,14 @@ impl Reply {
             }
             headers.remove("cdn-cache-control");
             headers.remove("surrogate-control");
-        } else if (self.read || self.failure.is_some()) && !is_present(headers, "cache-control") {
-            headers.set("cache-control", "no-store");
+        } else if self.read || self.failure.is_some() {
+            headers.set_if_absent("cache-control", "no-store");
         }
         if self.read || sends {
-            let mut is_there = is_present(headers, "vary");
             for name in self.vary.headers() {
-                if !is_there {
-                    headers.set("vary", name);
-                } else if !mentions(headers, "vary", &[name, "*"]) {
+                if !headers.set_if_absent("vary", name) && !mentions(headers, "vary", &[name, "*"]) {
                     headers.append("vary", name, false);
                 }
-                is_there = true;
             }
         }
         if let Some(list) = &self.clear_site_data
@@ -119,7 +126,7 @@ impl Reply {
     }
 }
 
-fn is_present(headers: &dyn ResponseHeaders, name: &'static str) -> bool {
+fn is_present(headers: &(impl ResponseHeaders + ?Sized), name: &'static str) -> bool {
     let mut present = false;
     headers.each_value(name, &mut |_| present = true);
     present
