@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arbitrary::Arbitrary;
-use secure_sessions::store::{Bucket, Entry, Page, Revision, SessionId, SubjectTag, Tombstone, Which};
+use secure_sessions::store::{Entry, SessionId};
 use secure_sessions::{
     Keyring, ManualClock, MemoryStore, RequestHead, ResponseHeaders, Session, SessionManager, SessionStore, StoreError,
-    Timestamp,
 };
 use tokio::runtime::Runtime;
 
@@ -210,53 +209,20 @@ struct Counted {
     calls: Arc<Calls>,
 }
 
-impl SessionStore for Counted {
-    async fn insert(&self, bucket: &Bucket) -> Result<(), StoreError> {
+impl Counted {
+    fn writing(&self) -> &MemoryStore {
         self.calls.write();
-        self.store.insert(bucket).await
+        &self.store
     }
+}
 
+impl SessionStore for Counted {
     async fn load(&self, id: &SessionId) -> Result<Option<Entry>, StoreError> {
         self.calls.loads.fetch_add(1, Ordering::Relaxed);
         self.store.load(id).await
     }
 
-    async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
-        self.calls.write();
-        self.store.replace(bucket, expected).await
-    }
-
-    async fn succeed(
-        &self,
-        bucket: &Bucket,
-        old: &SessionId,
-        expected: Revision,
-        tombstone: Tombstone,
-    ) -> Result<bool, StoreError> {
-        self.calls.write();
-        self.store.succeed(bucket, old, expected, tombstone).await
-    }
-
-    async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {
-        self.calls.write();
-        self.store.remove(id, tombstone).await
-    }
-
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
-        self.store.list(subjects, page).await
-    }
-
-    async fn count(&self) -> Result<u64, StoreError> {
-        self.store.count().await
-    }
-
-    async fn remove_all(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
-        self.calls.write();
-        self.store.remove_all(which, except).await
-    }
-
-    async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        self.calls.write();
-        self.store.purge_expired(now, limit).await
-    }
+    secure_sessions::store::forward_methods!(self => &self.store; list, count);
+    secure_sessions::store::forward_methods!(self => self.writing();
+        insert, replace, succeed, remove, remove_all, purge_expired);
 }

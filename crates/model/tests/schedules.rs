@@ -257,14 +257,6 @@ fn a_cache_that_remembers_what_came_across_a_write_is_found_out() {
 struct LooksThenWrites(MemoryStore);
 
 impl SessionStore for LooksThenWrites {
-    async fn insert(&self, bucket: &Bucket) -> Result<(), StoreError> {
-        self.0.insert(bucket).await
-    }
-
-    async fn load(&self, id: &SessionId) -> Result<Option<Entry>, StoreError> {
-        self.0.load(id).await
-    }
-
     async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
         match self.0.load(&bucket.id).await? {
             Some(Entry::Bucket(kept)) if kept.revision == expected => {
@@ -278,39 +270,8 @@ impl SessionStore for LooksThenWrites {
         }
     }
 
-    async fn succeed(
-        &self,
-        bucket: &Bucket,
-        old: &SessionId,
-        expected: Revision,
-        tombstone: Tombstone,
-    ) -> Result<bool, StoreError> {
-        self.0.succeed(bucket, old, expected, tombstone).await
-    }
-
-    async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {
-        self.0.remove(id, tombstone).await
-    }
-
-    async fn list(
-        &self,
-        subjects: &[SubjectTag],
-        page: secure_sessions_store::Page,
-    ) -> Result<Vec<Bucket>, StoreError> {
-        self.0.list(subjects, page).await
-    }
-
-    async fn count(&self) -> Result<u64, StoreError> {
-        self.0.count().await
-    }
-
-    async fn remove_all(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
-        self.0.remove_all(which, except).await
-    }
-
-    async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        self.0.purge_expired(now, limit).await
-    }
+    secure_sessions_store::forward_methods!(self => &self.0;
+        insert, load, succeed, remove, list, count, remove_all, purge_expired);
 }
 
 #[test]

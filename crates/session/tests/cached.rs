@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use secure_sessions::store::{
-    Bucket, CachedStore, Entry, Page, Revision, SessionId, SubjectTag, Timestamp, Tombstone, Which,
-};
+use secure_sessions::store::{CachedStore, Entry, SessionId};
 use secure_sessions::{AnyStore, Event, Keyring, ManualClock, MemoryStore, SessionManager, SessionStore, StoreError};
 use support::App;
 
@@ -21,40 +19,13 @@ const BOUND: Duration = Duration::from_secs(2);
 struct Counted(MemoryStore, Arc<AtomicU64>);
 
 impl SessionStore for Counted {
-    async fn insert(&self, bucket: &Bucket) -> Result<(), StoreError> {
-        self.0.insert(bucket).await
-    }
     async fn load(&self, id: &SessionId) -> Result<Option<Entry>, StoreError> {
         self.1.fetch_add(1, Ordering::SeqCst);
         self.0.load(id).await
     }
-    async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
-        self.0.replace(bucket, expected).await
-    }
-    async fn succeed(
-        &self,
-        bucket: &Bucket,
-        old: &SessionId,
-        expected: Revision,
-        tombstone: Tombstone,
-    ) -> Result<bool, StoreError> {
-        self.0.succeed(bucket, old, expected, tombstone).await
-    }
-    async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {
-        self.0.remove(id, tombstone).await
-    }
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
-        self.0.list(subjects, page).await
-    }
-    async fn count(&self) -> Result<u64, StoreError> {
-        self.0.count().await
-    }
-    async fn remove_all(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
-        self.0.remove_all(which, except).await
-    }
-    async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        self.0.purge_expired(now, limit).await
-    }
+
+    secure_sessions::store::forward_methods!(self => &self.0;
+        insert, replace, succeed, remove, list, count, remove_all, purge_expired);
 }
 
 /// Two processes on one store, the first behind a cache.

@@ -12,9 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use secure_sessions::store::{Bucket, Entry, Page, Revision, SessionId, SubjectTag, Tombstone, Which};
-use secure_sessions::{
-    Event, Keyring, ManualClock, MemoryStore, Session, SessionManager, SessionStore, StoreError, Timestamp,
-};
+use secure_sessions::{Event, Keyring, ManualClock, MemoryStore, Session, SessionManager, SessionStore, StoreError};
 use serde::Serialize;
 use tracing::field::{Field, Visit};
 use tracing::span;
@@ -157,18 +155,12 @@ impl SessionStore for Spy {
         self.store.list(subjects, page).await
     }
 
-    async fn count(&self) -> Result<u64, StoreError> {
-        self.store.count().await
-    }
-
     async fn remove_all(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
         self.said.show(&which);
         self.store.remove_all(which, except).await
     }
 
-    async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        self.store.purge_expired(now, limit).await
-    }
+    secure_sessions::store::forward_methods!(self => &self.store; count, purge_expired);
 }
 
 /// A site and its clock, and the browser that visits it.

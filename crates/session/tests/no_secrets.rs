@@ -10,10 +10,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use secure_sessions::store::{
-    Bucket, Entry, MemoryStore, Page, Revision, SessionId, SessionStore, StoreError, SubjectTag, Timestamp, Tombstone,
-    Which,
-};
+use secure_sessions::store::{Bucket, Entry, MemoryStore, Revision, SessionId, SessionStore, StoreError, Tombstone};
 use secure_sessions::{
     AuditLog, CrossOrigin, Event, FlashLevel, Keyring, ManualClock, Observer, RequestHead, SessionManager, Throttled,
 };
@@ -30,9 +27,9 @@ struct Spy {
 }
 
 impl Spy {
-    fn up(&self) -> Result<(), StoreError> {
+    fn up(&self) -> Result<&MemoryStore, StoreError> {
         let down = self.is_down.load(Ordering::SeqCst);
-        if down { Err(StoreError::unavailable(std::io::Error::other("connection lost"))) } else { Ok(()) }
+        if down { Err(StoreError::unavailable(std::io::Error::other("connection lost"))) } else { Ok(&self.store) }
     }
 
     fn saw(&self, bucket: &Bucket) {
@@ -43,18 +40,7 @@ impl Spy {
 impl SessionStore for Spy {
     async fn insert(&self, bucket: &Bucket) -> Result<(), StoreError> {
         self.saw(bucket);
-        self.up()?;
-        self.store.insert(bucket).await
-    }
-
-    async fn load(&self, id: &SessionId) -> Result<Option<Entry>, StoreError> {
-        self.up()?;
-        self.store.load(id).await
-    }
-
-    async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
-        self.up()?;
-        self.store.replace(bucket, expected).await
+        self.up()?.insert(bucket).await
     }
 
     async fn succeed(
@@ -65,32 +51,11 @@ impl SessionStore for Spy {
         tombstone: Tombstone,
     ) -> Result<bool, StoreError> {
         self.saw(bucket);
-        self.up()?;
-        self.store.succeed(bucket, old, expected, tombstone).await
+        self.up()?.succeed(bucket, old, expected, tombstone).await
     }
 
-    async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {
-        self.up()?;
-        self.store.remove(id, tombstone).await
-    }
-
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
-        self.up()?;
-        self.store.list(subjects, page).await
-    }
-
-    async fn count(&self) -> Result<u64, StoreError> {
-        self.store.count().await
-    }
-
-    async fn remove_all(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
-        self.up()?;
-        self.store.remove_all(which, except).await
-    }
-
-    async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        self.store.purge_expired(now, limit).await
-    }
+    secure_sessions::store::forward_methods!(self => self.up()?;
+        load, replace, remove, list, count, remove_all, purge_expired);
 }
 
 /// All that was written, by any sink.

@@ -6,6 +6,7 @@ mod cached;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+mod forward;
 #[cfg(feature = "memory")]
 mod memory;
 #[cfg(feature = "purge")]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secure_sessions_store::{
-    Bucket, CachedStore, Entry, Fingerprint, MemoryStore, Millis, Page, Recent, Revision, SessionId, SessionStore,
+    Bucket, CachedStore, Entry, Fingerprint, MemoryStore, Millis, Recent, Revision, SessionId, SessionStore,
     StoreError, SubjectTag, Timestamp, Tombstone, Which,
 };
 use tokio::sync::Semaphore;
@@ -64,9 +64,6 @@ async fn pass(gate: Option<&Arc<Semaphore>>) {
 }
 
 impl<S: SessionStore> SessionStore for Forwarded<S> {
-    async fn insert(&self, bucket: &Bucket) -> Result<(), StoreError> {
-        self.inner.insert(bucket).await
-    }
     async fn load(&self, id: &SessionId) -> Result<Option<Entry>, StoreError> {
         let found = if self.hooks.recent {
             self.inner.load_recent(id).await.map(|recent| recent.entry)
@@ -76,36 +73,16 @@ impl<S: SessionStore> SessionStore for Forwarded<S> {
         pass(self.hooks.loads.as_ref()).await;
         found
     }
+
     async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
         pass(self.hooks.swaps.as_ref()).await;
         let swapped = self.inner.replace(bucket, expected).await;
         pass(self.hooks.swaps.as_ref()).await;
         swapped
     }
-    async fn succeed(
-        &self,
-        bucket: &Bucket,
-        old: &SessionId,
-        expected: Revision,
-        tombstone: Tombstone,
-    ) -> Result<bool, StoreError> {
-        self.inner.succeed(bucket, old, expected, tombstone).await
-    }
-    async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {
-        self.inner.remove(id, tombstone).await
-    }
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
-        self.inner.list(subjects, page).await
-    }
-    async fn count(&self) -> Result<u64, StoreError> {
-        self.inner.count().await
-    }
-    async fn remove_all(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
-        self.inner.remove_all(which, except).await
-    }
-    async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        self.inner.purge_expired(now, limit).await
-    }
+
+    secure_sessions_store::forward_methods!(self => &self.inner;
+        insert, succeed, remove, list, count, remove_all, purge_expired);
 }
 
 const NOW: u64 = 1_800_000_000_000;

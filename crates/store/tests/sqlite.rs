@@ -44,10 +44,7 @@ impl Drop for Directory {
 mod file {
     use std::sync::Arc;
 
-    use secure_sessions_store::{
-        Bucket, Entry, Page, Revision, SessionId, SessionStore, SqlStore, StoreError, SubjectTag, Timestamp, Tombstone,
-        Which,
-    };
+    use secure_sessions_store::{SessionStore, SqlStore};
 
     use super::Directory;
 
@@ -61,39 +58,8 @@ mod file {
     }
 
     impl SessionStore for InFile {
-        async fn insert(&self, bucket: &Bucket) -> Result<(), StoreError> {
-            self.0.insert(bucket).await
-        }
-        async fn load(&self, id: &SessionId) -> Result<Option<Entry>, StoreError> {
-            self.0.load(id).await
-        }
-        async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
-            self.0.replace(bucket, expected).await
-        }
-        async fn succeed(
-            &self,
-            bucket: &Bucket,
-            old: &SessionId,
-            expected: Revision,
-            tombstone: Tombstone,
-        ) -> Result<bool, StoreError> {
-            self.0.succeed(bucket, old, expected, tombstone).await
-        }
-        async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {
-            self.0.remove(id, tombstone).await
-        }
-        async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
-            self.0.list(subjects, page).await
-        }
-        async fn count(&self) -> Result<u64, StoreError> {
-            self.0.count().await
-        }
-        async fn remove_all(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
-            self.0.remove_all(which, except).await
-        }
-        async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
-            self.0.purge_expired(now, limit).await
-        }
+        secure_sessions_store::forward_methods!(self => &self.0;
+            insert, load, replace, succeed, remove, list, count, remove_all, purge_expired);
     }
 
     secure_sessions_store::conformance_tests!(InFile::new);

@@ -7,9 +7,7 @@ use actix_web::http::header::{self, HeaderMap};
 use actix_web::test::TestRequest;
 use actix_web::web::ServiceConfig;
 use actix_web::{App, HttpServer};
-use secure_sessions_actix::store::{
-    Bucket, Entry, Page, Revision, SessionId, SessionStore, StoreError, SubjectTag, Timestamp, Tombstone, Which,
-};
+use secure_sessions_actix::store::{Bucket, Entry, SessionId, SessionStore, StoreError};
 use secure_sessions_actix::{Keyring, MemoryStore, SessionManager, SessionMiddleware};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
@@ -114,37 +112,6 @@ impl SessionStore for ControlledStore {
         self.0.inner.load(id).await
     }
 
-    async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
-        self.0.inner.replace(bucket, expected).await
-    }
-
-    async fn succeed(
-        &self,
-        bucket: &Bucket,
-        old: &SessionId,
-        expected: Revision,
-        tombstone: Tombstone,
-    ) -> Result<bool, StoreError> {
-        self.0.inner.succeed(bucket, old, expected, tombstone).await
-    }
-
-    async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {
-        self.0.inner.remove(id, tombstone).await
-    }
-
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
-        self.0.inner.list(subjects, page).await
-    }
-
-    async fn count(&self) -> Result<u64, StoreError> {
-        self.0.inner.count().await
-    }
-
-    async fn remove_all(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
-        self.0.inner.remove_all(which, except).await
-    }
-
-    async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        self.0.inner.purge_expired(now, limit).await
-    }
+    secure_sessions_actix::store::forward_methods!(self => &self.0.inner;
+        replace, succeed, remove, list, count, remove_all, purge_expired);
 }

@@ -11,10 +11,7 @@ use http::StatusCode;
 use secure_sessions_axum::{
     Clock, Keyring, Session, SessionError, SessionErrorKind, SessionLayer, SessionManager, SystemClock,
 };
-use secure_sessions_store::{
-    Bucket, Entry, MemoryStore, Page, Recent, Revision, SessionId, SessionStore, StoreError, SubjectTag, Timestamp,
-    Tombstone, Which,
-};
+use secure_sessions_store::{MemoryStore, SessionStore, Timestamp, forward_methods};
 
 use super::application::Application;
 use super::{
@@ -116,60 +113,19 @@ struct Counted {
     calls: Arc<Calls>,
 }
 
+impl Counted {
+    fn read(&self) -> &MemoryStore {
+        self.calls.read();
+        &self.store
+    }
+
+    fn write(&self) -> &MemoryStore {
+        self.calls.write();
+        &self.store
+    }
+}
+
 impl SessionStore for Counted {
-    async fn insert(&self, bucket: &Bucket) -> Result<(), StoreError> {
-        self.calls.write();
-        self.store.insert(bucket).await
-    }
-
-    async fn load(&self, id: &SessionId) -> Result<Option<Entry>, StoreError> {
-        self.calls.read();
-        self.store.load(id).await
-    }
-
-    fn load_now(&self, id: &SessionId) -> Option<Recent> {
-        self.calls.read();
-        self.store.load_now(id)
-    }
-
-    async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
-        self.calls.write();
-        self.store.replace(bucket, expected).await
-    }
-
-    async fn succeed(
-        &self,
-        bucket: &Bucket,
-        old: &SessionId,
-        expected: Revision,
-        tombstone: Tombstone,
-    ) -> Result<bool, StoreError> {
-        self.calls.write();
-        self.store.succeed(bucket, old, expected, tombstone).await
-    }
-
-    async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {
-        self.calls.write();
-        self.store.remove(id, tombstone).await
-    }
-
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
-        self.calls.read();
-        self.store.list(subjects, page).await
-    }
-
-    async fn count(&self) -> Result<u64, StoreError> {
-        self.calls.read();
-        self.store.count().await
-    }
-
-    async fn remove_all(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
-        self.calls.write();
-        self.store.remove_all(which, except).await
-    }
-
-    async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        self.calls.write();
-        self.store.purge_expired(now, limit).await
-    }
+    forward_methods!(self => self.read(); load, load_now, list, count);
+    forward_methods!(self => self.write(); insert, replace, succeed, remove, remove_all, purge_expired);
 }

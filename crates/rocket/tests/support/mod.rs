@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rocket::tokio::sync::Notify;
-use secure_sessions_rocket::store::{
-    Bucket, Entry, Page, Revision, SessionId, SubjectTag, Timestamp, Tombstone, Which,
-};
+use secure_sessions_rocket::store::Bucket;
 use secure_sessions_rocket::{MemoryStore, SessionStore, StoreError};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -54,43 +52,8 @@ impl SessionStore for GatedStore {
         Ok(())
     }
 
-    async fn load(&self, id: &SessionId) -> Result<Option<Entry>, StoreError> {
-        self.called()?.load(id).await
-    }
-
-    async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
-        self.called()?.replace(bucket, expected).await
-    }
-
-    async fn succeed(
-        &self,
-        bucket: &Bucket,
-        old: &SessionId,
-        at: Revision,
-        mark: Tombstone,
-    ) -> Result<bool, StoreError> {
-        self.called()?.succeed(bucket, old, at, mark).await
-    }
-
-    async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {
-        self.called()?.remove(id, tombstone).await
-    }
-
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
-        self.called()?.list(subjects, page).await
-    }
-
-    async fn count(&self) -> Result<u64, StoreError> {
-        self.called()?.count().await
-    }
-
-    async fn remove_all(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
-        self.called()?.remove_all(which, except).await
-    }
-
-    async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        self.called()?.purge_expired(now, limit).await
-    }
+    secure_sessions_rocket::store::forward_methods!(self => self.called()?;
+        load, replace, succeed, remove, list, count, remove_all, purge_expired);
 }
 
 /// What is logged on this thread while `capture`'s value lives.

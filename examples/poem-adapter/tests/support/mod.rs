@@ -8,9 +8,7 @@ use poem::listener::{Acceptor, Listener, TcpListener};
 use poem::{Endpoint, EndpointExt, Server};
 use poem_adapter::SessionMiddleware;
 use reqwest::header::{COOKIE, HeaderMap, SET_COOKIE};
-use secure_sessions::store::{
-    Bucket, Entry, Page, Revision, SessionId, SessionStore, StoreError, SubjectTag, Timestamp, Tombstone, Which,
-};
+use secure_sessions::store::{SessionStore, StoreError};
 use secure_sessions::{MemoryStore, SessionManager};
 use tokio::task::JoinHandle;
 
@@ -76,60 +74,12 @@ impl StoreWithASwitch {
         self.off.store(true, Ordering::SeqCst);
     }
 
-    fn check(&self) -> Result<(), StoreError> {
-        if self.off.load(Ordering::SeqCst) { Err(StoreError::unavailable("switched off")) } else { Ok(()) }
+    fn memory(&self) -> Result<&MemoryStore, StoreError> {
+        if self.off.load(Ordering::SeqCst) { Err(StoreError::unavailable("switched off")) } else { Ok(&self.memory) }
     }
 }
 
 impl SessionStore for StoreWithASwitch {
-    async fn insert(&self, bucket: &Bucket) -> Result<(), StoreError> {
-        self.check()?;
-        self.memory.insert(bucket).await
-    }
-
-    async fn load(&self, id: &SessionId) -> Result<Option<Entry>, StoreError> {
-        self.check()?;
-        self.memory.load(id).await
-    }
-
-    async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
-        self.check()?;
-        self.memory.replace(bucket, expected).await
-    }
-
-    async fn succeed(
-        &self,
-        bucket: &Bucket,
-        old: &SessionId,
-        expected: Revision,
-        tombstone: Tombstone,
-    ) -> Result<bool, StoreError> {
-        self.check()?;
-        self.memory.succeed(bucket, old, expected, tombstone).await
-    }
-
-    async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {
-        self.check()?;
-        self.memory.remove(id, tombstone).await
-    }
-
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
-        self.check()?;
-        self.memory.list(subjects, page).await
-    }
-
-    async fn count(&self) -> Result<u64, StoreError> {
-        self.check()?;
-        self.memory.count().await
-    }
-
-    async fn remove_all(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
-        self.check()?;
-        self.memory.remove_all(which, except).await
-    }
-
-    async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        self.check()?;
-        self.memory.purge_expired(now, limit).await
-    }
+    secure_sessions::store::forward_methods!(self => self.memory()?;
+        insert, load, replace, succeed, remove, list, count, remove_all, purge_expired);
 }

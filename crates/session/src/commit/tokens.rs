@@ -1,0 +1,147 @@
+//! The tokens that a commit issues, and the buckets that vouch for them.
+
+use std::sync::Arc;
+
+use secure_sessions_core::{
+    Admitted, Bucket, Content, DataMap, FIRST_GENERATION, HandoffKey, Issued, Meta, NewBucket, SessionId, Succession,
+    Timestamp,
+};
+
+use super::Work;
+use crate::error::SessionError;
+use crate::limit::Place;
+use crate::state::Live;
+
+impl Work<'_> {
+    /// A new bucket with its first token; after login or renew, of the old one's session.
+    pub(super) fn first_token(
+        &mut self,
+        mut meta: Meta,
+        data: DataMap,
+        old: Option<(&Bucket, bool)>,
+        place: Option<&Place<'_>>,
+    ) -> Result<Arc<Live>, SessionError> {
+        let now = self.now();
+        let id = match self.next_id {
+            Some(id) => id,
+            None => SessionId::random(&mut self.entropy)?,
+        };
+        let handoff_key = HandoffKey::random(&mut self.entropy)?;
+        let (idle_timeout, lifetime) = self.manager.lifetimes(&meta);
+        // Only a login begins a new life.
+        let kept = old.filter(|(_, login)| !login).map(|(bucket, _)| bucket);
+        let created_at = kept.map_or(now, |bucket| bucket.created_at);
+        let expires_at = match kept {
+            Some(bucket) if self.pending.settings.lifetime.is_none() => bucket.expires_at,
+            _ => created_at.after(lifetime),
+        };
+        let label = match (&self.pending.label, old) {
+            (None, Some((bucket, _))) if !self.pending.settings.afresh => {
+                bucket.label.as_ref().and_then(|sealed| self.sealer.keyring().open_label(&bucket.id, sealed))
+            }
+            (label, _) => label.clone(),
+        };
+        let label = match label {
+            Some(label) => Some(self.sealer.keyring().seal_label(&id, &label, &mut self.entropy)?),
+            None => None,
+        };
+        self.caller.bind(self.sealer.keyring(), &id, &mut meta);
+        let (issued, newest) = self.seal(id, handoff_key, FIRST_GENERATION, now, expires_at, meta, data)?;
+        let bucket = Bucket::create(
+            NewBucket {
+                id,
+                subject: newest.meta.subject.as_deref().map(|subject| self.sealer.keyring().subject_tag(subject)),
+                label,
+                expires_at,
+                idle_timeout,
+                first: issued.fingerprint,
+            },
+            now,
+        );
+        let arrival = newest.arrival(now);
+        let mut bucket = Bucket { created_at, ..bucket };
+        if let Some(place) = place {
+            place.order(&mut bucket);
+        }
+        Ok(Arc::new(Live { bucket, newest, arrival, owed: Some(issued.token) }))
+    }
+
+    /// The next token of the same bucket.
+    pub(super) fn next_token(&mut self, live: &Live, mut meta: Meta, data: DataMap) -> Result<Arc<Live>, SessionError> {
+        let (now, bucket) = (self.now(), &live.bucket);
+        let generation = bucket.next_generation().ok_or(SessionError::Conflict)?;
+        let sealer = Arc::clone(&self.sealer);
+        let keyring = sealer.keyring();
+        let (idle_timeout, lifetime) = self.manager.lifetimes(&meta);
+        let settings = &self.pending.settings;
+        let expires_at =
+            if settings.lifetime.is_some() { bucket.created_at.after(lifetime) } else { bucket.expires_at };
+        let idle_timeout = if settings.idle_timeout.is_some() { idle_timeout } else { bucket.idle_timeout };
+        let label = match &self.pending.label {
+            Some(label) => Some(label.clone()),
+            None if live.newest.keys.is_outdated() => {
+                bucket.label.as_ref().and_then(|sealed| keyring.open_label(&bucket.id, sealed))
+            }
+            None => None,
+        };
+        let label = match label {
+            Some(label) => Some(keyring.seal_label(&bucket.id, &label, &mut self.entropy)?),
+            None => bucket.label.clone(),
+        };
+        let handoff_key = live.newest.handoff_key.clone();
+        self.caller.bind_again(keyring, &bucket.id, &mut meta);
+        let (issued, newest) = self.seal(bucket.id, handoff_key, generation, now, expires_at, meta, data)?;
+        let handoff =
+            sealer.seal_handoff(&bucket.id, &newest.handoff_key, generation, &issued.token, &mut self.entropy)?;
+        let succession = Succession {
+            fingerprint: issued.fingerprint,
+            handoff,
+            subject: match &newest.meta.subject {
+                // The bucket was admitted with its tag.
+                same if *same == live.newest.meta.subject && !live.newest.keys.is_outdated() => bucket.subject,
+                subject => subject.as_deref().map(|subject| keyring.subject_tag(subject)),
+            },
+            label,
+            expires_at,
+            idle_timeout,
+        };
+        let policy = &self.manager.times().bucket;
+        let bucket = bucket.rotated(&live.arrival, succession, now, policy).ok_or(SessionError::Conflict)?;
+        Ok(Arc::new(Live { bucket, newest, arrival: live.arrival, owed: Some(issued.token) }))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of a token's content, each named in `Content`")]
+    fn seal(
+        &mut self,
+        session_id: SessionId,
+        handoff_key: HandoffKey,
+        generation: u32,
+        issued_at: Timestamp,
+        expires_at: Timestamp,
+        meta: Meta,
+        data: DataMap,
+    ) -> Result<(Issued, Admitted), SessionError> {
+        let content = Content {
+            session_id,
+            handoff_key: &handoff_key,
+            generation,
+            issued_at,
+            expires_at,
+            meta: &meta,
+            data: &data,
+        };
+        let issued = self.sealer.seal(&content, &mut self.entropy)?;
+        let newest = Admitted {
+            session_id,
+            generation,
+            fingerprint: issued.fingerprint,
+            handoff_key,
+            issued_at,
+            expires_at,
+            keys: self.sealer.active_keys(),
+            meta,
+            data,
+        };
+        Ok((issued, newest))
+    }
+}

@@ -1,0 +1,124 @@
+//! Methods of a store that wraps another.
+
+/// Writes methods of [`SessionStore`](crate::SessionStore) that do what another store does: for a store that wraps one, to
+/// count, to check or to change what some of the methods do.
+///
+/// It takes `self`, the other store, and the methods. The other store is a reference to anything that is a
+/// `SessionStore`; the expression may end in `?` where it gives a [`StoreError`](crate::StoreError), and is evaluated by
+/// each call.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// use secure_sessions_store::{Entry, MemoryStore, SessionId, SessionStore, StoreError, forward_methods};
+///
+/// struct Counted {
+///     store: MemoryStore,
+///     loads: AtomicU64,
+/// }
+///
+/// impl SessionStore for Counted {
+///     async fn load(&self, id: &SessionId) -> Result<Option<Entry>, StoreError> {
+///         self.loads.fetch_add(1, Ordering::Relaxed);
+///         self.store.load(id).await
+///     }
+///
+///     forward_methods!(self => &self.store; insert, replace, succeed, remove, list, count, remove_all, purge_expired);
+/// }
+/// ```
+///
+/// What is not named and not written is missed by the compiler, but for `load_recent` and `load_now`: a wrapper that
+/// leaves their defaults is asked by `load` alone. They can be named too.
+#[macro_export]
+macro_rules! forward_methods {
+    ($self:ident => $to:expr; $($method:ident),+ $(,)?) => {
+        $($crate::forward_methods! { @$method $self $to })+
+    };
+    (@insert $self:ident $to:expr) => {
+        async fn insert(&$self, bucket: &$crate::Bucket) -> ::core::result::Result<(), $crate::StoreError> {
+            $crate::SessionStore::insert($to, bucket).await
+        }
+    };
+    (@load $self:ident $to:expr) => {
+        async fn load(
+            &$self,
+            id: &$crate::SessionId,
+        ) -> ::core::result::Result<::core::option::Option<$crate::Entry>, $crate::StoreError> {
+            $crate::SessionStore::load($to, id).await
+        }
+    };
+    (@load_recent $self:ident $to:expr) => {
+        async fn load_recent(
+            &$self,
+            id: &$crate::SessionId,
+        ) -> ::core::result::Result<$crate::Recent, $crate::StoreError> {
+            $crate::SessionStore::load_recent($to, id).await
+        }
+    };
+    (@load_now $self:ident $to:expr) => {
+        fn load_now(&$self, id: &$crate::SessionId) -> ::core::option::Option<$crate::Recent> {
+            $crate::SessionStore::load_now($to, id)
+        }
+    };
+    (@replace $self:ident $to:expr) => {
+        async fn replace(
+            &$self,
+            bucket: &$crate::Bucket,
+            expected: $crate::Revision,
+        ) -> ::core::result::Result<bool, $crate::StoreError> {
+            $crate::SessionStore::replace($to, bucket, expected).await
+        }
+    };
+    (@succeed $self:ident $to:expr) => {
+        async fn succeed(
+            &$self,
+            bucket: &$crate::Bucket,
+            old: &$crate::SessionId,
+            expected: $crate::Revision,
+            tombstone: $crate::Tombstone,
+        ) -> ::core::result::Result<bool, $crate::StoreError> {
+            $crate::SessionStore::succeed($to, bucket, old, expected, tombstone).await
+        }
+    };
+    (@remove $self:ident $to:expr) => {
+        async fn remove(
+            &$self,
+            id: &$crate::SessionId,
+            tombstone: ::core::option::Option<$crate::Tombstone>,
+        ) -> ::core::result::Result<bool, $crate::StoreError> {
+            $crate::SessionStore::remove($to, id, tombstone).await
+        }
+    };
+    (@list $self:ident $to:expr) => {
+        async fn list(
+            &$self,
+            subjects: &[$crate::SubjectTag],
+            page: $crate::Page,
+        ) -> ::core::result::Result<::std::vec::Vec<$crate::Bucket>, $crate::StoreError> {
+            $crate::SessionStore::list($to, subjects, page).await
+        }
+    };
+    (@count $self:ident $to:expr) => {
+        async fn count(&$self) -> ::core::result::Result<u64, $crate::StoreError> {
+            $crate::SessionStore::count($to).await
+        }
+    };
+    (@remove_all $self:ident $to:expr) => {
+        async fn remove_all(
+            &$self,
+            which: $crate::Which<'_>,
+            except: ::core::option::Option<&$crate::SessionId>,
+        ) -> ::core::result::Result<u64, $crate::StoreError> {
+            $crate::SessionStore::remove_all($to, which, except).await
+        }
+    };
+    (@purge_expired $self:ident $to:expr) => {
+        async fn purge_expired(
+            &$self,
+            now: $crate::Timestamp,
+            limit: u32,
+        ) -> ::core::result::Result<u64, $crate::StoreError> {
+            $crate::SessionStore::purge_expired($to, now, limit).await
+        }
+    };
+}
