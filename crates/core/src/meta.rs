@@ -237,7 +237,9 @@ mod tests {
 
     #[test]
     fn every_entry_round_trips_within_the_reserved_capacity() {
-        for meta in [Meta::default(), full()] {
+        let mut alone = Meta::default();
+        alone.persistent = Some(true);
+        for meta in [Meta::default(), alone, full()] {
             let mut bytes = Vec::new();
             meta.append_to(&mut bytes);
             assert_eq!(bytes.len(), meta.encoded_len());

@@ -172,6 +172,9 @@ mod tests {
         assert_eq!(both.open_label(&A, &sealed).as_deref(), Some("Firefox"));
         assert_eq!(old.open_label(&B, &sealed), None);
         assert_eq!(old.open_label(&A, &sealed[..10]), None);
+        let longest = "x".repeat(MAX_LABEL_LEN);
+        let sealed = old.seal_label(&A, &longest, &mut SysRng).expect("just fits");
+        assert_eq!(old.open_label(&A, &sealed), Some(longest));
         let error = old.seal_label(&A, &"x".repeat(513), &mut SysRng).expect_err("too long").to_string();
         assert!(error.contains("513") && error.contains("512"), "{error}");
     }
