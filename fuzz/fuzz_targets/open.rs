@@ -40,7 +40,7 @@ fuzz_target!(|case: Case<'_>| {
     assert_eq!(decoded.is_ok(), in_bounds);
     let Ok(token) = decoded else { return };
 
-    a_changed_token_is_refused(&sealer, &token, case.flip);
+    a_changed_token_is_refused(sealer, &token, case.flip);
 
     let opened = match sealer.open(token.clone()) {
         Ok(opened) => opened,

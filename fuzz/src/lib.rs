@@ -4,7 +4,7 @@ pub mod forge;
 pub mod history;
 pub mod site;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
@@ -17,13 +17,7 @@ pub const FINGERPRINT_KEY: [u8; 32] = [0xf1; 32];
 /// The cookie's name.
 pub const CONTEXT: &str = "session";
 
-/// A sealer under the known keys.
-///
-/// # Panics
-///
-/// If the core refuses them.
-#[must_use]
-pub fn sealer() -> Sealer {
+static SEALER: LazyLock<Sealer> = LazyLock::new(|| {
     let keyring = Keyring::builder()
         .seal_key(SealKey::from_bytes(SEAL_KEY))
         .fingerprint_key(FingerprintKey::from_bytes(FINGERPRINT_KEY))
@@ -31,6 +25,16 @@ pub fn sealer() -> Sealer {
         .expect("two different keys");
     let sizes = Sizes::default_for(CONTEXT.len()).expect("a short name");
     Sealer::new(Arc::new(keyring), CONTEXT, sizes).expect("a short name")
+});
+
+/// The sealer under the known keys, made once: it keeps nothing of what it seals and opens.
+///
+/// # Panics
+///
+/// If the core refuses the keys.
+#[must_use]
+pub fn sealer() -> &'static Sealer {
+    &SEALER
 }
 
 /// The same bytes in every run.

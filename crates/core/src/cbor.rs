@@ -242,4 +242,64 @@ mod tests {
             assert_eq!(usize::from(NUMBER_LEN[usize::from(first)]), length, "{first:#x}");
         }
     }
+
+    #[test]
+    fn nesting_is_bounded_whatever_it_is_made_of() {
+        let kinds: [(&str, &[u8], &[u8]); 5] = [
+            ("arrays", &[0x81], &[]),
+            ("arrays of no said length", &[0x9f], &[0xff]),
+            ("maps", &[0xa1, 0x00], &[]),
+            ("maps of no said length", &[0xbf, 0x00], &[0xff]),
+            ("tags", &[0xc1], &[]),
+        ];
+        for (kind, before, after) in kinds {
+            let nested = |levels| [before.repeat(levels), vec![0x00], after.repeat(levels)].concat();
+            let deepest = nested(MAX_DEPTH - 1);
+            assert_eq!(item(&mut deepest.as_slice()), Ok(deepest.as_slice()), "{kind}");
+            assert_eq!(item(&mut nested(MAX_DEPTH).as_slice()), Err(CborError::TooDeep), "{kind}");
+        }
+    }
+
+    #[test]
+    fn chunks_are_of_their_own_kind_and_end_with_a_break() {
+        let whole: [&[u8]; 6] = [
+            &[0x5f, 0xff],
+            &[0x5f, 0x41, 0xaa, 0x42, 0xbb, 0xcc, 0xff],
+            &[0x5f, 0x40, 0xff],
+            &[0x7f, 0xff],
+            &[0x7f, 0x61, b'a', 0x62, b'b', b'c', 0xff],
+            &[0x7f, 0x60, 0xff],
+        ];
+        for bytes in whole {
+            let input = [bytes, &[0x01]].concat();
+            let mut rest = input.as_slice();
+            assert_eq!((item(&mut rest), rest), (Ok(bytes), &[0x01][..]), "{bytes:02x?}");
+        }
+        let broken: [(&[u8], &str); 10] = [
+            (&[0x5f], "no end"),
+            (&[0x5f, 0x41, 0xaa], "no end after a chunk"),
+            (&[0x5f, 0x42, 0xaa, 0xff], "a chunk that takes the end for itself"),
+            (&[0x5f, 0x61, b'a', 0xff], "a text among bytes"),
+            (&[0x5f, 0x5f, 0xff, 0xff], "chunks of chunks"),
+            (&[0x7f], "no end of a text"),
+            (&[0x7f, 0x41, 0xaa, 0xff], "bytes in a text"),
+            (&[0x7f, 0x01, 0xff], "a number in a text"),
+            (&[0x7f, 0x61, 0xff, 0xff], "a chunk that is no UTF-8"),
+            (&[0x7f, 0x7f, 0xff, 0xff], "texts in chunks of chunks"),
+        ];
+        for (bytes, what) in broken {
+            assert_eq!(item(&mut &*bytes), Err(CborError::Malformed), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_head_has_the_length_that_it_is_written_with() {
+        let edges = [24, 0x100, 0x1_0000, 0x1_0000_0000].map(|edge: u64| [edge - 1, edge]);
+        for number in edges.into_iter().flatten().chain([0, u64::MAX]) {
+            let mut written = Vec::new();
+            push_head(&mut written, Header::Positive(number));
+            assert_eq!(head_len(number), written.len(), "{number:#x}");
+            assert!(written.len() <= MAX_HEAD);
+        }
+    }
 }

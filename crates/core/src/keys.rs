@@ -180,4 +180,19 @@ mod tests {
             assert!(!error.contains("secret"), "{error}");
         }
     }
+
+    #[test]
+    fn the_error_says_what_stands_in_the_place_of_a_key() {
+        let (seal, fingerprint) =
+            (SealKey::from_bytes([7; 32]).to_text(), FingerprintKey::from_bytes([8; 32]).to_text());
+        for (refused, found) in [
+            ("".parse::<SealKey>().map(drop), "an empty text"),
+            (fingerprint.parse::<SealKey>().map(drop), "a fingerprint key (`fpk1_`)"),
+            (seal.parse::<FingerprintKey>().map(drop), "a seal key (`sealk1_`)"),
+            ("hunter2".parse::<FingerprintKey>().map(drop), "neither prefix"),
+        ] {
+            let said = refused.expect_err(found).to_string();
+            assert!(said.contains(found), "{said}");
+        }
+    }
 }

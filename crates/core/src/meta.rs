@@ -237,7 +237,9 @@ mod tests {
 
     #[test]
     fn every_entry_round_trips_within_the_reserved_capacity() {
-        for meta in [Meta::default(), full()] {
+        let mut alone = Meta::default();
+        alone.persistent = Some(true);
+        for meta in [Meta::default(), alone, full()] {
             let mut bytes = Vec::new();
             meta.append_to(&mut bytes);
             assert_eq!(bytes.len(), meta.encoded_len());
@@ -270,5 +272,20 @@ mod tests {
         meta.subject = Some("x".repeat(1 << 20));
         let error = meta.check().expect_err("too long").to_string();
         assert!(error.contains("1048576") && error.contains("512"), "{error}");
+    }
+
+    #[test]
+    fn the_longest_subject_and_binding_are_kept_and_a_byte_more_is_refused() {
+        let mut meta = full();
+        meta.subject = Some("x".repeat(MAX_SUBJECT_LEN));
+        meta.binding = Some(vec![7; MAX_BINDING_LEN]);
+        let mut bytes = Vec::new();
+        meta.append_to(&mut bytes);
+        assert!(Meta::parse(&bytes) == Ok(meta.clone()));
+
+        meta.binding = Some(vec![7; MAX_BINDING_LEN + 1]);
+        assert_eq!(meta.check(), Err(MetaError::BindingTooLong { length: MAX_BINDING_LEN + 1 }));
+        meta.subject = Some("x".repeat(MAX_SUBJECT_LEN + 1));
+        assert_eq!(meta.check(), Err(MetaError::SubjectTooLong { length: MAX_SUBJECT_LEN + 1 }));
     }
 }

@@ -281,6 +281,7 @@ mod tests {
             let Ok(Entry::Bucket(read)) = Entry::from_record(&record) else { panic!("its own record") };
             // Fingerprints have no PartialEq; Debug hides them. Their bytes are in the record.
             prop_assert_eq!(read.to_record(), record.clone());
+            prop_assert_eq!(Entry::Bucket(bucket.clone()).to_record(), record.clone());
             prop_assert_eq!(read.id, bucket.id);
             prop_assert_eq!(read.current.as_bytes(), bucket.current.as_bytes());
             prop_assert_eq!(read.subject, bucket.subject);
@@ -295,6 +296,20 @@ mod tests {
             for cut in (0..record.len()).filter(|cut| *cut < 200 || cut + 100 > record.len()) {
                 prop_assert!(Entry::from_record(&record[..cut]).is_err());
             }
+        }
+
+        #[test]
+        fn a_list_of_superseded_tokens_is_read_as_it_was_written_and_never_in_part(
+            bucket in any_bucket(), cut in any::<prop::sample::Index>(),
+        ) {
+            let (tokens, bytes) = (bucket.retired.len(), retired_to_bytes(&bucket.retired));
+            prop_assert_eq!(bytes.len(), 2 + tokens * RETIRED_LEN);
+            let read = retired_from_bytes(&bytes).expect("its own list");
+            prop_assert_eq!(read.len(), tokens);
+            prop_assert_eq!(retired_to_bytes(&read), bytes.clone());
+            let part = &bytes[..1 + cut.index(bytes.len() - 1)];
+            prop_assert_eq!(retired_from_bytes(part).err(), Some(RecordError));
+            prop_assert_eq!(retired_from_bytes(&[&bytes[..], &[0]].concat()).err(), Some(RecordError));
         }
 
         #[test]
@@ -315,12 +330,17 @@ mod tests {
             ended_at: Timestamp::from_millis(5),
             expires_at: Timestamp::from_millis(6),
         };
-        let read = Entry::from_record(&tombstone.to_record()).expect("its own record");
+        let record = Entry::Tombstone(tombstone).to_record();
+        let read = Entry::from_record(&record).expect("its own record");
         assert!(matches!(read, Entry::Tombstone(read) if read == tombstone));
     }
 
     #[test]
-    fn a_bucket_has_one_record_so_an_empty_list_is_not_announced() {
+    fn no_bytes_are_an_empty_list_of_superseded_tokens() {
+        assert_eq!(retired_from_bytes(&[]).map(|tokens| tokens.len()), Ok(0));
+    }
+
+    fn smallest() -> Bucket {
         let new = crate::bucket::NewBucket {
             id: SessionId::from_bytes([9; 16]),
             subject: None,
@@ -329,7 +349,21 @@ mod tests {
             idle_timeout: None,
             first: Fingerprint::from_bytes([8; 16]),
         };
-        let mut record = Bucket::create(new, Timestamp::from_millis(5)).to_record();
+        Bucket::create(new, Timestamp::from_millis(5))
+    }
+
+    #[test]
+    fn a_flag_of_a_later_version_is_refused() {
+        for flag in [32, 64, 128] {
+            let mut record = smallest().to_record();
+            record[2] |= flag;
+            assert_eq!(Entry::from_record(&record).err(), Some(RecordError), "{flag}");
+        }
+    }
+
+    #[test]
+    fn a_bucket_has_one_record_so_an_empty_list_is_not_announced() {
+        let mut record = smallest().to_record();
         assert!(Entry::from_record(&record).is_ok());
         record[2] |= HAS_RETIRED;
         record.extend_from_slice(&[0, 0]);

@@ -94,7 +94,6 @@ mod tests {
         wipe_vec(&mut bytes);
         let capacity = bytes.capacity();
         assert!(capacity >= 1000 && bytes.is_empty());
-        // Growing within the capacity writes zeros itself; the heap scan of the secrets test looks at the freed memory.
         let mut array = [7; 64];
         wipe(&mut array);
         assert_eq!(array, [0; 64]);
@@ -103,5 +102,34 @@ mod tests {
     #[test]
     fn debug_shows_the_length_alone() {
         assert_eq!(format!("{:?}", SecretBytes::from(vec![1, 2, 3])), "SecretBytes(3 bytes)");
+    }
+
+    #[test]
+    fn bytes_within_the_room_never_move() {
+        let mut bytes = SecretBytes::with_capacity(100);
+        let place = bytes.as_mut_vec().as_ptr();
+        bytes.as_mut_vec().extend_from_slice(&[7; 100]);
+        assert_eq!(bytes.as_ptr(), place);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_dropped_is_overwritten_in_its_place() {
+        use std::fs::File;
+        use std::os::unix::fs::FileExt;
+
+        let memory = File::open("/proc/self/mem").expect("Linux");
+        let left = |place: *const u8| {
+            let mut bytes = [0; 500];
+            memory.read_exact_at(&mut bytes, place.addr() as u64).expect("the heap is still there");
+            bytes.iter().filter(|byte| **byte == 7).count()
+        };
+        let bytes = SecretBytes::from(vec![7; 500]);
+        let array = Box::new(SecretArray([7; 500]));
+        let places = [bytes.as_ptr(), array.0.as_ptr()];
+        assert_eq!(places.map(left), [500; 2]);
+        drop((bytes, array));
+        // What the allocator notes there is shorter.
+        assert!(places.map(left).iter().all(|left| *left < 50));
     }
 }

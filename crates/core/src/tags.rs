@@ -137,6 +137,7 @@ mod tests {
     use getrandom::SysRng;
 
     use super::*;
+    use crate::format::ENVELOPE_OVERHEAD;
     use crate::keys::{FingerprintKey, SealKey};
 
     fn ring(keys: &[u8]) -> Keyring {
@@ -172,6 +173,10 @@ mod tests {
         assert_eq!(both.open_label(&A, &sealed).as_deref(), Some("Firefox"));
         assert_eq!(old.open_label(&B, &sealed), None);
         assert_eq!(old.open_label(&A, &sealed[..10]), None);
+        let longest = "x".repeat(MAX_LABEL_LEN);
+        let sealed = old.seal_label(&A, &longest, &mut SysRng).expect("just fits");
+        assert_eq!(sealed.len(), ENVELOPE_OVERHEAD + MAX_LABEL_LEN);
+        assert_eq!(old.open_label(&A, &sealed), Some(longest));
         let error = old.seal_label(&A, &"x".repeat(513), &mut SysRng).expect_err("too long").to_string();
         assert!(error.contains("513") && error.contains("512"), "{error}");
     }

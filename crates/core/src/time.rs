@@ -90,3 +90,22 @@ impl fmt::Debug for Millis {
         write!(f, "{} ms", self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_keeps_its_whole_milliseconds_there_and_back() {
+        for (duration, millis) in [
+            (Duration::ZERO, 0),
+            (Duration::from_micros(1999), 1),
+            (Duration::from_secs(90), 90_000),
+            (Duration::from_millis(u64::MAX), u64::MAX),
+            (Duration::MAX, u64::MAX),
+        ] {
+            assert_eq!(Millis::from(duration), Millis::new(millis), "{duration:?}");
+        }
+        assert_eq!(Duration::from(Millis::new(90_001)), Duration::from_millis(90_001));
+    }
+}

@@ -112,6 +112,17 @@ fn what_does_not_fit_is_an_error_that_names_size_and_limit_and_what_just_fits_is
 }
 
 #[test]
+fn the_shortest_token_is_of_an_empty_session_with_the_least_bloat() {
+    let sizes = Sizes::new(CONTEXT.len(), format::DEFAULT_LIMIT, SizeClasses::Step(1)).expect("sizes");
+    let sealer = Sealer::new(ring(&[SEAL], &[FINGERPRINT]), CONTEXT, sizes).expect("a context");
+    let made = Made { sealer: &sealer, meta: Meta::default(), data: DataMap::new() };
+    let token = made.seal(&mut Stream::new("a short one")).expect("fits");
+    let plain = raw::read(&SEAL, CONTEXT, token.as_bytes()).expect("opens");
+    assert_eq!(plain.to_bytes().len(), format::MIN_PLAINTEXT);
+    assert_eq!((token.as_bytes().len(), plain.bloat.len()), (format::MIN_TOKEN, format::MIN_BLOAT));
+}
+
+#[test]
 fn a_name_without_characters_leaves_no_more_room_than_the_longest_token() {
     let sizes = Sizes::new(0, format::BROWSER_LIMIT, SizeClasses::Fixed).expect("sizes");
     let sealer = Sealer::new(ring(&[SEAL], &[FINGERPRINT]), CONTEXT, sizes).expect("a context");

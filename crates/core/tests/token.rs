@@ -157,8 +157,24 @@ fn cut_off_or_lengthened_anywhere_it_never_opens() {
 #[test]
 fn the_length_is_checked_before_anything_else() {
     assert_eq!(Token::decode(b"").expect_err("empty"), DecodeError::TooShort { length: 0 });
+    assert_eq!(Token::decode(b"!").expect_err("short"), DecodeError::TooShort { length: 1 });
     let megabyte = vec![b'!'; 1 << 20];
     assert_eq!(Token::decode(&megabyte).expect_err("long"), DecodeError::TooLong { length: 1 << 20 });
+}
+
+#[test]
+fn the_shortest_and_the_longest_token_are_decoded_and_none_beyond() {
+    for length in [format::MIN_TOKEN - 1, format::MIN_TOKEN, format::MAX_TOKEN, format::MAX_TOKEN + 1] {
+        let bytes = vec![format::VERSION; length];
+        let text = raw::base64url(&bytes);
+        let refused = match length {
+            ..format::MIN_TOKEN => Some(DecodeError::TooShort { length: text.len() }),
+            format::MIN_TOKEN..=format::MAX_TOKEN => None,
+            _ => Some(DecodeError::TooLong { length: text.len() }),
+        };
+        assert_eq!(Token::decode(text.as_bytes()).err(), refused, "{length} bytes");
+        assert_eq!(Token::from_bytes(bytes).err(), refused, "{length} bytes");
+    }
 }
 
 #[test]

@@ -140,9 +140,14 @@ impl<S: SessionStore> Inner<S> {
             Some(Entry::Bucket(bucket)) => {
                 // Neither one that was under way at the beginning, nor one that has begun since.
                 let was_alone = was_quiet && shard.begun == begun;
-                let is_newer = shard.known.peek(id).is_none_or(|known| known.since <= since);
+                let known = shard.known.peek(id);
+                let is_newer = known.is_none_or(|known| known.since <= since);
+                let outdates = known.is_some_and(|known| known.bucket.revision < bucket.revision);
                 if was_alone && is_newer {
                     shard.known.insert(*id, Known { bucket: bucket.clone(), since });
+                } else if outdates {
+                    // Whoever is told this must not be told the older one next.
+                    shard.known.remove(id);
                 }
             }
             _ => drop(shard.known.remove(id)),

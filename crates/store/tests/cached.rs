@@ -209,6 +209,28 @@ async fn a_read_during_a_write_leaves_nothing_stale_behind() {
 }
 
 #[tokio::test]
+async fn who_has_seen_a_write_before_it_returned_is_not_shown_again_what_was_before() {
+    let gate = Arc::new(Semaphore::new(0));
+    let hooks = Hooks { swaps: Some(Arc::clone(&gate)), ..Hooks::default() };
+    let cached = CachedStore::new(Forwarded { inner: MemoryStore::new(), hooks }, 100, BOUND);
+    let kept = bucket(1);
+    cached.insert(&kept).await.unwrap();
+    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(1), true));
+    gate.add_permits(1);
+    let swap = tokio::spawn({
+        let (cached, changed) = (cached.clone(), next(&kept));
+        async move { cached.replace(&changed, Revision::FIRST).await }
+    });
+    tokio::task::yield_now().await;
+    // The store has it, and the writer has not been told.
+    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(1), false));
+    assert_eq!(seen(cached.load(&kept.id).await.map(Recent::fresh)), (Some(2), true));
+    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(2), true), "the session went back");
+    gate.add_permits(1);
+    assert!(swap.await.unwrap().unwrap());
+}
+
+#[tokio::test]
 async fn a_write_that_was_given_up_is_no_reason_to_remember_what_was_before() {
     let gate = Arc::new(Semaphore::new(0));
     let hooks = Hooks { swaps: Some(Arc::clone(&gate)), ..Hooks::default() };

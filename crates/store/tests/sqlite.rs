@@ -123,6 +123,21 @@ async fn a_missing_file_may_be_created_by_many_at_once() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_somebody_writes_to_is_waited_for_before_it_is_switched_to_wal() {
+    let directory = Directory::new();
+    let pool = plain_pool(&directory.file()).await;
+    let writing = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let connecting = tokio::spawn({
+        let url = directory.url();
+        async move { SqlStore::connect(&url).await }
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!connecting.is_finished(), "it did not wait");
+    writing.rollback().await.unwrap();
+    assert_eq!(connecting.await.unwrap().unwrap().count().await.unwrap(), 0);
+}
+
 #[tokio::test]
 async fn a_database_is_in_wal_mode() {
     let directory = Directory::new();

@@ -4,11 +4,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
 use sqlx::{Error, SqlStr, SqlitePool};
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit};
+use tokio::time::{Instant, sleep};
 
 use super::dialect::{Dialect, Row, Spelling, Transaction, Value};
 use super::error::{Failure, Meaning, from_driver};
@@ -17,12 +19,16 @@ use crate::StoreError;
 
 // Primary result codes: https://www.sqlite.org/rescode.html
 const ERROR: i32 = 1;
+const BUSY: i32 = 5;
 const READ_ONLY: i32 = 8;
 const CORRUPT: i32 = 11;
 const CONSTRAINT: i32 = 19;
 const MISMATCH: i32 = 20;
 const AUTHORIZATION: i32 = 23;
 const NOT_A_DATABASE: i32 = 26;
+
+/// To switch a file to WAL takes about as long.
+const AGAIN_AFTER: Duration = Duration::from_millis(10);
 
 /// An SQLite file.
 pub(crate) struct Sqlite {
@@ -49,7 +55,14 @@ pub(super) async fn connect(url: &str, max_connections: u32, timeout: Duration) 
         // The database ends with its last connection.
         pool = pool.max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
     }
-    Ok(pool.connect_with(options).await.map_err(error)?)
+    // Of those who switch a new file to WAL at once, SQLite refuses all but one without letting them wait.
+    let deadline = Instant::now() + timeout;
+    loop {
+        match pool.clone().connect_with(options.clone()).await {
+            Err(refused) if is_busy(&refused) && Instant::now() < deadline => sleep(AGAIN_AFTER).await,
+            connected => return Ok(connected.map_err(error)?),
+        }
+    }
 }
 
 impl Sqlite {
@@ -177,10 +190,19 @@ fn query<'q>(statement: SqlStr, values: &[Value<'_>]) -> sqlx::query::Query<'q, 
     })
 }
 
+fn is_busy(error: &Error) -> bool {
+    error.as_database_error().and_then(primary_code) == Some(BUSY)
+}
+
+/// Without what the extended code adds.
+fn primary_code(error: &(dyn DatabaseError + 'static)) -> Option<i32> {
+    error.code()?.parse::<i32>().ok().map(|code| code & 0xff)
+}
+
 fn error(error: Error) -> Failure {
-    from_driver(error, |error| match error.code().unwrap_or_default().parse::<i32>().map(|code| code & 0xff) {
-        Ok(CORRUPT | NOT_A_DATABASE) => Meaning::Corrupt,
-        Ok(ERROR | READ_ONLY | CONSTRAINT | MISMATCH | AUTHORIZATION) => Meaning::Rejected,
+    from_driver(error, |error| match primary_code(error) {
+        Some(CORRUPT | NOT_A_DATABASE) => Meaning::Corrupt,
+        Some(ERROR | READ_ONLY | CONSTRAINT | MISMATCH | AUTHORIZATION) => Meaning::Rejected,
         // Busy, locked, out of memory, a failing or full disk.
         _ => Meaning::Unavailable,
     })
