@@ -70,6 +70,17 @@ fn keys_that_we_write_ascend() {
 }
 
 #[test]
+fn room_for_an_entry_is_there_before_it_is_written_so_that_nothing_moves() {
+    let value = [0x58, 0x64].into_iter().chain([7; 100]).collect::<Vec<u8>>();
+    for key in ["", "k", "a longer key"] {
+        let mut map = map_of(&[(key, &value)]);
+        let (room, written) = (map.buffer.as_mut_vec().capacity(), map.items().len());
+        // Vec doubles its room when it grows.
+        assert!((written..written + cbor::MAX_HEAD).contains(&room), "{room} bytes for {written}");
+    }
+}
+
+#[test]
 fn the_wrong_type_is_an_error_that_does_not_quote_the_value() {
     let map = map_of(&[("k", &encode("secret").expect("encodes"))]);
     let error = map.get::<u64>("k").expect_err("a text is no number").to_string();
