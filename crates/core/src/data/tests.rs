@@ -102,6 +102,17 @@ fn a_value_is_all_of_its_bytes_and_the_names_in_it_may_be_long() {
 }
 
 #[test]
+fn what_is_too_large_is_counted_and_not_kept() {
+    let mut writer = Bounded { small: SecretArray([0; Bounded::SMALL]), large: None, length: 0 };
+    for _ in 0..5 {
+        std::io::Write::write_all(&mut writer, &[7; 1000]).expect("it never fails");
+    }
+    assert!(matches!(writer.bytes(), Err(DataError::ValueTooLarge { length: 5000 })));
+    let kept = writer.large.as_mut().map(SecretBytes::as_mut_vec).expect("more than the smaller buffer holds");
+    assert_eq!(kept, &[7; 3000], "and the fourth does not fit");
+}
+
+#[test]
 fn a_flattened_struct_is_kept_though_its_map_is_indefinite() {
     #[derive(Serialize, Deserialize, PartialEq, Debug)]
     struct Outer {
