@@ -70,6 +70,17 @@ fn keys_that_we_write_ascend() {
 }
 
 #[test]
+fn room_for_an_entry_is_there_before_it_is_written_so_that_nothing_moves() {
+    let value = [0x58, 0x64].into_iter().chain([7; 100]).collect::<Vec<u8>>();
+    for key in ["", "k", "a longer key"] {
+        let mut map = map_of(&[(key, &value)]);
+        let (room, written) = (map.buffer.as_mut_vec().capacity(), map.items().len());
+        // Vec doubles its room when it grows.
+        assert!((written..written + cbor::MAX_HEAD).contains(&room), "{room} bytes for {written}");
+    }
+}
+
+#[test]
 fn the_wrong_type_is_an_error_that_does_not_quote_the_value() {
     let map = map_of(&[("k", &encode("secret").expect("encodes"))]);
     let error = map.get::<u64>("k").expect_err("a text is no number").to_string();
@@ -88,6 +99,17 @@ fn a_value_is_all_of_its_bytes_and_the_names_in_it_may_be_long() {
     }
     let bytes = encode(&Named { field: 1 }).expect("encodes");
     assert_eq!(decode::<Named>(&bytes).expect("the same type"), Named { field: 1 });
+}
+
+#[test]
+fn what_is_too_large_is_counted_and_not_kept() {
+    let mut writer = Bounded { small: SecretArray([0; Bounded::SMALL]), large: None, length: 0 };
+    for _ in 0..5 {
+        std::io::Write::write_all(&mut writer, &[7; 1000]).expect("it never fails");
+    }
+    assert!(matches!(writer.bytes(), Err(DataError::ValueTooLarge { length: 5000 })));
+    let kept = writer.large.as_mut().map(SecretBytes::as_mut_vec).expect("more than the smaller buffer holds");
+    assert_eq!(kept, &[7; 3000], "and the fourth does not fit");
 }
 
 #[test]
