@@ -183,7 +183,7 @@ impl DataMap {
     }
 
     fn places(&self) -> Places<'_> {
-        Places { items: self.items(), at: 0, known: self.outline.known() }
+        Places { items: self.items(), at: 0 }
     }
 
     fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
@@ -196,7 +196,16 @@ impl DataMap {
 
     fn find(&self, key: &str) -> Option<Place> {
         let items = self.items();
-        self.places().find(|place| items.get(place.key()) == Some(key.as_bytes()))
+        let is_it = |place: &Place| items.get(place.key()) == Some(key.as_bytes());
+        match self.outline.last_up_to(items, key) {
+            Some(known) if is_it(&known) => Some(known),
+            Some(known) => {
+                let behind = |place: &Place| items.get(place.key()) > Some(key.as_bytes());
+                Places { items, at: known.end.into() }.take_while(|place| !behind(place)).find(is_it)
+            }
+            None if self.outline.known > 0 => None,
+            None => self.places().find(is_it),
+        }
     }
 
     /// Where a new key goes: keys that we write ascend, so that the reader's check for duplicates is one comparison.
@@ -370,25 +379,45 @@ impl Place {
     }
 }
 
-/// The places of the first entries, found when the map was checked: looking one up does not walk the values again.
-#[derive(Clone, Default)]
+/// Places of a map whose keys ascend, found when it was checked: all of a few, evenly spread ones of many. A key is looked
+/// for from the last known one that is not behind it.
+#[derive(Clone)]
 struct Outline {
     places: [Place; Self::PLACES],
     known: usize,
+    /// Of so many entries in a row the first is known.
+    step: usize,
 }
 
 impl Outline {
     const PLACES: usize = 8;
 
-    fn known(&self) -> &[Place] {
-        &self.places[..self.known]
+    fn push(&mut self, number: usize, place: Place) {
+        if !number.is_multiple_of(self.step) {
+            return;
+        }
+        if self.known == Self::PLACES {
+            // Every other one makes room, and this one, whose number is a power of two times their number, stays.
+            for at in 0..Self::PLACES / 2 {
+                self.places[at] = self.places[2 * at];
+            }
+            self.known = Self::PLACES / 2;
+            self.step *= 2;
+        }
+        self.places[self.known] = place;
+        self.known += 1;
     }
 
-    fn push(&mut self, place: Place) {
-        if let Some(free) = self.places.get_mut(self.known) {
-            *free = place;
-            self.known += 1;
-        }
+    /// The last known place whose key is not behind this one.
+    fn last_up_to(&self, items: &[u8], key: &str) -> Option<Place> {
+        let known = &self.places[..self.known];
+        known.iter().rev().find(|place| items.get(place.key()) <= Some(key.as_bytes())).copied()
+    }
+}
+
+impl Default for Outline {
+    fn default() -> Self {
+        Self { places: [Place::default(); Self::PLACES], known: 0, step: 1 }
     }
 }
 
@@ -396,21 +425,14 @@ impl Outline {
 struct Places<'a> {
     items: &'a [u8],
     at: usize,
-    known: &'a [Place],
 }
 
 impl Iterator for Places<'_> {
     type Item = Place;
 
     fn next(&mut self) -> Option<Place> {
-        let place = match self.known.split_first() {
-            Some((place, rest)) => {
-                self.known = rest;
-                *place
-            }
-            // At the end there is none to read.
-            None => Place::read(self.items, self.at).ok()?,
-        };
+        // At the end there is none to read.
+        let place = Place::read(self.items, self.at).ok()?;
         self.at = place.end.into();
         Some(place)
     }
@@ -421,13 +443,13 @@ fn check_items(items: &[u8], count: usize) -> Result<Outline, DataError> {
     let mut previous: Option<&[u8]> = None;
     let mut ascending = true;
     let mut at = 0;
-    for _ in 0..count {
+    for number in 0..count {
         let place = Place::read(items, at)?;
         let key = &items[place.key()];
         check_key(key)?;
         ascending &= previous < Some(key);
         previous = Some(key);
-        outline.push(place);
+        outline.push(number, place);
         at = place.end.into();
     }
     if at != items.len() {
@@ -435,11 +457,12 @@ fn check_items(items: &[u8], count: usize) -> Result<Outline, DataError> {
     }
     // Another implementation may keep another order.
     if !ascending {
-        let mut keys: Vec<&[u8]> = Places { items, at: 0, known: &[] }.map(|place| &items[place.key()]).collect();
+        let mut keys: Vec<&[u8]> = Places { items, at: 0 }.map(|place| &items[place.key()]).collect();
         keys.sort_unstable();
         if keys.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(DataError::DuplicateKey);
         }
+        return Ok(Outline::default());
     }
     Ok(outline)
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use arc_swap::Guard;
 use secure_sessions_core::{HandoffError, KeyKind, Opened, Refusal, Sealer, SessionId, Timestamp, Token, Verdict};
 use secure_sessions_store::{Entry, Recent, SessionStore};
 
@@ -22,8 +23,9 @@ const MAX_DUPLICATES: usize = 4;
 
 /// What a request came with, opened; nothing of it is believed yet.
 pub(crate) struct Presented {
-    /// The keys that were in force when the request began.
-    sealer: Arc<Sealer>,
+    /// The keys that were in force when the request began. Borrowed, so that the cores of a busy server do not contend for
+    /// a count of references; see [`own_keys`](Self::own_keys).
+    sealer: Guard<Arc<Sealer>>,
     at: Timestamp,
     body: BodySize,
     /// Of each session the token with the highest generation.
@@ -71,7 +73,7 @@ pub(crate) fn present(manager: &SessionManager, head: &dyn RequestHead) -> (Opti
 impl Presented {
     fn new(manager: &SessionManager, transport: Transport) -> Self {
         Self {
-            sealer: manager.sealer_owned(transport),
+            sealer: manager.sealer_for(transport),
             at: manager.now(),
             body: BodySize::Exact(0),
             first: None,
@@ -111,6 +113,11 @@ impl Presented {
 }
 
 impl Presented {
+    /// Before anything waits: a thread has few places to borrow from.
+    pub(crate) fn own_keys(&mut self) {
+        self.sealer = Guard::from_inner(Arc::clone(&self.sealer));
+    }
+
     /// Keeps what a store says that may not be up to date, if it says enough: a cache may admit a session's newest token.
     /// It must not refuse any, nor hand one off.
     fn is_settled_by(&mut self, manager: &SessionManager, recent: Recent) -> bool {

@@ -110,6 +110,9 @@ impl Request {
                 return None;
             }
         }
+        if let Some(presented) = &mut presented {
+            presented.own_keys();
+        }
         Some((presented.map(Box::new), caller))
     }
 

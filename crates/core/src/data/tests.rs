@@ -54,13 +54,36 @@ fn a_map_says_what_is_in_it_and_an_equal_value_changes_nothing() {
 }
 
 #[test]
-fn the_first_places_are_known_from_the_check_and_the_others_are_found_all_the_same() {
-    let keys = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
-    let written = map_of(&keys.map(|key| (key, &[0x01][..])));
-    let read = DataMap::from_cbor(&written.to_cbor()).expect("its own encoding");
-    assert_eq!((written.outline.known().len(), read.outline.known().len()), (0, Outline::PLACES));
-    assert!(read.keys().eq(keys) && written.keys().eq(keys));
-    assert!(read.contains_key("j") && !read.contains_key("k"));
+fn evenly_spread_places_are_known_from_the_check_and_every_key_is_found() {
+    for (count, known, step) in [(0_u8, 0, 1), (1, 1, 1), (8, 8, 1), (9, 5, 2), (16, 8, 2), (17, 5, 4), (100, 7, 16)] {
+        let keys: Vec<String> = (0..count).map(|number| format!("{:03}", 2 * number)).collect();
+        let entries: Vec<(&str, Vec<u8>)> =
+            keys.iter().zip(0..).map(|(key, number)| (key.as_str(), vec![0x18, 100 + number])).collect();
+        let entries: Vec<(&str, &[u8])> = entries.iter().map(|(key, value)| (*key, value.as_slice())).collect();
+        let written = map_of(&entries);
+        let read = DataMap::from_cbor(&written.to_cbor()).expect("its own encoding");
+        assert_eq!((written.outline.known, read.outline.known, read.outline.step), (0, known, step), "{count}");
+        for map in [written, read] {
+            assert!(map.keys().eq(&keys));
+            for (key, value) in &entries {
+                assert_eq!(map.get_encoded(key), Some(*value));
+            }
+            for absent in (0..=count).map(|number| format!("{:03}", 2 * u16::from(number) + 1)) {
+                assert!(!map.contains_key(&absent) && !map.contains_key("") && !map.contains_key("zzz"));
+            }
+        }
+    }
+}
+
+#[test]
+fn keys_of_a_foreign_map_are_found_in_whatever_order_they_stand() {
+    let keys: Vec<String> = (0..20_u8).rev().map(|number| format!("{number:02}")).collect();
+    let mut encoded = vec![0xb4];
+    for key in &keys {
+        encoded.extend_from_slice(&[0x62, key.as_bytes()[0], key.as_bytes()[1], 0x01]);
+    }
+    let map = DataMap::from_cbor(&encoded).expect("a map");
+    assert!(map.keys().eq(&keys) && keys.iter().all(|key| map.contains_key(key)) && !map.contains_key("20"));
 }
 
 #[test]
