@@ -2,6 +2,6 @@
 
 pub mod growth;
 pub mod resident;
-mod sample;
+pub(crate) mod sample;
 pub mod stall;
-mod system;
+pub(crate) mod system;
