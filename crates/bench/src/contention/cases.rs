@@ -26,7 +26,7 @@ enum Work {
     /// The same with a map behind one lock: what a global lock costs.
     Look { raw: Arc<Raw>, cookie: String },
     /// One session, whose newest cookie all threads present, as the tabs of a browser do.
-    Hot { application: Application, act: Act, cookie: Arc<Mutex<Arc<str>>> },
+    Hot { application: Application, act: Act, jar: Arc<Mutex<Newest>> },
     /// Many sessions, one after the other.
     Cold { application: Application, act: Act, cookies: Arc<Cold> },
 }
@@ -41,6 +41,12 @@ enum Act {
 struct Application {
     manager: SessionManager,
     clock: ManualClock,
+}
+
+/// The newest cookie of a session, and how many there were.
+struct Newest {
+    cookie: Arc<str>,
+    number: u64,
 }
 
 /// The cookies of many sessions, each presented before any comes again.
@@ -60,6 +66,8 @@ pub(super) struct Client {
 const MANY: usize = 1_000_000;
 /// What lies between two writes of one session.
 const BETWEEN: Duration = Duration::from_secs(1);
+/// So many later cookies make one that a browser would not keep.
+const OUT_OF_DATE: u64 = 20;
 
 /// Every case, its sessions logged in.
 ///
@@ -94,7 +102,7 @@ fn cached() -> Result<Application> {
 
 fn hot(application: Application, act: Act) -> Result<Work> {
     let cookie = application.log_in("ada")?.into();
-    Ok(Work::Hot { application, act, cookie: Arc::new(Mutex::new(cookie)) })
+    Ok(Work::Hot { application, act, jar: Arc::new(Mutex::new(Newest { cookie, number: 0 })) })
 }
 
 fn cold(application: Application, act: Act) -> Result<Work> {
@@ -158,11 +166,19 @@ impl Client {
         match &self.work {
             Work::Open { raw, cookie } => ensure!(raw.unseal(cookie.as_bytes()).is_some(), "not opened"),
             Work::Look { raw, cookie } => ensure!(raw.open(cookie.as_bytes()), "not known"),
-            Work::Hot { application, act, cookie } => {
-                let presented = Arc::clone(&cookie.lock().unwrap_or_else(PoisonError::into_inner));
-                if let Some(newest) = application.act(*act, presented.as_bytes()).await? {
+            Work::Hot { application, act, jar } => {
+                let jar = || jar.lock().unwrap_or_else(PoisonError::into_inner);
+                let (presented, number) = {
+                    let newest = jar();
+                    (Arc::clone(&newest.cookie), newest.number)
+                };
+                if let Some(cookie) = application.act(*act, presented.as_bytes()).await? {
                     application.clock.advance(BETWEEN);
-                    *cookie.lock().unwrap_or_else(PoisonError::into_inner) = newest.into();
+                    let mut newest = jar();
+                    // An answer to a thread that stood still meanwhile is out of date.
+                    if newest.number < number + OUT_OF_DATE {
+                        *newest = Newest { cookie: cookie.into(), number: newest.number + 1 };
+                    }
                 }
             }
             Work::Cold { application, act, cookies } => {
