@@ -75,9 +75,9 @@ fn fill(area: &Area<'_>, charts: &[Chart<'_>], aead: &str, measured_on: &str) ->
         let xs = || chart.curves.iter().flat_map(|(_, table, _)| numbers(table, X));
         let (least, most) = (xs().fold(f64::MAX, f64::min), xs().fold(0.0, f64::max));
         if chart.by_tens {
-            one_chart(panel, chart, (least..most).log_scale(), |x| format!("{x:.0}"))?;
+            one_chart(panel, chart, (least..most).log_scale())?;
         } else {
-            one_chart(panel, chart, 0.0..most * 1.02, |x| format!("{x:.0}"))?;
+            one_chart(panel, chart, 0.0..most * 1.02)?;
         }
     }
     area.present()?;
@@ -93,11 +93,10 @@ fn numbers(table: &Table, column: usize) -> impl Iterator<Item = f64> {
     table.rows.iter().filter_map(move |row| row.values.get(column).copied().flatten())
 }
 
-fn one_chart<X, F>(panel: &Area<'_>, chart: &Chart<'_>, xs: X, label: F) -> Drawn
+fn one_chart<S>(panel: &Area<'_>, chart: &Chart<'_>, xs: S) -> Drawn
 where
-    X: AsRangedCoord<Value = f64>,
-    X::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
-    F: Fn(&f64) -> String,
+    S: AsRangedCoord<Value = f64>,
+    S::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
 {
     let micros = |table, column| numbers(table, column).map(|nanos| nanos / 1e3);
     let most = chart.curves.iter().flat_map(|(_, table, _)| micros(table, NANOS)).fold(0.0, f64::max);
@@ -108,15 +107,17 @@ where
     let mut drawn = builder.build_cartesian_2d(xs, ys)?;
     let mut mesh = drawn.configure_mesh();
     mesh.disable_x_mesh().light_line_style(TRANSPARENT).bold_line_style(GRID).axis_style(GRID);
-    mesh.label_style(letters(12, &FAINT, HPos::Center)).x_label_formatter(&label).x_labels(5).y_labels(5);
+    mesh.label_style(letters(12, &FAINT, HPos::Center)).x_label_formatter(&short).x_labels(5).y_labels(5);
     mesh.y_label_formatter(&|y| format!("{y:.0}")).draw()?;
     for (name, table, color) in &chart.curves {
-        let line = numbers(table, X_COLUMN).zip(micros(table, LAW));
+        // What others do has no law to follow.
+        let law = if *color == &OTHERS { NANOS } else { LAW };
+        let line = numbers(table, X).zip(micros(table, law));
         drawn.draw_series(LineSeries::new(line, color.mix(0.45).stroke_width(2)))?;
-        let points = numbers(table, X_COLUMN).zip(micros(table, NANOS));
+        let points = numbers(table, X).zip(micros(table, NANOS));
         drawn.draw_series(points.map(|point| Circle::new(point, 3, color.filled())))?;
         if chart.curves.len() > 1
-            && let Some(last) = numbers(table, X_COLUMN).zip(micros(table, NANOS)).last()
+            && let Some(last) = numbers(table, X).zip(micros(table, NANOS)).last()
         {
             let (x, y) = drawn.backend_coord(&last);
             let (left, top) = panel.get_base_pixel();
@@ -127,4 +128,21 @@ where
     Ok(())
 }
 
-const X_COLUMN: usize = X;
+/// A number as one says it.
+fn short(number: &f64) -> String {
+    match *number {
+        millions if millions >= 1e6 => format!("{:.0} M", millions / 1e6),
+        thousands if thousands >= 1e4 => format!("{:.0} k", thousands / 1e3),
+        number => format!("{number:.0}"),
+    }
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn large_numbers_are_written_short() {
+        assert_eq!([0.0, 2500.0, 1e4, 1e5, 1e7].map(|number| short(&number)), ["0", "2500", "10 k", "100 k", "10 M"]);
+    }
+}

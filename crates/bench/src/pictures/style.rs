@@ -30,8 +30,8 @@ pub(super) fn bold(size: i32) -> TextStyle<'static> {
 
 /// What it was measured on, in one line.
 pub(super) fn measured_on(machine: &Machine) -> String {
+    let words = |text: &str| text.split(' ').take(2).collect::<Vec<_>>().join(" ");
+    let system: Vec<_> = words(&machine.system).split('.').take(2).map(str::to_owned).collect();
     let day = machine.date.split('T').next().unwrap_or_default();
-    let rustc: Vec<_> = machine.rustc.split(' ').take(2).collect();
-    let system: Vec<_> = machine.system.split(' ').take(2).collect();
-    format!("{}, {} cores, {}, {}, {day}", machine.processor, machine.cores, system.join(" "), rustc.join(" "))
+    format!("{}, {} cores, {}, {}, {day}", machine.processor, machine.cores, system.join("."), words(&machine.rustc))
 }
