@@ -17,9 +17,10 @@ const COLUMNS: [&str; 5] = ["one thread, ns", "two threads, ns", "times as many"
 fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     ensure!(arguments.iter().all(|one| one == "--quick"), "usage: contention [--quick]");
-    // A million sessions are enough for each of them to be written once.
-    let passes = if arguments.is_empty() { 150 } else { 30 };
-    let outcomes = contention::outcomes(&contention::cases()?, Effort { passes, requests: 2000 })?;
+    // Short passes, so that most are over before the scheduler gives a core to someone else; and so many that a million
+    // sessions are enough for each of them to be written once.
+    let effort = Effort { passes: if arguments.is_empty() { 1000 } else { 100 }, requests: 300 };
+    let outcomes = contention::outcomes(&contention::cases()?, effort)?;
 
     let [alone, beside, times, _, without] = COLUMNS;
     println!("{HEAD}\n{:42}{alone:>16}{beside:>17}{times:>17}{:>14}{without:>16}", "", "of the floor");

@@ -1,8 +1,9 @@
 //! One pass: threads that begin at the same time, each on a core of its own.
 
 use std::sync::Barrier;
-use std::thread;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use std::{hint, thread};
 
 use anyhow::{Context, Result, anyhow};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -19,12 +20,29 @@ pub(super) struct Took {
     pub(super) without_a_core: f64,
 }
 
+/// Where threads wait for each other. One that is woken up comes late: all are awake before any goes on.
+struct Begin {
+    barrier: Barrier,
+    awake: AtomicUsize,
+    threads: usize,
+}
+
+impl Begin {
+    fn wait(&self) {
+        self.barrier.wait();
+        self.awake.fetch_add(1, Ordering::Relaxed);
+        while self.awake.load(Ordering::Relaxed) < self.threads {
+            hint::spin_loop();
+        }
+    }
+}
+
 /// So many threads do so many requests each.
 pub(super) fn pass(case: &Case, threads: usize, requests: usize) -> Result<Took> {
-    let barrier = &Barrier::new(threads);
+    let begin = &Begin { barrier: Barrier::new(threads), awake: AtomicUsize::new(0), threads };
     let took = thread::scope(|scope| {
         let running: Vec<_> =
-            (0..threads).map(|number| scope.spawn(move || run(case, number, requests, barrier))).collect();
+            (0..threads).map(|number| scope.spawn(move || run(case, number, requests, begin))).collect();
         let joined = running.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?);
         joined.collect::<Result<Vec<(Duration, Duration)>>>()
     })?;
@@ -38,7 +56,7 @@ pub(super) fn pass(case: &Case, threads: usize, requests: usize) -> Result<Took>
 }
 
 /// How long it took, and how long it had no core besides.
-fn run(case: &Case, number: usize, requests: usize, barrier: &Barrier) -> Result<(Duration, Duration)> {
+fn run(case: &Case, number: usize, requests: usize, begin: &Begin) -> Result<(Duration, Duration)> {
     let ready = || {
         keep_to_core(number)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
@@ -46,7 +64,7 @@ fn run(case: &Case, number: usize, requests: usize, barrier: &Barrier) -> Result
     };
     let ready = ready();
     // Nobody waits for one that could not begin.
-    barrier.wait();
+    begin.wait();
     let (runtime, mut client, times) = ready?;
     runtime.block_on(async {
         let (start, (_, waited)) = (Instant::now(), times.so_far()?);
