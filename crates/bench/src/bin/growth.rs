@@ -55,7 +55,7 @@ fn lazy(curves: &[Curve]) -> Option<(f64, f64)> {
 
 fn verdicts(curves: &[Curve]) -> Option<Table> {
     let mut table = Table::new("laws", &["ns at zero", "ns for each", "worst, % above the law", "at", "% allowed"]);
-    for curve in curves {
+    for curve in curves.iter().filter(|curve| curve.law.is_some()) {
         let verdict = curve.verdict();
         table.push(curve.name, &[verdict.start, verdict.each, verdict.worst, verdict.at, growth::Verdict::ALLOWED]);
     }

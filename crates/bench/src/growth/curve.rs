@@ -29,8 +29,8 @@ pub struct Curve {
     pub name: &'static str,
     /// What is counted.
     pub unit: &'static str,
-    /// What the cost should follow.
-    pub law: Law,
+    /// What the cost should follow; a floor follows what the machine does.
+    pub law: Option<Law>,
     /// Two and more, with ascending `x`.
     pub points: Vec<Point>,
 }
@@ -72,12 +72,12 @@ impl Curve {
 
     /// What it takes at zero, and for each more.
     fn line(&self) -> (f64, f64) {
-        let at_least = if self.law == Law::Linear { 3 } else { 1 };
+        let at_least = if self.law == Some(Law::Linear) { 3 } else { 1 };
         let half = self.points.len().div_ceil(2).max(at_least).min(self.points.len());
         let lower = &self.points[..half];
         match self.law {
-            Law::Constant => (mean(lower), 0.0),
-            Law::Linear => line_through(lower),
+            Some(Law::Linear) => line_through(lower),
+            Some(Law::Constant) | None => (mean(lower), 0.0),
         }
     }
 
@@ -101,22 +101,22 @@ impl Curve {
     pub fn text(&self) -> String {
         let verdict = self.verdict();
         let law = match self.law {
-            Law::Constant => format!("constant: {:.0} ns", verdict.start),
-            Law::Linear => format!("linear: {:.0} ns, and {:.2} ns for each", verdict.start, verdict.each),
+            Some(Law::Constant) => format!("constant: {:.0} ns", verdict.start),
+            Some(Law::Linear) => format!("linear: {:.0} ns, and {:.2} ns for each", verdict.start, verdict.each),
+            None => String::new(),
         };
-        let met = if verdict.is_met() { "met " } else { "OVER" };
+        let head = match (self.law, verdict.is_met()) {
+            (None, _) => format!("      {}", self.name),
+            (Some(_), is_met) => {
+                let met = if is_met { "met " } else { "OVER" };
+                format!("{met}  {}: {law}; worst {:+.1} % at {}", self.name, verdict.worst, verdict.at)
+            }
+        };
         let points = self.points.iter().map(|point| {
             let excused = if point.excused > 0.0 { format!(" ({:.0})", point.excused) } else { String::new() };
             format!("{}: {:.0}{excused}", point.x, point.nanos)
         });
-        format!(
-            "{met}  {}: {law}; worst {:+.1} % at {}\n      {}: {}\n",
-            self.name,
-            verdict.worst,
-            verdict.at,
-            self.unit,
-            points.collect::<Vec<_>>().join(", ")
-        )
+        format!("{head}\n      {}: {}\n", self.unit, points.collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -153,7 +153,7 @@ mod unit {
 
     fn curve(law: Law, of: impl Fn(f64) -> f64) -> Curve {
         let points = (0..=8).map(f64::from).map(|x| Point { x, nanos: of(x), excused: 0.0 }).collect();
-        Curve { name: "test", unit: "things", law, points }
+        Curve { name: "test", unit: "things", law: Some(law), points }
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub fn curves(effort: Effort, only: &str) -> Result<Vec<Curve>> {
     ];
     let wanted = curves.into_iter().filter(|(name, ..)| name.contains(only));
     let curve = |(name, unit, law, subjects): (_, _, _, Subjects)| {
-        Ok(Curve { name, unit, law, points: points(&mut subjects()?, effort)? })
+        Ok(Curve { name, unit, law: Some(law), points: points(&mut subjects()?, effort)? })
     };
     wanted.map(curve).collect()
 }

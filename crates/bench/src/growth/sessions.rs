@@ -33,10 +33,10 @@ pub fn in_the_store(most: usize, effort: Effort) -> Result<[Curve; 2]> {
     for (ours, floor_here) in ours.iter_mut().zip(&floor) {
         ours.excused = (floor_here.nanos - floor[0].nanos).max(0.0);
     }
-    let curve = |name, points| Curve { name, unit: "sessions", law: Law::Constant, points };
+    let curve = |name, law, points| Curve { name, unit: "sessions", law, points };
     Ok([
-        curve("a read, sessions in MemoryStore, less what the floor waits for memory", ours),
-        curve("the floor: a cookie opened, and a HashMap with as many entries", floor),
+        curve("a read, sessions in MemoryStore, less what the floor waits for memory", Some(Law::Constant), ours),
+        curve("the floor: a cookie opened, and a HashMap with as many entries", None, floor),
     ])
 }
 
