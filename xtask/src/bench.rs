@@ -16,6 +16,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<bool> {
     match arguments.split_first() {
         Some((which, rest)) if which == "stores" => stores(rest),
         Some((which, rest)) if which == "memory" => told(&[bench("memory", &[]).args(rest)]),
+        Some((which, rest)) if ["contention", "growth", "http"].contains(&which.as_str()) => {
+            let (features, rest) = with_ring(rest);
+            told(&[bench(which, features).args(&rest)])
+        }
+        Some((which, [])) if which == "pictures" => told(&[bench("pictures", &[])]),
         _ => requests(arguments),
     }
 }
@@ -26,9 +31,14 @@ fn stores(arguments: &[String]) -> Result<bool> {
     let target = workspace::root().join(target).join("peers");
     let program = target.join("release/bench-peers").display().to_string();
     let peers = cargo(["build", "--quiet", "--release", "--manifest-path", PEERS, "--target-dir"]);
-    let (ring, rest): (Vec<_>, Vec<_>) = arguments.iter().cloned().partition(|argument| argument == "--ring");
-    let features: &[&str] = if ring.is_empty() { &[] } else { &["--features", "ring"] };
+    let (features, rest) = with_ring(arguments);
     told(&[peers.args(&[target.display().to_string()]), bench("stores", features).args(&[program]).args(&rest)])
+}
+
+/// What cargo is told for `--ring`, and the other arguments.
+fn with_ring(arguments: &[String]) -> (&'static [&'static str], Vec<String>) {
+    let (ring, rest): (Vec<_>, Vec<_>) = arguments.iter().cloned().partition(|argument| argument == "--ring");
+    (if ring.is_empty() { &[] } else { &["--features", "ring"] }, rest)
 }
 
 /// Builds and runs the benchmark with either AEAD, counts allocations apart from that (counting takes time), and

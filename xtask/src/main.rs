@@ -35,6 +35,14 @@ cargo xtask TASK
                        the same in SQLite, PostgreSQL, MariaDB and Redis, which it starts, beside other crates' stores
   bench memory [--quick]
                        what MemoryStore takes, and how fast it is, up to 10 million sessions
+  bench growth [--quick] [--full] [--ring]
+                       how the cost of a request grows: with the data, the keys, the sessions in the store (10 million
+                       with --full), retired cookies, the ring, and other cookies
+  bench http [--quick] [--ring] [FRAMEWORK..]
+                       over HTTP on loopback, beside other session crates
+  bench contention [--quick] [--ring]
+                       two threads beside one, on one session and on a million
+  bench pictures       pictures of what the last runs have found, for the documentation
   fuzz [--seconds N] [TARGET..]
                        every fuzz target, 60 seconds each, or only the named ones
   assure [--all] [ITEM..]

@@ -7,10 +7,12 @@
 pub mod application;
 mod browser;
 pub mod contents;
+mod jar;
 mod order;
 mod serve;
 
 pub use self::application::{Answer, Call};
+pub use self::jar::Jar;
 pub use self::order::{Load, Order, READY};
 pub use self::serve::{Side, run};
 

@@ -7,6 +7,7 @@ mod ours;
 mod peers;
 mod raw;
 mod rocket;
+mod served;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,7 +18,10 @@ use anyhow::{Result, ensure};
 
 pub use self::application::Answer;
 use self::application::Application;
+pub(crate) use self::ours::BROWSERS;
 use self::ours::Passing;
+pub(crate) use self::raw::Raw;
+pub use self::served::Served;
 
 /// The route that looks at no session.
 const UNSEEN: &str = "/unseen";

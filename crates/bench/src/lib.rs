@@ -4,7 +4,13 @@
 //! time), and `table` prints both. `cargo xtask bench` runs all of them.
 
 pub mod cases;
+mod client;
+pub mod contention;
+pub mod growth;
+pub mod http;
 pub mod measure;
 pub mod memory;
+pub mod pictures;
+pub mod report;
 pub mod rows;
 pub mod stores;

@@ -263,3 +263,31 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
         self.0.store.purge_expired(now, limit).await
     }
 }
+
+#[cfg(all(test, feature = "memory", not(shuttle)))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::MemoryStore;
+
+    /// What is read waits for no lock that others hold: there is none that all share.
+    #[test]
+    fn a_session_that_is_remembered_waits_for_its_own_shard_alone() {
+        let store = CachedStore::new(MemoryStore::new(), 1000, Duration::from_secs(60));
+        let id = SessionId::from_bytes([3; 16]);
+        let _others: Vec<_> =
+            (0..SHARDS).filter(|shard| *shard != 3).map(|shard| lock(&store.0.shards[shard])).collect();
+        let (done, answers) = mpsc::channel();
+        let beside = store.clone();
+        thread::spawn(move || {
+            assert!(beside.load_recent(&id).now_or_never().unwrap().unwrap().entry.is_none());
+            done.send(()).unwrap();
+        });
+        assert_eq!(answers.recv_timeout(Duration::from_secs(30)), Ok(()));
+    }
+}

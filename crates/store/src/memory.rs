@@ -24,8 +24,6 @@ const SHARDS: usize = 256;
 /// Slots that the purge looks at, and those of them that it takes out, before it lets others in.
 const PURGE_STEP: usize = 512;
 const PURGE_STEP_TAKES: usize = 128;
-/// Chunks of slots that are freed before others get in.
-const FREE_STEP: usize = 4;
 
 /// Sessions in this process's memory: for tests, and for a server that is one process and may forget on a restart.
 ///
@@ -230,9 +228,8 @@ impl SessionStore for MemoryStore {
                 let taken = self.take_everything(except);
                 let removed = taken.iter().map(Shard::buckets).sum();
                 for shard in taken {
-                    let mut chunks = shard.into_chunks();
-                    while !chunks.is_empty() {
-                        drop(chunks.split_off(chunks.len().saturating_sub(FREE_STEP)));
+                    for chunk in shard.into_chunks() {
+                        drop(chunk);
                         yield_now().await;
                     }
                 }

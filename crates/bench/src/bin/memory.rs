@@ -1,12 +1,15 @@
 //! What MemoryStore takes and how fast it is as it grows: `memory [--quick]`, on Linux.
 //!
-//! Each part is a process of its own (`memory PART SESSIONS`): what one has freed would else serve the next.
+//! Each part is a process of its own (`memory PART SESSIONS FILE`): what one has freed would else serve the next.
 
 use std::env;
+use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Result, bail, ensure};
-use bench::memory::{growth, resident, stall};
+use anyhow::{Context, Result, bail, ensure};
+use bench::memory::{Found, growth, resident, stall};
+use bench::report::{Report, Table};
+use bench::rows;
 
 const MILLION: u64 = 1_000_000;
 
@@ -16,15 +19,16 @@ fn main() -> Result<()> {
     match arguments.as_slice() {
         [] => all(10 * MILLION),
         ["--quick"] => all(MILLION),
-        [part, sessions] => {
-            print!("{}", run(part, sessions.parse()?)?);
-            Ok(())
+        [part, sessions, file] => {
+            let found = run(part, sessions.parse()?)?;
+            print!("{}", found.text);
+            rows::write(Path::new(file), &found.rows)
         }
         _ => bail!("usage: memory [--quick]"),
     }
 }
 
-fn run(part: &str, sessions: u64) -> Result<String> {
+fn run(part: &str, sessions: u64) -> Result<Found> {
     Ok(match part {
         "anonymous" => resident::idle("anonymous", false, sessions)?,
         "subject" => resident::idle("with a subject", true, sessions)?,
@@ -38,22 +42,30 @@ fn run(part: &str, sessions: u64) -> Result<String> {
 }
 
 fn all(most: u64) -> Result<()> {
-    let part = |part: &str, sessions: u64| {
-        let status = Command::new(env::current_exe()?).args([part, &sessions.to_string()]).status()?;
+    let rows = tempfile::NamedTempFile::new()?;
+    let part = |table: &mut Table, part: &str, sessions: u64| {
+        let mut command = Command::new(env::current_exe()?);
+        let status = command.args([part, &sessions.to_string()]).arg(rows.path()).status()?;
         ensure!(status.success(), "{part} failed");
-        Ok(())
+        let found = rows::read(rows.path()).with_context(|| format!("what {part} found"))?;
+        found.iter().for_each(|(name, numbers)| table.push(name.as_str(), numbers));
+        anyhow::Ok(())
     };
     let sizes = if most > MILLION { vec![MILLION, most] } else { vec![MILLION] };
     println!("{}", resident::HEAD);
+    let mut bytes = Table::new("resident bytes", &resident::COLUMNS);
     for kind in ["anonymous", "subject"] {
-        sizes.iter().try_for_each(|sessions| part(kind, *sessions))?;
+        sizes.iter().try_for_each(|sessions| part(&mut bytes, kind, *sessions))?;
     }
-    part("in-turn", MILLION)?;
-    part("all-at-once", MILLION)?;
+    part(&mut bytes, "in-turn", MILLION)?;
+    part(&mut bytes, "all-at-once", MILLION)?;
     println!("\n{}", growth::HEAD);
-    part("growth", most)?;
+    let mut times = Table::new("times", &growth::COLUMNS);
+    part(&mut times, "growth", most)?;
     println!("\n{}", stall::HEAD);
+    let mut waits = Table::new("longest waits", &stall::COLUMNS);
     // More than once: a virtual machine may stand still by itself, and nobody tells it so.
-    (0..3).try_for_each(|_| part("stall", MILLION))?;
-    part("one-thread", MILLION)
+    (0..3).try_for_each(|_| part(&mut waits, "stall", MILLION))?;
+    part(&mut waits, "one-thread", MILLION)?;
+    Report::new("memory", vec![bytes, times, waits]).save()
 }

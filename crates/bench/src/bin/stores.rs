@@ -6,6 +6,7 @@ use std::env;
 use std::ffi::OsString;
 
 use anyhow::{Result, bail};
+use bench::report::Report;
 use bench::stores::{self, CONTESTS, Effort};
 
 fn main() -> Result<()> {
@@ -46,5 +47,5 @@ fn compare(peers: &str, options: &[&str]) -> Result<()> {
         }
     }
     println!("{}\n{}\n{}", stores::speeds(&outcomes), stores::sizes(&outcomes), stores::verdicts(&outcomes));
-    Ok(())
+    Report::new(if cfg!(feature = "ring") { "stores-ring" } else { "stores" }, stores::tables(&outcomes)).save()
 }

@@ -8,6 +8,7 @@ use bench::cases::Framework::{self, Axum};
 use bench::cases::{
     BARE, BARE_SETTING, FLOOR_READ, FLOOR_WRITE, NO_OP, OURS_READ, OURS_UNSEEN, OURS_WRITE, SIZES, sized,
 };
+use bench::report::{Report, Table};
 use bench::rows::{self, Row, find};
 
 fn main() -> Result<()> {
@@ -18,9 +19,45 @@ fn main() -> Result<()> {
     println!("{}", table(&rustcrypto, &ring, &counts)?);
     println!("{}", floors(&rustcrypto, &ring)?);
     println!("{}", adapters(&rustcrypto, &ring)?);
-    println!("{}", budgets(&rustcrypto, &ring, &counts)?);
-    Ok(())
+    println!("{}", lines(&budgets(&rustcrypto, &ring, &counts)?));
+    report(&rustcrypto, &ring, &counts)?.save()
 }
+
+/// The same for programs.
+fn report(rustcrypto: &[Row], ring: &[Row], counts: &[Row]) -> Result<Report> {
+    let mut tables = Vec::new();
+    for framework in Framework::ALL {
+        let mut table = Table::new(framework.to_string(), &COLUMNS);
+        let prefix = framework.row("");
+        for (row, counted) in counts.iter().filter(|(row, _)| row.starts_with(&prefix)) {
+            let mut values = Vec::new();
+            for run in [rustcrypto, ring] {
+                values.extend([number(run, row, OVER_BARE)?, number(run, row, MEDIAN)?]);
+            }
+            values.extend(counted);
+            table.push(row.trim_start_matches(&prefix), &values);
+        }
+        tables.push(table);
+    }
+    let mut table = Table::new("budgets", &["is", "at most"]);
+    for (what, is, at_most, _) in budgets(rustcrypto, ring, counts)? {
+        table.push(what, &[is, at_most]);
+    }
+    tables.push(table);
+    Ok(Report::new("requests", tables))
+}
+
+/// Those without a store that is counted have no reads and writes.
+const COLUMNS: [&str; 8] = [
+    "RustCrypto: ns over the bare route",
+    "RustCrypto: ns in all",
+    "ring: ns over the bare route",
+    "ring: ns in all",
+    "allocations",
+    "bytes allocated",
+    "store reads",
+    "store writes",
+];
 
 /// The columns of a row that `speed` wrote.
 const MEDIAN: usize = 0;
@@ -152,12 +189,15 @@ fn range(costs: &[f64]) -> f64 {
     most - costs.iter().copied().fold(f64::INFINITY, f64::min)
 }
 
-fn budgets(rustcrypto: &[Row], ring: &[Row], counts: &[Row]) -> Result<String> {
+/// What, how much it is, how much it may be, and its unit.
+type Budget = (&'static str, f64, f64, &'static str);
+
+fn budgets(rustcrypto: &[Row], ring: &[Row], counts: &[Row]) -> Result<[Budget; 9]> {
     let read = |run: &[Row]| Ok::<_, anyhow::Error>(cost(run, Axum, OURS_READ)? / cost(run, Axum, Axum.usual_read())?);
     let unseen = cost(rustcrypto, Axum, OURS_UNSEEN)? - cost(rustcrypto, Axum, NO_OP)?;
     let count = |case: &str, column| number(counts, &Axum.row(case), column);
     let allocations = count(OURS_UNSEEN, ALLOCATIONS)? - count(NO_OP, ALLOCATIONS)?;
-    let budgets = [
+    Ok([
         ("authenticated read, pure Rust, beside tower-sessions", read(rustcrypto)?, 1.5, "x"),
         ("authenticated read, ring, beside tower-sessions", read(ring)?, 1.0, "x"),
         ("never looked at, over a no-op layer", unseen, 130.0, " ns"),
@@ -167,10 +207,13 @@ fn budgets(rustcrypto: &[Row], ring: &[Row], counts: &[Row]) -> Result<String> {
         ("adapters beside one another, never looked at", range(&costs(rustcrypto, OURS_UNSEEN)?), 500.0, " ns"),
         ("adapters beside one another, authenticated read", range(&costs(rustcrypto, OURS_READ)?), 500.0, " ns"),
         ("adapters beside one another, write", range(&costs(rustcrypto, OURS_WRITE)?), 500.0, " ns"),
-    ];
-    let lines = budgets.map(|(what, is, at_most, unit)| {
+    ])
+}
+
+fn lines(budgets: &[Budget]) -> String {
+    let lines = budgets.iter().map(|(what, is, at_most, unit)| {
         let verdict = if is <= at_most { "met " } else { "OVER" };
         format!("{verdict}  {what}: {is:.2}{unit}, at most {at_most}{unit}")
     });
-    Ok(lines.join("\n"))
+    lines.collect::<Vec<_>>().join("\n")
 }

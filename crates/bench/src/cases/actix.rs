@@ -48,7 +48,7 @@ pub(super) async fn all() -> Result<Vec<Case>> {
         cases.push(Case { passing, ..Case::with_session(HERE, name, application, path).await? });
     }
     for (name, path) in [(HERE.usual_read(), READ), (HERE.usual_write(), WRITE)] {
-        let application = application(App::new().configure(peer::routes).wrap(peer())).await;
+        let application = application(App::new().configure(peer_routes).wrap(peer(Key::generate()))).await;
         cases.push(Case::with_session(HERE, name, application, path).await?);
     }
     Ok(cases)
@@ -129,7 +129,7 @@ fn answer(status: u16) -> HttpResponse {
     HttpResponse::new(StatusCode::from_u16(status).unwrap_or_default())
 }
 
-fn routes(config: &mut ServiceConfig, size: usize) {
+pub(super) fn routes(config: &mut ServiceConfig, size: usize) {
     async fn read(session: Session) -> Result<HttpResponse, SessionError> {
         Ok(answer(status(session.get("user_id")?)))
     }
@@ -143,17 +143,19 @@ fn routes(config: &mut ServiceConfig, size: usize) {
     config.route(READ, web::get().to(read)).route(WRITE, web::get().to(write)).route(FILL, web::get().to(fill));
 }
 
-fn peer() -> PeerMiddleware<CookieSessionStore> {
-    let builder = PeerMiddleware::builder(CookieSessionStore::default(), Key::generate());
+pub(super) fn peer(key: Key) -> PeerMiddleware<CookieSessionStore> {
+    let builder = PeerMiddleware::builder(CookieSessionStore::default(), key);
     builder.cookie_content_security(CookieContentSecurity::Private).build()
 }
+
+pub(super) use self::peer::routes as peer_routes;
 
 mod peer {
     use actix_session::Session;
 
     use super::*;
 
-    pub(super) fn routes(config: &mut ServiceConfig) {
+    pub(in crate::cases) fn routes(config: &mut ServiceConfig) {
         config.route(READ, web::get().to(read)).route(WRITE, web::get().to(write)).route(FILL, web::get().to(fill));
     }
 

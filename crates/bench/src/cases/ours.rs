@@ -41,15 +41,25 @@ pub(super) fn manager_for(path: &str) -> Result<(SessionManager, Option<Passing>
     manager(MemoryStore::new(), path)
 }
 
+/// A manager for the requests to this path of a server with many browsers.
+pub(super) fn manager_served(path: &str) -> Result<SessionManager> {
+    let builder = SessionManager::builder(Keyring::generate()?, MemoryStore::new());
+    let builder = if path == WRITE { builder.clock(InTurn).absolute_timeout(LONG) } else { builder };
+    Ok(builder.build()?)
+}
+
 fn manager(store: impl SessionStore, path: &str) -> Result<(SessionManager, Option<Passing>)> {
     let builder = SessionManager::builder(Keyring::generate()?, store);
     if path != WRITE {
         return Ok((builder.build()?, None));
     }
     let passing = Passing::default();
-    let long = Duration::from_secs(400 * 24 * 60 * 60);
-    Ok((builder.clock(passing.clone()).absolute_timeout(long).build()?, Some(passing)))
+    Ok((builder.clock(passing.clone()).absolute_timeout(LONG).build()?, Some(passing)))
 }
+
+const LONG: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+/// Milliseconds between two writes of a session.
+const BETWEEN_WRITES: u64 = 10_000;
 
 /// A clock that lets time pass between two writes of a session. Without it a grace would be full of them, and each
 /// would write a bucket with 128 fingerprints, as no user's session does.
@@ -58,7 +68,6 @@ pub(super) struct Passing(Arc<AtomicU64>);
 
 impl Passing {
     pub(super) fn pass(&self) {
-        const BETWEEN_WRITES: u64 = 10_000;
         self.0.fetch_add(BETWEEN_WRITES, Ordering::Relaxed);
     }
 }
@@ -66,6 +75,21 @@ impl Passing {
 impl Clock for Passing {
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(SystemClock.now().as_millis() + self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// The same in a server: so much passes with each write that a session's turn comes again after that time.
+struct InTurn;
+
+/// Writes of this process.
+static WRITES: AtomicU64 = AtomicU64::new(0);
+/// Browsers that take turns at a server.
+pub(crate) const BROWSERS: usize = 32;
+
+impl Clock for InTurn {
+    fn now(&self) -> Timestamp {
+        let passed = WRITES.load(Ordering::Relaxed) * BETWEEN_WRITES / BROWSERS as u64;
+        Timestamp::from_millis(SystemClock.now().as_millis() + passed)
     }
 }
 
@@ -87,6 +111,7 @@ async fn write(session: Session) -> Result<StatusCode, SessionError> {
 }
 
 pub(super) fn count_up(user_id: &mut u64) -> u64 {
+    WRITES.fetch_add(1, Ordering::Relaxed);
     *user_id += 1;
     *user_id
 }

@@ -38,7 +38,7 @@ async fn case(name: &'static str, router: Router, path: &'static str) -> Result<
     Case::with_session(Framework::Axum, name, Application::axum(router), path).await
 }
 
-fn tower_sessions(store: impl SessionStore + Clone) -> Router {
+pub(super) fn tower_sessions(store: impl SessionStore + Clone) -> Router {
     async fn read(session: Session) -> StatusCode {
         answer(session.get("user_id").await.ok().flatten())
     }
@@ -62,7 +62,7 @@ fn tower_sessions(store: impl SessionStore + Clone) -> Router {
 }
 
 /// No session at all: a sealed cookie that is trusted because it decrypts.
-fn private_jar() -> Router {
+pub(super) fn private_jar() -> Router {
     const NAME: &str = "session";
     fn contents(jar: &PrivateCookieJar) -> Option<Contents> {
         jar.get(NAME).and_then(|cookie| serde_json::from_str(cookie.value()).ok())

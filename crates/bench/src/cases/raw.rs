@@ -12,7 +12,7 @@ const TAG: usize = 16;
 const MARK: usize = 16;
 
 /// Keys, and a map in which each cookie's fingerprint stands under its session's id.
-pub(super) struct Raw {
+pub(crate) struct Raw {
     aead: aead::Key,
     mac: Hmac<Sha256>,
     map: Mutex<HashMap<[u8; 16], [u8; 120]>>,
@@ -21,41 +21,56 @@ pub(super) struct Raw {
 const ID: [u8; 16] = [7; 16];
 
 impl Raw {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let map = Mutex::new(HashMap::from([(ID, [0; 120])]));
         Self { aead: aead::Key::new(), mac: Hmac::new(&[3; 64].into()), map }
     }
 
     /// Seals so many bytes: randomness, AEAD, HMAC, base64, and the map.
-    pub(super) fn seal(&self, length: usize) -> String {
+    pub(crate) fn seal(&self, length: usize) -> String {
+        self.seal_for(ID, length)
+    }
+
+    /// The same for a session with this id.
+    pub(crate) fn seal_for(&self, id: [u8; 16], length: usize) -> String {
         let mut bytes = vec![0; NONCE + length + TAG + MARK];
         let (nonce, rest) = bytes.split_at_mut(NONCE);
         getrandom::fill(nonce).unwrap_or_default();
         let (plaintext, rest) = rest.split_at_mut(length);
-        plaintext[..16].copy_from_slice(&ID);
+        plaintext[..16].copy_from_slice(&id);
         rest[..TAG].copy_from_slice(&self.aead.seal(nonce, plaintext));
         let mac = self.mac(&bytes[..NONCE + length + TAG]);
         bytes[NONCE + length + TAG..].copy_from_slice(&mac[..MARK]);
         let mut entry = [0; 120];
         entry[..16].copy_from_slice(&mac[16..]);
-        self.map.lock().unwrap_or_else(PoisonError::into_inner).insert(ID, entry);
+        self.map.lock().unwrap_or_else(PoisonError::into_inner).insert(id, entry);
         URL_SAFE_NO_PAD.encode_to_string(&bytes)
     }
 
+    /// Adds an entry that no cookie names.
+    pub(crate) fn remember(&self, id: [u8; 16]) {
+        self.map.lock().unwrap_or_else(PoisonError::into_inner).insert(id, [0; 120]);
+    }
+
     /// Opens what [`seal`](Self::seal) made: base64, HMAC, AEAD, and the map. Whether the map knows it.
-    pub(super) fn open(&self, text: &[u8]) -> bool {
-        let mut bytes = vec![0; text.len() / 4 * 3 + 2];
-        let Ok(bytes) = URL_SAFE_NO_PAD.decode(text, Out::from_slice(&mut bytes)) else { return false };
-        let Some((marked, mark)) = bytes.split_last_chunk_mut::<MARK>() else { return false };
-        let mac = self.mac(marked);
-        let Some((sealed, tag)) = marked.split_last_chunk_mut::<TAG>() else { return false };
-        let Some((nonce, ciphertext)) = sealed.split_first_chunk_mut::<NONCE>() else { return false };
-        if !self.aead.open(nonce, ciphertext, tag) || mac[..MARK] != mark[..] {
-            return false;
-        }
-        let Some(id) = ciphertext.first_chunk::<16>() else { return false };
+    pub(crate) fn open(&self, text: &[u8]) -> bool {
+        let Some((id, fingerprint)) = self.unseal(text) else { return false };
         let map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
-        map.get(id).is_some_and(|entry| entry[..16] == mac[16..])
+        map.get(&id).is_some_and(|entry| entry[..16] == fingerprint)
+    }
+
+    /// The same without the map: the id and the fingerprint.
+    pub(crate) fn unseal(&self, text: &[u8]) -> Option<([u8; 16], [u8; 16])> {
+        let mut bytes = vec![0; text.len() / 4 * 3 + 2];
+        let bytes = URL_SAFE_NO_PAD.decode(text, Out::from_slice(&mut bytes)).ok()?;
+        let (marked, mark) = bytes.split_last_chunk_mut::<MARK>()?;
+        let mac = self.mac(marked);
+        let (sealed, tag) = marked.split_last_chunk_mut::<TAG>()?;
+        let (nonce, ciphertext) = sealed.split_first_chunk_mut::<NONCE>()?;
+        if !self.aead.open(nonce, ciphertext, tag) || mac[..MARK] != mark[..] {
+            return None;
+        }
+        Some((*ciphertext.first_chunk()?, *mac.last_chunk()?))
     }
 
     fn mac(&self, message: &[u8]) -> [u8; 32] {
@@ -77,7 +92,7 @@ mod aead {
             Self(XChaCha20Poly1305::new(&[5; 32].into()))
         }
 
-        pub(super) fn seal(&self, nonce: &[u8], plaintext: &mut [u8]) -> [u8; 16] {
+        pub(crate) fn seal(&self, nonce: &[u8], plaintext: &mut [u8]) -> [u8; 16] {
             let nonce = nonce.try_into().unwrap_or(&[0; 24]);
             self.0.encrypt_inout_detached(nonce.into(), &[], plaintext.into()).map(Into::into).unwrap_or_default()
         }
@@ -100,7 +115,7 @@ mod aead {
             Self([5; 32])
         }
 
-        pub(super) fn seal(&self, nonce: &[u8], plaintext: &mut [u8]) -> [u8; 16] {
+        pub(crate) fn seal(&self, nonce: &[u8], plaintext: &mut [u8]) -> [u8; 16] {
             let Some((key, nonce)) = self.subkey(nonce) else { return [0; 16] };
             let tag = key.seal_in_place_separate_tag(nonce, Aad::empty(), plaintext);
             tag.ok().and_then(|tag| tag.as_ref().try_into().ok()).unwrap_or_default()

@@ -1,6 +1,5 @@
 //! How long an insert and a lookup take as the store grows.
 
-use std::fmt::Write;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -8,8 +7,8 @@ use anyhow::{Context, Result};
 use futures_util::FutureExt;
 use secure_sessions_store::{MemoryStore, SessionStore};
 
-use super::sample;
 use super::system::Longest;
+use super::{Found, sample};
 use crate::measure::{quantile, sorted};
 
 /// What stands above the lines.
@@ -19,6 +18,16 @@ brackets: less what the thread had no core for). Lookups: among all sessions at 
 processor's cache; the median of 100 batches.
   sessions   insert ns    longest insert us    lookup ns    lookup of 1000, ns";
 
+/// What the numbers of a row are.
+pub const COLUMNS: [&str; 6] = [
+    "sessions",
+    "insert, ns",
+    "longest insert, us",
+    "less what the thread had no core for",
+    "lookup, ns",
+    "lookup of 1000, ns",
+];
+
 const BATCHES: u64 = 100;
 const LOOKUPS: u64 = 10_000;
 
@@ -27,9 +36,9 @@ const LOOKUPS: u64 = 10_000;
 /// # Errors
 ///
 /// If the store does not do what it is asked.
-pub fn growth(sessions: u64) -> Result<String> {
+pub fn growth(sessions: u64) -> Result<Found> {
     let store = MemoryStore::new();
-    let mut lines = String::new();
+    let mut found = Found::default();
     let (mut longest, mut from, mut took) = (Longest::on_this_thread()?, 0, Duration::ZERO);
     let mut next = sessions.min(125_000);
     for number in 0..sessions {
@@ -43,18 +52,18 @@ pub fn growth(sessions: u64) -> Result<String> {
         if there == next {
             let insert = nanos(took, there - from);
             let [all, hot] = [there, 1000].map(|among| lookup(&store, among));
-            writeln!(
-                lines,
-                "{there:>10}{insert:>12.0}{:>21}{:>13.0}{:>22.0}",
-                format!("{} ({})", longest.real.as_micros(), longest.with_a_core.as_micros()),
-                all?,
-                hot?
-            )?;
+            let (all, hot) = (all?, hot?);
+            let [real, with_a_core] = [longest.real, longest.with_a_core].map(|time| time.as_secs_f64() * 1e6);
+            let shown = format!("{real:.0} ({with_a_core:.0})");
+            let text = format!("{there:>10}{insert:>12.0}{shown:>21}{all:>13.0}{hot:>22.0}\n");
+            #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+            let numbers = [there as f64, insert, real, with_a_core, all, hot];
+            found.add(Found::line(text, format!("{there} sessions"), &numbers));
             (longest, from, took) = (Longest::on_this_thread()?, there, Duration::ZERO);
             next = (next * 2).min(sessions);
         }
     }
-    Ok(lines)
+    Ok(found)
 }
 
 fn lookup(store: &MemoryStore, among: u64) -> Result<f64> {

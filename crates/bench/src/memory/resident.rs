@@ -7,14 +7,17 @@ use anyhow::{Result, ensure};
 use futures_util::FutureExt;
 use secure_sessions_store::{Bucket, MemoryStore, Revision, SessionStore, StoreError};
 
-use super::sample;
 use super::system::resident;
+use super::{Found, sample};
 
 /// What stands above the lines.
 pub const HEAD: &str = "\
 MemoryStore: resident bytes per session (VmRSS, less what it was before). At worst: just after its tables have grown.
 A session with 2 KB of data that was just changed has a handoff of as much, which goes when it settles, minutes later.
                                           sessions    bytes  at worst   at most";
+
+/// What the numbers of a row are.
+pub const COLUMNS: [&str; 4] = ["sessions", "bytes of each", "at worst", "at most"];
 
 /// The budgets of the lines for idle sessions.
 const ANONYMOUS: u32 = 192;
@@ -25,7 +28,7 @@ const WITH_SUBJECT: u32 = 256;
 /// # Errors
 ///
 /// If the system does not say how much memory is in use.
-pub fn idle(what: &str, subject: bool, sessions: u64) -> Result<String> {
+pub fn idle(what: &str, subject: bool, sessions: u64) -> Result<Found> {
     let store = MemoryStore::new();
     let before = resident()?;
     let mut worst = 0.0_f64;
@@ -44,7 +47,7 @@ pub fn idle(what: &str, subject: bool, sessions: u64) -> Result<String> {
 /// # Errors
 ///
 /// If the system does not say how much memory is in use, or the store does not do what it is asked.
-pub fn in_turn(sessions: u64) -> Result<String> {
+pub fn in_turn(sessions: u64) -> Result<Found> {
     const TURNS: u64 = 100;
     let store = MemoryStore::new();
     let before = resident()?;
@@ -67,7 +70,7 @@ pub fn in_turn(sessions: u64) -> Result<String> {
 /// # Errors
 ///
 /// If the system does not say how much memory is in use, or the store does not do what it is asked.
-pub fn all_at_once(sessions: u64) -> Result<String> {
+pub fn all_at_once(sessions: u64) -> Result<Found> {
     let store = MemoryStore::new();
     let before = resident()?;
     for number in 0..sessions {
@@ -81,7 +84,9 @@ pub fn all_at_once(sessions: u64) -> Result<String> {
         now(store.insert(&sample::idle(number, true)))?;
     }
     let reused = line("and as many more, which are idle", 2 * sessions, each(before, 2 * sessions)?, None, None);
-    Ok(at_once + &settled + &reused)
+    let mut found = at_once;
+    [settled, reused].into_iter().for_each(|line| found.add(line));
+    Ok(found)
 }
 
 fn replace_all(store: &MemoryStore, sessions: Range<u64>, next: impl Fn(u64) -> Bucket) -> Result<()> {
@@ -103,12 +108,14 @@ fn each(before: u64, sessions: u64) -> Result<f64> {
     Ok(resident()?.saturating_sub(before) as f64 / sessions as f64)
 }
 
-fn line(what: &str, sessions: u64, each: f64, worst: Option<f64>, budget: Option<u32>) -> String {
-    let worst = worst.map_or(String::new(), |worst| format!("{worst:.1}"));
+fn line(what: &str, sessions: u64, each: f64, worst: Option<f64>, budget: Option<u32>) -> Found {
+    let shown = worst.map_or(String::new(), |worst| format!("{worst:.1}"));
     let verdict = match budget {
         Some(budget) if each <= f64::from(budget) => format!("{budget:>10}  met"),
         Some(budget) => format!("{budget:>10}  OVER"),
         None => String::new(),
     };
-    format!("{what:36}{sessions:>14}{each:>9.1}{worst:>10}{verdict}\n")
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    let numbers = [sessions as f64, each, worst.unwrap_or(f64::NAN), budget.map_or(f64::NAN, f64::from)];
+    Found::line(format!("{what:36}{sessions:>14}{each:>9.1}{shown:>10}{verdict}\n"), what, &numbers)
 }

@@ -3,7 +3,7 @@
 use secure_sessions_store::{Bucket, Fingerprint, Millis, Retired, Revision, SessionId, SubjectTag, Timestamp};
 
 /// When the sessions of the samples begin.
-pub(super) const BEGIN: u64 = 1_800_000_000_000;
+pub(crate) const BEGIN: u64 = 1_800_000_000_000;
 /// The handoff of a session with 2 KB of data: its token, sealed.
 const HANDOFF_LEN: usize = 2_600;
 
@@ -21,12 +21,12 @@ fn random(number: u64, salt: u64) -> [u8; 16] {
     bytes
 }
 
-pub(super) fn id(number: u64) -> SessionId {
+pub(crate) fn id(number: u64) -> SessionId {
     SessionId::from_bytes(random(number, 0))
 }
 
 /// An idle session, of a user of its own if it has one.
-pub(super) fn idle(number: u64, subject: bool) -> Bucket {
+pub(crate) fn idle(number: u64, subject: bool) -> Bucket {
     let at = Timestamp::from_millis(BEGIN + number);
     Bucket {
         id: id(number),
@@ -46,7 +46,7 @@ pub(super) fn idle(number: u64, subject: bool) -> Bucket {
 }
 
 /// The same just after its data was changed.
-pub(super) fn rotated(number: u64) -> Bucket {
+pub(crate) fn rotated(number: u64) -> Bucket {
     let before = idle(number, true);
     let retired =
         Retired { fingerprint: before.current, generation: 1, superseded_at: before.created_at, dead_after: None };
@@ -61,7 +61,7 @@ pub(super) fn rotated(number: u64) -> Bucket {
 }
 
 /// The same minutes later.
-pub(super) fn settled(number: u64) -> Bucket {
+pub(crate) fn settled(number: u64) -> Bucket {
     let before = rotated(number);
     Bucket { revision: next(before.revision), retired: Vec::new(), handoff: None, ..before }
 }
@@ -71,7 +71,7 @@ fn next(revision: Revision) -> Revision {
 }
 
 /// An instant at which the first so many sessions have been over for long enough to be purged, and no other.
-pub(super) fn end_of(sessions: u64) -> Timestamp {
+pub(crate) fn end_of(sessions: u64) -> Timestamp {
     idle(sessions.saturating_sub(1), false).purge_at()
 }
 

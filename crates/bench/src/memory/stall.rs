@@ -13,13 +13,16 @@ use secure_sessions_store::{MemoryStore, SessionStore, Which};
 use tokio::runtime::Builder;
 use tokio::task::{LocalSet, spawn_local, yield_now};
 
-use super::sample;
 use super::system::Longest;
+use super::{Found, sample};
 
 /// What stands above the lines.
 pub const HEAD: &str = "\
 The longest wait for a lookup, and of whatever else runs on the thread that purges: real time, and in brackets less what
 the thread had no core for, which is to be at most 5 ms. Without a purge: what the machine does by itself.";
+
+/// What the numbers of a row are.
+pub const COLUMNS: [&str; 3] = ["took, ms", "longest wait, ms", "less what the thread had no core for"];
 
 const BUDGET: Duration = Duration::from_millis(5);
 
@@ -28,9 +31,9 @@ const BUDGET: Duration = Duration::from_millis(5);
 /// # Errors
 ///
 /// If the store does not do what it is asked.
-pub fn beside_another_thread(expired: u64) -> Result<String> {
+pub fn beside_another_thread(expired: u64) -> Result<Found> {
     let store = filled(2 * expired)?;
-    let mut lines = String::new();
+    let mut found = Found::default();
     // First a while without a purge: what the machine does by itself.
     for purging in [false, true] {
         let done = AtomicBool::new(false);
@@ -50,10 +53,10 @@ pub fn beside_another_thread(expired: u64) -> Result<String> {
             Ok((took, reader.join().map_err(|_| anyhow!("the reader panicked"))??))
         })?;
         let what = if purging { format!("purge of {expired}") } else { "no purge".to_owned() };
-        let line = line(&format!("{what}, two threads"), took, &longest);
-        lines += &if purging { line + verdict(&longest) } else { line + "\n" };
+        let end = if purging { verdict(&longest) } else { "\n" };
+        found.add(line(&format!("{what}, two threads"), took, &longest, end));
     }
-    Ok(lines)
+    Ok(found)
 }
 
 /// Among those that have not expired.
@@ -82,9 +85,9 @@ fn filled(sessions: u64) -> Result<MemoryStore> {
 /// # Errors
 ///
 /// If the store does not do what it is asked.
-pub fn on_one_thread(sessions: u64) -> Result<String> {
+pub fn on_one_thread(sessions: u64) -> Result<Found> {
     let runtime = Builder::new_current_thread().build()?;
-    let mut lines = String::new();
+    let mut found = Found::default();
     for what in ["purge", "remove_all"] {
         let store = filled(sessions)?;
         let longest = Rc::new(RefCell::new(Longest::on_this_thread()?));
@@ -101,10 +104,10 @@ pub fn on_one_thread(sessions: u64) -> Result<String> {
             ensure!(store.count().await? == 0, "something is left");
             Ok(start.elapsed())
         })?;
-        lines += &line(&format!("{what} of {sessions}, one thread"), took, &longest.borrow());
-        lines += verdict(&longest.borrow());
+        let longest = longest.borrow();
+        found.add(line(&format!("{what} of {sessions}, one thread"), took, &longest, verdict(&longest)));
     }
-    Ok(lines)
+    Ok(found)
 }
 
 /// Something else on the thread: the longest time between its turns.
@@ -116,9 +119,10 @@ async fn others(longest: Rc<RefCell<Longest>>) -> Result<()> {
     }
 }
 
-fn line(what: &str, took: Duration, longest: &Longest) -> String {
+fn line(what: &str, took: Duration, longest: &Longest, end: &str) -> Found {
     let [took, real, with_a_core] = [took, longest.real, longest.with_a_core].map(|time| time.as_secs_f64() * 1e3);
-    format!("{what:36}{took:>8.0} ms    longest wait {real:>8.3} ms ({with_a_core:.3} ms)")
+    let text = format!("{what:36}{took:>8.0} ms    longest wait {real:>8.3} ms ({with_a_core:.3} ms){end}");
+    Found::line(text, what, &[took, real, with_a_core])
 }
 
 fn verdict(longest: &Longest) -> &'static str {

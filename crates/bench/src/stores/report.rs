@@ -3,6 +3,7 @@
 use super::contest::{Measured, Outcome};
 use super::engine::Kind;
 use crate::measure::quantile;
+use crate::report::Table;
 
 /// Outcomes by engine, ours first in each.
 type Outcomes = [(Kind, Vec<Outcome>)];
@@ -58,6 +59,38 @@ fn columns(measured: &Measured, ours: Option<&Measured>) -> String {
 /// In milliseconds.
 fn percentiles(measured: &Measured) -> [f64; 2] {
     [0.5, 0.99].map(|part| quantile(&measured.latencies, part) * 1e3)
+}
+
+/// All of it for programs: a table for each engine's requests, and one for the bytes.
+#[must_use]
+pub fn tables(outcomes: &Outcomes) -> Vec<Table> {
+    let columns = ["requests/s", "how many times the row's rate is ours", "p50, ms", "p99, ms", "failed"];
+    let mut tables = Vec::new();
+    for (kind, sides) in outcomes {
+        let mut table = Table::new(kind.name(), &columns);
+        for (what, part) in PARTS {
+            for side in sides {
+                let measured = part(side);
+                let ratio = sides.first().map_or(f64::NAN, |ours| quantile(&part(ours).ratios_to(measured), 0.5));
+                let [p50, p99] = percentiles(measured);
+                #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+                let failed = measured.failed as f64;
+                table.push(format!("{}, {what}", side.name), &[measured.rate(), ratio, p50, p99, failed]);
+            }
+        }
+        tables.push(table);
+    }
+    let columns = ["written by a change", "stored after the login", "just after a change", "minutes later"];
+    let mut bytes = Table::new("bytes of a session", &columns);
+    for (kind, side) in outcomes.iter().flat_map(|(kind, sides)| sides.iter().map(move |side| (kind, side))) {
+        if let Some(size) = side.size {
+            let written = side.writes.written_each();
+            let name = format!("{}, {}", kind.name(), side.name);
+            bytes.push(name, &[written, size.after_login, size.after_write, size.settled]);
+        }
+    }
+    tables.push(bytes);
+    tables
 }
 
 /// Bytes written and stored.

@@ -5,9 +5,11 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use hashbrown::HashTable;
 use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Timestamp};
 
+use self::index::Index;
 use self::slots::Slots;
 use super::packed::Packed;
 
+mod index;
 mod slots;
 
 /// Tables with fewer entries than this keep their room.
@@ -32,7 +34,7 @@ impl Hashes {
 #[derive(Default)]
 pub(super) struct Shard {
     slots: Slots,
-    by_id: HashTable<u32>,
+    by_id: Index,
     by_subject: HashTable<u32>,
     buckets: u64,
 }
@@ -48,7 +50,7 @@ impl Shard {
     }
 
     pub(super) fn find(&self, hash: u64, id: &SessionId) -> Option<u32> {
-        self.by_id.find(hash, |slot| self.slots.at(*slot).id() == id).copied()
+        self.by_id.find(hash, |slot| self.slots.at(slot).id() == id)
     }
 
     /// The slot of the bucket with this id, if it has this revision.
@@ -69,7 +71,7 @@ impl Shard {
     pub(super) fn insert(&mut self, hashes: &Hashes, hash: u64, packed: Packed) {
         let slot = self.slots.push(packed);
         let slots = &self.slots;
-        self.by_id.insert_unique(hash, slot, |slot| hashes.of(slots.at(*slot).id().as_bytes()));
+        self.by_id.insert(hash, slot, |slot| hashes.of(slots.at(slot).id().as_bytes()));
         self.link(hashes, slot);
     }
 
@@ -88,16 +90,11 @@ impl Shard {
 
     pub(super) fn remove(&mut self, hashes: &Hashes, slot: u32) -> Packed {
         self.unlink(hashes, slot);
-        let id_hash = hashes.of(self.slots.at(slot).id().as_bytes());
-        if let Ok(entry) = self.by_id.find_entry(id_hash, |other| *other == slot) {
-            entry.remove();
-        }
+        self.by_id.remove(hashes.of(self.slots.at(slot).id().as_bytes()), slot);
         let last = self.slots.last();
         if last != slot {
             let moved = self.slots.at(last);
-            if let Some(number) = self.by_id.find_mut(hashes.of(moved.id().as_bytes()), |other| *other == last) {
-                *number = slot;
-            }
+            self.by_id.renumber(hashes.of(moved.id().as_bytes()), last, slot);
             if let Some(subject) = moved.subject()
                 && let Some(number) = self.by_subject.find_mut(hashes.of(subject.as_bytes()), |other| *other == last)
             {
@@ -227,9 +224,7 @@ impl Shard {
     /// Gives memory back once most entries have gone.
     fn shrink(&mut self, hashes: &Hashes) {
         let slots = &self.slots;
-        if sparse(&self.by_id) {
-            self.by_id.shrink_to(self.by_id.len() * 2, |slot| hashes.of(slots.at(*slot).id().as_bytes()));
-        }
+        self.by_id.shrink(|slot| hashes.of(slots.at(slot).id().as_bytes()));
         if sparse(&self.by_subject) {
             let rehash = |slot: &u32| slots.at(*slot).subject().map_or(0, |subject| hashes.of(subject.as_bytes()));
             self.by_subject.shrink_to(self.by_subject.len() * 2, rehash);

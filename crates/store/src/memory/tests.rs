@@ -283,3 +283,32 @@ async fn a_purge_of_many_lets_others_in() {
     assert_eq!(purge.await, 20_000);
     assert!(others.get() >= 256, "the purge let others in {} times", others.get());
 }
+
+/// What one session is asked waits for no lock that others hold: there is none that all share.
+#[test]
+fn a_session_waits_for_its_own_shard_alone() {
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+
+    let store = MemoryStore::new();
+    let bucket = bucket(1, Some(1), 1, 9, 0);
+    let own = shard_of(store.0.hashes.of(bucket.id.as_bytes()));
+    let _moving = store.0.moving.write();
+    let others = store.0.shards.iter().enumerate().filter(|(number, _)| *number != own);
+    let _others: Vec<_> = others.map(|(_, shard)| shard.0.lock()).collect();
+
+    let (done, answers) = mpsc::channel();
+    let beside = store.clone();
+    thread::spawn(move || {
+        let next = Bucket { revision: Revision::new(2), ..bucket.clone() };
+        beside.insert(&bucket).now_or_never().unwrap().unwrap();
+        assert!(beside.load(&bucket.id).now_or_never().unwrap().unwrap().is_some());
+        assert!(beside.replace(&next, bucket.revision).now_or_never().unwrap().unwrap());
+        assert!(beside.remove(&bucket.id, None).now_or_never().unwrap().unwrap());
+        done.send(()).unwrap();
+    });
+    assert_eq!(answers.recv_timeout(Duration::from_secs(30)), Ok(()));
+}

@@ -1,0 +1,14 @@
+//! How the cost of a request grows with what there is more of: each a curve, held against the law that it should follow.
+//!
+//! The engine is driven without a framework. All points of a curve are measured in turns, in short passes.
+
+mod curve;
+mod measure;
+mod requests;
+mod sessions;
+
+pub use self::curve::{Curve, Law, Point, Verdict};
+pub use self::measure::Effort;
+pub use self::requests::curves;
+pub(crate) use self::sessions::Cookies;
+pub use self::sessions::in_the_store;

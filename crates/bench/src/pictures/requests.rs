@@ -1,0 +1,104 @@
+//! What a session adds to a request, as bars.
+
+use anyhow::{Context, Result, anyhow};
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::HPos;
+
+use super::style::{BACKGROUND, FAINT, INK, OTHERS, OURS, OURS_TOO, bold, letters, measured_on};
+use crate::cases::{Framework, OURS_READ, OURS_WRITE};
+use crate::report::{Report, Table};
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// A bar: a name, nanoseconds, and a colour.
+type Bar = (String, f64, RGBColor);
+
+const WIDTH: i32 = 1000;
+const COLUMN: i32 = 500;
+const ROW: i32 = 24;
+const GROUP: i32 = 34;
+const HEAD: i32 = 92;
+const FOOT: i32 = 34;
+/// Where the bars of a column begin and how long the longest is.
+const LABELS: i32 = 200;
+const LONGEST: i32 = 225;
+
+pub(super) fn draw(report: &Report) -> Result<String> {
+    let groups = Framework::ALL.map(|framework| {
+        let name = framework.to_string();
+        let table = report.tables.iter().find(|table| table.name == name).context("a framework is missing")?;
+        Ok((name, bars(table, OURS_READ, "read")?, bars(table, OURS_WRITE, "write")?))
+    });
+    let groups = groups.into_iter().collect::<Result<Vec<_>>>()?;
+    let rows: i32 = groups.iter().map(|(_, reads, _)| GROUP + ROW * i32::try_from(reads.len()).unwrap_or(0)).sum();
+    let height = HEAD + rows + FOOT;
+
+    let mut picture = String::new();
+    {
+        let size = (u32::try_from(WIDTH)?, u32::try_from(height)?);
+        let area = SVGBackend::with_string(&mut picture, size).into_drawing_area();
+        let drawn = fill(&area, &groups, height, &measured_on(&report.machine));
+        drawn.map_err(|error| anyhow!("{error}"))?;
+    }
+    Ok(picture)
+}
+
+/// Ours by either AEAD, and every peer that does the same.
+fn bars(table: &Table, ours: &str, act: &str) -> Result<Vec<Bar>> {
+    let over = |name: &str, column| {
+        let row = table.rows.iter().find(|row| row.name == name).with_context(|| format!("no row {name}"))?;
+        row.values.get(column).copied().flatten().with_context(|| format!("no number for {name}"))
+    };
+    let mut bars = vec![
+        ("secure-sessions, ring".to_owned(), over(ours, RING)?, OURS),
+        ("secure-sessions, RustCrypto".to_owned(), over(ours, RUSTCRYPTO)?, OURS_TOO),
+    ];
+    for row in table.rows.iter().filter(|row| row.name.ends_with(act) && !row.name.starts_with("secure-sessions")) {
+        let name = row.name.trim_end_matches(act).trim_end_matches("authenticated ").trim_end_matches(", ");
+        bars.push((name.to_owned(), over(&row.name, RUSTCRYPTO)?, OTHERS));
+    }
+    Ok(bars)
+}
+
+/// The columns of a framework's table.
+const RUSTCRYPTO: usize = 0;
+const RING: usize = 2;
+
+fn fill(
+    area: &Area<'_>,
+    groups: &[(String, Vec<Bar>, Vec<Bar>)],
+    height: i32,
+    measured_on: &str,
+) -> Result<(), Box<dyn std::error::Error>> {
+    area.fill(&BACKGROUND)?;
+    let text = |words: &str, style: &TextStyle<'_>, place| area.draw_text(words, style, place);
+    text("What a session adds to a request", &bold(20), (24, 28))?;
+    let what = "microseconds over the bare route, in one process; 300 bytes of data in five keys; shorter is better";
+    text(what, &letters(14, &FAINT, HPos::Left), (24, 52))?;
+    for (column, (act, of)) in [("a read", 0), ("a write", 1)].into_iter().enumerate() {
+        let left = COLUMN * i32::try_from(column)? + 24;
+        text(act, &bold(15), (left + LABELS, HEAD - 14))?;
+        let bars = |group: &'_ (String, Vec<Bar>, Vec<Bar>)| if of == 0 { group.1.clone() } else { group.2.clone() };
+        let longest = groups.iter().flat_map(bars).map(|(_, nanos, _)| nanos).fold(0.0, f64::max);
+        let mut y = HEAD;
+        for group in groups {
+            text(&group.0, &bold(14), (left, y + 10))?;
+            y += GROUP - 8;
+            for (name, nanos, color) in bars(group) {
+                text(&name, &letters(13, &INK, HPos::Right), (left + LABELS - 10, y + 8))?;
+                #[expect(clippy::cast_possible_truncation, reason = "pixels")]
+                let length = (nanos / longest * f64::from(LONGEST)).round() as i32;
+                let bar = [(left + LABELS, y), (left + LABELS + length.max(1), y + 16)];
+                area.draw(&Rectangle::new(bar, color.filled()))?;
+                let value = format!("{:.1}", nanos / 1e3);
+                text(&value, &letters(13, &INK, HPos::Left), (left + LABELS + length + 7, y + 8))?;
+                y += ROW;
+            }
+            y += 8;
+        }
+    }
+    text(measured_on, &letters(12, &FAINT, HPos::Left), (24, height - 18))?;
+    area.present()?;
+    Ok(())
+}
