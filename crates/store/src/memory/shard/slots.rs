@@ -6,9 +6,11 @@ use super::super::packed::Packed;
 
 /// So many that the list of chunks stays in the processor's cache with ten million sessions, so few that the spare room
 /// of the last is little.
-const CHUNK: usize = 128;
-/// How far the first chunk grows at a time; the others have all their room at once, and leave no holes in memory.
-const STEP: usize = 16;
+const CHUNK: usize = 256;
+/// How far a chunk grows at a time: the first in small steps, the others in halves, since what a step leaves behind in
+/// memory is just what the next chunk begins with.
+const FIRST_STEP: usize = 16;
+const STEP: usize = CHUNK / 2;
 
 #[derive(Default)]
 pub(super) struct Slots {
@@ -43,7 +45,7 @@ impl Slots {
         if place == 0 {
             self.chunks.push(Vec::new());
         }
-        let room = if chunk == 0 { STEP } else { CHUNK };
+        let room = if chunk == 0 { FIRST_STEP } else { STEP };
         let chunk = &mut self.chunks[chunk];
         if chunk.len() == chunk.capacity() {
             chunk.reserve_exact(room);
