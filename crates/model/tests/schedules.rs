@@ -212,6 +212,25 @@ fn what_this_process_wrote_the_cache_never_forgets_in_any_order() {
     });
 }
 
+#[test]
+fn no_reader_of_the_cache_sees_a_session_go_back_in_any_order() {
+    in_many_orders(|| {
+        let cache = CachedStore::new(MemoryStore::new(), 10, Duration::from_secs(3600));
+        let first = bucket(A);
+        block_on(cache.insert(&first)).unwrap();
+        let reader = |cache: CachedStore<MemoryStore>| {
+            let reads = move || {
+                let [earlier, later] = [(); 2].map(|()| revision(block_on(cache.load_recent(&A)).unwrap().entry));
+                assert!(earlier <= later, "the session went back");
+            };
+            Box::new(reads) as Box<dyn FnOnce() + Send>
+        };
+        let (one, other) = (reader(cache.clone()), reader(cache.clone()));
+        let next = touched(&first, NOW.after(Millis::from_secs(1)));
+        at_once(vec![one, other, Box::new(move || assert!(block_on(cache.replace(&next, first.revision)).unwrap()))]);
+    });
+}
+
 /// A cache that forgets what was written, and remembers what was read, without looking whether the two came across.
 #[derive(Clone, Default)]
 struct ForgetfulCache {
