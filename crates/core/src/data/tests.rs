@@ -63,7 +63,11 @@ fn evenly_spread_places_are_known_from_the_check_and_every_key_is_found() {
         let written = map_of(&entries);
         let read = DataMap::from_cbor(&written.to_cbor()).expect("its own encoding");
         assert_eq!((written.outline.known, read.outline.known, read.outline.step), (0, known, step), "{count}");
-        for map in [written, read] {
+        let known = &read.outline.places[..known];
+        assert!(
+            known.iter().map(|place| &read.items()[place.key()]).eq(keys.iter().step_by(step).map(String::as_bytes))
+        );
+        for map in [&written, &read] {
             assert!(map.keys().eq(&keys));
             for (key, value) in &entries {
                 assert_eq!(map.get_encoded(key), Some(*value));

@@ -3,7 +3,7 @@
 use secure_sessions_core::{Bucket, BucketPolicy, Opened, Sealer, Timestamp};
 
 fn make() -> Opened {
-    Opened { generation: 1 }
+    Opened { plaintext: 37 }
 }
 
 fn twice(sealer: &Sealer, bucket: &Bucket, opened: Opened, now: Timestamp, policy: &BucketPolicy) {

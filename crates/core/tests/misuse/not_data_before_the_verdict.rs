@@ -7,7 +7,7 @@ fn data(opened: Opened) -> DataMap {
 }
 
 fn data_by_method(opened: Opened) -> DataMap {
-    opened.into_data().unwrap().1
+    opened.into_data().unwrap()
 }
 
 fn handoff_key(opened: &Opened) {
