@@ -305,10 +305,8 @@ pub(crate) struct AssociatedData {
 }
 
 impl AssociatedData {
-    const FOR_TOKENS: usize = TOKEN_LABEL.len() + NONCE_AT;
-    const FOR_HANDOFFS: usize = HANDOFF_LABEL.len() + 1 + KEY_ID_LEN + SESSION_ID_LEN + 4;
-    const CAPACITY: usize =
-        2 + MAX_CONTEXT_LEN + if Self::FOR_TOKENS > Self::FOR_HANDOFFS { Self::FOR_TOKENS } else { Self::FOR_HANDOFFS };
+    /// A handoff's is longer than a token's.
+    const CAPACITY: usize = HANDOFF_LABEL.len() + 1 + KEY_ID_LEN + SESSION_ID_LEN + 4 + 2 + MAX_CONTEXT_LEN;
 
     pub(crate) fn new() -> Self {
         Self { bytes: [0; Self::CAPACITY], length: 0 }

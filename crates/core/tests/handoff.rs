@@ -48,6 +48,15 @@ fn a_handoff_leads_to_the_newest_token_and_its_data() {
 }
 
 #[test]
+fn a_handoff_of_the_longest_context_leads_there_too() {
+    let context = "x".repeat(secure_sessions_core::format::MAX_CONTEXT_LEN);
+    let sealer = sealer_of(ring(&[SEAL], &[FINGERPRINT]), &context);
+    let mut session = Session::new(sealer, Some("alice"), "old");
+    session.rotate("new", later(10));
+    assert_eq!(follow(&session, &session.bucket).as_deref(), Ok("new"));
+}
+
+#[test]
 fn what_the_second_implementation_seals_is_followed() {
     let session = rotated();
     let bucket = planted(&session, session.token.as_bytes());
