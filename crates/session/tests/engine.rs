@@ -633,3 +633,33 @@ async fn a_session_in_this_process_is_there_without_a_wait() {
     app.visit(Some(&second), |session| assert_eq!(session.get("n").unwrap(), Some(2))).await;
     assert_eq!(loaded_at_once(Some(&second)).unwrap().get("n").unwrap(), Some(2));
 }
+
+#[tokio::test]
+async fn keys_that_are_replaced_while_a_handler_runs_take_the_subject_and_the_label_along() {
+    let (seal, fingerprint) = Keyring::generate_texts().unwrap();
+    let (_, new_fingerprint) = Keyring::generate_texts().unwrap();
+    let app = app();
+    app.manager.set_keyring(Keyring::from_text(&seal, &fingerprint, "").unwrap()).unwrap();
+    let cookie = app
+        .visit(None, |session| {
+            session.login("alice").unwrap();
+            session.set_label("phone").unwrap();
+        })
+        .await;
+    let both = format!("{} {}", *new_fingerprint, *fingerprint);
+    let cookie = app
+        .visit(cookie.as_deref(), |session| {
+            app.manager.set_keyring(Keyring::from_text(&seal, &both, "").unwrap()).unwrap();
+            session.insert("n", 1).unwrap();
+        })
+        .await;
+    // The old key goes for good.
+    app.manager.set_keyring(Keyring::from_text(&seal, &new_fingerprint, "").unwrap()).unwrap();
+    app.visit(cookie.as_deref(), |session| {
+        assert_eq!((session.subject().as_deref(), session.get("n").unwrap()), (Some("alice"), Some(1)));
+    })
+    .await;
+    let listed = app.manager.sessions_of("alice").await.unwrap();
+    assert_eq!(listed.iter().map(|session| session.label.as_deref()).collect::<Vec<_>>(), [Some("phone")]);
+    assert!(!app.event_names().contains(&"store_tampered"));
+}

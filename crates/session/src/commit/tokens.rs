@@ -72,6 +72,8 @@ impl Work<'_> {
         let generation = bucket.next_generation().ok_or(SessionError::Conflict)?;
         let sealer = Arc::clone(&self.sealer);
         let keyring = sealer.keyring();
+        // By the keys of now, not by their states when the request began: they may have been replaced since.
+        let same_key = live.newest.keys.fingerprint.0 == sealer.active_keys().fingerprint.0;
         let (idle_timeout, lifetime) = self.manager.lifetimes(&meta);
         let settings = &self.pending.settings;
         let expires_at =
@@ -79,9 +81,7 @@ impl Work<'_> {
         let idle_timeout = if settings.idle_timeout.is_some() { idle_timeout } else { bucket.idle_timeout };
         let label = match &self.pending.label {
             Some(label) => Some(label.clone()),
-            None if live.newest.keys.is_outdated() => {
-                bucket.label.as_ref().and_then(|sealed| keyring.open_label(&bucket.id, sealed))
-            }
+            None if !same_key => bucket.label.as_ref().and_then(|sealed| keyring.open_label(&bucket.id, sealed)),
             None => None,
         };
         let label = match label {
@@ -98,7 +98,7 @@ impl Work<'_> {
             handoff,
             subject: match &newest.meta.subject {
                 // The bucket was admitted with its tag.
-                same if *same == live.newest.meta.subject && !live.newest.keys.is_outdated() => bucket.subject,
+                same if same_key && *same == live.newest.meta.subject => bucket.subject,
                 subject => subject.as_deref().map(|subject| keyring.subject_tag(subject)),
             },
             label,
