@@ -7,9 +7,12 @@ use ciborium_ll::Header;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use self::outline::{Outline, Place, Places};
 use crate::cbor::{self, CborError};
 use crate::format::{MAX_KEY_LEN, MAX_TOKEN};
 use crate::secret::{SecretArray, SecretBytes};
+
+mod outline;
 
 /// What is wrong with a key, a value or a whole data map.
 #[derive(Debug, thiserror::Error)]
@@ -343,99 +346,6 @@ impl std::io::Write for Bounded {
 struct Entry<'a> {
     key: &'a str,
     value: &'a [u8],
-}
-
-/// Where a key, with its head, and its value stand within the items.
-#[derive(Clone, Copy, Default)]
-struct Place {
-    start: u16,
-    key: u16,
-    value: u16,
-    end: u16,
-}
-
-impl Place {
-    /// Takes one key and its value off `items[at..]`, and checks both.
-    fn read(items: &[u8], at: usize) -> Result<Self, DataError> {
-        let mut rest = items.get(at..).ok_or(CborError::Malformed)?;
-        let key = cbor::text(&mut rest)?.len();
-        let value = items.len() - rest.len();
-        cbor::item(&mut rest)?;
-        let offset = |offset: usize| u16::try_from(offset).map_err(|_| DataError::NotAMap);
-        let end = items.len() - rest.len();
-        Ok(Self { start: offset(at)?, key: offset(value - key)?, value: offset(value)?, end: offset(end)? })
-    }
-
-    fn key(self) -> Range<usize> {
-        self.key.into()..self.value.into()
-    }
-
-    fn value(self) -> Range<usize> {
-        self.value.into()..self.end.into()
-    }
-
-    fn range(self) -> Range<usize> {
-        self.start.into()..self.end.into()
-    }
-}
-
-/// Places of a map whose keys ascend, found when it was checked: all of a few, evenly spread ones of many. A key is looked
-/// for from the last known one that is not behind it.
-#[derive(Clone)]
-struct Outline {
-    places: [Place; Self::PLACES],
-    known: usize,
-    /// Of so many entries in a row the first is known.
-    step: usize,
-}
-
-impl Outline {
-    const PLACES: usize = 8;
-
-    fn push(&mut self, number: usize, place: Place) {
-        if !number.is_multiple_of(self.step) {
-            return;
-        }
-        if self.known == Self::PLACES {
-            // Every other one makes room, and this one, whose number is a power of two times their number, stays.
-            for at in 0..Self::PLACES / 2 {
-                self.places[at] = self.places[2 * at];
-            }
-            self.known = Self::PLACES / 2;
-            self.step *= 2;
-        }
-        self.places[self.known] = place;
-        self.known += 1;
-    }
-
-    /// The last known place whose key is not behind this one.
-    fn last_up_to(&self, items: &[u8], key: &str) -> Option<Place> {
-        let known = &self.places[..self.known];
-        known.iter().rev().find(|place| items.get(place.key()) <= Some(key.as_bytes())).copied()
-    }
-}
-
-impl Default for Outline {
-    fn default() -> Self {
-        Self { places: [Place::default(); Self::PLACES], known: 0, step: 1 }
-    }
-}
-
-/// Walks items that were checked before.
-struct Places<'a> {
-    items: &'a [u8],
-    at: usize,
-}
-
-impl Iterator for Places<'_> {
-    type Item = Place;
-
-    fn next(&mut self) -> Option<Place> {
-        // At the end there is none to read.
-        let place = Place::read(self.items, self.at).ok()?;
-        self.at = place.end.into();
-        Some(place)
-    }
 }
 
 fn check_items(items: &[u8], count: usize) -> Result<Outline, DataError> {
