@@ -41,18 +41,19 @@ fn with_ring(arguments: &[String]) -> (&'static [&'static str], Vec<String>) {
     (if ring.is_empty() { &[] } else { &["--features", "ring"] }, rest)
 }
 
-/// Builds and runs the benchmark with either AEAD, counts allocations apart from that (counting takes time), and
+/// Builds and runs the benchmark with each AEAD, counts allocations apart from that (counting takes time), and
 /// prints one table.
 fn requests(arguments: &[String]) -> Result<bool> {
     let rows = workspace::root().join("target/bench");
     fs::create_dir_all(&rows).with_context(|| format!("cannot make {}", rows.display()))?;
     let file = |name: &str| rows.join(name).display().to_string();
-    let (rustcrypto, ring, counts) = (file("rustcrypto.tsv"), file("ring.tsv"), file("counts.tsv"));
+    let [rustcrypto, fiat, ring, counts] = ["rustcrypto.tsv", "fiat.tsv", "ring.tsv", "counts.tsv"].map(file);
     told(&[
         bench("speed", &[]).args(&[&rustcrypto]).args(arguments),
+        bench("speed", &["--features", "fiat"]).args(&[&fiat]).args(arguments),
         bench("speed", &["--features", "ring"]).args(&[&ring]).args(arguments),
         bench("counts", &[]).args(&[&counts]),
-        bench("table", &[]).args(&[&rustcrypto, &ring, &counts]),
+        bench("table", &[]).args(&[&rustcrypto, &fiat, &ring, &counts]),
     ])
 }
 

@@ -1,17 +1,21 @@
-//! XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03), behind one seam with two implementations of the same bytes.
+//! XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03), behind one seam with three implementations of the same bytes.
 
 use core::fmt;
 
 use crate::format::{KEY_LEN, NONCE_LEN, TAG_LEN};
 
+#[cfg(all(feature = "fiat", any(test, not(feature = "ring"))))]
+mod fiat;
 #[cfg(feature = "ring")]
 mod ring;
-#[cfg(any(test, not(feature = "ring")))]
+#[cfg(any(test, not(any(feature = "fiat", feature = "ring"))))]
 mod rustcrypto;
 
+#[cfg(all(feature = "fiat", not(feature = "ring")))]
+use self::fiat as provider;
 #[cfg(feature = "ring")]
 use self::ring as provider;
-#[cfg(not(feature = "ring"))]
+#[cfg(not(any(feature = "fiat", feature = "ring")))]
 use self::rustcrypto as provider;
 
 /// The tag does not fit the key, nonce, associated data and ciphertext.

@@ -1,4 +1,4 @@
-//! Prints the benchmark's tables and its budgets: `table RUSTCRYPTO RING COUNTS`.
+//! Prints the benchmark's tables and its budgets: `table RUSTCRYPTO FIAT RING COUNTS`.
 
 use std::env;
 use std::path::Path;
@@ -13,25 +13,32 @@ use bench::rows::{self, Row, find};
 
 fn main() -> Result<()> {
     let files: Vec<String> = env::args().skip(1).collect();
-    let [rustcrypto, ring, counts] = files.as_slice() else { bail!("usage: table RUSTCRYPTO RING COUNTS") };
+    let [rustcrypto, fiat, ring, counts] = files.as_slice() else { bail!("usage: table RUSTCRYPTO FIAT RING COUNTS") };
     let read = |file: &String| rows::read(Path::new(file));
-    let (rustcrypto, ring, counts) = (read(rustcrypto)?, read(ring)?, read(counts)?);
-    println!("{}", table(&rustcrypto, &ring, &counts)?);
-    println!("{}", floors(&rustcrypto, &ring)?);
-    println!("{}", adapters(&rustcrypto, &ring)?);
-    println!("{}", lines(&budgets(&rustcrypto, &ring, &counts)?));
-    report(&rustcrypto, &ring, &counts)?.save()
+    let (rustcrypto, fiat, ring, counts) = (read(rustcrypto)?, read(fiat)?, read(ring)?, read(counts)?);
+    let runs: Runs<'_> = [&rustcrypto, &fiat, &ring];
+    println!("{}", table(runs, &counts)?);
+    println!("{}", floors(runs)?);
+    println!("{}", adapters(runs)?);
+    println!("{}", lines(&budgets(runs, &counts)?));
+    report(runs, &counts)?.save()
 }
 
+/// The rows of each build.
+type Runs<'a> = [&'a [Row]; BUILDS.len()];
+
+/// What our sessions are sealed by.
+const BUILDS: [&str; 3] = ["RustCrypto", "fiat", "ring"];
+
 /// The same for programs.
-fn report(rustcrypto: &[Row], ring: &[Row], counts: &[Row]) -> Result<Report> {
+fn report(runs: Runs<'_>, counts: &[Row]) -> Result<Report> {
     let mut tables = Vec::new();
     for framework in Framework::ALL {
         let mut table = Table::new(framework.to_string(), &COLUMNS);
         let prefix = framework.row("");
         for (row, counted) in counts.iter().filter(|(row, _)| row.starts_with(&prefix)) {
             let mut values = Vec::new();
-            for run in [rustcrypto, ring] {
+            for run in runs {
                 values.extend([number(run, row, OVER_BARE)?, number(run, row, MEDIAN)?]);
             }
             values.extend(counted);
@@ -40,7 +47,7 @@ fn report(rustcrypto: &[Row], ring: &[Row], counts: &[Row]) -> Result<Report> {
         tables.push(table);
     }
     let mut table = Table::new("budgets", &["is", "at most"]);
-    for (what, is, at_most, _) in budgets(rustcrypto, ring, counts)? {
+    for (what, is, at_most, _) in budgets(runs, counts)? {
         table.push(what, &[is, at_most]);
     }
     tables.push(table);
@@ -48,9 +55,11 @@ fn report(rustcrypto: &[Row], ring: &[Row], counts: &[Row]) -> Result<Report> {
 }
 
 /// Those without a store that is counted have no reads and writes.
-const COLUMNS: [&str; 8] = [
+const COLUMNS: [&str; 10] = [
     "RustCrypto: ns over the bare route",
     "RustCrypto: ns in all",
+    "fiat: ns over the bare route",
+    "fiat: ns in all",
     "ring: ns over the bare route",
     "ring: ns in all",
     "allocations",
@@ -82,30 +91,28 @@ const HEAD: &str = "\
 One request in one process on one core, in nanoseconds over the framework's bare route (+- half of the passes), and as a
 multiple of the framework's usual choice in the same run (tower-sessions, actix-session's private cookie, Rocket's
 private cookies), reads of reads and writes of writes. 300 bytes of data in five keys, of which one is read, or read and
-changed, ten seconds after the last change. Two builds: our sessions sealed by RustCrypto, and by ring; the other rows
-differ between the two by noise only. Actix and Rocket are called through their test clients, whose own cost is in the
-bare route's.
+changed, ten seconds after the last change. Three builds: our sessions sealed by RustCrypto, by its cipher with
+fiat-crypto's arithmetic, and by ring; the other rows differ between them by noise only. Actix and Rocket are called
+through their test clients, whose own cost is in the bare route's.
 ";
 
-fn table(rustcrypto: &[Row], ring: &[Row], counts: &[Row]) -> Result<String> {
+fn table(runs: Runs<'_>, counts: &[Row]) -> Result<String> {
     let mut lines = vec![HEAD.to_owned()];
     for framework in Framework::ALL {
-        lines.push(format!(
-            "{framework:42}{:>18}{:>8}{:>18}{:>8}{:>8}{:>8}{:>14}",
-            "RustCrypto", "ratio", "ring", "ratio", "allocs", "bytes", "reads/writes"
-        ));
+        let builds = BUILDS.map(|build| format!("{build:>18}{:>8}", "ratio")).concat();
+        lines.push(format!("{framework:42}{builds}{:>8}{:>8}{:>14}", "allocs", "bytes", "reads/writes"));
         let prefix = framework.row("");
         // Those of other sizes are held against their floors.
         let rows = counts.iter().filter(|(row, _)| row.starts_with(&prefix) && !row.ends_with(" bytes"));
         for (row, counted) in rows {
-            lines.push(line(framework, row, &prefix, [rustcrypto, ring], counted)?);
+            lines.push(line(framework, row, &prefix, runs, counted)?);
         }
         lines.push(String::new());
     }
     Ok(lines.join("\n"))
 }
 
-fn line(framework: Framework, row: &str, prefix: &str, runs: [&[Row]; 2], counted: &[f64]) -> Result<String> {
+fn line(framework: Framework, row: &str, prefix: &str, runs: Runs<'_>, counted: &[f64]) -> Result<String> {
     let name = row.trim_start_matches(prefix);
     let usual = if name.ends_with("write") { framework.usual_write() } else { framework.usual_read() };
     let mut line = format!("{name:42}");
@@ -127,21 +134,22 @@ fn line(framework: Framework, row: &str, prefix: &str, runs: [&[Row]; 2], counte
     Ok(line)
 }
 
-fn floors(rustcrypto: &[Row], ring: &[Row]) -> Result<String> {
+fn floors(runs: Runs<'_>) -> Result<String> {
     let mut lines = vec![
         "Ours beside the floor: nanoseconds over the bare route. The floor of a read is a layer that adds one extension,\n\
-         base64, HMAC-SHA256, XChaCha20-Poly1305 and a map; that of a write makes and sets the next cookie besides.\n"
+         base64, HMAC-SHA256, XChaCha20-Poly1305 and a map; that of a write makes and sets the next cookie besides. The floor\n\
+         beside `fiat` is RustCrypto's.\n"
             .to_owned(),
     ];
     let head = format!("{:>10}{:>10}{:>8}", "ours", "floor", "ratio");
-    lines.push(format!("{:42}{:>28}{:>28}", "", "RustCrypto", "ring"));
-    lines.push(format!("{:42}{head}{head}", ""));
+    lines.push(format!("{:42}{}", "", BUILDS.map(|build| format!("{build:>28}")).concat()));
+    lines.push(format!("{:42}{}", "", head.repeat(BUILDS.len())));
     for framework in [Axum, Framework::Actix] {
         for (case, floor) in [(OURS_READ, FLOOR_READ), (OURS_WRITE, FLOOR_WRITE)] {
             for size in SIZES {
                 let mut line =
                     format!("{:42}", format!("{framework}, {}", sized(floor.trim_start_matches("floor of "), size)));
-                for run in [rustcrypto, ring] {
+                for run in runs {
                     let ours = cost(run, framework, &sized(case, size))?;
                     let floor = cost(run, framework, &sized(floor, size))?;
                     line += &format!("{ours:>10.0}{floor:>10.0}{:>8.2}", ours / floor);
@@ -156,7 +164,7 @@ fn floors(rustcrypto: &[Row], ring: &[Row]) -> Result<String> {
 /// The same case through every adapter.
 const THROUGH_ADAPTERS: [&str; 3] = [OURS_UNSEEN, OURS_READ, OURS_WRITE];
 
-fn adapters(rustcrypto: &[Row], ring: &[Row]) -> Result<String> {
+fn adapters(runs: Runs<'_>) -> Result<String> {
     let mut lines = vec![
         "The adapters beside one another: nanoseconds over each framework's bare route, a write's over one that sets a\n\
          cookie as long as ours (Rocket's test client takes every cookie apart that it is sent).\n"
@@ -164,7 +172,7 @@ fn adapters(rustcrypto: &[Row], ring: &[Row]) -> Result<String> {
     ];
     let names = Framework::ALL.map(|framework| format!("{framework:>12}")).concat();
     lines.push(format!("{:54}{names}{:>16}", "", "they differ by"));
-    for (build, run) in [("RustCrypto", rustcrypto), ("ring", ring)] {
+    for (build, run) in BUILDS.into_iter().zip(runs) {
         for case in THROUGH_ADAPTERS {
             let costs = costs(run, case)?;
             let costs_shown = costs.map(|cost| format!("{cost:>12.0}")).concat();
@@ -192,13 +200,14 @@ fn range(costs: &[f64]) -> f64 {
 /// What, how much it is, how much it may be, and its unit.
 type Budget = (&'static str, f64, f64, &'static str);
 
-fn budgets(rustcrypto: &[Row], ring: &[Row], counts: &[Row]) -> Result<[Budget; 9]> {
+fn budgets([rustcrypto, fiat, ring]: Runs<'_>, counts: &[Row]) -> Result<[Budget; 10]> {
     let read = |run: &[Row]| Ok::<_, anyhow::Error>(cost(run, Axum, OURS_READ)? / cost(run, Axum, Axum.usual_read())?);
     let unseen = cost(rustcrypto, Axum, OURS_UNSEEN)? - cost(rustcrypto, Axum, NO_OP)?;
     let count = |case: &str, column| number(counts, &Axum.row(case), column);
     let allocations = count(OURS_UNSEEN, ALLOCATIONS)? - count(NO_OP, ALLOCATIONS)?;
     Ok([
-        ("authenticated read, pure Rust, beside tower-sessions", read(rustcrypto)?, 1.5, "x"),
+        ("authenticated read, RustCrypto, beside tower-sessions", read(rustcrypto)?, 1.5, "x"),
+        ("authenticated read, fiat, beside tower-sessions", read(fiat)?, 1.5, "x"),
         ("authenticated read, ring, beside tower-sessions", read(ring)?, 1.0, "x"),
         ("never looked at, over a no-op layer", unseen, 130.0, " ns"),
         ("never looked at, over a no-op layer", allocations, 3.0, " allocations"),

