@@ -132,79 +132,113 @@ fn rustcrypto_leaves_no_plaintext_where_it_fails() {
     what_fails_leaves_no_plaintext::<rustcrypto::Key>();
 }
 
-/// RustCrypto's and another one's: the same bytes, each opens the other's, and neither what was changed.
 #[cfg(any(feature = "fiat", feature = "ring"))]
-macro_rules! as_rustcrypto {
-    ($module:ident, $key:ty, $draft:ident, $wycheproof:ident, $leaves_none:ident, $same:ident) => {
-        mod $module {
-            use proptest::prelude::*;
+mod beside_rustcrypto {
+    use proptest::prelude::*;
 
-            use super::*;
+    use super::*;
 
-            #[test]
-            fn $draft() {
-                the_draft_s_vector::<$key>();
-            }
+    #[derive(Debug)]
+    struct Message {
+        key: [u8; KEY_LEN],
+        nonce: [u8; NONCE_LEN],
+        associated_data: Vec<u8>,
+        plaintext: Vec<u8>,
+    }
 
-            #[test]
-            fn $wycheproof() {
-                wycheproof_s_vectors::<$key>();
-            }
+    /// A message, and the bit of it that is changed.
+    fn messages() -> impl Strategy<Value = (Message, prop::sample::Index, u8)> {
+        let bytes = |lengths| prop::collection::vec(any::<u8>(), lengths);
+        let message = (any::<[u8; KEY_LEN]>(), any::<[u8; NONCE_LEN]>(), bytes(0..300), bytes(0..4097))
+            .prop_map(|(key, nonce, associated_data, plaintext)| Message { key, nonce, associated_data, plaintext });
+        (message, any::<prop::sample::Index>(), 0..8_u8)
+    }
 
-            #[test]
-            fn $leaves_none() {
-                what_fails_leaves_no_plaintext::<$key>();
-            }
+    /// Both make the same bytes of it, each opens the other's, and neither what was changed.
+    fn is_the_same_by<P: Provider>(
+        (message, place, bit): (Message, prop::sample::Index, u8),
+    ) -> Result<(), TestCaseError> {
+        let Message { key, mut nonce, mut associated_data, plaintext } = message;
+        let (rustcrypto, other) = (rustcrypto::Key::new(&key), P::new(&key));
+        let mut sealed = plaintext.clone();
+        let mut by_other = plaintext.clone();
+        let mut tag = rustcrypto.seal(&nonce, &associated_data, &mut sealed);
+        prop_assert_eq!(tag, other.seal(&nonce, &associated_data, &mut by_other));
+        prop_assert_eq!(&sealed, &by_other);
 
-            fn bytes(lengths: std::ops::Range<usize>) -> impl Strategy<Value = Vec<u8>> {
-                prop::collection::vec(any::<u8>(), lengths)
-            }
+        prop_assert_eq!(rustcrypto.open(&nonce, &associated_data, &mut by_other, &tag), Ok(()));
+        prop_assert_eq!(&by_other, &plaintext);
+        let mut opened = sealed.clone();
+        prop_assert_eq!(other.open(&nonce, &associated_data, &mut opened, &tag), Ok(()));
+        prop_assert_eq!(&opened, &plaintext);
 
-            proptest! {
-                #![proptest_config(ProptestConfig::with_cases(128))]
+        // One bit of nonce, associated data, ciphertext or tag is changed: neither opens it.
+        let whole = nonce.len() + associated_data.len() + sealed.len() + tag.len();
+        let parts: [&mut [u8]; 4] = [&mut nonce, &mut associated_data, &mut sealed, &mut tag];
+        let changed = parts.into_iter().flatten().nth(place.index(whole)).expect("within the whole");
+        *changed ^= 1 << bit;
+        prop_assert_eq!(rustcrypto.open(&nonce, &associated_data, &mut sealed.clone(), &tag), Err(NotAuthentic));
+        prop_assert_eq!(other.open(&nonce, &associated_data, &mut sealed, &tag), Err(NotAuthentic));
+        Ok(())
+    }
 
-                #[test]
-                fn $same(
-                    key in any::<[u8; KEY_LEN]>(), nonce in any::<[u8; NONCE_LEN]>(),
-                    associated_data in bytes(0..300), plaintext in bytes(0..4097), place in any::<prop::sample::Index>(),
-                    bit in 0..8_u8,
-                ) {
-                    let (rustcrypto, other) = (rustcrypto::Key::new(&key), <$key>::new(&key));
-                    let mut sealed = plaintext.clone();
-                    let mut by_other = plaintext.clone();
-                    let tag = rustcrypto.seal(&nonce, &associated_data, &mut sealed);
-                    prop_assert_eq!(tag, other.seal(&nonce, &associated_data, &mut by_other));
-                    prop_assert_eq!(&sealed, &by_other);
+    #[cfg(feature = "fiat")]
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
 
-                    prop_assert_eq!(rustcrypto.open(&nonce, &associated_data, &mut by_other, &tag), Ok(()));
-                    prop_assert_eq!(&by_other, &plaintext);
-                    let mut opened = sealed.clone();
-                    prop_assert_eq!(other.open(&nonce, &associated_data, &mut opened, &tag), Ok(()));
-                    prop_assert_eq!(&opened, &plaintext);
-
-                    // One bit of nonce, associated data, ciphertext or tag is changed: neither opens it.
-                    let (mut nonce, mut associated_data, mut tag) = (nonce, associated_data, tag);
-                    let whole = nonce.len() + associated_data.len() + sealed.len() + tag.len();
-                    let parts: [&mut [u8]; 4] = [&mut nonce, &mut associated_data, &mut sealed, &mut tag];
-                    let changed = parts.into_iter().flatten().nth(place.index(whole)).expect("within the whole");
-                    *changed ^= 1 << bit;
-                    let refused = Err(NotAuthentic);
-                    prop_assert_eq!(rustcrypto.open(&nonce, &associated_data, &mut sealed.clone(), &tag), refused);
-                    prop_assert_eq!(other.open(&nonce, &associated_data, &mut sealed, &tag), refused);
-                }
-            }
+        #[test]
+        fn fiat_and_rustcrypto_give_the_same_bytes_and_open_each_other_s(message in messages()) {
+            is_the_same_by::<fiat::Key>(message)?;
         }
-    };
+    }
+
+    #[cfg(feature = "ring")]
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn ring_and_rustcrypto_give_the_same_bytes_and_open_each_other_s(message in messages()) {
+            is_the_same_by::<ring::Key>(message)?;
+        }
+    }
 }
 
 #[cfg(feature = "fiat")]
-as_rustcrypto! {
-    with_fiat, fiat::Key, fiat_gives_the_bytes_of_the_draft, fiat_passes_wycheproof,
-    fiat_leaves_no_plaintext_where_it_fails, fiat_and_rustcrypto_give_the_same_bytes_and_open_each_other_s
+mod with_fiat {
+    use super::*;
+
+    #[test]
+    fn fiat_gives_the_bytes_of_the_draft() {
+        the_draft_s_vector::<fiat::Key>();
+    }
+
+    #[test]
+    fn fiat_passes_wycheproof() {
+        wycheproof_s_vectors::<fiat::Key>();
+    }
+
+    #[test]
+    fn fiat_leaves_no_plaintext_where_it_fails() {
+        what_fails_leaves_no_plaintext::<fiat::Key>();
+    }
 }
 
 #[cfg(feature = "ring")]
-as_rustcrypto! {
-    with_ring, ring::Key, ring_gives_the_bytes_of_the_draft, ring_passes_wycheproof,
-    ring_leaves_no_plaintext_where_it_fails, ring_and_rustcrypto_give_the_same_bytes_and_open_each_other_s
+mod with_ring {
+    use super::*;
+
+    #[test]
+    fn ring_gives_the_bytes_of_the_draft() {
+        the_draft_s_vector::<ring::Key>();
+    }
+
+    #[test]
+    fn ring_passes_wycheproof() {
+        wycheproof_s_vectors::<ring::Key>();
+    }
+
+    #[test]
+    fn ring_leaves_no_plaintext_where_it_fails() {
+        what_fails_leaves_no_plaintext::<ring::Key>();
+    }
 }
