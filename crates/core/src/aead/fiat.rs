@@ -1,8 +1,9 @@
 //! The `fiat` feature: RustCrypto's XChaCha20, and a Poly1305 whose field arithmetic is fiat-crypto's.
 //!
-//! That arithmetic was generated together with a machine-checked proof that it computes modulo 2^130 - 5 (Erbsen et al.,
-//! "Simple High-Level Code for Cryptographic Arithmetic", IEEE S&P 2019), without branches or tables that depend on
-//! secrets. What is here is the rest of RFC 8439, sections 2.5 and 2.8: the clamp, the blocks, the padding.
+//! That arithmetic was generated with a machine-checked proof that it computes modulo 2^130 - 5 (Erbsen et al., "Simple
+//! High-Level Code for Cryptographic Arithmetic", IEEE S&P 2019); its source has no branches or tables that depend on
+//! secrets. What the compiler makes of it is not proven. What is here is the rest of RFC 8439, sections 2.5 and 2.8: the
+//! clamp, the blocks, the padding.
 
 use chacha20::XChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
