@@ -8,6 +8,9 @@ use std::process::{Command, Stdio};
 use crate::Error;
 use crate::binary::Binary;
 
+/// Where MariaDB keeps temporary tables. When it starts it removes all that are there, those of another server too.
+const TEMPORARY: &str = "TMPDIR";
+
 /// A kind of server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Engine {
@@ -59,7 +62,7 @@ impl Engine {
                 let mut command = Command::new(Binary::MARIADB_INSTALL_DB.find()?);
                 command.arg("--no-defaults").arg(format!("--datadir={}", data.display()));
                 command.args(["--auth-root-authentication-method=normal", "--skip-test-db"]);
-                command.args(as_root());
+                command.args(as_root()).env(TEMPORARY, directory);
                 run(command, directory)?;
                 std::fs::write(directory.join("init.sql"), "CREATE DATABASE IF NOT EXISTS sessions;\n")
                     .map_err(Error::io("write MariaDB's first statement"))
@@ -105,7 +108,7 @@ impl Engine {
                 command.arg(format!("--init-file={}", directory.join("init.sql").display()));
                 // What is written is on the disk before it is acknowledged: its default, but for the binary log.
                 command.args(["--innodb-flush-log-at-trx-commit=1", "--innodb-buffer-pool-size=64M"]);
-                command.args(as_root());
+                command.args(as_root()).env(TEMPORARY, directory);
             }
             Self::Redis => {
                 command = Command::new(Binary::REDIS_SERVER.find()?);

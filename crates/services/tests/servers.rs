@@ -107,6 +107,16 @@ fn three_nodes_share_the_slots_of_a_cluster() {
     assert!(matches!(&moved, Err(Error::Command(said)) if *said == to), "{moved:?}");
 }
 
+/// Of its temporary tables a MariaDB that starts removes those that it finds: they must not be another one's.
+#[test]
+fn a_mariadb_leaves_the_temporary_tables_of_another_alone() {
+    let table = tempfile::Builder::new().prefix("#sql-temptable-").suffix(".MAI").tempfile().unwrap();
+    if let Some(service) = started(Service::mariadb()) {
+        service.restart().unwrap();
+        assert!(table.path().exists(), "the start of a server removed {}", table.path().display());
+    }
+}
+
 #[test]
 fn a_server_that_cannot_start_says_why() {
     let refused = Setup::new(Engine::Redis).arguments(["--no-such-option", "1"]).start();
