@@ -78,7 +78,7 @@ impl ResponseHeaders for Answer<'_> {
     }
 
     fn set(&mut self, name: &'static str, value: &'static str) {
-        self.0.insert(known(name), HeaderValue::from_static(value));
+        self.0.insert(known(name), fixed(value));
     }
 
     fn remove(&mut self, name: &'static str) {
@@ -89,7 +89,7 @@ impl ResponseHeaders for Answer<'_> {
         match self.0.entry(known(name)) {
             Entry::Occupied(_) => false,
             Entry::Vacant(vacant) => {
-                vacant.insert(HeaderValue::from_static(value));
+                vacant.insert(fixed(value));
                 true
             }
         }
@@ -104,6 +104,19 @@ fn known(name: &'static str) -> HeaderName {
         "set-cookie" => header::SET_COOKIE,
         "cache-control" => header::CACHE_CONTROL,
         "vary" => header::VARY,
+        "content-length" => header::CONTENT_LENGTH,
+        "transfer-encoding" => header::TRANSFER_ENCODING,
         name => HeaderName::from_static(name),
+    }
+}
+
+/// The values that every response with a session has, without checking them each time.
+fn fixed(value: &'static str) -> HeaderValue {
+    const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+    const COOKIE: HeaderValue = HeaderValue::from_static("Cookie");
+    match value {
+        "no-store" => NO_STORE,
+        "Cookie" => COOKIE,
+        value => HeaderValue::from_static(value),
     }
 }

@@ -75,26 +75,142 @@ pub(crate) fn text<'a>(input: &mut &'a [u8]) -> Result<&'a str, CborError> {
 
 /// Takes one item of any kind off `input` and gives its bytes.
 pub(crate) fn item<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], CborError> {
-    let whole = *input;
-    skip(input, MAX_DEPTH)?;
-    Ok(&whole[..whole.len() - input.len()])
+    let end = item_end(input, 0)?;
+    take(input, end)
 }
 
-/// Numbers, which most items are, need not be read.
+/// Where the text of definite length begins and ends whose head stands at `at`.
 #[inline]
+pub(crate) fn text_at(bytes: &[u8], at: usize) -> Result<(usize, usize), CborError> {
+    match length_at(bytes, at) {
+        Some((TEXT, length, start)) => Ok((start, text_end(bytes, start, length)?)),
+        _ => {
+            let mut rest = bytes.get(at..).ok_or(CborError::Malformed)?;
+            let length = text(&mut rest)?.len();
+            let end = bytes.len() - rest.len();
+            Ok((end - length, end))
+        }
+    }
+}
+
+/// Where the item of any kind ends that begins at `at`.
+pub(crate) fn item_end(bytes: &[u8], at: usize) -> Result<usize, CborError> {
+    end(bytes, at, MAX_DEPTH)
+}
+
 fn skip(input: &mut &[u8], depth: usize) -> Result<(), CborError> {
+    let end = end(input, 0, depth)?;
+    take(input, end).map(|_| ())
+}
+
+/// Every request goes through all items of its session: what most of them are, is found without a call.
+#[inline]
+fn end(bytes: &[u8], at: usize, depth: usize) -> Result<usize, CborError> {
     if depth == 0 {
         return Err(CborError::TooDeep);
     }
-    match input.first() {
-        Some(first) if NUMBER_LEN[usize::from(*first)] > 0 => {
-            take(input, NUMBER_LEN[usize::from(*first)].into()).map(|_| ())
-        }
-        _ => skip_other(input, depth),
+    match bytes.get(at).map(|first| FIXED_LEN[usize::from(*first)]) {
+        None => Err(CborError::Malformed),
+        Some(0) => end_of_other(bytes, at, depth),
+        Some(length) => bytes_end(bytes, at, length.into()),
     }
 }
 
-fn skip_other(input: &mut &[u8], depth: usize) -> Result<(), CborError> {
+fn end_of_other(bytes: &[u8], at: usize, depth: usize) -> Result<usize, CborError> {
+    match length_at(bytes, at) {
+        Some((BYTES, length, start)) => bytes_end(bytes, start, length),
+        Some((TEXT, length, start)) => text_end(bytes, start, length),
+        Some((ARRAY, length, start)) => items_end(bytes, start, length, depth),
+        Some((MAP, length, start)) => items_end(bytes, start, 2 * length, depth),
+        _ => {
+            let mut rest = &bytes[at..];
+            skip_uncommon(&mut rest, depth)?;
+            Ok(bytes.len() - rest.len())
+        }
+    }
+}
+
+const BYTES: u8 = 2;
+const TEXT: u8 = 3;
+const ARRAY: u8 = 4;
+const MAP: u8 = 5;
+
+/// Of a head with an argument of at most two bytes: its major type, the argument, and where the head ends.
+#[inline]
+fn length_at(bytes: &[u8], at: usize) -> Option<(u8, usize, usize)> {
+    let (first, rest) = bytes.get(at..)?.split_first()?;
+    let (length, head) = match (first & 0x1f, rest) {
+        (small @ 0..24, _) => (small.into(), 1),
+        (24, [one, ..]) => ((*one).into(), 2),
+        (25, [high, low, ..]) => (u16::from_be_bytes([*high, *low]).into(), 3),
+        _ => return None,
+    };
+    Some((first >> 5, length, at + head))
+}
+
+/// Where so many bytes end, if they are there.
+#[inline]
+fn bytes_end(bytes: &[u8], start: usize, length: usize) -> Result<usize, CborError> {
+    let end = start + length;
+    if end <= bytes.len() { Ok(end) } else { Err(CborError::Malformed) }
+}
+
+/// The same of so many bytes that must be UTF-8.
+#[inline]
+fn text_end(bytes: &[u8], start: usize, length: usize) -> Result<usize, CborError> {
+    let end = bytes_end(bytes, start, length)?;
+    let text = &bytes[start..end];
+    if text.is_ascii() || core::str::from_utf8(text).is_ok() { Ok(end) } else { Err(CborError::Malformed) }
+}
+
+fn items_end(bytes: &[u8], start: usize, count: usize, depth: usize) -> Result<usize, CborError> {
+    // Each item takes a byte at least, so a count beyond that needs no loop to be refused.
+    if count > bytes.len() - start {
+        return Err(CborError::Malformed);
+    }
+    let mut at = start;
+    // Numbers in a list are often of one width. One that begins as the one before did ends where that is known already, so
+    // that the processor need not wait for what it has read to know where to read on.
+    let mut width = None;
+    for _ in 0..count {
+        at = match width {
+            Some((first, length)) if bytes.get(at) == Some(&first) => bytes_end(bytes, at, length)?,
+            _ => {
+                let next = end(bytes, at, depth - 1)?;
+                let fixed = bytes.get(at).filter(|first| FIXED_LEN[usize::from(**first)] > 0);
+                width = fixed.map(|first| (*first, next - at));
+                next
+            }
+        };
+    }
+    Ok(at)
+}
+
+/// How many bytes an item has that begins with this byte, if that alone tells; else zero.
+const FIXED_LEN: [u8; 256] = {
+    let mut lengths = [0; 256];
+    let mut first = 0;
+    while first < lengths.len() {
+        lengths[first] = match first {
+            0x00..=0x17 | 0x20..=0x37 | 0xf4..=0xf7 => 1,
+            0x18 | 0x38 => 2,
+            0x19 | 0x39 | 0xf9 => 3,
+            0x1a | 0x3a | 0xfa => 5,
+            0x1b | 0x3b | 0xfb => 9,
+            _ => 0,
+        };
+        first += 1;
+    }
+    lengths
+};
+
+/// Tags, lengths that are written longer than any session, and items of indefinite length.
+#[cold]
+fn skip_uncommon(input: &mut &[u8], depth: usize) -> Result<(), CborError> {
+    let items = |input: &mut &[u8], count: Option<usize>| {
+        let end = items_end(input, 0, count.ok_or(CborError::Malformed)?, depth)?;
+        take(input, end).map(|_| ())
+    };
     match head(input)? {
         Header::Positive(_) | Header::Negative(_) | Header::Float(_) | Header::Simple(_) => Ok(()),
         Header::Tag(_) => skip(input, depth - 1),
@@ -104,8 +220,8 @@ fn skip_other(input: &mut &[u8], depth: usize) -> Result<(), CborError> {
         }
         Header::Bytes(None) => skip_byte_chunks(input),
         Header::Text(None) => skip_text_chunks(input),
-        Header::Array(Some(length)) => skip_items(input, length, depth),
-        Header::Map(Some(length)) => skip_items(input, length.checked_mul(2).ok_or(CborError::Malformed)?, depth),
+        Header::Array(Some(length)) => items(input, Some(length)),
+        Header::Map(Some(length)) => items(input, length.checked_mul(2)),
         Header::Array(None) => skip_until_break(input, depth).map(|_| ()),
         Header::Map(None) => match skip_until_break(input, depth)? % 2 {
             0 => Ok(()),
@@ -113,35 +229,6 @@ fn skip_other(input: &mut &[u8], depth: usize) -> Result<(), CborError> {
         },
         Header::Break => Err(CborError::Malformed),
     }
-}
-
-/// How many bytes an item has that begins with this byte, if it is a number; else zero.
-const NUMBER_LEN: [u8; 256] = {
-    let mut lengths = [0; 256];
-    let mut first = 0;
-    while first < lengths.len() {
-        lengths[first] = match first {
-            0x00..=0x17 | 0x20..=0x37 => 1,
-            0x18 | 0x38 => 2,
-            0x19 | 0x39 => 3,
-            0x1a | 0x3a => 5,
-            0x1b | 0x3b => 9,
-            _ => 0,
-        };
-        first += 1;
-    }
-    lengths
-};
-
-fn skip_items(input: &mut &[u8], count: usize, depth: usize) -> Result<(), CborError> {
-    // Each item takes a byte at least, so a count beyond that needs no loop to be refused.
-    if count > input.len() {
-        return Err(CborError::Malformed);
-    }
-    for _ in 0..count {
-        skip(input, depth - 1)?;
-    }
-    Ok(())
 }
 
 fn skip_until_break(input: &mut &[u8], depth: usize) -> Result<usize, CborError> {
@@ -222,6 +309,53 @@ mod tests {
         fn a_head_is_read_as_the_library_reads_it(bytes in prop::collection::vec(any::<u8>(), 0..12)) {
             prop_assert_eq!(read(head, &bytes), read(uncommon_head, &bytes));
         }
+
+        #[test]
+        fn an_item_ends_where_its_heads_say(bytes in almost_cbor(), depth in 1..5_usize) {
+            let mut rest = bytes.as_slice();
+            let by_heads = skip_uncommon(&mut rest, depth).map(|()| bytes.len() - rest.len());
+            prop_assert_eq!(end(&bytes, 0, depth), by_heads);
+            let behind = [&[0x18][..], &bytes].concat();
+            prop_assert_eq!(end(&behind, 1, depth), by_heads.map(|end| end + 1));
+
+            let mut rest = bytes.as_slice();
+            let read = text(&mut rest).map(|text| (bytes.len() - rest.len() - text.len(), bytes.len() - rest.len()));
+            prop_assert_eq!(text_at(&bytes, 0), read);
+            prop_assert_eq!(text_at(&behind, 1), read.map(|(start, end)| (start + 1, end + 1)));
+        }
+    }
+
+    /// Heads of every kind and length with what may belong to them: well-formed or nearly so.
+    fn almost_cbor() -> impl Strategy<Value = Vec<u8>> {
+        let length = prop_oneof![4 => 0..6_usize, 1 => 23..30_usize, 1 => 250..300_usize];
+        let head = (0..8_u8, length, 0..6_u8).prop_map(|(major, length, written)| {
+            let number = u64::try_from(length).unwrap_or(0).to_be_bytes();
+            let (info, bytes) = match written {
+                0 | 1 if length < 24 => (number[7], 0),
+                0..=2 if length < 256 => (24, 1),
+                0..=3 => (25, 2),
+                4 => (26, 4),
+                _ => (27, 8),
+            };
+            let mut item = vec![major << 5 | info];
+            item.extend_from_slice(&number[8 - bytes..]);
+            if matches!(major, BYTES | TEXT) {
+                item.extend(core::iter::repeat_n(b'x', length));
+            }
+            item
+        });
+        let piece = prop_oneof![
+            8 => head,
+            1 => Just(vec![0x62, 0xc3, 0xa4]),
+            1 => Just(vec![0x61, 0xc3]),
+            1 => prop::sample::select(vec![0x5f, 0x7f, 0x9f, 0xbf, 0xff, 0xf4, 0xf8]).prop_map(|byte| vec![byte]),
+            1 => any::<u8>().prop_map(|byte| vec![byte]),
+        ];
+        (prop::collection::vec(piece, 1..12), 0..3_usize).prop_map(|(pieces, cut)| {
+            let mut bytes = pieces.concat();
+            bytes.truncate(bytes.len().saturating_sub(cut).max(1));
+            bytes
+        })
     }
 
     #[test]
@@ -233,13 +367,17 @@ mod tests {
     }
 
     #[test]
-    fn a_number_has_the_length_that_the_library_reads() {
+    fn an_item_that_its_first_byte_tells_the_length_of_has_the_length_that_the_library_reads() {
         for first in 0..=u8::MAX {
             let bytes = [&[first][..], &[1; 8]].concat();
             let mut rest = bytes.as_slice();
-            let read = matches!(uncommon_head(&mut rest), Ok(Header::Positive(_) | Header::Negative(_)));
-            let length = if read { bytes.len() - rest.len() } else { 0 };
-            assert_eq!(usize::from(NUMBER_LEN[usize::from(first)]), length, "{first:#x}");
+            let length = match uncommon_head(&mut rest) {
+                Ok(Header::Positive(_) | Header::Negative(_) | Header::Float(_)) => bytes.len() - rest.len(),
+                // Of the simple values those that serde knows.
+                Ok(Header::Simple(20..=23)) => 1,
+                _ => 0,
+            };
+            assert_eq!(usize::from(FIXED_LEN[usize::from(first)]), length, "{first:#x}");
         }
     }
 

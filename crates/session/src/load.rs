@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use arc_swap::Guard;
-use secure_sessions_core::{HandoffError, KeyKind, Opened, Refusal, Sealer, SessionId, Timestamp, Token, Verdict};
+use secure_sessions_core::{
+    Bucket, HandoffError, KeyKind, Opened, Refusal, Sealer, SessionId, Timestamp, Token, Verdict,
+};
 use secure_sessions_store::{Entry, Recent, SessionStore};
 
 use crate::binding::Binding;
@@ -24,7 +26,7 @@ const MAX_DUPLICATES: usize = 4;
 /// What a request came with, opened; nothing of it is believed yet.
 pub(crate) struct Presented {
     /// The keys that were in force when the request began. Borrowed, so that the cores of a busy server do not contend for
-    /// a count of references; see [`own_keys`](Self::own_keys).
+    /// a count of references; see [`detach`](Self::detach).
     sealer: Guard<Arc<Sealer>>,
     at: Timestamp,
     body: BodySize,
@@ -60,11 +62,6 @@ pub(crate) fn present(manager: &SessionManager, head: &dyn RequestHead) -> (Opti
         head.each_value("cookie", &mut |header| {
             cookie::each_value(header, manager.cookie_name(), |value| take(Transport::Cookie, value));
         });
-    }
-    if let Some(presented) = &mut presented
-        && presented.first.is_some()
-    {
-        presented.body = head.body_size();
     }
     let transport = if bearer || !manager.takes_cookies() { Transport::Bearer } else { Transport::Cookie };
     (presented, Caller::new(manager, transport, head))
@@ -113,15 +110,19 @@ impl Presented {
 }
 
 impl Presented {
-    /// Before anything waits: a thread has few places to borrow from.
-    pub(crate) fn own_keys(&mut self) {
+    /// Before anything waits: keeps of the head what a verdict may depend on, and the keys, since a thread has few places
+    /// to borrow from.
+    pub(crate) fn detach(&mut self, head: &dyn RequestHead) {
+        self.body = head.body_size();
         self.sealer = Guard::from_inner(Arc::clone(&self.sealer));
     }
 
     /// Keeps what a store says that may not be up to date, if it says enough: a cache may admit a session's newest token.
     /// It must not refuse any, nor hand one off.
     fn is_settled_by(&mut self, manager: &SessionManager, recent: Recent) -> bool {
-        let settled = recent.is_fresh || self.is_newest(manager, recent.entry.as_ref());
+        let is_newest =
+            |entry: Option<&Entry>| matches!(entry, Some(Entry::Bucket(bucket)) if self.is_newest(manager, bucket));
+        let settled = recent.is_fresh || is_newest(recent.entry.as_ref());
         if settled {
             self.entry = recent.entry;
         }
@@ -129,15 +130,12 @@ impl Presented {
     }
 
     /// Whether the first token is the newest of this bucket, which is alive.
-    fn is_newest(&self, manager: &SessionManager, entry: Option<&Entry>) -> bool {
-        match (&self.first, entry) {
-            (Some(opened), Some(Entry::Bucket(bucket))) => {
-                !bucket.is_expired(self.at, &manager.times().bucket)
-                    && bucket.current.matches(&opened.fingerprint())
-                    && bucket.generation == opened.generation()
-            }
-            _ => false,
-        }
+    fn is_newest(&self, manager: &SessionManager, bucket: &Bucket) -> bool {
+        self.first.as_ref().is_some_and(|opened| {
+            !bucket.is_expired(self.at, &manager.times().bucket)
+                && bucket.current.matches(&opened.fingerprint())
+                && bucket.generation == opened.generation()
+        })
     }
 }
 
@@ -158,15 +156,12 @@ pub(crate) fn load_now(
     if !opened.is_timely(presented.at, manager.not_before()) {
         return None;
     }
-    let entry = manager.store().load_now(&opened.session_id())?.entry;
-    match &entry {
-        Some(Entry::Bucket(bucket)) if bucket.touch_due(presented.at, &manager.times().bucket) => return None,
-        entry if !presented.is_newest(manager, entry.as_ref()) => return None,
-        _ => {}
+    let Some(Entry::Bucket(bucket)) = manager.store().load_now(&opened.session_id())?.entry else { return None };
+    if bucket.touch_due(presented.at, &manager.times().bucket) || !presented.is_newest(manager, &bucket) {
+        return None;
     }
-    presented.entry = entry;
     let mut verdicts = Verdicts::default();
-    verdicts.add(judge(manager, presented));
+    verdicts.add(judge(manager, presented, Some(Entry::Bucket(bucket))));
     let base = verdicts.base(manager, presented, caller);
     Some(Box::new(Mutex::new(State::new(base, true, presented.only_garbage, caller.clone()))))
 }
@@ -191,7 +186,8 @@ pub(crate) async fn load(
             if !settled {
                 presented.entry = manager.store().load(&id).await.map_err(failed)?;
             }
-            judge(manager, &mut presented)
+            let entry = presented.entry.take();
+            judge(manager, &mut presented, entry)
         } else {
             expired(manager, &id)
         };
@@ -283,9 +279,10 @@ async fn revoke(manager: &SessionManager, id: &SessionId, body: BodySize) -> Res
     Ok(())
 }
 
-/// Of the first token and what the store says of it; takes both.
-fn judge(manager: &SessionManager, presented: &mut Presented) -> Judged {
-    let (Some(opened), entry) = (presented.first.take(), presented.entry.take()) else { return REFUSED };
+/// Of the first token, which it takes, and what the store says of it.
+#[inline]
+fn judge(manager: &SessionManager, presented: &mut Presented, entry: Option<Entry>) -> Judged {
+    let Some(opened) = presented.first.take() else { return REFUSED };
     let (id, not_before, at, sealer) = (opened.session_id(), manager.not_before(), presented.at, &presented.sealer);
     let bucket = match entry {
         Some(Entry::Bucket(bucket)) => bucket,

@@ -98,20 +98,17 @@ impl Request {
     /// Loads what needs no waiting; gives what `load` needs for anything else.
     fn load_now(&self, head: &dyn RequestHead) -> Option<(Option<Box<Presented>>, Caller)> {
         let (mut presented, caller) = load::present(&self.manager, head);
-        if let Ok(_gate) = self.gate.try_lock() {
-            let state = match &mut presented {
-                _ if self.state.get().is_some() => return None,
-                Some(presented) => load::load_now(&self.manager, presented, &caller),
-                None => Some(load::without_cookie(caller.clone())),
-            };
-            if let Some(state) = state {
-                // Nobody else sets it while the gate is held.
-                let _ = self.state.set(state);
-                return None;
-            }
+        let state = match &mut presented {
+            Some(presented) => load::load_now(&self.manager, presented, &caller),
+            None => Some(load::without_cookie(caller.clone())),
+        };
+        if let Some(state) = state {
+            // Whoever was first, said the same.
+            let _ = self.state.set(state);
+            return None;
         }
         if let Some(presented) = &mut presented {
-            presented.own_keys();
+            presented.detach(head);
         }
         Some((presented.map(Box::new), caller))
     }
@@ -124,7 +121,7 @@ impl Request {
                 Some(presented) => load::load(&self.manager, presented, caller).await?,
                 None => load::without_cookie(caller),
             };
-            // Nobody else sets it while the gate is held.
+            // Whoever was first meanwhile, without a wait, may say it.
             let _ = self.state.set(state);
         }
         Ok(())

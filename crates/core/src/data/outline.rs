@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use super::DataError;
-use crate::cbor::{self, CborError};
+use crate::cbor;
 
 /// Where a key, with its head, and its value stand within the items.
 #[derive(Clone, Copy, Default)]
@@ -17,13 +17,10 @@ pub(super) struct Place {
 impl Place {
     /// Takes one key and its value off `items[at..]`, and checks both.
     pub(super) fn read(items: &[u8], at: usize) -> Result<Self, DataError> {
-        let mut rest = items.get(at..).ok_or(CborError::Malformed)?;
-        let key = cbor::text(&mut rest)?.len();
-        let value = items.len() - rest.len();
-        cbor::item(&mut rest)?;
+        let (key, value) = cbor::text_at(items, at)?;
+        let end = cbor::item_end(items, value)?;
         let offset = |offset: usize| u16::try_from(offset).map_err(|_| DataError::NotAMap);
-        let end = items.len() - rest.len();
-        Ok(Self { start: offset(at)?, key: offset(value - key)?, value: offset(value)?, end: offset(end)? })
+        Ok(Self { start: offset(at)?, key: offset(key)?, value: offset(value)?, end: offset(end)? })
     }
 
     pub(super) fn key(self) -> Range<usize> {
@@ -53,7 +50,8 @@ impl Outline {
     const PLACES: usize = 8;
 
     pub(super) fn push(&mut self, number: usize, place: Place) {
-        if !number.is_multiple_of(self.step) {
+        // A power of two.
+        if number & (self.step - 1) != 0 {
             return;
         }
         if self.known == Self::PLACES {
