@@ -87,12 +87,13 @@ impl Sealer {
     }
 
     fn handoff_data(&self, seal_key_id: KeyId, session_id: &SessionId, generation: u32) -> AssociatedData {
-        AssociatedData::new()
-            .with(HANDOFF_LABEL)
-            .with(&[HANDOFF_VERSION])
-            .with(seal_key_id.as_bytes())
-            .with(session_id.as_bytes())
-            .with(&generation.to_be_bytes())
-            .with(self.context.with_length())
+        AssociatedData::new([
+            HANDOFF_LABEL,
+            &[HANDOFF_VERSION],
+            seal_key_id.as_bytes(),
+            session_id.as_bytes(),
+            &generation.to_be_bytes(),
+            self.context.with_length(),
+        ])
     }
 }

@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::format::{HANDOFF_KEY_LEN, HANDOFF_LABEL, INFO_KEY_ID, KDF_SALT, KEY_ID_LEN, KEY_LEN};
 use crate::ids::{HandoffKey, KeyId};
+use crate::mac::MacKey;
 
 /// The pseudorandom key of one configured key, from which its subkeys come.
 pub(crate) struct KeySchedule(Hkdf<Sha256>);
@@ -25,12 +26,18 @@ impl KeySchedule {
 }
 
 /// The key that seals a handoff: from both a seal key's subkey and the bucket's own handoff key.
+///
+/// HKDF-Extract is the HMAC of the input under the salt (RFC 5869, section 2.2), and the salt is here a subkey that was
+/// prepared once.
 pub(crate) fn handoff_sealing_key(
-    handoff_subkey: &[u8; KEY_LEN],
+    handoff_subkey: &MacKey,
     handoff_key: &HandoffKey,
 ) -> Zeroizing<[u8; HANDOFF_KEY_LEN]> {
-    let hkdf = Hkdf::<Sha256>::new(Some(handoff_subkey), handoff_key.as_bytes());
-    Zeroizing::new(expand(&hkdf, HANDOFF_LABEL))
+    let pseudorandom = Zeroizing::new(handoff_subkey.mac(handoff_key.as_bytes()));
+    match Hkdf::<Sha256>::from_prk(pseudorandom.as_slice()) {
+        Ok(hkdf) => Zeroizing::new(expand(&hkdf, HANDOFF_LABEL)),
+        Err(_) => unreachable!("an HMAC-SHA256 is as long as HKDF's pseudorandom key"),
+    }
 }
 
 fn expand<const N: usize>(hkdf: &Hkdf<Sha256>, info: &[u8]) -> [u8; N] {

@@ -3,12 +3,11 @@
 use core::fmt;
 
 use rand_core::TryCryptoRng;
-use zeroize::Zeroizing;
 
 use crate::aead::AeadKey;
 use crate::format::{
     FINGERPRINT_KEY_PREFIX, INFO_BINDING, INFO_CSRF, INFO_FINGERPRINT, INFO_HANDLE, INFO_HANDOFF, INFO_LABEL,
-    INFO_SEAL, INFO_SUBJECT, KEY_LEN,
+    INFO_SEAL, INFO_SUBJECT,
 };
 use crate::ids::{KeyId, RandomError};
 use crate::keys::{FingerprintKey, KeyParseError, SealKey};
@@ -284,13 +283,14 @@ pub(crate) struct SealSubkeys {
     pub(crate) id: KeyId,
     pub(crate) state: KeyState,
     pub(crate) aead: AeadKey,
-    pub(crate) handoff: Zeroizing<[u8; KEY_LEN]>,
+    pub(crate) handoff: MacKey,
 }
 
 impl SealSubkeys {
     fn derive(key: &SealKey, id: KeyId, state: KeyState) -> Self {
         let schedule = key.schedule();
-        Self { id, state, aead: AeadKey::new(&schedule.subkey(INFO_SEAL)), handoff: schedule.subkey(INFO_HANDOFF) }
+        let (aead, handoff) = (AeadKey::new(&schedule.subkey(INFO_SEAL)), MacKey::new(&schedule.subkey(INFO_HANDOFF)));
+        Self { id, state, aead, handoff }
     }
 }
 

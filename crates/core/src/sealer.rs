@@ -147,7 +147,7 @@ impl Sealer {
     /// What name and value of a cookie with this content and so many more bytes take, within the limit or not.
     #[must_use]
     pub fn cookie_size_with(&self, meta: &Meta, data: &DataMap, more: usize) -> usize {
-        let content = PLAINTEXT_FIXED + meta.encoded_len() + data.encoded_len() + more;
+        let content = content_len(meta, data) + more;
         self.sizes.cookie_len(self.sizes.fill(content).unwrap_or(content + crate::format::MIN_BLOAT))
     }
 
@@ -158,9 +158,18 @@ impl Sealer {
         SealedUnder { seal: (seal.id, seal.state), fingerprint: (fingerprint.id, fingerprint.state) }
     }
 
+    /// How many random bytes [`seal`](Self::seal) draws for this content: a nonce and the bloat.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError::TooLarge`] or [`SealError::Meta`], as [`seal`](Self::seal) would give.
+    pub fn random_len(&self, meta: &Meta, data: &DataMap) -> Result<usize, SealError> {
+        Ok(NONCE_LEN + self.fill(meta, data)? - content_len(meta, data))
+    }
+
     fn fill(&self, meta: &Meta, data: &DataMap) -> Result<usize, SealError> {
         meta.check()?;
-        let content = PLAINTEXT_FIXED + meta.encoded_len() + data.encoded_len();
+        let content = content_len(meta, data);
         self.sizes.fill(content).ok_or_else(|| SealError::TooLarge {
             size: self.sizes.cookie_len(content + crate::format::MIN_BLOAT),
             limit: self.sizes.limit(),
@@ -244,6 +253,11 @@ impl Sealer {
     }
 }
 
+/// The length of a plaintext without its bloat.
+fn content_len(meta: &Meta, data: &DataMap) -> usize {
+    PLAINTEXT_FIXED + meta.encoded_len() + data.encoded_len()
+}
+
 fn write_plaintext(content: &Content<'_>, bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(content.session_id.as_bytes());
     bytes.extend_from_slice(content.handoff_key.as_bytes());
@@ -293,8 +307,9 @@ impl Context {
         &self.0
     }
 
+    #[inline]
     fn associated_data(&self, header: &[u8]) -> AssociatedData {
-        AssociatedData::new().with(TOKEN_LABEL).with(header).with(self.with_length())
+        AssociatedData::new([TOKEN_LABEL, header, self.with_length()])
     }
 }
 
@@ -308,16 +323,15 @@ impl AssociatedData {
     /// A handoff's is longer than a token's.
     const CAPACITY: usize = HANDOFF_LABEL.len() + 1 + KEY_ID_LEN + SESSION_ID_LEN + 4 + 2 + MAX_CONTEXT_LEN;
 
-    pub(crate) fn new() -> Self {
-        Self { bytes: [0; Self::CAPACITY], length: 0 }
-    }
-
-    /// Appends a part.
+    /// These parts, one after another.
     #[inline]
-    pub(crate) fn with(mut self, part: &[u8]) -> Self {
-        self.bytes[self.length..][..part.len()].copy_from_slice(part);
-        self.length += part.len();
-        self
+    pub(crate) fn new<const N: usize>(parts: [&[u8]; N]) -> Self {
+        let mut data = Self { bytes: [0; Self::CAPACITY], length: 0 };
+        for part in parts {
+            data.bytes[data.length..][..part.len()].copy_from_slice(part);
+            data.length += part.len();
+        }
+        data
     }
 
     pub(crate) fn as_slice(&self) -> &[u8] {

@@ -11,11 +11,11 @@ use fiat_crypto::poly1305_64::{
     fiat_poly1305_add, fiat_poly1305_carry_mul, fiat_poly1305_loose_field_element as Loose,
     fiat_poly1305_tight_field_element as Tight, fiat_poly1305_to_bytes,
 };
-use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::NotAuthentic;
 use crate::format::{KEY_LEN, NONCE_LEN, TAG_LEN};
+use crate::ids::same;
 
 pub(super) struct Key(Zeroizing<[u8; KEY_LEN]>);
 
@@ -38,7 +38,7 @@ impl Key {
         tag: &[u8; TAG_LEN],
     ) -> Result<(), NotAuthentic> {
         let (mut cipher, mac) = self.begin(nonce);
-        if !bool::from(mac.tag(associated_data, buffer).ct_eq(tag)) {
+        if !same(&mac.tag(associated_data, buffer), tag) {
             return Err(NotAuthentic);
         }
         cipher.apply_keystream(buffer);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use secure_sessions_core::{
-    Admitted, Bucket, Content, DataMap, FIRST_GENERATION, HandoffKey, Issued, Meta, NewBucket, SessionId, Succession,
-    Timestamp,
+    Admitted, Bucket, Content, DataMap, FIRST_GENERATION, HandoffKey, Issued, Meta, NewBucket, RandomError, SessionId,
+    Succession, Timestamp, format::NONCE_LEN,
 };
 
 use super::Work;
@@ -130,6 +130,9 @@ impl Work<'_> {
             meta: &meta,
             data: &data,
         };
+        // The nonce of a handoff comes next.
+        let random = self.sealer.random_len(&meta, &data)? + NONCE_LEN;
+        self.entropy.prepare(random).map_err(|_| RandomError)?;
         let issued = self.sealer.seal(&content, &mut self.entropy)?;
         let newest = Admitted {
             session_id,
