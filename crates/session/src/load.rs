@@ -33,8 +33,6 @@ pub(crate) struct Presented {
     /// Of each session the token with the highest generation.
     first: Option<Opened>,
     others: Vec<Opened>,
-    /// What the store says of the first.
-    entry: Option<Entry>,
     /// Cookies of our name, or bearer tokens.
     count: usize,
     /// All of them were no tokens of ours at all.
@@ -75,7 +73,6 @@ impl Presented {
             body: BodySize::Exact(0),
             first: None,
             others: Vec::new(),
-            entry: None,
             count: 0,
             only_garbage: true,
         }
@@ -117,16 +114,10 @@ impl Presented {
         self.sealer = Guard::from_inner(Arc::clone(&self.sealer));
     }
 
-    /// Keeps what a store says that may not be up to date, if it says enough: a cache may admit a session's newest token.
-    /// It must not refuse any, nor hand one off.
-    fn is_settled_by(&mut self, manager: &SessionManager, recent: Recent) -> bool {
-        let is_newest =
-            |entry: Option<&Entry>| matches!(entry, Some(Entry::Bucket(bucket)) if self.is_newest(manager, bucket));
-        let settled = recent.is_fresh || is_newest(recent.entry.as_ref());
-        if settled {
-            self.entry = recent.entry;
-        }
-        settled
+    /// Whether what a store says, which may not be up to date, is enough: a cache may admit a session's newest token. It
+    /// must not refuse any, nor hand one off.
+    fn is_settled_by(&self, manager: &SessionManager, recent: &Recent) -> bool {
+        recent.is_fresh || matches!(&recent.entry, Some(Entry::Bucket(bucket)) if self.is_newest(manager, bucket))
     }
 
     /// Whether the first token is the newest of this bucket, which is alive.
@@ -167,11 +158,9 @@ pub(crate) fn load_now(
 }
 
 /// Asks the store about what the request came with.
-///
-/// What is large stays off the futures here, in `presented`: they are moved more than once before they run.
 pub(crate) async fn load(
     manager: &SessionManager,
-    mut presented: Box<Presented>,
+    mut presented: Presented,
     caller: Caller,
 ) -> Result<Box<Mutex<State>>, SessionError> {
     let mut verdicts = Verdicts::default();
@@ -179,14 +168,12 @@ pub(crate) async fn load(
         let id = opened.session_id();
         let judged = if opened.is_timely(presented.at, manager.not_before()) {
             let failed = |error| manager.store_failed("load", error);
-            let settled = {
-                let recent = manager.store().load_recent(&id).await.map_err(failed)?;
-                presented.is_settled_by(manager, recent)
+            let recent = manager.store().load_recent(&id).await.map_err(failed)?;
+            let entry = if presented.is_settled_by(manager, &recent) {
+                recent.entry
+            } else {
+                manager.store().load(&id).await.map_err(failed)?
             };
-            if !settled {
-                presented.entry = manager.store().load(&id).await.map_err(failed)?;
-            }
-            let entry = presented.entry.take();
             judge(manager, &mut presented, entry)
         } else {
             expired(manager, &id)

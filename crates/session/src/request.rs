@@ -65,9 +65,14 @@ impl RequestSession {
         let request = Arc::clone(&self.0);
         request.looked_at.store(true, Ordering::Relaxed);
         let unloaded = if request.state.get().is_some() { None } else { request.load_now(head) };
+        // Behind a pointer, since the frameworks move a handler's future, and what it waits for, more than once.
+        let loading = unloaded.map(|(presented, caller)| {
+            let request = Arc::clone(&request);
+            Box::pin(async move { request.load(presented, caller).await })
+        });
         async move {
-            if let Some((presented, caller)) = unloaded {
-                request.load(presented, caller).await?;
+            if let Some(loading) = loading {
+                loading.await?;
             }
             Ok(Session::new(request))
         }
@@ -96,7 +101,7 @@ impl RequestSession {
 
 impl Request {
     /// Loads what needs no waiting; gives what `load` needs for anything else.
-    fn load_now(&self, head: &dyn RequestHead) -> Option<(Option<Box<Presented>>, Caller)> {
+    fn load_now(&self, head: &dyn RequestHead) -> Option<(Option<Presented>, Caller)> {
         let (mut presented, caller) = load::present(&self.manager, head);
         let state = match &mut presented {
             Some(presented) => load::load_now(&self.manager, presented, &caller),
@@ -110,11 +115,11 @@ impl Request {
         if let Some(presented) = &mut presented {
             presented.detach(head);
         }
-        Some((presented.map(Box::new), caller))
+        Some((presented, caller))
     }
 
     /// `None` is a request without any cookie or bearer token of ours.
-    async fn load(&self, presented: Option<Box<Presented>>, caller: Caller) -> Result<(), SessionError> {
+    async fn load(&self, presented: Option<Presented>, caller: Caller) -> Result<(), SessionError> {
         let _gate = self.gate.lock().await;
         if self.state.get().is_none() {
             let state = match presented {
