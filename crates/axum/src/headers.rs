@@ -98,12 +98,16 @@ impl ResponseHeaders for Answer<'_> {
 
 /// The names that every request asks for, without parsing them each time.
 fn known(name: &'static str) -> HeaderName {
+    const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
+    const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
     match name {
         "cookie" => header::COOKIE,
         "authorization" => header::AUTHORIZATION,
         "set-cookie" => header::SET_COOKIE,
         "cache-control" => header::CACHE_CONTROL,
         "vary" => header::VARY,
+        "cdn-cache-control" => CDN_CACHE_CONTROL,
+        "surrogate-control" => SURROGATE_CONTROL,
         "content-length" => header::CONTENT_LENGTH,
         "transfer-encoding" => header::TRANSFER_ENCODING,
         name => HeaderName::from_static(name),
