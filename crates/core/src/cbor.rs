@@ -177,7 +177,7 @@ fn items_end(bytes: &[u8], start: usize, count: usize, depth: usize) -> Result<u
             Some((first, length)) if bytes.get(at) == Some(&first) => bytes_end(bytes, at, length)?,
             _ => {
                 let next = end(bytes, at, depth - 1)?;
-                let fixed = bytes.get(at).filter(|first| FIXED_LEN[usize::from(**first)] > 0);
+                let fixed = bytes.get(at).filter(|first| FIXED_LEN[usize::from(**first)] != 0);
                 width = fixed.map(|first| (*first, next - at));
                 next
             }
@@ -396,6 +396,25 @@ mod tests {
             assert_eq!(item(&mut deepest.as_slice()), Ok(deepest.as_slice()), "{kind}");
             assert_eq!(item(&mut nested(MAX_DEPTH).as_slice()), Err(CborError::TooDeep), "{kind}");
         }
+    }
+
+    #[test]
+    fn items_that_begin_alike_need_not_end_alike() {
+        let lists: [&[u8]; 4] = [
+            &[0x82, 0x81, 0x01, 0x81, 0x19, 0x03, 0xe8],
+            &[0x82, 0x78, 0x01, b'a', 0x78, 0x02, b'b', b'c'],
+            &[0x83, 0x19, 0x01, 0x00, 0x19, 0x61, 0xff, 0x18, 0x20],
+            &[0x84, 0x61, b'a', 0xf6, 0x61, b'b', 0xf6],
+        ];
+        for list in lists {
+            let input = [list, &[0x01]].concat();
+            let mut rest = input.as_slice();
+            assert_eq!((item(&mut rest), rest), (Ok(list), &[0x01][..]), "{list:02x?}");
+        }
+        let second_is_no_text = [0x82, 0x61, b'a', 0x61, 0xff];
+        assert_eq!(item(&mut second_is_no_text.as_slice()), Err(CborError::Malformed));
+        let second_is_cut_off = [0x82, 0x19, 0x01, 0x00, 0x19, 0x01];
+        assert_eq!(item(&mut second_is_cut_off.as_slice()), Err(CborError::Malformed));
     }
 
     #[test]

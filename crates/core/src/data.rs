@@ -379,10 +379,7 @@ fn check_items(items: &[u8], count: usize) -> Result<Outline, DataError> {
 
 /// `left < right`, without a call for most keys.
 fn is_before(left: &[u8], right: &[u8]) -> bool {
-    match (left.first(), right.first()) {
-        (Some(left), Some(right)) if left != right => left < right,
-        _ => left < right,
-    }
+    left.first() < right.first() || left < right
 }
 
 fn check_key(key: &[u8]) -> Result<(), DataError> {

@@ -55,6 +55,24 @@ fn the_same_content_never_makes_the_same_token_and_every_token_has_fresh_bloat()
 }
 
 #[test]
+fn a_token_draws_as_many_random_bytes_as_it_was_said_to() {
+    let sealer = sealer();
+    for length in [0, 3, 150, 400] {
+        let made = Made { sealer: &sealer, meta: meta_of(Some("alice")), data: data_of(length) };
+        let needed = sealer.random_len(&made.meta, &made.data).expect("fits");
+        let handoff_key = HandoffKey::random(&mut Stream::new("length")).expect("random");
+        let seal = |available| {
+            let bytes = vec![1; available];
+            sealer.seal(&made.content(&handoff_key), &mut Replay(&bytes)).map(|_| ())
+        };
+        assert_eq!(seal(needed), Ok(()), "{length}");
+        assert_eq!(seal(needed - 1), Err(SealError::Random(RandomError)), "{length}");
+    }
+    let large = sealer.random_len(&Meta::default(), &data_of(2950));
+    assert!(matches!(large, Err(SealError::TooLarge { .. })), "{large:?}");
+}
+
+#[test]
 fn without_randomness_nothing_is_sealed() {
     let sealer = sealer();
     let made = Made { sealer: &sealer, meta: Meta::default(), data: data_of(3) };
