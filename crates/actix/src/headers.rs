@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 
 use actix_web::dev;
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use secure_sessions::{RequestHead, ResponseHeaders};
+
+secure_sessions::adapter_headers!(header);
 
 pub(crate) struct Head<'r>(pub(crate) &'r dev::RequestHead);
 
@@ -47,34 +49,5 @@ impl ResponseHeaders for Answer<'_> {
 
     fn remove(&mut self, name: &'static str) {
         self.0.remove(known(name));
-    }
-}
-
-/// The names that every request asks for, without parsing them each time.
-fn known(name: &'static str) -> HeaderName {
-    const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
-    const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
-    match name {
-        "cookie" => header::COOKIE,
-        "authorization" => header::AUTHORIZATION,
-        "set-cookie" => header::SET_COOKIE,
-        "cache-control" => header::CACHE_CONTROL,
-        "vary" => header::VARY,
-        "content-length" => header::CONTENT_LENGTH,
-        "transfer-encoding" => header::TRANSFER_ENCODING,
-        "cdn-cache-control" => CDN_CACHE_CONTROL,
-        "surrogate-control" => SURROGATE_CONTROL,
-        name => HeaderName::from_static(name),
-    }
-}
-
-/// The values that every response with a session has, without checking them each time.
-fn fixed(value: &'static str) -> HeaderValue {
-    const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-    const COOKIE: HeaderValue = HeaderValue::from_static("Cookie");
-    match value {
-        "no-store" => NO_STORE,
-        "Cookie" => COOKIE,
-        value => HeaderValue::from_static(value),
     }
 }

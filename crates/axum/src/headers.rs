@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 
-use http::header::{self, Entry, HeaderName, HeaderValue};
+use http::header::{self, Entry, HeaderValue};
 use http::{Extensions, HeaderMap, Method};
 use secure_sessions::{RequestHead, ResponseHeaders};
+
+secure_sessions::adapter_headers!(header);
 
 pub(crate) struct Head<'r> {
     pub(crate) method: &'r Method,
@@ -93,34 +95,5 @@ impl ResponseHeaders for Answer<'_> {
                 true
             }
         }
-    }
-}
-
-/// The names that every request asks for, without parsing them each time.
-fn known(name: &'static str) -> HeaderName {
-    const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
-    const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
-    match name {
-        "cookie" => header::COOKIE,
-        "authorization" => header::AUTHORIZATION,
-        "set-cookie" => header::SET_COOKIE,
-        "cache-control" => header::CACHE_CONTROL,
-        "vary" => header::VARY,
-        "cdn-cache-control" => CDN_CACHE_CONTROL,
-        "surrogate-control" => SURROGATE_CONTROL,
-        "content-length" => header::CONTENT_LENGTH,
-        "transfer-encoding" => header::TRANSFER_ENCODING,
-        name => HeaderName::from_static(name),
-    }
-}
-
-/// The values that every response with a session has, without checking them each time.
-fn fixed(value: &'static str) -> HeaderValue {
-    const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-    const COOKIE: HeaderValue = HeaderValue::from_static("Cookie");
-    match value {
-        "no-store" => NO_STORE,
-        "Cookie" => COOKIE,
-        value => HeaderValue::from_static(value),
     }
 }

@@ -298,3 +298,54 @@ pub mod macros {
     pub use serde::Serialize;
     pub use serde::de::DeserializeOwned;
 }
+
+/// Defines `known` and `fixed` in an adapter for a framework whose headers are those of the crate `http`, in whichever
+/// version: the header names and values that every request with a session needs, without parsing them each time.
+///
+/// The argument is the module that has `HeaderName` and `HeaderValue`.
+///
+/// ```
+/// mod headers {
+///     use http::header;
+///
+///     secure_sessions::adapter_headers!(header);
+///
+///     pub fn no_store() -> (header::HeaderName, header::HeaderValue) {
+///         (known("cache-control"), fixed("no-store"))
+///     }
+/// }
+/// assert_eq!(headers::no_store(), (http::header::CACHE_CONTROL, "no-store".parse().unwrap()));
+/// ```
+#[macro_export]
+macro_rules! adapter_headers {
+    ($header:ident) => {
+        /// The header's name, given in lower case.
+        fn known(name: &'static str) -> $header::HeaderName {
+            const CDN_CACHE_CONTROL: $header::HeaderName = $header::HeaderName::from_static("cdn-cache-control");
+            const SURROGATE_CONTROL: $header::HeaderName = $header::HeaderName::from_static("surrogate-control");
+            match name {
+                "cookie" => $header::COOKIE,
+                "authorization" => $header::AUTHORIZATION,
+                "set-cookie" => $header::SET_COOKIE,
+                "cache-control" => $header::CACHE_CONTROL,
+                "vary" => $header::VARY,
+                "content-length" => $header::CONTENT_LENGTH,
+                "transfer-encoding" => $header::TRANSFER_ENCODING,
+                "cdn-cache-control" => CDN_CACHE_CONTROL,
+                "surrogate-control" => SURROGATE_CONTROL,
+                name => $header::HeaderName::from_static(name),
+            }
+        }
+
+        /// A header's value that never changes.
+        fn fixed(value: &'static str) -> $header::HeaderValue {
+            const NO_STORE: $header::HeaderValue = $header::HeaderValue::from_static("no-store");
+            const COOKIE: $header::HeaderValue = $header::HeaderValue::from_static("Cookie");
+            match value {
+                "no-store" => NO_STORE,
+                "Cookie" => COOKIE,
+                value => $header::HeaderValue::from_static(value),
+            }
+        }
+    };
+}
