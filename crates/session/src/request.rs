@@ -52,8 +52,9 @@ impl RequestSession {
         self.0.manager.is_same(manager)
     }
 
-    /// The request's session. Everything that is read of the head is read before this returns; the future asks the
-    /// store, unless that has answered without a wait: once for each request however often this is called.
+    /// The request's session, one however often this is called. Everything that is read of the head is read before this
+    /// returns; the future asks the store, unless that has answered without a wait. Once it is loaded the store is not
+    /// asked again.
     ///
     /// # Errors
     ///

@@ -1,0 +1,74 @@
+//! Two first looks at one request's session at the same time.
+
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use secure_sessions::MemoryStore;
+use secure_sessions::store::{Entry, Recent, SessionId, SessionStore, StoreError};
+use support::{Head, app_with, set_cookie};
+use tokio::sync::Semaphore;
+
+/// Answers without a wait, but for one load that it keeps back.
+#[derive(Clone)]
+struct KeepsOneBack {
+    store: MemoryStore,
+    next: Arc<AtomicBool>,
+    released: Arc<Semaphore>,
+}
+
+impl SessionStore for KeepsOneBack {
+    fn load_now(&self, id: &SessionId) -> Option<Recent> {
+        if self.next.swap(false, Ordering::SeqCst) { None } else { self.store.load_now(id) }
+    }
+
+    async fn load(&self, id: &SessionId) -> Result<Option<Entry>, StoreError> {
+        let entry = self.store.load(id).await;
+        self.released.acquire().await.unwrap().forget();
+        entry
+    }
+
+    secure_sessions::store::forward_methods!(self => &self.store;
+        insert, replace, succeed, remove, list, count, remove_all, purge_expired);
+}
+
+/// What a future says at once, if it does.
+fn now<F: Future>(future: &mut Pin<Box<F>>) -> Option<F::Output> {
+    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+#[tokio::test]
+async fn a_look_that_waits_for_the_store_sees_the_session_of_one_that_did_not() {
+    let store = KeepsOneBack { store: MemoryStore::new(), next: Arc::default(), released: Arc::new(Semaphore::new(0)) };
+    let app = app_with(|_| {
+        secure_sessions::SessionManager::builder(secure_sessions::Keyring::generate().unwrap(), store.clone())
+            .insecure_dev()
+    });
+    let cookie = app.visit(None, |session| session.insert("n", 1).unwrap()).await;
+    let head = Head::with(cookie.as_deref());
+
+    store.next.store(true, Ordering::SeqCst);
+    let request = app.manager.begin();
+    let mut waiting = Box::pin(request.session(&head));
+    assert!(now(&mut waiting).is_none(), "the store keeps the first look back");
+    let answered = now(&mut Box::pin(request.session(&head)));
+    let session = answered.expect("the second is answered at once").unwrap();
+    session.insert("n", 2).unwrap();
+
+    store.released.add_permits(1);
+    let first = waiting.await.unwrap();
+    assert_eq!(first.get::<u32>("n").unwrap(), Some(2), "both are one session");
+    first.insert("m", 3).unwrap();
+    let newer = set_cookie(request.finish(200).await.as_ref());
+    let (_, session) = app.request(newer.as_deref()).await;
+    assert_eq!((session.get("n").unwrap(), session.get("m").unwrap()), (Some(2), Some(3)));
+}
