@@ -22,33 +22,40 @@ pub enum CborError {
 /// all others by the library. A test holds both against each other.
 #[inline]
 pub(crate) fn head(input: &mut &[u8]) -> Result<Header, CborError> {
-    let [first, rest @ ..] = *input else { return Err(CborError::Malformed) };
-    let (number, rest) = match (first & 0x1f, rest) {
-        (small @ 0..24, rest) => (u64::from(small), rest),
-        (24, [one, rest @ ..]) => (u64::from(*one), rest),
-        (25, [high, low, rest @ ..]) => (u64::from(u16::from_be_bytes([*high, *low])), rest),
-        (26, rest) => match rest.split_first_chunk() {
-            Some((number, rest)) => (u64::from(u32::from_be_bytes(*number)), rest),
-            None => return Err(CborError::Malformed),
-        },
-        (27, rest) => match rest.split_first_chunk() {
-            Some((number, rest)) => (u64::from_be_bytes(*number), rest),
-            None => return Err(CborError::Malformed),
-        },
-        _ => return uncommon_head(input),
-    };
+    let Some((major, number, end)) = argument(input, 0) else { return uncommon_head(input) };
     let length = || usize::try_from(number).ok();
-    let header = match first >> 5 {
+    let header = match major {
         0 => Header::Positive(number),
         1 => Header::Negative(number),
-        2 => Header::Bytes(length()),
-        3 => Header::Text(length()),
-        4 => Header::Array(length()),
-        5 => Header::Map(length()),
+        BYTES => Header::Bytes(length()),
+        TEXT => Header::Text(length()),
+        ARRAY => Header::Array(length()),
+        MAP => Header::Map(length()),
         _ => return uncommon_head(input),
     };
-    *input = rest;
+    *input = &input[end..];
     Ok(header)
+}
+
+const BYTES: u8 = 2;
+const TEXT: u8 = 3;
+const ARRAY: u8 = 4;
+const MAP: u8 = 5;
+const TAG: u8 = 6;
+
+/// Of a whole head with an argument (RFC 8949, section 3): its major type, the argument, and where the head ends.
+#[inline]
+fn argument(bytes: &[u8], at: usize) -> Option<(u8, u64, usize)> {
+    let (first, rest) = bytes.get(at..)?.split_first()?;
+    let (number, length) = match first & 0x1f {
+        small @ 0..24 => (small.into(), 0),
+        24 => ((*rest.first()?).into(), 1),
+        25 => (u16::from_be_bytes(*rest.first_chunk()?).into(), 2),
+        26 => (u32::from_be_bytes(*rest.first_chunk()?).into(), 4),
+        27 => (u64::from_be_bytes(*rest.first_chunk()?), 8),
+        _ => return None,
+    };
+    Some((first >> 5, number, at + 1 + length))
 }
 
 #[cold]
@@ -82,14 +89,9 @@ pub(crate) fn item<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], CborError> {
 /// Where the text of definite length begins and ends whose head stands at `at`.
 #[inline]
 pub(crate) fn text_at(bytes: &[u8], at: usize) -> Result<(usize, usize), CborError> {
-    match length_at(bytes, at) {
+    match argument(bytes, at) {
         Some((TEXT, length, start)) => Ok((start, text_end(bytes, start, length)?)),
-        _ => {
-            let mut rest = bytes.get(at..).ok_or(CborError::Malformed)?;
-            let length = text(&mut rest)?.len();
-            let end = bytes.len() - rest.len();
-            Ok((end - length, end))
-        }
+        _ => Err(CborError::Malformed),
     }
 }
 
@@ -117,11 +119,12 @@ fn end(bytes: &[u8], at: usize, depth: usize) -> Result<usize, CborError> {
 }
 
 fn end_of_other(bytes: &[u8], at: usize, depth: usize) -> Result<usize, CborError> {
-    match length_at(bytes, at) {
+    match argument(bytes, at) {
         Some((BYTES, length, start)) => bytes_end(bytes, start, length),
         Some((TEXT, length, start)) => text_end(bytes, start, length),
-        Some((ARRAY, length, start)) => items_end(bytes, start, length, depth),
-        Some((MAP, length, start)) => items_end(bytes, start, 2 * length, depth),
+        Some((ARRAY, count, start)) => items_end(bytes, start, Some(count), depth),
+        Some((MAP, count, start)) => items_end(bytes, start, count.checked_mul(2), depth),
+        Some((TAG, _, start)) => end(bytes, start, depth - 1),
         _ => {
             let mut rest = &bytes[at..];
             skip_uncommon(&mut rest, depth)?;
@@ -130,56 +133,36 @@ fn end_of_other(bytes: &[u8], at: usize, depth: usize) -> Result<usize, CborErro
     }
 }
 
-const BYTES: u8 = 2;
-const TEXT: u8 = 3;
-const ARRAY: u8 = 4;
-const MAP: u8 = 5;
-
-/// Of a head with an argument of at most two bytes: its major type, the argument, and where the head ends.
-#[inline]
-fn length_at(bytes: &[u8], at: usize) -> Option<(u8, usize, usize)> {
-    let (first, rest) = bytes.get(at..)?.split_first()?;
-    let (length, head) = match (first & 0x1f, rest) {
-        (small @ 0..24, _) => (small.into(), 1),
-        (24, [one, ..]) => ((*one).into(), 2),
-        (25, [high, low, ..]) => (u16::from_be_bytes([*high, *low]).into(), 3),
-        _ => return None,
-    };
-    Some((first >> 5, length, at + head))
-}
-
 /// Where so many bytes end, if they are there.
 #[inline]
-fn bytes_end(bytes: &[u8], start: usize, length: usize) -> Result<usize, CborError> {
-    let end = start + length;
-    if end <= bytes.len() { Ok(end) } else { Err(CborError::Malformed) }
+fn bytes_end(bytes: &[u8], start: usize, length: u64) -> Result<usize, CborError> {
+    let end = usize::try_from(length).ok().and_then(|length| start.checked_add(length));
+    end.filter(|end| *end <= bytes.len()).ok_or(CborError::Malformed)
 }
 
 /// The same of so many bytes that must be UTF-8.
 #[inline]
-fn text_end(bytes: &[u8], start: usize, length: usize) -> Result<usize, CborError> {
+fn text_end(bytes: &[u8], start: usize, length: u64) -> Result<usize, CborError> {
     let end = bytes_end(bytes, start, length)?;
     let text = &bytes[start..end];
     if text.is_ascii() || core::str::from_utf8(text).is_ok() { Ok(end) } else { Err(CborError::Malformed) }
 }
 
-fn items_end(bytes: &[u8], start: usize, count: usize, depth: usize) -> Result<usize, CborError> {
+fn items_end(bytes: &[u8], start: usize, count: Option<u64>, depth: usize) -> Result<usize, CborError> {
     // Each item takes a byte at least, so a count beyond that needs no loop to be refused.
-    if count > bytes.len() - start {
-        return Err(CborError::Malformed);
-    }
+    let left = bytes.len() - start;
+    let count = count.and_then(|count| usize::try_from(count).ok()).filter(|count| *count <= left);
     let mut at = start;
     // Numbers in a list are often of one width. One that begins as the one before did ends where that is known already, so
     // that the processor need not wait for what it has read to know where to read on.
     let mut width = None;
-    for _ in 0..count {
+    for _ in 0..count.ok_or(CborError::Malformed)? {
         at = match width {
             Some((first, length)) if bytes.get(at) == Some(&first) => bytes_end(bytes, at, length)?,
             _ => {
-                let next = end(bytes, at, depth - 1)?;
-                let fixed = bytes.get(at).filter(|first| FIXED_LEN[usize::from(**first)] != 0);
-                width = fixed.map(|first| (*first, next - at));
-                next
+                let fixed = bytes.get(at).map(|first| (*first, FIXED_LEN[usize::from(*first)].into()));
+                width = fixed.filter(|(_, length)| *length != 0);
+                end(bytes, at, depth - 1)?
             }
         };
     }
@@ -204,30 +187,16 @@ const FIXED_LEN: [u8; 256] = {
     lengths
 };
 
-/// Tags, lengths that are written longer than any session, and items of indefinite length.
+/// Items of indefinite length, and the simple values that applications seldom have.
 #[cold]
 fn skip_uncommon(input: &mut &[u8], depth: usize) -> Result<(), CborError> {
-    let items = |input: &mut &[u8], count: Option<usize>| {
-        let end = items_end(input, 0, count.ok_or(CborError::Malformed)?, depth)?;
-        take(input, end).map(|_| ())
-    };
-    match head(input)? {
-        Header::Positive(_) | Header::Negative(_) | Header::Float(_) | Header::Simple(_) => Ok(()),
-        Header::Tag(_) => skip(input, depth - 1),
-        Header::Bytes(Some(length)) => take(input, length).map(|_| ()),
-        Header::Text(Some(length)) => {
-            core::str::from_utf8(take(input, length)?).map(|_| ()).map_err(|_| CborError::Malformed)
-        }
+    match uncommon_head(input)? {
+        Header::Float(_) | Header::Simple(_) => Ok(()),
         Header::Bytes(None) => skip_byte_chunks(input),
         Header::Text(None) => skip_text_chunks(input),
-        Header::Array(Some(length)) => items(input, Some(length)),
-        Header::Map(Some(length)) => items(input, length.checked_mul(2)),
         Header::Array(None) => skip_until_break(input, depth).map(|_| ()),
-        Header::Map(None) => match skip_until_break(input, depth)? % 2 {
-            0 => Ok(()),
-            _ => Err(CborError::Malformed),
-        },
-        Header::Break => Err(CborError::Malformed),
+        Header::Map(None) if skip_until_break(input, depth)? % 2 == 0 => Ok(()),
+        _ => Err(CborError::Malformed),
     }
 }
 
@@ -313,7 +282,7 @@ mod tests {
         #[test]
         fn an_item_ends_where_its_heads_say(bytes in almost_cbor(), depth in 1..5_usize) {
             let mut rest = bytes.as_slice();
-            let by_heads = skip_uncommon(&mut rest, depth).map(|()| bytes.len() - rest.len());
+            let by_heads = skip_by_heads(&mut rest, depth).map(|()| bytes.len() - rest.len());
             prop_assert_eq!(end(&bytes, 0, depth), by_heads);
             let behind = [&[0x18][..], &bytes].concat();
             prop_assert_eq!(end(&behind, 1, depth), by_heads.map(|end| end + 1));
@@ -322,6 +291,32 @@ mod tests {
             let read = text(&mut rest).map(|text| (bytes.len() - rest.len() - text.len(), bytes.len() - rest.len()));
             prop_assert_eq!(text_at(&bytes, 0), read);
             prop_assert_eq!(text_at(&behind, 1), read.map(|(start, end)| (start + 1, end + 1)));
+        }
+    }
+
+    /// The same by the library's heads alone.
+    fn skip_by_heads(input: &mut &[u8], depth: usize) -> Result<(), CborError> {
+        if depth == 0 {
+            return Err(CborError::TooDeep);
+        }
+        let items = |input: &mut &[u8], count: Option<usize>| match count {
+            Some(count) if count <= input.len() => (0..count).try_for_each(|_| skip_by_heads(input, depth - 1)),
+            _ => Err(CborError::Malformed),
+        };
+        match uncommon_head(input)? {
+            Header::Positive(_) | Header::Negative(_) | Header::Float(_) | Header::Simple(_) => Ok(()),
+            Header::Tag(_) => skip_by_heads(input, depth - 1),
+            Header::Bytes(Some(length)) => take(input, length).map(|_| ()),
+            Header::Text(Some(length)) => {
+                core::str::from_utf8(take(input, length)?).map(|_| ()).map_err(|_| CborError::Malformed)
+            }
+            Header::Array(Some(count)) => items(input, Some(count)),
+            Header::Map(Some(count)) => items(input, count.checked_mul(2)),
+            Header::Bytes(None) => skip_byte_chunks(input),
+            Header::Text(None) => skip_text_chunks(input),
+            Header::Array(None) => skip_until_break(input, depth).map(|_| ()),
+            Header::Map(None) if skip_until_break(input, depth)? % 2 == 0 => Ok(()),
+            Header::Map(None) | Header::Break => Err(CborError::Malformed),
         }
     }
 
