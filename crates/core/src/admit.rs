@@ -23,6 +23,8 @@ pub enum Verdict {
     Expired,
     /// Its session has moved on without its holder: somebody presents a copy.
     Replayed,
+    /// One of more superseded tokens at once than the bucket remembers: refused, and no reason for an alarm.
+    Evicted,
     /// We issued it, and the bucket does not know it: the store lost writes.
     Unremembered,
     /// The bucket was changed by somebody else who can write to the store.
@@ -115,6 +117,7 @@ impl Sealer {
                 handoff_key: opened.handoff_key(),
             }),
             Standing::Replayed => Verdict::Replayed,
+            Standing::Evicted => Verdict::Evicted,
             Standing::Unremembered => Verdict::Unremembered,
         }
     }

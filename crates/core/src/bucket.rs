@@ -12,6 +12,8 @@ pub const FIRST_GENERATION: u32 = 1;
 pub const PURGE_DELAY: Millis = Millis::from_secs(60 * 60);
 /// The most that `last_seen_at` may lag behind, and so an idle timeout may be late.
 pub const MAX_TOUCH_STEP: Millis = Millis::from_secs(60);
+/// How far a time in a bucket may be ahead of a host's own clock before it counts as an excursion of another's.
+pub const CLOCK_TOLERANCE: Millis = Millis::from_secs(60);
 
 /// The server's whole memory of one session: ids, fingerprints and times. Never its data.
 #[derive(Clone)]
@@ -40,6 +42,8 @@ pub struct Bucket {
     pub current: Fingerprint,
     /// Superseded tokens that are not yet dead, the least recently presented first.
     pub retired: Vec<Retired>,
+    /// The superseded tokens that `retired` had no room for, as long as one of them may be alive.
+    pub evicted: Option<Evicted>,
     /// The current token, sealed under a key that only this session's tokens hold.
     pub handoff: Option<Vec<u8>>,
 }
@@ -57,6 +61,22 @@ pub struct Retired {
     pub dead_after: Option<Timestamp>,
 }
 
+/// The eviction watermark: all superseded tokens that a full list pushed out, remembered as one.
+///
+/// A token at or below it that the bucket does not know may belong to an honest client that was one of many at once, so
+/// it is refused without an alarm. The watermark dies by the same rule as a single [`Retired`] token; an unknown token is
+/// a replay again from then on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Evicted {
+    /// The highest generation that was pushed out.
+    pub generation: u32,
+    /// When the last successor of one of them was issued.
+    pub superseded_at: Timestamp,
+    /// The last moment at which one of them may be alive; `None` until a later token was seen a grace after the last
+    /// successor.
+    pub dead_after: Option<Timestamp>,
+}
+
 /// Stands in the place of a bucket that was renewed or logged out, so that requests still under way learn it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tombstone {
@@ -64,15 +84,46 @@ pub struct Tombstone {
     pub id: SessionId,
     /// When the bucket was ended.
     pub ended_at: Timestamp,
-    /// When the tombstone itself may go: one grace later.
+    /// When the tombstone itself may go: one grace later, or with the successor's absolute deadline.
     pub expires_at: Timestamp,
+    /// The id that a logged-in session moved to. An ending that comes too late follows it, and a token that is presented
+    /// more than a grace after the move is a replay.
+    pub successor: Option<SessionId>,
+}
+
+/// Where a token stands whose bucket has become a tombstone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The session ended within the last grace: the request may have been under way.
+    Recent,
+    /// The session moved to this id more than a grace ago: the token's holder did not move with it.
+    Replayed(SessionId),
+    /// The session ended earlier, and its tombstone only waits for the purge.
+    Past,
 }
 
 impl Tombstone {
-    /// For a bucket that ends now.
+    /// Returns the tombstone of a bucket that ends now, and stays for one grace.
     #[must_use]
     pub fn new(id: SessionId, now: Timestamp, policy: &BucketPolicy) -> Self {
-        Self { id, ended_at: now, expires_at: now.after(policy.grace) }
+        Self { id, ended_at: now, expires_at: now.after(policy.grace), successor: None }
+    }
+
+    /// Returns the tombstone of a logged-in bucket that moves to `successor` now. It stays for the successor's life.
+    #[must_use]
+    pub fn renewed(id: SessionId, successor: &Bucket, now: Timestamp, policy: &BucketPolicy) -> Self {
+        let expires_at = now.after(policy.grace).max(successor.expires_at);
+        Self { id, ended_at: now, expires_at, successor: Some(successor.id) }
+    }
+
+    /// Judges a token of the bucket that stood here.
+    #[must_use]
+    pub fn ending(&self, now: Timestamp, policy: &BucketPolicy) -> Ending {
+        match self.successor {
+            _ if now >= self.expires_at => Ending::Past,
+            Some(successor) if now > self.ended_at.after(policy.grace) => Ending::Replayed(successor),
+            _ => Ending::Recent,
+        }
     }
 }
 
@@ -166,6 +217,8 @@ pub enum Standing {
     Superseded,
     /// Superseded, its session was seen moving on: presented all the same, it is a replay.
     Replayed,
+    /// Superseded, and one of more at once than the bucket remembers: perhaps alive, perhaps a replay.
+    Evicted,
     /// We issued it, and the bucket does not know it: the store lost writes.
     Unremembered,
 }
@@ -187,6 +240,7 @@ impl Bucket {
             generation: FIRST_GENERATION,
             current: new.first,
             retired: Vec::new(),
+            evicted: None,
             handoff: None,
         }
     }
@@ -207,6 +261,7 @@ impl Bucket {
         match self.retired.iter().find(|retired| retired.fingerprint.matches(fingerprint)) {
             Some(retired) if retired.is_alive(now) => Standing::Superseded,
             Some(_) => Standing::Replayed,
+            None if self.evicted.is_some_and(|evicted| evicted.covers(generation, now)) => Standing::Evicted,
             None if generation < self.generation => Standing::Replayed,
             None => Standing::Unremembered,
         }
@@ -271,6 +326,7 @@ impl Bucket {
             generation,
             current: succession.fingerprint,
             retired,
+            evicted: self.evicted,
             handoff: Some(succession.handoff),
         };
         next.advance(arrival, now, policy);
@@ -296,14 +352,16 @@ impl Bucket {
     fn advance(&mut self, arrival: &Arrival, now: Timestamp, policy: &BucketPolicy) {
         let now = self.monotonic(now);
         let arrived_at = arrival.at.min(now);
-        self.settle(arrival.generation, arrived_at, policy);
+        self.retire_older(arrival.generation, arrived_at, policy);
         self.retired.retain(|retired| retired.is_alive(now));
         if let Some(index) = self.retired.iter().position(|retired| retired.fingerprint.matches(&arrival.fingerprint)) {
             // The list's order is that of the last presentation.
             self.retired[index..].rotate_left(1);
         }
+        self.evicted = self.evicted.filter(|evicted| evicted.is_alive(now));
         let excess = self.retired.len().saturating_sub(MAX_RETIRED);
-        self.retired.drain(..excess);
+        let evicted = self.retired.drain(..excess).map(Evicted::from).chain(self.evicted);
+        self.evicted = evicted.reduce(Evicted::with);
         if self.retired.is_empty() && now >= self.rotated_at.after(policy.grace) {
             self.handoff = None;
         }
@@ -316,15 +374,45 @@ impl Bucket {
     /// A token was presented: its session has moved on past every older one, which now has a grace to live, if it had
     /// more than one already since it was superseded. (With exactly one, a response that left in the same millisecond
     /// may still put the older token back.)
-    fn settle(&mut self, presented: u32, arrived_at: Timestamp, policy: &BucketPolicy) {
-        for retired in &mut self.retired {
-            if retired.generation < presented
-                && retired.dead_after.is_none()
-                && retired.superseded_at.after(policy.grace) < arrived_at
-            {
-                retired.dead_after = Some(arrived_at.after(policy.grace));
+    fn retire_older(&mut self, presented: u32, arrived_at: Timestamp, policy: &BucketPolicy) {
+        let retire = |generation: u32, superseded_at: Timestamp, dead_after: &mut Option<Timestamp>| {
+            if generation < presented && dead_after.is_none() && superseded_at.after(policy.grace) < arrived_at {
+                *dead_after = Some(arrived_at.after(policy.grace));
             }
+        };
+        for retired in &mut self.retired {
+            retire(retired.generation, retired.superseded_at, &mut retired.dead_after);
         }
+        if let Some(evicted) = &mut self.evicted {
+            retire(evicted.generation, evicted.superseded_at, &mut evicted.dead_after);
+        }
+    }
+
+    /// Brings times back that a clock which ran ahead has left in the bucket; `None` if there are none.
+    ///
+    /// Times of a bucket never move backwards within [`CLOCK_TOLERANCE`]. What is further ahead of `now` was written during
+    /// an excursion of some host's clock: it would keep an idle session, and a superseded token, alive for as long as the
+    /// clock was ahead.
+    #[must_use]
+    pub fn corrected(&self, now: Timestamp, policy: &BucketPolicy) -> Option<Self> {
+        let latest = now.after(CLOCK_TOLERANCE);
+        if self.last_seen_at <= latest && self.rotated_at <= latest {
+            return None; // Every other time was written by then, or follows from one that was.
+        }
+        let mut next = self.clone();
+        for time in [&mut next.created_at, &mut next.last_seen_at, &mut next.rotated_at] {
+            *time = now.min(*time);
+        }
+        let correct = |superseded_at: &mut Timestamp, dead_after: &mut Option<Timestamp>| {
+            *superseded_at = now.min(*superseded_at);
+            *dead_after = dead_after.map(|at| at.min(now.after(policy.grace)));
+        };
+        next.retired.iter_mut().for_each(|token| correct(&mut token.superseded_at, &mut token.dead_after));
+        if let Some(evicted) = &mut next.evicted {
+            correct(&mut evicted.superseded_at, &mut evicted.dead_after);
+        }
+        next.revision = self.revision.next();
+        Some(next)
     }
 
     /// `now`, or the latest time that the bucket already has: its times never move backwards.
@@ -338,6 +426,32 @@ impl Retired {
     #[must_use]
     pub fn is_alive(&self, now: Timestamp) -> bool {
         self.dead_after.is_none_or(|dead_after| now <= dead_after)
+    }
+}
+
+impl Evicted {
+    /// Returns `true` if a token of this generation that the bucket does not know may be one of them, and alive.
+    fn covers(&self, generation: u32, now: Timestamp) -> bool {
+        generation <= self.generation && self.is_alive(now)
+    }
+
+    fn is_alive(&self, now: Timestamp) -> bool {
+        self.dead_after.is_none_or(|dead_after| now <= dead_after)
+    }
+
+    /// Both as one: as long as the one that lives longer.
+    fn with(self, other: Self) -> Self {
+        Self {
+            generation: self.generation.max(other.generation),
+            superseded_at: self.superseded_at.max(other.superseded_at),
+            dead_after: self.dead_after.zip(other.dead_after).map(|(one, two)| one.max(two)),
+        }
+    }
+}
+
+impl From<Retired> for Evicted {
+    fn from(token: Retired) -> Self {
+        Self { generation: token.generation, superseded_at: token.superseded_at, dead_after: token.dead_after }
     }
 }
 
@@ -363,6 +477,7 @@ impl fmt::Debug for Bucket {
             .field("rotated_at", &self.rotated_at)
             .field("generation", &self.generation)
             .field("retired", &self.retired)
+            .field("evicted", &self.evicted)
             .field("handoff", &self.handoff.as_deref().map(Length))
             .finish_non_exhaustive()
     }

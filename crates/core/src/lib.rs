@@ -30,8 +30,8 @@ mod token;
 
 pub use self::admit::{Admitted, Superseded, Verdict};
 pub use self::bucket::{
-    Arrival, Bucket, BucketPolicy, Entry, FIRST_GENERATION, MAX_TOUCH_STEP, NewBucket, PURGE_DELAY, Retired, Standing,
-    Succession, Tombstone,
+    Arrival, Bucket, BucketPolicy, CLOCK_TOLERANCE, Ending, Entry, Evicted, FIRST_GENERATION, MAX_TOUCH_STEP,
+    NewBucket, PURGE_DELAY, Retired, Standing, Succession, Tombstone,
 };
 pub use self::cbor::CborError;
 pub use self::data::{DataError, DataMap, decode, encode};

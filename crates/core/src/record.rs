@@ -5,13 +5,15 @@
 //! bucket    = revision(u64) | created_at | last_seen_at | expires_at | rotated_at (u64 ms each) | generation(u32)
 //!           | current(16) | [subject(16)] | [idle_timeout(u64 ms)] | [label_len(u16) | label]
 //!           | [handoff_len(u16) | handoff] | retired
-//! retired   = count(u16) | count times: fingerprint(16) | generation(u32) | superseded_at(u64) | dead_after(u64)
-//! tombstone = ended_at(u64 ms) | expires_at(u64 ms)
+//! retired   = count(u16) | count times: fingerprint(16) | times | [times of the eviction watermark]
+//! times     = generation(u32) | superseded_at(u64 ms) | dead_after(u64 ms)
+//! tombstone = ended_at(u64 ms) | expires_at(u64 ms) | [successor(16)]
 //! ```
 //!
-//! A flag says whether each part in brackets is there. `dead_after` is 2^64 - 1 where it is not decided yet.
+//! A flag says whether each part in brackets is there; for the watermark that is the count's highest bit. `dead_after` is
+//! 2^64 - 1 where it is not decided yet.
 
-use crate::bucket::{Bucket, Entry, Retired, Tombstone};
+use crate::bucket::{Bucket, Entry, Evicted, Retired, Tombstone};
 use crate::format::{FINGERPRINT_LEN, MAX_RETIRED, SESSION_ID_LEN, TAG_TRUNCATED_LEN};
 use crate::ids::{Fingerprint, Revision, SessionId, SubjectTag};
 use crate::time::{Millis, Timestamp};
@@ -32,9 +34,16 @@ const HAS_LABEL: u8 = 4;
 const HAS_HANDOFF: u8 = 8;
 const HAS_RETIRED: u8 = 16;
 const ALL_FLAGS: u8 = 31;
+/// The one flag of a tombstone.
+const HAS_SUCCESSOR: u8 = 1;
 
+/// The bit of the count of retired tokens that announces the eviction watermark.
+const HAS_EVICTED: u16 = 1 << 15;
+
+/// Bytes of the generation and times of one retired token, and of the eviction watermark.
+pub const EVICTED_LEN: usize = 4 + 8 + 8;
 /// Bytes of one retired token.
-pub const RETIRED_LEN: usize = FINGERPRINT_LEN + 4 + 8 + 8;
+pub const RETIRED_LEN: usize = FINGERPRINT_LEN + EVICTED_LEN;
 
 impl Entry {
     /// The record's bytes.
@@ -60,9 +69,12 @@ impl Entry {
         let id = SessionId::from_bytes(reader.array::<SESSION_ID_LEN>()?);
         let entry = match kind {
             BUCKET if flags & !ALL_FLAGS == 0 => Self::Bucket(read_bucket(id, flags, &mut reader)?),
-            TOMBSTONE if flags == 0 => {
-                Self::Tombstone(Tombstone { id, ended_at: reader.time()?, expires_at: reader.time()? })
-            }
+            TOMBSTONE if flags & !HAS_SUCCESSOR == 0 => Self::Tombstone(Tombstone {
+                id,
+                ended_at: reader.time()?,
+                expires_at: reader.time()?,
+                successor: (flags != 0).then(|| reader.array().map(SessionId::from_bytes)).transpose()?,
+            }),
             _ => return Err(RecordError),
         };
         if reader.0.is_empty() { Ok(entry) } else { Err(RecordError) }
@@ -79,13 +91,13 @@ impl Bucket {
             (self.idle_timeout.is_some(), HAS_IDLE),
             (self.label.is_some(), HAS_LABEL),
             (self.handoff.is_some(), HAS_HANDOFF),
-            (!self.retired.is_empty(), HAS_RETIRED),
+            (self.has_retired(), HAS_RETIRED),
         ] {
             flags |= if there { flag } else { 0 };
         }
         let variable = self.label.as_ref().map_or(0, |label| 2 + label.len())
             + self.handoff.as_ref().map_or(0, |handoff| 2 + handoff.len())
-            + if self.retired.is_empty() { 0 } else { 2 + self.retired.len() * RETIRED_LEN };
+            + if self.has_retired() { 2 + self.retired.len() * RETIRED_LEN + EVICTED_LEN } else { 0 };
         let mut record =
             Vec::with_capacity(3 + SESSION_ID_LEN + 5 * 8 + 4 + FINGERPRINT_LEN + TAG_TRUNCATED_LEN + 8 + variable);
         record.extend_from_slice(&[RECORD_VERSION, BUCKET, flags]);
@@ -113,10 +125,40 @@ impl Bucket {
             record.extend_from_slice(&u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes());
             record.extend_from_slice(&bytes[..length]);
         }
-        if !self.retired.is_empty() {
-            record.extend_from_slice(&retired_to_bytes(&self.retired));
+        if self.has_retired() {
+            record.extend_from_slice(&self.retired_to_bytes());
         }
         record
+    }
+
+    fn has_retired(&self) -> bool {
+        !self.retired.is_empty() || self.evicted.is_some()
+    }
+
+    /// The retired tokens and the eviction watermark as bytes, for a store's column; empty if there is neither.
+    #[must_use]
+    pub fn retired_to_bytes(&self) -> Vec<u8> {
+        if !self.has_retired() {
+            return Vec::new();
+        }
+        // A bucket retires far fewer than 2^15 tokens: advance() sees to it.
+        let count = u16::try_from(self.retired.len()).unwrap_or(u16::MAX) & !HAS_EVICTED;
+        let mut bytes = Vec::with_capacity(2 + self.retired.len() * RETIRED_LEN + EVICTED_LEN);
+        let announced = if self.evicted.is_some() { HAS_EVICTED } else { 0 };
+        bytes.extend_from_slice(&(count | announced).to_be_bytes());
+        let mut push = |fingerprint: &[u8], times: Evicted| {
+            bytes.extend_from_slice(fingerprint);
+            bytes.extend_from_slice(&times.generation.to_be_bytes());
+            bytes.extend_from_slice(&times.superseded_at.as_millis().to_be_bytes());
+            bytes.extend_from_slice(&times.dead_after.map_or(UNDECIDED, Timestamp::as_millis).to_be_bytes());
+        };
+        for token in self.retired.iter().take(usize::from(count)) {
+            push(token.fingerprint.as_bytes(), Evicted::from(*token));
+        }
+        if let Some(evicted) = self.evicted {
+            push(&[], evicted);
+        }
+        bytes
     }
 }
 
@@ -124,46 +166,32 @@ impl Tombstone {
     /// The record's bytes.
     #[must_use]
     pub fn to_record(&self) -> Vec<u8> {
-        let mut record = vec![RECORD_VERSION, TOMBSTONE, 0];
+        let flags = if self.successor.is_some() { HAS_SUCCESSOR } else { 0 };
+        let mut record = vec![RECORD_VERSION, TOMBSTONE, flags];
         record.extend_from_slice(self.id.as_bytes());
         record.extend_from_slice(&self.ended_at.as_millis().to_be_bytes());
         record.extend_from_slice(&self.expires_at.as_millis().to_be_bytes());
+        record.extend(self.successor.iter().flat_map(SessionId::as_bytes));
         record
     }
 }
 
-/// The list of retired tokens as bytes, for a store's column.
-#[must_use]
-pub fn retired_to_bytes(retired: &[Retired]) -> Vec<u8> {
-    let count = u16::try_from(retired.len()).unwrap_or(u16::MAX);
-    let mut bytes = Vec::with_capacity(2 + retired.len() * RETIRED_LEN);
-    bytes.extend_from_slice(&count.to_be_bytes());
-    for token in retired.iter().take(usize::from(count)) {
-        bytes.extend_from_slice(token.fingerprint.as_bytes());
-        bytes.extend_from_slice(&token.generation.to_be_bytes());
-        bytes.extend_from_slice(&token.superseded_at.as_millis().to_be_bytes());
-        bytes.extend_from_slice(&token.dead_after.map_or(UNDECIDED, Timestamp::as_millis).to_be_bytes());
-    }
-    bytes
-}
-
-/// Reads what [`retired_to_bytes`] wrote; no bytes at all are an empty list.
+/// Reads what [`Bucket::retired_to_bytes`] wrote: the retired tokens and the eviction watermark. No bytes at all are
+/// neither.
 ///
 /// # Errors
 ///
 /// [`RecordError`] if the bytes are not exactly one list, or it is longer than a bucket's may be.
-pub fn retired_from_bytes(bytes: &[u8]) -> Result<Vec<Retired>, RecordError> {
-    let mut reader = Reader(bytes);
+pub fn retired_from_bytes(bytes: &[u8]) -> Result<(Vec<Retired>, Option<Evicted>), RecordError> {
     if bytes.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), None));
     }
-    let retired = reader.retired()?;
-    if reader.0.is_empty() { Ok(retired) } else { Err(RecordError) }
+    Reader(bytes).retired()
 }
 
 fn read_bucket(id: SessionId, flags: u8, reader: &mut Reader<'_>) -> Result<Bucket, RecordError> {
     let has = |flag| flags & flag != 0;
-    Ok(Bucket {
+    let mut bucket = Bucket {
         id,
         revision: Revision::new(reader.number()?),
         created_at: reader.time()?,
@@ -176,14 +204,13 @@ fn read_bucket(id: SessionId, flags: u8, reader: &mut Reader<'_>) -> Result<Buck
         idle_timeout: has(HAS_IDLE).then(|| reader.number().map(Millis::new)).transpose()?,
         label: has(HAS_LABEL).then(|| reader.bytes()).transpose()?,
         handoff: has(HAS_HANDOFF).then(|| reader.bytes()).transpose()?,
-        retired: if has(HAS_RETIRED) { some_retired(reader)? } else { Vec::new() },
-    })
-}
-
-/// A list that the flag announces: an empty one has no flag, so that each bucket has one record.
-fn some_retired(reader: &mut Reader<'_>) -> Result<Vec<Retired>, RecordError> {
-    let retired = reader.retired()?;
-    if retired.is_empty() { Err(RecordError) } else { Ok(retired) }
+        retired: Vec::new(),
+        evicted: None,
+    };
+    if has(HAS_RETIRED) {
+        (bucket.retired, bucket.evicted) = reader.retired()?;
+    }
+    Ok(bucket)
 }
 
 struct Reader<'a>(&'a [u8]);
@@ -218,21 +245,30 @@ impl Reader<'_> {
         Ok(bytes.to_vec())
     }
 
-    fn retired(&mut self) -> Result<Vec<Retired>, RecordError> {
-        let count = self.length()?;
+    /// Reads to the end.
+    fn retired(&mut self) -> Result<(Vec<Retired>, Option<Evicted>), RecordError> {
+        let head = u16::from_be_bytes(self.array()?);
+        let count = usize::from(head & !HAS_EVICTED);
         if count > MAX_RETIRED {
             return Err(RecordError);
         }
-        (0..count)
-            .map(|_| {
-                Ok(Retired {
-                    fingerprint: Fingerprint::from_bytes(self.array()?),
-                    generation: u32::from_be_bytes(self.array()?),
-                    superseded_at: self.time()?,
-                    dead_after: Some(self.number()?).filter(|at| *at != UNDECIDED).map(Timestamp::from_millis),
-                })
-            })
-            .collect()
+        let retired = (0..count).map(|_| {
+            let fingerprint = Fingerprint::from_bytes(self.array()?);
+            let Evicted { generation, superseded_at, dead_after } = self.evicted()?;
+            Ok(Retired { fingerprint, generation, superseded_at, dead_after })
+        });
+        let retired: Vec<_> = retired.collect::<Result<_, _>>()?;
+        let evicted = (head & HAS_EVICTED != 0).then(|| self.evicted()).transpose()?;
+        // A bucket with neither has no flag and no bytes, so that each bucket has one record.
+        if self.0.is_empty() && head != 0 { Ok((retired, evicted)) } else { Err(RecordError) }
+    }
+
+    fn evicted(&mut self) -> Result<Evicted, RecordError> {
+        Ok(Evicted {
+            generation: u32::from_be_bytes(self.array()?),
+            superseded_at: self.time()?,
+            dead_after: Some(self.number()?).filter(|at| *at != UNDECIDED).map(Timestamp::from_millis),
+        })
     }
 }
 
@@ -249,6 +285,7 @@ mod tests {
             label in prop::option::of(prop::collection::vec(any::<u8>(), 0..600)),
             handoff in prop::option::of(prop::collection::vec(any::<u8>(), 0..4000)),
             retired in prop::collection::vec((any::<[u8; 16]>(), any::<u32>(), any::<u64>(), any::<Option<u32>>()), 0..=128),
+            evicted in any::<Option<(u32, u64, Option<u32>)>>(),
         ) -> Bucket {
             let [revision, created, seen, expires, rotated] = numbers;
             Bucket {
@@ -269,6 +306,11 @@ mod tests {
                     superseded_at: Timestamp::from_millis(superseded),
                     dead_after: dead.map(u64::from).map(Timestamp::from_millis),
                 }).collect(),
+                evicted: evicted.map(|(generation, superseded, dead)| Evicted {
+                    generation,
+                    superseded_at: Timestamp::from_millis(superseded),
+                    dead_after: dead.map(u64::from).map(Timestamp::from_millis),
+                }),
                 handoff,
             }
         }
@@ -287,7 +329,7 @@ mod tests {
             prop_assert_eq!(read.subject, bucket.subject);
             prop_assert_eq!(read.label, bucket.label);
             prop_assert_eq!(read.handoff, bucket.handoff);
-            prop_assert_eq!(read.retired.len(), bucket.retired.len());
+            prop_assert_eq!((read.retired.len(), read.evicted), (bucket.retired.len(), bucket.evicted));
             prop_assert_eq!(
                 (read.revision, read.created_at, read.last_seen_at, read.expires_at, read.rotated_at),
                 (bucket.revision, bucket.created_at, bucket.last_seen_at, bucket.expires_at, bucket.rotated_at)
@@ -302,14 +344,16 @@ mod tests {
         fn a_list_of_superseded_tokens_is_read_as_it_was_written_and_never_in_part(
             bucket in any_bucket(), cut in any::<prop::sample::Index>(),
         ) {
-            let (tokens, bytes) = (bucket.retired.len(), retired_to_bytes(&bucket.retired));
-            prop_assert_eq!(bytes.len(), 2 + tokens * RETIRED_LEN);
-            let read = retired_from_bytes(&bytes).expect("its own list");
-            prop_assert_eq!(read.len(), tokens);
-            prop_assert_eq!(retired_to_bytes(&read), bytes.clone());
-            let part = &bytes[..1 + cut.index(bytes.len() - 1)];
-            prop_assert_eq!(retired_from_bytes(part).err(), Some(RecordError));
-            prop_assert_eq!(retired_from_bytes(&[&bytes[..], &[0]].concat()).err(), Some(RecordError));
+            let (tokens, bytes) = (bucket.retired.len(), bucket.retired_to_bytes());
+            let (retired, evicted) = retired_from_bytes(&bytes).expect("its own list");
+            prop_assert_eq!((retired.len(), evicted), (tokens, bucket.evicted));
+            let read = Bucket { retired, evicted, ..bucket };
+            prop_assert_eq!(read.retired_to_bytes(), bytes.clone());
+            if !bytes.is_empty() {
+                let part = &bytes[..1 + cut.index(bytes.len() - 1)];
+                prop_assert_eq!(retired_from_bytes(part).err(), Some(RecordError));
+                prop_assert_eq!(retired_from_bytes(&[&bytes[..], &[0]].concat()).err(), Some(RecordError));
+            }
         }
 
         #[test]
@@ -325,19 +369,20 @@ mod tests {
 
     #[test]
     fn a_tombstone_round_trips() {
-        let tombstone = Tombstone {
-            id: SessionId::from_bytes([9; 16]),
-            ended_at: Timestamp::from_millis(5),
-            expires_at: Timestamp::from_millis(6),
-        };
-        let record = Entry::Tombstone(tombstone).to_record();
-        let read = Entry::from_record(&record).expect("its own record");
-        assert!(matches!(read, Entry::Tombstone(read) if read == tombstone));
+        for successor in [None, Some(SessionId::from_bytes([7; 16]))] {
+            let (ended_at, expires_at) = (Timestamp::from_millis(5), Timestamp::from_millis(6));
+            let tombstone = Tombstone { id: SessionId::from_bytes([9; 16]), ended_at, expires_at, successor };
+            let record = Entry::Tombstone(tombstone).to_record();
+            let read = Entry::from_record(&record).expect("its own record");
+            assert!(matches!(read, Entry::Tombstone(read) if read == tombstone));
+            assert_eq!(Entry::from_record(&record[..record.len() - 1]).err(), Some(RecordError));
+        }
     }
 
     #[test]
     fn no_bytes_are_an_empty_list_of_superseded_tokens() {
-        assert_eq!(retired_from_bytes(&[]).map(|tokens| tokens.len()), Ok(0));
+        let (retired, evicted) = retired_from_bytes(&[]).expect("nothing");
+        assert!(retired.is_empty() && evicted.is_none());
     }
 
     fn smallest() -> Bucket {

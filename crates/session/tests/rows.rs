@@ -192,6 +192,7 @@ fn telling() -> Bucket {
         generation: 1,
         current: Fingerprint::from_bytes(*b"CANARY-of-a-mark"),
         retired: Vec::new(),
+        evicted: None,
         handoff: Some(b"CANARY-handoff".to_vec()),
     }
 }

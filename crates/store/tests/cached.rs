@@ -105,6 +105,7 @@ fn bucket(number: u32) -> Bucket {
         generation: 1,
         current: Fingerprint::from_bytes([3; 16]),
         retired: Vec::new(),
+        evicted: None,
         handoff: None,
     }
 }
@@ -250,7 +251,7 @@ async fn a_write_that_was_given_up_is_no_reason_to_remember_what_was_before() {
 async fn every_write_of_this_process_is_seen_at_once() {
     let cached = CachedStore::new(MemoryStore::new(), 100, Duration::from_secs(3600));
     let (kept, other, successor) = (bucket(1), bucket(2), bucket(3));
-    let tombstone = Tombstone { id: kept.id, ended_at: kept.created_at, expires_at: kept.expires_at };
+    let tombstone = Tombstone { id: kept.id, ended_at: kept.created_at, expires_at: kept.expires_at, successor: None };
     for bucket in [&kept, &other] {
         cached.insert(bucket).await.unwrap();
         cached.load_recent(&bucket.id).await.unwrap();

@@ -460,6 +460,7 @@ fn any_bucket(id: SessionId) -> Bucket {
         generation: 1,
         current: Fingerprint::from_bytes([0; 16]),
         retired: Vec::new(),
+        evicted: None,
         handoff: None,
     }
 }

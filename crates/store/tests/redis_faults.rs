@@ -57,6 +57,7 @@ fn bucket(number: u64) -> Bucket {
         generation: 1,
         current: Fingerprint::from_bytes([3; 16]),
         retired: Vec::new(),
+        evicted: None,
         handoff: Some(vec![7; 600]),
     }
 }
@@ -66,7 +67,7 @@ fn next(bucket: &Bucket) -> Bucket {
 }
 
 fn tombstone(number: u64) -> Tombstone {
-    Tombstone { id: id(number), ended_at: at(), expires_at: at().after(Millis::from_secs(3600)) }
+    Tombstone { id: id(number), ended_at: at(), expires_at: at().after(Millis::from_secs(3600)), successor: None }
 }
 
 /// Waits until the store answers again, without being opened again.

@@ -87,13 +87,19 @@ fn bucket(id: u8) -> Bucket {
         generation: 1,
         current: Fingerprint::from_bytes([3; 16]),
         retired: Vec::new(),
+        evicted: None,
         handoff: None,
     }
 }
 
 fn tombstone(id: u8) -> Tombstone {
     let at = Timestamp::from_millis(NOW);
-    Tombstone { id: SessionId::from_bytes([id; 16]), ended_at: at, expires_at: at.after(Millis::from_secs(60)) }
+    Tombstone {
+        id: SessionId::from_bytes([id; 16]),
+        ended_at: at,
+        expires_at: at.after(Millis::from_secs(60)),
+        successor: None,
+    }
 }
 
 async fn plain_pool(file: &Path) -> sqlx::SqlitePool {

@@ -31,6 +31,7 @@ fn bucket(number: u64) -> Bucket {
         generation: 1,
         current: Fingerprint::from_bytes([3; 16]),
         retired: Vec::new(),
+        evicted: None,
         handoff: Some(vec![1; 700]),
     }
 }
@@ -46,7 +47,8 @@ async fn write_until_killed(url: &str) {
         let swapped = Bucket { revision: Revision::new(2), ..kept.clone() };
         assert!(store.replace(&swapped, Revision::FIRST).await.unwrap());
         tell(&format!("swapped {}", 2 * number));
-        let tombstone = Tombstone { id: kept.id, ended_at: kept.created_at, expires_at: kept.expires_at };
+        let tombstone =
+            Tombstone { id: kept.id, ended_at: kept.created_at, expires_at: kept.expires_at, successor: None };
         assert!(store.succeed(&successor, &kept.id, Revision::new(2), tombstone).await.unwrap());
         tell(&format!("renewed {}", 2 * number));
     }

@@ -76,6 +76,7 @@ fn bucket() -> Bucket {
         generation: 1,
         current: Fingerprint::from_bytes([3; 16]),
         retired: Vec::new(),
+        evicted: None,
         handoff: None,
     }
 }

@@ -32,6 +32,7 @@ async fn what_was_acknowledged_is_there_when_the_file_is_opened_again() {
         generation: 1,
         current: Fingerprint::from_bytes([3; 16]),
         retired: Vec::new(),
+        evicted: None,
         handoff: None,
     };
     let store = RedbStore::open(&path).unwrap();

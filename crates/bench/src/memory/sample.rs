@@ -41,6 +41,7 @@ pub(crate) fn idle(number: u64, subject: bool) -> Bucket {
         generation: 1,
         current: Fingerprint::from_bytes(random(number, 99)),
         retired: Vec::new(),
+        evicted: None,
         handoff: None,
     }
 }

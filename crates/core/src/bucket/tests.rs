@@ -323,7 +323,7 @@ fn above_128_alive_entries_the_least_recently_presented_one_goes() {
     bucket = rotated(&bucket, 129, at(3));
     assert_eq!(bucket.retired.len(), MAX_RETIRED);
     assert_eq!(standing(&bucket, 1, at(3)), Standing::Superseded, "presented last");
-    assert_eq!(standing(&bucket, 2, at(3)), Standing::Replayed, "issued first of those never presented again");
+    assert_eq!(standing(&bucket, 2, at(3)), Standing::Evicted, "issued first of those never presented again");
     assert_eq!(standing(&bucket, 3, at(3)), Standing::Superseded);
 }
 
@@ -337,7 +337,7 @@ const LONGEST_RECORD: usize = 3
     + 8
     + (2 + crate::format::MAX_LABEL_LEN + crate::format::ENVELOPE_OVERHEAD)
     + (2 + crate::format::MAX_TOKEN + crate::format::ENVELOPE_OVERHEAD)
-    + (2 + MAX_RETIRED * crate::record::RETIRED_LEN);
+    + (2 + MAX_RETIRED * crate::record::RETIRED_LEN + crate::record::EVICTED_LEN);
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -392,6 +392,12 @@ proptest! {
             prop_assert!(next.retired.iter().all(|retired| retired.superseded_at <= next.rotated_at));
             prop_assert!(next.retired.is_empty() || next.handoff.is_some(), "whoever is alive can be led on");
             prop_assert!(next.to_record().len() <= LONGEST_RECORD);
+            // What was pushed out and may be alive is below the watermark, whose times never move backwards either.
+            let alive = bucket.evicted.filter(|evicted| evicted.dead_after.is_none_or(|last| next.last_seen_at <= last));
+            if let Some(before) = alive {
+                let after = next.evicted.expect("alive");
+                prop_assert!(after.generation >= before.generation && after.superseded_at >= before.superseded_at);
+            }
             // The times of an entry never move backwards, and what is decided stays decided.
             for entry in &next.retired {
                 if let Some(before) = bucket.retired.iter().find(|before| before.generation == entry.generation) {
@@ -409,7 +415,8 @@ proptest! {
                     }
                 }
                 // A write never kills the token that it was made for, if it was alive.
-                if bucket.standing(presented.generation, &presented.fingerprint, now) != Standing::Replayed {
+                let before = bucket.standing(presented.generation, &presented.fingerprint, now);
+                if matches!(before, Standing::Current | Standing::Superseded) {
                     let after = next.standing(presented.generation, &presented.fingerprint, now);
                     prop_assert!(matches!(after, Standing::Current | Standing::Superseded), "{:?}", after);
                 }
@@ -419,16 +426,111 @@ proptest! {
     }
 
     #[test]
-    fn a_token_that_the_bucket_never_had_is_a_replay_or_unremembered_by_its_generation_alone(
+    fn a_token_that_the_bucket_never_had_is_judged_by_its_generation_alone(
         rotations in 0..200_u32, generation in any::<u32>(), fingerprint in any::<[u8; 16]>(), now in any::<u64>(),
     ) {
         let mut bucket = fresh();
         for generation in 1..=rotations {
             bucket = rotated(&bucket, generation, at(u64::from(generation)));
         }
-        let expected =
-            if generation < bucket.generation { Standing::Replayed } else { Standing::Unremembered };
-        let found = bucket.standing(generation, &Fingerprint::from_bytes(fingerprint), Timestamp::from_millis(now));
+        let now = Timestamp::from_millis(now);
+        let evicted = bucket.evicted.filter(|evicted| evicted.dead_after.is_none_or(|last| now <= last));
+        let expected = match generation {
+            _ if evicted.is_some_and(|evicted| generation <= evicted.generation) => Standing::Evicted,
+            _ if generation < bucket.generation => Standing::Replayed,
+            _ => Standing::Unremembered,
+        };
+        let found = bucket.standing(generation, &Fingerprint::from_bytes(fingerprint), now);
         prop_assert_eq!(found, expected);
     }
+}
+
+// Eviction, endings, and clocks that ran ahead.
+
+/// A bucket whose first tokens were pushed out by as many rotations as it remembers.
+fn crowded(more: u32) -> Bucket {
+    let rotations = u32::try_from(crate::format::MAX_RETIRED).expect("few") + more;
+    (0..rotations).fold(fresh(), |bucket, _| rotated(&bucket, 1, at(1)))
+}
+
+#[test]
+fn a_token_that_was_pushed_out_is_refused_without_being_a_replay() {
+    // The holder of the first token presents it all the time, so the second is the first to go.
+    let bucket = crowded(3);
+    assert_eq!(bucket.retired.len(), crate::format::MAX_RETIRED);
+    assert_eq!(bucket.evicted.map(|evicted| (evicted.generation, evicted.dead_after)), Some((4, None)));
+    for (generation, expected) in [
+        (1, Standing::Superseded),
+        (2, Standing::Evicted),
+        (4, Standing::Evicted),
+        (5, Standing::Superseded),
+        (bucket.generation, Standing::Current),
+    ] {
+        assert_eq!(standing(&bucket, generation, at(1)), expected, "generation {generation}");
+    }
+    let stranger = Fingerprint::from_bytes([0; 16]);
+    assert_eq!(bucket.standing(5, &stranger, at(1)), Standing::Replayed, "above the watermark");
+}
+
+#[test]
+fn the_watermark_dies_as_a_single_token_does_and_what_was_pushed_out_is_a_replay_again() {
+    let bucket = crowded(3);
+    // Seen moving on more than a grace after the last rotation.
+    let seen = touched(&bucket, bucket.generation, at(62));
+    assert_eq!(seen.evicted.and_then(|evicted| evicted.dead_after), Some(at(122)));
+    assert_eq!(standing(&seen, 2, at(122)), Standing::Evicted, "the last moment");
+    assert_eq!(standing(&seen, 2, millis_at(122_001)), Standing::Replayed);
+    assert!(touched(&seen, bucket.generation, at(123)).evicted.is_none(), "a dead watermark is dropped");
+    // The holder of a token below it proves nothing.
+    assert_eq!(touched(&bucket, 1, at(62)).evicted, bucket.evicted);
+}
+
+#[test]
+fn a_watermark_lives_as_long_as_the_last_that_was_pushed_out() {
+    let bucket = crowded(1);
+    let seen = touched(&bucket, bucket.generation, at(62));
+    let again = (0..130).fold(seen, |bucket, _| rotated(&bucket, bucket.generation, at(63)));
+    let evicted = again.evicted.expect("pushed out");
+    assert_eq!((evicted.generation, evicted.superseded_at, evicted.dead_after), (131, at(63), None));
+}
+
+#[test]
+fn a_tombstone_without_a_successor_only_says_for_a_grace_that_its_session_ended() {
+    let tombstone = Tombstone::new(fresh().id, at(10), &POLICY);
+    assert_eq!(tombstone.ending(at(10), &POLICY), Ending::Recent);
+    assert_eq!(tombstone.ending(millis_at(69_999), &POLICY), Ending::Recent);
+    assert_eq!(tombstone.ending(at(70), &POLICY), Ending::Past);
+}
+
+#[test]
+fn a_tombstone_of_a_renewal_turns_what_comes_after_a_grace_into_a_replay_for_the_successor_s_life() {
+    let next = Bucket { id: SessionId::from_bytes([2; 16]), ..fresh() };
+    let tombstone = Tombstone::renewed(fresh().id, &next, at(10), &POLICY);
+    assert_eq!(tombstone.ending(at(70), &POLICY), Ending::Recent, "the last moment");
+    let replayed = Ending::Replayed(next.id);
+    assert_eq!(tombstone.ending(millis_at(70_001), &POLICY), replayed);
+    let end = next.expires_at.as_millis();
+    assert_eq!(tombstone.ending(Timestamp::from_millis(end - 1), &POLICY), replayed);
+    assert_eq!(tombstone.ending(Timestamp::from_millis(end), &POLICY), Ending::Past);
+    // A successor that is about to end does not take the grace from requests under way.
+    let short = Bucket { expires_at: at(11), ..next };
+    assert_eq!(Tombstone::renewed(fresh().id, &short, at(10), &POLICY).ending(at(60), &POLICY), Ending::Recent);
+}
+
+#[test]
+fn times_that_a_clock_ahead_left_are_brought_back_and_an_old_token_dies_by_the_usual_rule() {
+    const DAY: u64 = 86_400;
+    let ahead = touched(&rotated(&fresh(), 1, at(DAY)), 2, at(DAY + 120));
+    assert_eq!(dead_after(&ahead, 1), Some(at(DAY + 180)));
+    let mut corrected = ahead.corrected(at(100), &POLICY).expect("a day ahead");
+    assert_eq!((corrected.last_seen_at, corrected.rotated_at), (at(100), at(100)));
+    assert_eq!((corrected.created_at, corrected.revision), (ahead.created_at, ahead.revision.next()));
+    assert_eq!(dead_after(&corrected, 1), Some(at(160)));
+    assert_eq!(standing(&corrected, 1, at(161)), Standing::Replayed);
+    assert!(corrected.corrected(at(100), &POLICY).is_none(), "once is enough");
+    corrected.last_seen_at = at(160);
+    assert!(corrected.corrected(at(100), &POLICY).is_none(), "hosts' clocks differ by so much");
+    // One that is not yet dying starts to from now on.
+    let undecided = rotated(&fresh(), 1, at(DAY)).corrected(at(100), &POLICY).expect("a day ahead");
+    assert_eq!(dead_after(&touched(&undecided, 2, at(161)), 1), Some(at(221)));
 }

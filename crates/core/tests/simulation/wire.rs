@@ -83,7 +83,7 @@ impl Wire for Numbers {
         match bucket.standing(cookie.generation, &arrival.fingerprint, now) {
             Standing::Current => Seen::Current(arrival, cookie.state),
             Standing::Superseded => Seen::Superseded(arrival),
-            Standing::Replayed => Seen::Replayed,
+            Standing::Replayed | Standing::Evicted => Seen::Replayed,
             Standing::Unremembered => Seen::Unremembered,
         }
     }

@@ -17,6 +17,7 @@ CREATE TABLE IF NOT EXISTS secure_sessions (
     retired      BLOB            COMMENT 'the superseded tokens that are not dead yet',
     handoff      BLOB            COMMENT 'the current token, sealed for those who hold a superseded one',
     ended_at     BIGINT          COMMENT 'set: a tombstone',
+    successor    BINARY(16)      COMMENT 'of a tombstone: the id that a logged-in session moved to',
     purge_at     BIGINT NOT NULL COMMENT 'from when on the row may be deleted; at most 2^63 - 1',
     INDEX secure_sessions_subject (subject, id),
     INDEX secure_sessions_purge_at (purge_at),

@@ -16,6 +16,7 @@ CREATE TABLE secure_sessions (
     retired      BYTEA,  -- the superseded tokens that are not dead yet
     handoff      BYTEA,  -- the current token, sealed for those who hold a superseded one
     ended_at     BIGINT, -- set: a tombstone
+    successor    BYTEA,  -- of a tombstone: the id that a logged-in session moved to
     purge_at     BIGINT NOT NULL, -- from when on the row may be deleted; at most 2^63 - 1
     CHECK (octet_length(id) = 16),
     CHECK (
@@ -43,4 +44,5 @@ COMMENT ON COLUMN secure_sessions.fingerprint IS 'of the current token';
 COMMENT ON COLUMN secure_sessions.retired IS 'the superseded tokens that are not dead yet';
 COMMENT ON COLUMN secure_sessions.handoff IS 'the current token, sealed for those who hold a superseded one';
 COMMENT ON COLUMN secure_sessions.ended_at IS 'set: a tombstone';
+COMMENT ON COLUMN secure_sessions.successor IS 'of a tombstone: the id that a logged-in session moved to';
 COMMENT ON COLUMN secure_sessions.purge_at IS 'from when on the row may be deleted';

@@ -16,6 +16,7 @@ CREATE TABLE secure_sessions (
     retired      BLOB,    -- the superseded tokens that are not dead yet
     handoff      BLOB,    -- the current token, sealed for those who hold a superseded one
     ended_at     INTEGER, -- set: a tombstone
+    successor    BLOB,    -- of a tombstone: the id that a logged-in session moved to
     purge_at     INTEGER NOT NULL, -- from when on the row may be deleted; at most 2^63 - 1
     CHECK (length(id) = 16),
     CHECK (

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use secure_sessions_core::{
-    Bucket, Entry, Fingerprint, Millis, PURGE_DELAY, Retired, Revision, SessionId, SubjectTag, Timestamp, Tombstone,
+    Bucket, Entry, Evicted, Fingerprint, Millis, PURGE_DELAY, Retired, Revision, SessionId, SubjectTag, Timestamp,
+    Tombstone,
 };
 use tokio::sync::Barrier;
 
@@ -61,6 +62,7 @@ pub(super) fn bucket(number: u64) -> Bucket {
         generation: 1,
         current: Fingerprint::from_bytes([7; 16]),
         retired: Vec::new(),
+        evicted: None,
         handoff: None,
     }
 }
@@ -99,6 +101,7 @@ pub(super) fn full(number: u64) -> Bucket {
                 dead_after: Some(step(5)),
             },
         ],
+        evicted: Some(Evicted { generation: 1, superseded_at: step(6), dead_after: None }),
         handoff: Some((0..=255).cycle().take(700).collect()),
     }
 }
@@ -125,6 +128,11 @@ pub(super) fn largest(number: u64) -> Bucket {
         generation: u32::MAX,
         current: Fingerprint::from_bytes([0xff; 16]),
         retired: (0..MOST_RETIRED).rev().map(retired).collect(),
+        evicted: Some(Evicted {
+            generation: u32::MAX,
+            superseded_at: last,
+            dead_after: Some(Timestamp::from_millis(u64::MAX - 1)),
+        }),
         handoff: Some(vec![0xfe; LONGEST_HANDOFF]),
     }
 }
@@ -142,7 +150,8 @@ pub(super) fn renewed(bucket: &Bucket, number: u64) -> Bucket {
 /// Stands for an hour.
 pub(super) fn tombstone(id: SessionId) -> Tombstone {
     let now = now();
-    Tombstone { id, ended_at: now, expires_at: now.after(HOUR) }
+    let successor = Some(SessionId::from_bytes([0xe5; 16]));
+    Tombstone { id, ended_at: now, expires_at: now.after(HOUR), successor }
 }
 
 /// A session that is due for the purge from exactly `at` on.

@@ -1,7 +1,7 @@
 //! An entry as the memory store keeps it: what every session has in one place, the rest behind one pointer.
 
 use secure_sessions_core::{
-    Bucket, Entry, Fingerprint, Millis, Retired, Revision, SessionId, SubjectTag, Timestamp, Tombstone,
+    Bucket, Entry, Evicted, Fingerprint, Millis, Retired, Revision, SessionId, SubjectTag, Timestamp, Tombstone,
 };
 
 /// Bytes of a slot, which every session pays.
@@ -32,6 +32,7 @@ pub(super) struct PackedBucket {
 struct Unsettled {
     label: Option<Box<[u8]>>,
     retired: Box<[Retired]>,
+    evicted: Option<Evicted>,
     handoff: Option<Box<[u8]>>,
 }
 
@@ -69,6 +70,7 @@ impl PackedBucket {
         if let Some(unsettled) = &self.unsettled {
             bucket.label = unsettled.label.as_deref().map(Vec::from);
             bucket.retired = unsettled.retired.to_vec();
+            bucket.evicted = unsettled.evicted;
             bucket.handoff = unsettled.handoff.as_deref().map(Vec::from);
         }
         bucket
@@ -89,6 +91,7 @@ impl PackedBucket {
             generation: self.generation,
             current: self.current,
             retired: Vec::new(),
+            evicted: None,
             handoff: None,
         }
     }
@@ -96,11 +99,13 @@ impl PackedBucket {
 
 impl From<&Bucket> for Packed {
     fn from(bucket: &Bucket) -> Self {
-        let is_settled = bucket.label.is_none() && bucket.retired.is_empty() && bucket.handoff.is_none();
+        let is_settled =
+            bucket.label.is_none() && bucket.retired.is_empty() && bucket.evicted.is_none() && bucket.handoff.is_none();
         let unsettled = (!is_settled).then(|| {
             Box::new(Unsettled {
                 label: bucket.label.as_deref().map(Box::from),
                 retired: bucket.retired.as_slice().into(),
+                evicted: bucket.evicted,
                 handoff: bucket.handoff.as_deref().map(Box::from),
             })
         });

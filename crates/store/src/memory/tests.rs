@@ -26,6 +26,7 @@ fn bucket(id: u8, subject: Option<u8>, revision: u64, expires: u64, extras: u8) 
         generation: 2,
         current: Fingerprint::from_bytes([id; 16]),
         retired: (0..extras & 4).map(retired).collect(),
+        evicted: (extras & 16 != 0).then(|| retired(9).into()),
         handoff: (extras & 8 != 0).then(|| vec![id; 5]),
     }
 }
@@ -35,6 +36,7 @@ fn tombstone(id: u8, expires: u64) -> Tombstone {
         id: SessionId::from_bytes([id; 16]),
         ended_at: Timestamp::from_millis(0),
         expires_at: Timestamp::from_millis(expires),
+        successor: (expires % 2 == 1).then_some(SessionId::from_bytes([id; 16])),
     }
 }
 

@@ -162,6 +162,7 @@ async fn it_goes_by_the_systems_clock_unless_told_otherwise() {
         id: SessionId::from_bytes([1; 16]),
         ended_at: Timestamp::from_millis(1),
         expires_at: Timestamp::from_millis(system_time().as_millis() + 60_000),
+        successor: None,
     };
     let bucket = Bucket {
         id: ended.id,
@@ -176,6 +177,7 @@ async fn it_goes_by_the_systems_clock_unless_told_otherwise() {
         generation: 1,
         current: secure_sessions_core::Fingerprint::from_bytes([0; 16]),
         retired: Vec::new(),
+        evicted: None,
         handoff: None,
     };
     store.insert(&bucket).await.unwrap();

@@ -242,6 +242,7 @@ mod tests {
             generation: 1,
             current: Fingerprint::from_bytes([id; 16]),
             retired: Vec::new(),
+            evicted: None,
             handoff: None,
         }
     }
@@ -263,7 +264,7 @@ mod tests {
         let ticket = inner.index.add(&SUBJECT, &write).await.unwrap();
         assert!(!passes.end(vec![new.id]).await.unwrap(), "nothing ended that a pass could follow");
         inner.connection.insert(&inner.keys.entry(&new.id), &write, Some(&ticket)).await.unwrap();
-        let tombstone = Tombstone { id: old.id, ended_at: old.created_at, expires_at: old.expires_at };
+        let tombstone = Tombstone { id: old.id, ended_at: old.created_at, expires_at: old.expires_at, successor: None };
         let tombstone = Write::tombstone(&tombstone);
         let old_key = inner.keys.entry(&old.id);
         inner.connection.remove(&old_key, Some(&tombstone), Some(Revision::FIRST)).await.unwrap();

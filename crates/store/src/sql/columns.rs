@@ -21,7 +21,7 @@ pub(super) fn values<'a>(bucket: &'a Bucket, retired: &'a [u8]) -> [Value<'a>; 1
         time(bucket.rotated_at),
         integer(bucket.generation.into()),
         Value::Bytes(Some(bucket.current.as_bytes())),
-        Value::Bytes(Some(retired).filter(|_| !bucket.retired.is_empty())),
+        Value::Bytes(Some(retired).filter(|retired| !retired.is_empty())),
         Value::Bytes(bucket.handoff.as_deref()),
         deadline(bucket.purge_at()),
         id(&bucket.id),
@@ -29,8 +29,14 @@ pub(super) fn values<'a>(bucket: &'a Bucket, retired: &'a [u8]) -> [Value<'a>; 1
 }
 
 /// A tombstone's columns, the id last.
-pub(super) fn tombstone(tombstone: &Tombstone) -> [Value<'_>; 4] {
-    [time(tombstone.ended_at), time(tombstone.expires_at), deadline(tombstone.expires_at), id(&tombstone.id)]
+pub(super) fn tombstone(tombstone: &Tombstone) -> [Value<'_>; 5] {
+    [
+        time(tombstone.ended_at),
+        time(tombstone.expires_at),
+        deadline(tombstone.expires_at),
+        Value::Bytes(tombstone.successor.as_ref().map(|successor| successor.as_bytes().as_slice())),
+        id(&tombstone.id),
+    ]
 }
 
 pub(super) fn id(id: &SessionId) -> Value<'_> {
@@ -62,8 +68,11 @@ pub(super) fn entry(row: &impl Row) -> Result<Entry, StoreError> {
     let expires_at = required_time(row, 6)?;
     if let Some(ended_at) = row.integer(13)? {
         let ended_at = Timestamp::from_millis(ended_at.cast_unsigned());
-        return Ok(Entry::Tombstone(Tombstone { id, ended_at, expires_at }));
+        let successor = row.bytes(14)?.map(|id| exactly(Some(id)).map(SessionId::from_bytes)).transpose()?;
+        return Ok(Entry::Tombstone(Tombstone { id, ended_at, expires_at, successor }));
     }
+    let (retired, evicted) =
+        record::retired_from_bytes(&row.bytes(11)?.unwrap_or_default()).map_err(StoreError::corrupt)?;
     Ok(Entry::Bucket(Bucket {
         id,
         revision: Revision::new(required(row, 1)?),
@@ -76,7 +85,8 @@ pub(super) fn entry(row: &impl Row) -> Result<Entry, StoreError> {
         rotated_at: required_time(row, 8)?,
         generation: u32::try_from(required(row, 9)?).map_err(StoreError::corrupt)?,
         current: Fingerprint::from_bytes(exactly(row.bytes(10)?)?),
-        retired: record::retired_from_bytes(&row.bytes(11)?.unwrap_or_default()).map_err(StoreError::corrupt)?,
+        retired,
+        evicted,
         handoff: row.bytes(12)?,
     }))
 }

@@ -9,7 +9,7 @@ use super::dialect::Spelling;
 
 /// What `load` and `list` read, in the order that [`columns`](super::columns) expects.
 const READ: &str = "id, revision, subject, label, created_at, last_seen_at, expires_at, idle_timeout, rotated_at, \
-                    generation, fingerprint, retired, handoff, ended_at";
+                    generation, fingerprint, retired, handoff, ended_at, successor";
 
 /// The statements for one table.
 ///
@@ -39,7 +39,8 @@ impl Statements {
         let spelt = |statement: &str| text(statement.replace(DEFAULT_TABLE, table));
         let tombstone = "revision = NULL, subject = NULL, label = NULL, created_at = NULL, last_seen_at = NULL, \
                          idle_timeout = NULL, rotated_at = NULL, generation = NULL, fingerprint = NULL, \
-                         retired = NULL, handoff = NULL, ended_at = $1, expires_at = $2, purge_at = $3";
+                         retired = NULL, handoff = NULL, ended_at = $1, expires_at = $2, purge_at = $3, \
+                         successor = $4";
         Self {
             table: table.into(),
             question_marks: spelling.question_marks,
@@ -63,8 +64,8 @@ impl Statements {
                  expires_at = $6, idle_timeout = $7, rotated_at = $8, generation = $9, fingerprint = $10, \
                  retired = $11, handoff = $12, purge_at = $13 WHERE id = $14 AND revision = $15"
             )),
-            bury_revision: text(format!("UPDATE {table} SET {tombstone} WHERE id = $4 AND revision = $5")),
-            bury: text(format!("UPDATE {table} SET {tombstone} WHERE id = $4 AND ended_at IS NULL")),
+            bury_revision: text(format!("UPDATE {table} SET {tombstone} WHERE id = $5 AND revision = $6")),
+            bury: text(format!("UPDATE {table} SET {tombstone} WHERE id = $5 AND ended_at IS NULL")),
             remove: text(format!("DELETE FROM {table} WHERE id = $1 AND ended_at IS NULL")),
             count: text(format!("SELECT COUNT(*) FROM {table} WHERE ended_at IS NULL")),
             purge: spelt(spelling.purge),

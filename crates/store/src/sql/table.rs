@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Timestamp, Tombstone, record};
+use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Timestamp, Tombstone};
 use sqlx::SqlStr;
 
 use super::columns::{self, deadline, id_or_none, integer};
@@ -49,7 +49,7 @@ impl<D: Dialect> Table<D> {
     }
 
     pub(super) async fn insert(&self, bucket: &Bucket) -> Result<(), StoreError> {
-        let retired = record::retired_to_bytes(&bucket.retired);
+        let retired = bucket.retired_to_bytes();
         self.write(&self.statements().insert, &columns::values(bucket, &retired)).await?;
         Ok(())
     }
@@ -60,7 +60,7 @@ impl<D: Dialect> Table<D> {
     }
 
     pub(super) async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
-        let retired = record::retired_to_bytes(&bucket.retired);
+        let retired = bucket.retired_to_bytes();
         let values = with(&columns::values(bucket, &retired), integer(expected.get()));
         if let Some(statement) = &self.statements().replace_of_subject
             && unless_conflict(self.dialect().execute(statement.clone(), &values).await.map(|rows| rows > 0))?
@@ -88,7 +88,7 @@ impl<D: Dialect> Table<D> {
         tombstone: &Tombstone,
     ) -> Result<bool, Failure> {
         let tombstone = Tombstone { id: *old, ..*tombstone };
-        let retired = record::retired_to_bytes(&bucket.retired);
+        let retired = bucket.retired_to_bytes();
         let mut transaction = self.dialect().begin().await?;
         // What may find no room comes first: to take back the end of the old one takes room, too, and an InnoDB that finds
         // none for that ends itself, and forgets the row.

@@ -18,6 +18,7 @@ fn bucket(id: u8, subject: Option<u8>) -> Bucket {
         generation: 1,
         current: Fingerprint::from_bytes([0; 16]),
         retired: Vec::new(),
+        evicted: None,
         handoff: None,
     }
 }

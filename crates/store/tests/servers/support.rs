@@ -193,6 +193,7 @@ pub(crate) fn session(id: u8) -> Bucket {
         generation: 1,
         current: Fingerprint::from_bytes([3; 16]),
         retired: Vec::new(),
+        evicted: None,
         handoff: Some(vec![7; 700]),
     }
 }
@@ -206,7 +207,7 @@ pub(crate) fn numbered(number: u64) -> Bucket {
 
 pub(crate) fn tombstone(id: SessionId) -> Tombstone {
     let at = Timestamp::from_millis(NOW);
-    Tombstone { id, ended_at: at, expires_at: at.after(Millis::from_secs(60)) }
+    Tombstone { id, ended_at: at, expires_at: at.after(Millis::from_secs(60)), successor: None }
 }
 
 /// A revision after that one.
