@@ -146,7 +146,7 @@ async fn step(session: &Session, name: &str, argument: &str) -> Result<Value, Se
         "assurance" => json!(session.require_assurance(u8::try_from(number).unwrap_or(u8::MAX))?),
         "use-bearer" => json!(session.use_bearer()?),
         "revoke-others" => json!(session.revoke_others().await?),
-        "logout-everywhere" => json!(session.logout_everywhere().await?),
+        "logout-everywhere" => json!(session.logout_everywhere()?),
         "renew" => json!(session.renew()?),
         "logout" => json!(session.logout()?),
         "discard" => {
