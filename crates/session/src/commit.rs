@@ -152,7 +152,8 @@ impl<'r> Work<'r> {
         if removed {
             self.removes_cookie = self.presented;
             let session = Some(self.manager.handle(&id));
-            self.manager.emit(&Event::Ended { session, count: 1, reason: EndReason::Logout });
+            let logged_in = live.bucket.subject.is_some();
+            self.manager.emit(&Event::Ended { session, count: 1, reason: EndReason::Logout, logged_in });
         } else {
             // Under a tombstone the browser may already hold a newer login's cookie.
             self.removes_cookie = self.presented && self.load(&id).await?.is_none();
@@ -208,7 +209,8 @@ impl<'r> Work<'r> {
             }
             self.settle(place, &next).await?;
             let (old, session) = (self.manager.handle(&old), self.manager.handle(&next.bucket.id));
-            self.manager.emit(&Event::Renewed { old, session, login });
+            let logged_in = next.bucket.subject.is_some();
+            self.manager.emit(&Event::Renewed { old, session, login, logged_in });
             self.pending = Pending::default();
             return Ok(next);
         }

@@ -120,7 +120,7 @@ impl<'m> Place<'m> {
             match self.manager.store().remove(&bucket.id, None).await {
                 Ok(true) => {
                     let session = Some(self.manager.handle(&bucket.id));
-                    self.manager.emit(&Event::Ended { session, count: 1, reason: EndReason::Evicted });
+                    self.manager.emit(&Event::Ended { session, count: 1, reason: EndReason::Evicted, logged_in: true });
                 }
                 Ok(false) => {}
                 Err(error) => {

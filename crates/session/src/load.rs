@@ -278,7 +278,7 @@ fn judge(manager: &SessionManager, presented: &mut Presented, entry: Option<Entr
         }
         _ => {
             let (session, reason) = (Some(manager.handle(&id)), EndReason::PresentedAfterEnd);
-            manager.emit(&Event::Ended { session, count: 0, reason });
+            manager.emit(&Event::Ended { session, count: 0, reason, logged_in: false });
             return OVER;
         }
     };
