@@ -375,6 +375,57 @@ async fn who_logs_in_after_a_logout_in_one_request_inherits_nothing_of_the_sessi
 }
 
 #[tokio::test]
+async fn only_statuses_below_500_but_for_408_and_499_commit() {
+    for (status, commits) in [
+        (200, true),
+        (304, true),
+        (400, true),
+        (407, true),
+        (409, true),
+        (498, true),
+        (408, false),
+        (499, false),
+        (500, false),
+        (599, false),
+    ] {
+        let app = app();
+        let cookie = app.visit(None, |session| session.insert("n", 1).unwrap()).await.unwrap();
+        let (request, session) = app.request(Some(&cookie)).await;
+        session.insert("n", 2).unwrap();
+        session.login("alice").unwrap();
+        let reply = request.finish(status).await;
+        assert!(reply.as_ref().and_then(|reply| reply.failure()).is_none(), "{status}");
+        assert_eq!(set_cookie(reply.as_ref()).is_some(), commits, "{status}");
+        assert_eq!(app.event_names().contains(&"renewed"), commits, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_logout_is_kept_whatever_the_status() {
+    for status in [200, 408, 499, 503] {
+        let app = app();
+        let cookie = app.visit(None, |session| session.login("alice").unwrap()).await.unwrap();
+        let (request, session) = app.request(Some(&cookie)).await;
+        session.insert("n", 1).unwrap();
+        session.logout().unwrap();
+        assert_eq!(set_cookie(request.finish(status).await.as_ref()).as_deref(), Some(""), "{status}");
+        assert_eq!(app.store.count().await.unwrap(), 0, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_304_that_read_the_session_gets_no_cache_control_of_ours() {
+    let app = app();
+    let cookie = app.visit(None, |session| session.insert("n", 1).unwrap()).await.unwrap();
+    for (status, expected) in [(200, Some("no-store")), (304, None)] {
+        let (request, session) = app.request(Some(&cookie)).await;
+        assert_eq!(session.get::<u64>("n").unwrap(), Some(1));
+        let reply = request.finish(status).await;
+        assert_eq!(header(reply.as_ref(), "cache-control").as_deref(), expected, "{status}");
+    }
+}
+
+#[tokio::test]
 async fn a_finish_whose_client_hung_up_still_commits() {
     let app = app();
     let (request, session) = app.request(None).await;
