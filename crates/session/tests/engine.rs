@@ -4,11 +4,12 @@
 
 mod support;
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use secure_sessions::{Clock, Event, Keyring, SessionError, SessionStore};
+use secure_sessions::{Clock, Event, Keyring, MetaError, SessionError, SessionStore};
 use support::{Head, app, app_with, header, set_cookie};
 
 #[tokio::test]
@@ -398,6 +399,42 @@ async fn only_statuses_below_500_but_for_408_and_499_commit() {
         assert_eq!(set_cookie(reply.as_ref()).is_some(), commits, "{status}");
         assert_eq!(app.event_names().contains(&"renewed"), commits, "{status}");
     }
+}
+
+#[tokio::test]
+async fn an_equal_hash_map_changes_nothing_and_the_order_of_a_list_counts() {
+    let app = app();
+    let basket = || (0..20).map(|n| (format!("article {n}"), n)).collect::<HashMap<_, u32>>();
+    let cookie = app.visit(None, |session| {
+        session.insert("basket", basket()).unwrap();
+        session.insert("tags", BTreeSet::from(["b", "a"])).unwrap();
+        session.insert("list", ["b", "a"]).unwrap();
+    });
+    let cookie = cookie.await.unwrap();
+    for _ in 0..10 {
+        let (request, session) = app.request(Some(&cookie)).await;
+        let found = session.get::<HashMap<String, u32>>("basket").unwrap().unwrap();
+        assert_eq!(found, basket());
+        session.insert("basket", found).unwrap();
+        session.insert("basket", basket()).unwrap();
+        session.insert("tags", BTreeSet::from(["a", "b"])).unwrap();
+        session.update("basket", |basket: &mut HashMap<String, u32>| basket.shrink_to_fit()).unwrap();
+        assert_eq!(set_cookie(request.finish(200).await.as_ref()), None);
+    }
+    let (request, session) = app.request(Some(&cookie)).await;
+    session.insert("list", ["a", "b"]).unwrap();
+    assert!(set_cookie(request.finish(200).await.as_ref()).is_some());
+}
+
+#[tokio::test]
+async fn a_login_without_a_subject_is_a_typed_error_and_changes_nothing() {
+    let app = app();
+    let (request, session) = app.request(None).await;
+    let error = session.login("").unwrap_err();
+    assert!(matches!(error, SessionError::Meta(MetaError::SubjectEmpty)), "{error:?}");
+    assert!(error.to_string().contains("identifier of the account"), "{error}");
+    assert_eq!((error.status(), session.subject()), (400, None));
+    assert_eq!(set_cookie(request.finish(200).await.as_ref()), None);
 }
 
 #[tokio::test]
