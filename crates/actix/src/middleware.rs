@@ -24,6 +24,10 @@ type OnError = Arc<dyn Fn(&secure_sessions::SessionError) -> HttpResponse + Send
 ///
 /// Wrap it last: the middleware that is added last is the outermost, and only what is inside sees the session. A nested
 /// one of the same manager takes part in the outer one's session.
+///
+/// A response commits what its request changed if its status is below 500, and neither 408 nor 499: see
+/// [`RequestSession::finish`]. So a timeout inside this one, which answers 408, discards the half of the work that was
+/// done.
 #[derive(Clone)]
 pub struct SessionMiddleware {
     manager: SessionManager,

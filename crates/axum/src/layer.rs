@@ -18,6 +18,10 @@ use crate::headers::Answer;
 ///
 /// Add it after the routes and after the layers that use sessions: the layer that is added last is the outermost. A
 /// nested layer of the same manager takes part in the outer one's session.
+///
+/// A response commits what its request changed if its status is below 500, and neither 408 nor 499: see
+/// [`RequestSession::finish`]. So a timeout layer inside this one, which answers 408, discards the half of the work that was
+/// done.
 #[derive(Debug, Clone)]
 pub struct SessionLayer<E = DefaultErrorResponse> {
     manager: SessionManager,

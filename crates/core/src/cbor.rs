@@ -86,6 +86,66 @@ pub(crate) fn item<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], CborError> {
     take(input, end)
 }
 
+/// Returns `true` if two well-formed items are the same, but for the order of the entries of maps at any depth.
+#[inline]
+pub(crate) fn is_same(left: &[u8], right: &[u8]) -> bool {
+    left == right || (may_be_reordered(left, right) && have_same_parts(left, right).unwrap_or(false))
+}
+
+/// Most values that differ do so in their length or the sum of their bytes, which no order changes.
+fn may_be_reordered(left: &[u8], right: &[u8]) -> bool {
+    let sum = |bytes: &[u8]| bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>();
+    left.len() == right.len() && left.first() == right.first() && sum(left) == sum(right)
+}
+
+#[cold]
+fn have_same_parts(mut left: &[u8], mut right: &[u8]) -> Result<bool, CborError> {
+    let header = head(&mut left)?;
+    if head(&mut right)? != header {
+        return Ok(false);
+    }
+    match header {
+        Header::Map(count) => {
+            let (mut left, mut right) = (entries(left, count)?, entries(right, count)?);
+            left.sort_by_key(|(key, _)| *key);
+            right.sort_by_key(|(key, _)| *key);
+            let mut pairs = left.iter().zip(&right);
+            Ok(left.len() == right.len() && pairs.all(|(left, right)| left.0 == right.0 && is_same(left.1, right.1)))
+        }
+        Header::Array(count) => have_same_items(left, right, count),
+        Header::Tag(_) => Ok(is_same(left, right)),
+        _ => Ok(left == right),
+    }
+}
+
+fn have_same_items(mut left: &[u8], mut right: &[u8], count: Option<usize>) -> Result<bool, CborError> {
+    let mut number = 0;
+    while !is_end(left, number, count) && !is_end(right, number, count) {
+        if !is_same(item(&mut left)?, item(&mut right)?) {
+            return Ok(false);
+        }
+        number += 1;
+    }
+    Ok(is_end(left, number, count) && is_end(right, number, count))
+}
+
+/// The keys and values of a map behind its head.
+fn entries(mut input: &[u8], count: Option<usize>) -> Result<Vec<(&[u8], &[u8])>, CborError> {
+    let mut entries = Vec::new();
+    while !is_end(input, entries.len(), count) {
+        entries.push((item(&mut input)?, item(&mut input)?));
+    }
+    Ok(entries)
+}
+
+/// Returns `true` if `input` stands behind the last of `count` items, or at the break that ends them.
+fn is_end(input: &[u8], number: usize, count: Option<usize>) -> bool {
+    count.map_or_else(|| input.first() == Some(&BREAK), |count| number == count)
+}
+
+/// Ends an item of indefinite length.
+const BREAK: u8 = 0xff;
+
 /// Where the text of definite length begins and ends whose head stands at `at`.
 #[inline]
 pub(crate) fn text_at(bytes: &[u8], at: usize) -> Result<(usize, usize), CborError> {
@@ -201,7 +261,6 @@ fn skip_uncommon(input: &mut &[u8], depth: usize) -> Result<(), CborError> {
 }
 
 fn skip_until_break(input: &mut &[u8], depth: usize) -> Result<usize, CborError> {
-    const BREAK: u8 = 0xff;
     let mut count = 0;
     loop {
         if input.first() == Some(&BREAK) {
@@ -441,6 +500,32 @@ mod tests {
         ];
         for (bytes, what) in broken {
             assert_eq!(item(&mut &*bytes), Err(CborError::Malformed), "{what}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_a_maps_entries_does_not_count_and_that_of_an_array_does() {
+        let same: [(&[u8], &[u8]); 5] = [
+            (&[0xa2, 1, 2, 3, 4], &[0xa2, 3, 4, 1, 2]),
+            (&[0xbf, 1, 2, 3, 4, 0xff], &[0xbf, 3, 4, 1, 2, 0xff]),
+            (&[0x82, 0x00, 0xa2, 1, 2, 3, 4], &[0x82, 0x00, 0xa2, 3, 4, 1, 2]),
+            (&[0x9f, 0xa2, 1, 2, 3, 4, 0xff], &[0x9f, 0xa2, 3, 4, 1, 2, 0xff]),
+            (&[0xa2, 5, 0xc1, 0xa2, 1, 2, 3, 4, 6, 7], &[0xa2, 6, 7, 5, 0xc1, 0xa2, 3, 4, 1, 2]),
+        ];
+        for (left, right) in same {
+            assert!(is_same(left, right) && is_same(right, left), "{left:02x?} {right:02x?}");
+        }
+        let other: [(&[u8], &[u8]); 7] = [
+            (&[0x82, 1, 2], &[0x82, 2, 1]),
+            (&[0x9f, 1, 2, 0xff], &[0x9f, 2, 1, 0xff]),
+            (&[0xa2, 1, 2, 3, 4], &[0xa2, 1, 4, 3, 2]),
+            (&[0xa2, 1, 2, 3, 4], &[0xa2, 2, 1, 3, 4]),
+            (&[0xa2, 1, 2, 1, 3], &[0xa2, 1, 3, 1, 2]),
+            (&[0x42, 1, 2], &[0x42, 2, 1]),
+            (&[0x62, b'a', b'b'], &[0x62, b'b', b'a']),
+        ];
+        for (left, right) in other {
+            assert!(!is_same(left, right) && !is_same(right, left), "{left:02x?} {right:02x?}");
         }
     }
 

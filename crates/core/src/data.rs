@@ -54,8 +54,8 @@ pub enum DataError {
 
 /// A session's data: one CBOR map of definite length, text key to any CBOR value, kept in its encoded form.
 ///
-/// Only the value that is asked for is decoded. Two values are equal when their bytes are. The bytes are zeroized on
-/// drop.
+/// Only the value that is asked for is decoded. Two maps are equal when their bytes are, but inserting a value that
+/// differs only in the order of its own maps' entries changes nothing. The bytes are zeroized on drop.
 pub struct DataMap {
     buffer: SecretBytes,
     /// The map's items, without its head, within the buffer.
@@ -133,7 +133,10 @@ impl DataMap {
         self.get_encoded(key).map(decode).transpose()
     }
 
-    /// Puts an encoded value under the key. Whether that changed anything: equal bytes do not.
+    /// Puts an encoded value under the key. Returns `true` if that changed anything.
+    ///
+    /// An equal value changes nothing: the same bytes, or the same but for the order of the entries of maps, at any depth.
+    /// Hash maps are encoded in an order of their own each time. The order of an array's items counts.
     ///
     /// # Errors
     ///
@@ -142,7 +145,9 @@ impl DataMap {
         check_key(key.as_bytes())?;
         check_value(value)?;
         let (place, old_count) = match self.find(key) {
-            Some(place) if self.items().get(place.value()) == Some(value) => return Ok(false),
+            Some(place) if self.items().get(place.value()).is_some_and(|old| cbor::is_same(old, value)) => {
+                return Ok(false);
+            }
             Some(place) => (place.range(), 1),
             None => (self.place_of(key), 0),
         };

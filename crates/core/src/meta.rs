@@ -41,6 +41,9 @@ pub enum MetaError {
     /// well-formed item.
     #[error("the meta map is malformed")]
     Malformed,
+    /// The subject is empty, which tells no account from another.
+    #[error("the subject is empty; pass the identifier of the account, or log out instead")]
+    SubjectEmpty,
     /// The subject is longer than [`MAX_SUBJECT_LEN`].
     #[error("the subject has {length} bytes, more than {MAX_SUBJECT_LEN}; use a shorter identifier of the account")]
     SubjectTooLong {
@@ -77,6 +80,9 @@ impl Meta {
     ///
     /// [`MetaError`] names the entry and both lengths.
     pub fn check(&self) -> Result<(), MetaError> {
+        if self.subject.as_deref() == Some("") {
+            return Err(MetaError::SubjectEmpty);
+        }
         if let Some(length) = self.subject.as_ref().map(String::len).filter(|length| *length > MAX_SUBJECT_LEN) {
             return Err(MetaError::SubjectTooLong { length });
         }
@@ -264,6 +270,14 @@ mod tests {
         }
         let later = Meta::parse(&[0xa2, 0x03, 0x02, 0x18, 0x63, 0x80]).expect("an entry of a later version");
         assert_eq!(later.assurance_level, Some(2));
+    }
+
+    #[test]
+    fn an_empty_subject_is_refused_when_it_is_written_and_when_it_is_read() {
+        let mut meta = Meta::default();
+        meta.subject = Some(String::new());
+        assert_eq!(meta.check(), Err(MetaError::SubjectEmpty));
+        assert_eq!(Meta::parse(&[0xa1, 0x01, 0x60]), Err(MetaError::SubjectEmpty));
     }
 
     #[test]

@@ -14,6 +14,9 @@ use crate::{SessionError, SessionErrorKind};
 /// Carries sessions. Attach it after the fairings that use sessions in their `on_response`, and before those that must
 /// see the response as it leaves: response fairings run in the order of their attachment.
 ///
+/// A response commits what its request changed if its status is below 500, and neither 408 nor 499: see
+/// [`RequestSession::finish`].
+///
 /// It is a singleton: of several, the one that is attached last counts, so that a test can put its own in the
 /// application's place. The manager is in Rocket's managed state from ignition on, unless the application manages one
 /// of its own: `&State<SessionManager>`.

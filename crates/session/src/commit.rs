@@ -16,7 +16,7 @@ use crate::limit::Place;
 use crate::manager::SessionManager;
 use crate::ops::{Ending, Mark, Pending, Why};
 use crate::request::Request;
-use crate::state::{Also, Anonymous, Attempt, Base, Live};
+use crate::state::{Also, Anonymous, Attempt, Base, Live, Other};
 
 mod tokens;
 
@@ -170,7 +170,8 @@ impl<'r> Work<'r> {
         let (ended, outdated) = match &base {
             Base::Live(live) => {
                 let id = live.bucket.id;
-                let ended = self.end(&id, EndReason::Logout).await? || others_ended;
+                let logged_in = live.bucket.subject.is_some();
+                let ended = self.end(&id, logged_in, EndReason::Logout).await? || others_ended;
                 // Under a tombstone that is not ours the browser may already hold a newer login's cookie.
                 (ended, !ended && self.load(&id).await?.is_some())
             }
@@ -208,7 +209,8 @@ impl<'r> Work<'r> {
     async fn end_also(&mut self) -> Result<bool, SessionError> {
         let mut ended = self.end_presented(EndReason::Logout).await?;
         while let Some(id) = self.also.unjudged.last().copied() {
-            ended |= self.end(&id, EndReason::Logout).await?;
+            // It had a successor, which only a logged-in session has, or nobody can tell.
+            ended |= self.end(&id, true, EndReason::Logout).await?;
             self.also.unjudged.pop();
         }
         Ok(ended)
@@ -217,18 +219,19 @@ impl<'r> Work<'r> {
     /// Ends the live sessions that the request presented, of which it is served as none. Returns `true` if there were any.
     async fn end_presented(&mut self, reason: EndReason) -> Result<bool, SessionError> {
         let mut ended = false;
-        while let Some(id) = self.also.admitted.last().copied() {
-            ended |= self.end(&id, reason).await?;
+        while let Some(Other { id, logged_in }) = self.also.admitted.last().copied() {
+            ended |= self.end(&id, logged_in, reason).await?;
             self.also.admitted.pop();
         }
         Ok(ended)
     }
 
     /// Ends one session, wherever it has moved to. Returns `true` if it was alive.
-    async fn end(&self, id: &SessionId, reason: EndReason) -> Result<bool, SessionError> {
+    async fn end(&self, id: &SessionId, logged_in: bool, reason: EndReason) -> Result<bool, SessionError> {
         let ended = ending::end(self.manager, id, true).await?;
         if let Some(id) = &ended {
-            self.manager.emit(&Event::Ended { session: Some(self.manager.handle(id)), count: 1, reason });
+            let session = Some(self.manager.handle(id));
+            self.manager.emit(&Event::Ended { session, count: 1, reason, logged_in });
         }
         Ok(ended.is_some())
     }
@@ -299,10 +302,13 @@ impl<'r> Work<'r> {
             self.settle(place, &next).await?;
             let (old, session) = (self.manager.handle(&old), self.manager.handle(&next.bucket.id));
             if ending.is_some() && !login {
-                self.manager.emit(&Event::Ended { session: Some(old), count: 1, reason: EndReason::Logout });
+                let (session_ended, logged_in) = (Some(old), live.bucket.subject.is_some());
+                let reason = EndReason::Logout;
+                self.manager.emit(&Event::Ended { session: session_ended, count: 1, reason, logged_in });
                 self.manager.emit(&Event::Created { session, logged_in: false });
             } else {
-                self.manager.emit(&Event::Renewed { old, session, login });
+                let logged_in = next.bucket.subject.is_some();
+                self.manager.emit(&Event::Renewed { old, session, login, logged_in });
             }
             self.pending = Pending::default();
             return Ok(next);

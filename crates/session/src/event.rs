@@ -79,6 +79,8 @@ pub enum Event {
         session: Handle,
         /// Whether somebody logged in.
         login: bool,
+        /// Whether the session belongs to a subject.
+        logged_in: bool,
     },
     /// The holder of a superseded token was given the newest.
     HandedOff {
@@ -93,6 +95,9 @@ pub enum Event {
         count: u64,
         /// Why.
         reason: EndReason,
+        /// `true` if the session belonged to a subject, or may have: more than one was ended at once. `false` for
+        /// [`EndReason::PresentedAfterEnd`], where nobody remembers.
+        logged_in: bool,
     },
     /// A token past one of its session's deadlines was refused.
     Expired {
@@ -269,14 +274,19 @@ impl Event {
         }
     }
 
-    /// Whether somebody without an account can raise it as often as he likes, so that a log must not write each one.
-    /// What honest logins, logouts and revocations raise is never left out of a log.
+    /// Returns `true` if somebody without an account can raise it as often as they like, so that a log must not write
+    /// each one.
+    ///
+    /// Logins, logouts and revocations of logged-in sessions are never left out of a log. Neither is a replay that
+    /// revoked its session: a session can be revoked only once.
     #[must_use]
     pub fn may_be_flooded(&self) -> bool {
         match self {
-            Self::Created { logged_in, .. } => !logged_in,
-            Self::Ended { reason, .. } => *reason == EndReason::PresentedAfterEnd,
-            Self::Renewed { .. } | Self::KeysChanged { .. } | Self::Suppressed { .. } => false,
+            Self::Created { logged_in, .. } | Self::Renewed { logged_in, .. } | Self::Ended { logged_in, .. } => {
+                !logged_in
+            }
+            Self::Replayed { revoked, .. } => !revoked,
+            Self::KeysChanged { .. } | Self::Suppressed { .. } => false,
             _ => true,
         }
     }

@@ -15,7 +15,7 @@ use crate::request::Request;
 use crate::state::{Base, Live, State};
 use crate::transport::Transport;
 
-/// The end of a request: a future of what the response needs, `None` if that is nothing.
+/// The end of a request: a future of the response's [`Reply`], `None` if it needs nothing.
 #[must_use = "the session's changes are lost unless this is awaited"]
 pub struct Finish(Inner);
 
@@ -30,7 +30,7 @@ impl Finish {
         Self(Inner::Now(None))
     }
 
-    /// The answer, if it needs no store and no waiting: most requests only read.
+    /// Returns the reply, if it needs no store and no waiting: most requests only read.
     ///
     /// # Errors
     ///
@@ -55,22 +55,31 @@ impl Future for Finish {
     }
 }
 
-/// Of a request whose session something asked for, and which takes no more changes.
+/// Returns `true` if a response with this status commits what its request changed.
+///
+/// A timed-out (408) or abandoned (499) handler is stopped anywhere, so half of its work is as wrong as that of one that
+/// failed (5xx).
+fn commits(status: u16) -> bool {
+    status < 500 && !matches!(status, 408 | 499)
+}
+
+/// Ends a request whose session something asked for, and which takes no more changes.
 pub(crate) fn finish(request: &Arc<Request>, status: u16) -> Finish {
     let Some(mut state) = request.loaded_state() else {
         // The store failed, and the handler's answer says so to this client alone.
-        return Finish(Inner::Now(Some(Reply::new(&request.manager))));
+        return Finish(Inner::Now(Some(Reply::new(&request.manager).to(status))));
     };
-    let failed = status >= 500;
+    let failed = !commits(status);
     if failed {
         state.discard();
     }
     if is_settled(&request.manager, &state) {
-        return Finish(Inner::Now(Some(reply(&request.manager, &state))));
+        return Finish(Inner::Now(Some(reply(&request.manager, &state).to(status))));
     }
     drop(state);
-    let request = Arc::clone(request);
-    Finish(Inner::Later(Detached::always(async move { Some(complete(&request, failed).await) })))
+    let committing = Arc::clone(request);
+    let commit = async move { Some(complete(&committing, failed).await.to(status)) };
+    Finish(Inner::Later(Detached::always(request.manager.commits(), commit)))
 }
 
 async fn complete(request: &Arc<Request>, failed: bool) -> Reply {
@@ -78,12 +87,12 @@ async fn complete(request: &Arc<Request>, failed: bool) -> Reply {
     let Some(state) = request.loaded_state() else { return Reply::default() };
     match result {
         Ok(()) => reply(&request.manager, &state),
-        // Nothing that was asked for is half done: no cookie leaves. The handler's own 5xx stays.
+        // Nothing that was asked for is half done: no cookie leaves. The handler's own failure stays.
         Err(error) => Reply { failure: Some(error).filter(|_| !failed), ..Reply::new(&request.manager) },
     }
 }
 
-/// Whether there is nothing to write and nothing to ask the store.
+/// Returns `true` if there is nothing to write and nothing to ask the store.
 fn is_settled(manager: &SessionManager, state: &State) -> bool {
     if !state.pending.is_empty() || state.unresolved.is_some() {
         return false;
@@ -100,7 +109,7 @@ fn is_settled(manager: &SessionManager, state: &State) -> bool {
     }
 }
 
-/// What the response sends: by the session's transport alone, never by both.
+/// Says what the response sends: by the session's transport alone, never by both.
 fn reply(manager: &SessionManager, state: &State) -> Reply {
     let clear_site_data = manager.clear_site_data().filter(|_| state.ended_by_logout).cloned();
     let reply = Reply { clear_site_data, ..Reply::new(manager) };

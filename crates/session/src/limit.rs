@@ -121,7 +121,7 @@ impl<'m> Place<'m> {
             // A store that fails has raised its event, and is no reason to fail the login.
             if let Ok(Some(id)) = ending::end(self.manager, &bucket.id, false).await {
                 let session = Some(self.manager.handle(&id));
-                self.manager.emit(&Event::Ended { session, count: 1, reason: EndReason::Evicted });
+                self.manager.emit(&Event::Ended { session, count: 1, reason: EndReason::Evicted, logged_in: true });
             }
         }
     }

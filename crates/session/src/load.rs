@@ -20,7 +20,7 @@ use crate::error::SessionError;
 use crate::event::{EndReason, Event};
 use crate::head::{BodySize, RequestHead};
 use crate::manager::SessionManager;
-use crate::state::{Also, Anonymous, Base, Live, State};
+use crate::state::{Also, Anonymous, Base, Live, Other, State};
 use crate::transport::{self, Transport};
 
 /// The most sessions that one request is asked about. What is no token of ours does not count, whatever its number.
@@ -212,14 +212,14 @@ struct Verdicts {
     anonymous: Anonymous,
     live: Option<Arc<Live>>,
     /// Of a request that came with several live sessions, all but the first.
-    more: Vec<SessionId>,
+    more: Vec<Other>,
     unjudged: Vec<SessionId>,
 }
 
 impl Verdicts {
     fn add(&mut self, judged: Judged) {
         match judged {
-            Judged::Live(admitted) if self.live.is_some() => self.more.push(admitted.bucket.id),
+            Judged::Live(admitted) if self.live.is_some() => self.more.push(Other::from(&*admitted)),
             Judged::Live(admitted) => self.live = Some(admitted),
             Judged::Refused { was_ended, only_login } => {
                 self.anonymous.was_ended |= was_ended;
@@ -243,7 +243,7 @@ impl Verdicts {
             Some(live) if !more.is_empty() => {
                 manager.emit(&Event::Ambiguous { count: 1 + more.len() });
                 admitted = more;
-                admitted.push(live.bucket.id);
+                admitted.push(Other::from(&*live));
                 Base::Anonymous(only_login)
             }
             Some(live) if is_refused(manager, presented, caller, &live.bucket.id, &live.newest.meta) => {
@@ -381,6 +381,6 @@ fn judge_by(manager: &SessionManager, presented: &Presented, opened: Opened, buc
 
 fn ended(manager: &SessionManager, id: &SessionId) -> Judged {
     let (session, reason) = (Some(manager.handle(id)), EndReason::PresentedAfterEnd);
-    manager.emit(&Event::Ended { session, count: 0, reason });
+    manager.emit(&Event::Ended { session, count: 0, reason, logged_in: false });
     OVER
 }

@@ -46,6 +46,8 @@ pub struct Reply {
     pub(crate) read: bool,
     pub(crate) failure: Option<SessionError>,
     pub(crate) clear_site_data: Option<Arc<str>>,
+    /// The response's status is 304.
+    pub(crate) not_modified: bool,
 }
 
 /// What a response that read a session depends on: the headers that a session may come in.
@@ -78,6 +80,11 @@ impl Reply {
         Self { vary, read: true, ..Self::default() }
     }
 
+    /// Notes the status of the response.
+    pub(crate) fn to(self, status: u16) -> Self {
+        Self { not_modified: status == 304, ..self }
+    }
+
     /// The error that takes the response's place: what the application changed was not kept.
     #[must_use]
     pub fn failure(&self) -> Option<&SessionError> {
@@ -90,7 +97,9 @@ impl Reply {
     ///    header with the new token, empty if the client is to forget the one it has.
     /// 2. A response with it leaves with `Cache-Control: no-store`, unless the application said `no-store` or `private`
     ///    itself, and without `CDN-Cache-Control` and `Surrogate-Control`.
-    /// 3. One that only read a session gets `Cache-Control: no-store`, unless the application said anything itself.
+    /// 3. One that only read a session gets `Cache-Control: no-store`, unless the application said anything itself, or the
+    ///    status is 304: its headers replace those of the response that the client has stored, which says itself how long
+    ///    it may be kept.
     /// 4. `Vary: Cookie` is appended where the session was read; `Vary: Authorization` where it may come as a bearer token.
     /// 5. A logout adds `Clear-Site-Data` as configured, unless the application wrote one itself.
     pub fn apply(&self, headers: &mut dyn ResponseHeaders) {
@@ -108,7 +117,7 @@ impl Reply {
             }
             headers.remove("cdn-cache-control");
             headers.remove("surrogate-control");
-        } else if self.read || self.failure.is_some() {
+        } else if (self.read && !self.not_modified) || self.failure.is_some() {
             headers.set_if_absent("cache-control", "no-store");
         }
         if self.read || sends {
@@ -212,6 +221,18 @@ mod tests {
         assert_eq!(applied(&reply, &[]), pairs(&[("cache-control", "no-store"), ("vary", "Cookie")]));
         let own = [("cache-control", "public"), ("vary", "Accept, cookie")];
         assert_eq!(applied(&reply, &own), pairs(&own));
+    }
+
+    #[test]
+    fn a_304_that_only_read_the_session_says_nothing_of_caching() {
+        let read = || Reply { read: true, ..Reply::default() };
+        assert_eq!(applied(&read().to(304), &[]), pairs(&[("vary", "Cookie")]));
+        let own = [("cache-control", "private"), ("vary", "cookie")];
+        assert_eq!(applied(&read().to(304), &own), pairs(&own));
+        // A cache would store the cookie with the response that it has.
+        let sends = Reply { set_cookie: Some("a=b".into()), ..read() }.to(304);
+        let expected = [("set-cookie", "a=b"), ("cache-control", "no-store"), ("vary", "Cookie")];
+        assert_eq!(applied(&sends, &[]), pairs(&expected));
     }
 
     #[test]

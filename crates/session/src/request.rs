@@ -88,9 +88,11 @@ impl RequestSession {
     /// Ends the request: commits what is to be kept and says what the response needs. `status` is the response's HTTP
     /// status; a service that failed without a response counts as 500.
     ///
-    /// 1. A response below 500 commits; one of 500 and above discards changes of data, login and renew, and keeps a
-    ///    logout. A handler that panicked must not come here at all.
-    /// 2. What commits runs to its end, even if the future is dropped because the client hung up.
+    /// 1. The statuses 100 to 499 commit, except 408 (the handler timed out) and 499 (the client closed the request).
+    ///    Those two, and 500 and above, discard changes of data, login and renew, and keep a logout. A handler that
+    ///    panicked must not come here at all.
+    /// 2. A commit runs to its end, even if the future is dropped because the client hung up: see
+    ///    [`SessionManager::drained`].
     /// 3. Afterwards every change is refused with [`SessionError::Finished`].
     #[inline]
     pub fn finish(&self, status: u16) -> Finish {
@@ -153,7 +155,8 @@ impl Request {
 
     pub(crate) fn save(self: &Arc<Self>) -> Detached<Result<(), SessionError>> {
         let request = Arc::clone(self);
-        Detached::once_started(async move { commit::commit(&request, commit::When::Save).await })
+        let commit = async move { commit::commit(&request, commit::When::Save).await };
+        Detached::once_started(self.manager.commits(), commit)
     }
 }
 

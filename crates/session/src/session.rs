@@ -22,7 +22,8 @@ use crate::transport::Transport;
 
 /// One request's session: data under text keys, and its life. Clones are the same session.
 ///
-/// Values are kept as CBOR. Two values are equal when their encodings are; inserting an equal one changes nothing. All
+/// Values are kept as CBOR. Inserting an equal one changes nothing: one of the same encoding, the order of a map's entries
+/// aside. A `HashSet` is a list in a new order each time, and so counts as changed; use a `BTreeSet`. All
 /// changes are kept in a log and committed when the handler's response is below 500: applied to the newest state, so
 /// that requests that change different keys, or use [`update`](Self::update), lose nothing to one another.
 ///

@@ -41,10 +41,23 @@ pub(crate) struct State {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Also {
     /// Alive, and admitted: a login ends them, and so does a logout.
-    pub(crate) admitted: Vec<SessionId>,
+    pub(crate) admitted: Vec<Other>,
     /// Authentic tokens of sessions that nobody could judge: moved on within the last grace, or unreadable in the store. A
     /// logout ends them. A login does not, as the browser may be about to get the cookie of one.
     pub(crate) unjudged: Vec<SessionId>,
+}
+
+/// One of several live sessions that a request presented.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Other {
+    pub(crate) id: SessionId,
+    pub(crate) logged_in: bool,
+}
+
+impl From<&Live> for Other {
+    fn from(live: &Live) -> Self {
+        Self { id: live.bucket.id, logged_in: live.bucket.subject.is_some() }
+    }
 }
 
 /// Where a request stands.

@@ -57,7 +57,7 @@ impl SessionManager {
         if !revoked {
             return Err(SessionError::NoSuchSession);
         }
-        self.emit(&Event::Ended { session: Some(*handle), count: 1, reason: EndReason::Revoked });
+        self.emit(&Event::Ended { session: Some(*handle), count: 1, reason: EndReason::Revoked, logged_in: true });
         Ok(())
     }
 
@@ -98,7 +98,7 @@ impl SessionManager {
         let removed = self.store().remove_all(which, except).await;
         let count = removed.map_err(|error| self.store_failed("remove_all", error))?;
         if count > 0 {
-            self.emit(&Event::Ended { session: None, count, reason: EndReason::Revoked });
+            self.emit(&Event::Ended { session: None, count, reason: EndReason::Revoked, logged_in: true });
         }
         Ok(count)
     }

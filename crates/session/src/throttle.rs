@@ -1,21 +1,26 @@
-//! Keeps whoever can raise events at will from flooding a log: a token bucket for each kind of event.
+//! Keeps an attacker who can raise events at will from flooding a log: a token bucket for each kind of event, and for
+//! each session of which a copy is presented.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use secure_sessions_core::KeyId;
+use secure_sessions_core::{Handle, KeyId};
 
 use crate::event::{Event, Observer};
 
 /// How many events of one kind pass.
 ///
-/// What an honest login or logout raises always passes: see [`Event::may_be_flooded`]. What does not pass is counted, and
-/// reported as one [`Event::Suppressed`] with the next event that does.
+/// Logins, logouts and revocations of logged-in sessions always pass: see [`Event::may_be_flooded`]. Events that do not
+/// pass are counted, and reported as one [`Event::Suppressed`] with the next event that does.
+///
+/// [`Event::Replayed`] is limited for each session apart, so that the holder of one dead cookie cannot hide that of
+/// another session. To bound memory and log, at most 256 sessions have a limit of their own at a time, and all further
+/// ones share one; a session that was quiet for as long as its limit takes to refill makes room for the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EventLimit {
-    /// So many at once.
+    /// The number of events that pass at once.
     pub burst: u32,
-    /// So many a minute from then on.
+    /// The number of events that pass in each minute from then on.
     pub per_minute: u32,
 }
 
@@ -54,7 +59,7 @@ impl<O: Observer> Observer for Throttled<O> {
     }
 }
 
-/// The buckets of all kinds.
+/// The token buckets of all kinds.
 #[derive(Debug)]
 pub(crate) struct Throttle {
     limit: EventLimit,
@@ -64,13 +69,36 @@ pub(crate) struct Throttle {
 #[derive(Debug)]
 struct Kind {
     name: &'static str,
-    /// A forgery under one key must not hide one under another. Only keys of the ring are ever named here.
-    key: Option<KeyId>,
+    scope: Scope,
     /// Where one event is [`EVENT`].
     credit: u64,
     refilled_at: u64,
     suppressed: u64,
 }
+
+/// What a kind is limited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// All events of the name that have no scope of their own.
+    Any,
+    /// A forgery under one key must not hide one under another. Only keys of the ring are ever named here.
+    Key(KeyId),
+    /// A replay of one session must not hide one of another.
+    Session(Handle),
+}
+
+impl Scope {
+    fn of(event: &Event) -> Self {
+        match event {
+            Event::Forged { key, .. } => Self::Key(*key),
+            Event::Replayed { session, .. } => Self::Session(*session),
+            _ => Self::Any,
+        }
+    }
+}
+
+/// The most sessions that have a limit of their own at a time. Anyone can make sessions, so there must be an end.
+const MAX_SESSIONS: usize = 256;
 
 /// The credit that one event takes: a minute of milliseconds, so that `per_minute` accrues each millisecond.
 const EVENT: u64 = 60_000;
@@ -94,11 +122,9 @@ impl Throttle {
         let mut reports = Vec::new();
         {
             let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
-            if limited && !kinds.iter().any(|kind| kind.is_of(event)) {
-                kinds.push(Kind::new(event, now, self.limit));
-            }
-            for kind in kinds.iter_mut() {
-                let is_ours = limited && kind.is_of(event);
+            let ours = limited.then(|| self.place_of(&mut kinds, event, now));
+            for (at, kind) in kinds.iter_mut().enumerate() {
+                let is_ours = ours == Some(at);
                 if !is_ours && kind.suppressed == 0 {
                     continue;
                 }
@@ -119,6 +145,30 @@ impl Throttle {
         }
     }
 
+    /// Finds the bucket that limits this event, and makes it if there is none.
+    fn place_of(&self, kinds: &mut Vec<Kind>, event: &Event, now: u64) -> usize {
+        let mut scope = Scope::of(event);
+        let find = |kinds: &[Kind], scope| kinds.iter().position(|kind| kind.is_of(event, scope));
+        if let Some(at) = find(kinds, scope) {
+            return at;
+        }
+        if matches!(scope, Scope::Session(_)) && sessions(kinds) >= MAX_SESSIONS {
+            // A bucket that is full again, and owes no report, is as good as a new one.
+            kinds.retain_mut(|kind| {
+                kind.refill(now, self.limit);
+                !matches!(kind.scope, Scope::Session(_)) || kind.suppressed > 0 || !kind.is_full(self.limit)
+            });
+            if sessions(kinds) >= MAX_SESSIONS {
+                scope = Scope::Any;
+                if let Some(at) = find(kinds, scope) {
+                    return at;
+                }
+            }
+        }
+        kinds.push(Kind::new(event, scope, now, self.limit));
+        kinds.len() - 1
+    }
+
     /// Reports what is still to be reported.
     pub(crate) fn flush(&self, emit: impl Fn(&Event)) {
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
@@ -131,25 +181,31 @@ impl Throttle {
     }
 }
 
+fn sessions(kinds: &[Kind]) -> usize {
+    kinds.iter().filter(|kind| matches!(kind.scope, Scope::Session(_))).count()
+}
+
+fn full(limit: EventLimit) -> u64 {
+    u64::from(limit.burst) * EVENT
+}
+
 impl Kind {
-    fn new(event: &Event, now: u64, limit: EventLimit) -> Self {
-        Self {
-            name: event.name(),
-            key: leaked_key(event),
-            credit: u64::from(limit.burst) * EVENT,
-            refilled_at: now,
-            suppressed: 0,
-        }
+    fn new(event: &Event, scope: Scope, now: u64, limit: EventLimit) -> Self {
+        Self { name: event.name(), scope, credit: full(limit), refilled_at: now, suppressed: 0 }
     }
 
-    fn is_of(&self, event: &Event) -> bool {
-        self.name == event.name() && self.key == leaked_key(event)
+    fn is_of(&self, event: &Event, scope: Scope) -> bool {
+        self.scope == scope && self.name == event.name()
+    }
+
+    fn is_full(&self, limit: EventLimit) -> bool {
+        self.credit == full(limit)
     }
 
     fn refill(&mut self, now: u64, limit: EventLimit) {
         let elapsed = now.saturating_sub(self.refilled_at);
         let credit = self.credit.saturating_add(elapsed.saturating_mul(limit.per_minute.into()));
-        self.credit = credit.min(u64::from(limit.burst) * EVENT);
+        self.credit = credit.min(full(limit));
         self.refilled_at = now;
     }
 
@@ -158,10 +214,6 @@ impl Kind {
         self.credit = rest.unwrap_or(self.credit);
         rest.is_some()
     }
-}
-
-fn leaked_key(event: &Event) -> Option<KeyId> {
-    if let Event::Forged { key, .. } = event { Some(*key) } else { None }
 }
 
 #[cfg(test)]
@@ -226,16 +278,69 @@ mod tests {
         assert_eq!(passed(&throttle, &keys[1], 0), ["forged"]);
     }
 
+    fn replay(ring: &Keyring, number: usize, revoked: bool) -> Event {
+        let mut id = [7; 16];
+        id[..8].copy_from_slice(&number.to_be_bytes());
+        Event::Replayed { session: ring.0.handle(&SessionId::from_bytes(id)), revoked }
+    }
+
+    #[test]
+    fn a_flood_of_ones_own_dead_cookie_hides_no_other_sessions_replay() {
+        let (throttle, ring) = (Throttle::new(LIMIT), Keyring::generate().expect("random"));
+        let (own, other) = (replay(&ring, 1, false), replay(&ring, 2, false));
+        for _ in 0..5 {
+            passed(&throttle, &own, 0);
+        }
+        assert_eq!(passed(&throttle, &own, 0), [""; 0]);
+        assert_eq!(passed(&throttle, &other, 0), ["replayed"]);
+        for _ in 0..5 {
+            assert_eq!(passed(&throttle, &replay(&ring, 1, true), 0), ["replayed"], "a revocation");
+        }
+        assert_eq!(passed(&throttle, &other, 2000), ["4 replayed", "replayed"]);
+    }
+
+    #[test]
+    fn replays_of_many_sessions_take_bounded_memory_and_log_lines() {
+        let (throttle, ring) = (Throttle::new(LIMIT), Keyring::generate().expect("random"));
+        let kinds = |throttle: &Throttle| throttle.kinds.lock().expect("no panic").len();
+        let lines = |first: usize, now| {
+            (first..first + 2000).map(|n| passed(&throttle, &replay(&ring, n, false), now).len()).sum::<usize>()
+        };
+        // Each of the first has its own burst of two, and uses one of it; all others share one burst of two.
+        assert_eq!(lines(0, 0), MAX_SESSIONS + 2);
+        assert_eq!(kinds(&throttle), MAX_SESSIONS + 1);
+        // Once refilled, sessions that stay away make room. One of the shared two lines reports what was left out before.
+        assert_eq!(lines(2000, 60_000), MAX_SESSIONS + 2);
+        assert_eq!(kinds(&throttle), MAX_SESSIONS + 1);
+    }
+
+    #[test]
+    fn endings_and_renewals_of_sessions_without_a_subject_are_limited() {
+        let (throttle, ring) = (Throttle::new(LIMIT), Keyring::generate().expect("random"));
+        let session = ring.0.handle(&SessionId::from_bytes([7; 16]));
+        let logout = Event::Ended { session: Some(session), count: 1, reason: EndReason::Logout, logged_in: false };
+        let renewal = Event::Renewed { old: session, session, login: false, logged_in: false };
+        for event in [&logout, &renewal] {
+            let lines: usize = (0..10).map(|_| passed(&throttle, event, 0).len()).sum();
+            assert_eq!(lines, 2, "{event}");
+        }
+    }
+
     #[test]
     fn logins_and_logouts_are_never_left_out() {
         let ring = Keyring::generate().expect("random");
         let session = ring.0.handle(&SessionId::from_bytes([7; 16]));
         let throttle = Throttle::new(EventLimit { burst: 0, per_minute: 0 });
-        let login = Event::Renewed { old: session, session, login: true };
-        let logout = Event::Ended { session: Some(session), count: 1, reason: EndReason::Logout };
+        let login = Event::Renewed { old: session, session, login: true, logged_in: true };
+        let renewal = Event::Renewed { old: session, session, login: false, logged_in: true };
+        let logout = Event::Ended { session: Some(session), count: 1, reason: EndReason::Logout, logged_in: true };
+        let revoked = Event::Ended { session: None, count: 9, reason: EndReason::Revoked, logged_in: true };
         for _ in 0..3 {
             assert_eq!(passed(&throttle, &login, 0), ["renewed"]);
+            assert_eq!(passed(&throttle, &renewal, 0), ["renewed"]);
             assert_eq!(passed(&throttle, &logout, 0), ["ended"]);
+            assert_eq!(passed(&throttle, &revoked, 0), ["ended"]);
+            assert_eq!(passed(&throttle, &replay(&ring, 1, true), 0), ["replayed"]);
             assert_eq!(passed(&throttle, &FLOOD, 0), [""; 0]);
         }
         let last = RefCell::new(Vec::new());

@@ -4,11 +4,12 @@
 
 mod support;
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use secure_sessions::{Clock, Event, Keyring, SessionError, SessionStore};
+use secure_sessions::{Clock, Event, Keyring, MetaError, SessionError, SessionStore};
 use support::{Head, app, app_with, header, set_cookie};
 
 #[tokio::test]
@@ -371,6 +372,93 @@ async fn who_logs_in_after_a_logout_in_one_request_inherits_nothing_of_the_sessi
     assert_eq!(session.expires_at(), Some(app.clock.now().after(Duration::from_secs(8 * 60 * 60).into())));
     app.pass(120);
     assert!(session.is_live().await.unwrap(), "alice's idle timeout ended bob's session");
+}
+
+#[tokio::test]
+async fn only_statuses_below_500_but_for_408_and_499_commit() {
+    for (status, commits) in [
+        (200, true),
+        (304, true),
+        (400, true),
+        (407, true),
+        (409, true),
+        (498, true),
+        (408, false),
+        (499, false),
+        (500, false),
+        (599, false),
+    ] {
+        let app = app();
+        let cookie = app.visit(None, |session| session.insert("n", 1).unwrap()).await.unwrap();
+        let (request, session) = app.request(Some(&cookie)).await;
+        session.insert("n", 2).unwrap();
+        session.login("alice").unwrap();
+        let reply = request.finish(status).await;
+        assert!(reply.as_ref().and_then(|reply| reply.failure()).is_none(), "{status}");
+        assert_eq!(set_cookie(reply.as_ref()).is_some(), commits, "{status}");
+        assert_eq!(app.event_names().contains(&"renewed"), commits, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn an_equal_hash_map_changes_nothing_and_the_order_of_a_list_counts() {
+    let app = app();
+    let basket = || (0..20).map(|n| (format!("article {n}"), n)).collect::<HashMap<_, u32>>();
+    let cookie = app.visit(None, |session| {
+        session.insert("basket", basket()).unwrap();
+        session.insert("tags", BTreeSet::from(["b", "a"])).unwrap();
+        session.insert("list", ["b", "a"]).unwrap();
+    });
+    let cookie = cookie.await.unwrap();
+    for _ in 0..10 {
+        let (request, session) = app.request(Some(&cookie)).await;
+        let found = session.get::<HashMap<String, u32>>("basket").unwrap().unwrap();
+        assert_eq!(found, basket());
+        session.insert("basket", found).unwrap();
+        session.insert("basket", basket()).unwrap();
+        session.insert("tags", BTreeSet::from(["a", "b"])).unwrap();
+        session.update("basket", |basket: &mut HashMap<String, u32>| basket.shrink_to_fit()).unwrap();
+        assert_eq!(set_cookie(request.finish(200).await.as_ref()), None);
+    }
+    let (request, session) = app.request(Some(&cookie)).await;
+    session.insert("list", ["a", "b"]).unwrap();
+    assert!(set_cookie(request.finish(200).await.as_ref()).is_some());
+}
+
+#[tokio::test]
+async fn a_login_without_a_subject_is_a_typed_error_and_changes_nothing() {
+    let app = app();
+    let (request, session) = app.request(None).await;
+    let error = session.login("").unwrap_err();
+    assert!(matches!(error, SessionError::Meta(MetaError::SubjectEmpty)), "{error:?}");
+    assert!(error.to_string().contains("identifier of the account"), "{error}");
+    assert_eq!((error.status(), session.subject()), (400, None));
+    assert_eq!(set_cookie(request.finish(200).await.as_ref()), None);
+}
+
+#[tokio::test]
+async fn a_logout_is_kept_whatever_the_status() {
+    for status in [200, 408, 499, 503] {
+        let app = app();
+        let cookie = app.visit(None, |session| session.login("alice").unwrap()).await.unwrap();
+        let (request, session) = app.request(Some(&cookie)).await;
+        session.insert("n", 1).unwrap();
+        session.logout().unwrap();
+        assert_eq!(set_cookie(request.finish(status).await.as_ref()).as_deref(), Some(""), "{status}");
+        assert_eq!(app.store.count().await.unwrap(), 0, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_304_that_read_the_session_gets_no_cache_control_of_ours() {
+    let app = app();
+    let cookie = app.visit(None, |session| session.insert("n", 1).unwrap()).await.unwrap();
+    for (status, expected) in [(200, Some("no-store")), (304, None)] {
+        let (request, session) = app.request(Some(&cookie)).await;
+        assert_eq!(session.get::<u64>("n").unwrap(), Some(1));
+        let reply = request.finish(status).await;
+        assert_eq!(header(reply.as_ref(), "cache-control").as_deref(), expected, "{status}");
+    }
 }
 
 #[tokio::test]

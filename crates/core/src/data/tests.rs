@@ -15,6 +15,26 @@ fn map_of(entries: &[(&str, &[u8])]) -> DataMap {
 }
 
 #[test]
+fn an_equal_hash_map_changes_nothing_and_one_that_differs_is_kept() {
+    use std::collections::HashMap;
+
+    type Basket = HashMap<String, HashMap<u32, Vec<u8>>>;
+    // Each has a hasher, and so an order, of its own.
+    let basket = |changed: u8| -> Basket {
+        let inner = |n: u32| (0..9).map(|m| (m * 99, vec![u8::try_from(n % 7).expect("small"), changed])).collect();
+        (0..9).map(|n| (format!("article {n}"), inner(n))).collect()
+    };
+    let mut map = map_of(&[("b", &encode(&basket(0)).expect("encodes"))]);
+    for _ in 0..20 {
+        assert!(!map.insert_encoded("b", &encode(&basket(0)).expect("encodes")).expect("fits"), "an equal map");
+    }
+    let mut other = basket(0);
+    other.get_mut("article 3").and_then(|inner| inner.get_mut(&99)).expect("it is there").swap(0, 1);
+    assert!(map.insert_encoded("b", &encode(&other).expect("encodes")).expect("fits"), "the same bytes in sum");
+    assert_eq!(map.get::<Basket>("b").expect("of the type"), Some(other));
+}
+
+#[test]
 fn values_round_trip() {
     #[derive(Serialize, Deserialize, PartialEq, Debug)]
     struct Nested {

@@ -50,6 +50,23 @@ fn a_flood_leaves_its_burst_and_one_line_with_the_count() {
 }
 
 #[test]
+fn a_flood_of_a_dead_cookie_keeps_every_revocation_in_the_trail() {
+    let (sink, _, seen) = probe(None);
+    let limit = EventLimit { burst: 3, per_minute: 1 };
+    let log = AuditLog::builder(sink).clock(ManualClock::at_present()).event_limit(limit).start().expect("a thread");
+    let ring = crate::Keyring::generate().expect("random");
+    let session = |id| ring.0.handle(&secure_sessions_core::SessionId::from_bytes([id; 16]));
+    (0..1000).for_each(|_| log.observe(&Event::Replayed { session: session(1), revoked: false }));
+    log.observe(&Event::Replayed { session: session(2), revoked: false });
+    log.observe(&Event::Replayed { session: session(3), revoked: true });
+    drop(log);
+    let lines: Vec<String> = seen.iter().collect();
+    let of = |id| lines.iter().filter(|line| line.contains(&session(id).to_string())).count();
+    assert_eq!((of(1), of(2), of(3)), (3, 1, 1), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.contains(r#""count":997"#)), "{lines:#?}");
+}
+
+#[test]
 fn what_the_queue_has_no_room_for_is_counted_and_nobody_waits() {
     let (open, gate) = mpsc::channel();
     let (sink, _, seen) = probe(Some(gate));

@@ -122,7 +122,9 @@ pub fn header(reply: Option<&Reply>, name: &str) -> Option<String> {
         fn append(&mut self, name: &'static str, value: &str, _: bool) {
             self.0.push((name.to_owned(), value.to_owned()));
         }
-        fn set(&mut self, _: &'static str, _: &'static str) {}
+        fn set(&mut self, name: &'static str, value: &'static str) {
+            self.0.push((name.to_owned(), value.to_owned()));
+        }
         fn remove(&mut self, _: &'static str) {}
     }
     let mut headers = Headers(Vec::new());
