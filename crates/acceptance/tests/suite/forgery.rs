@@ -22,9 +22,7 @@ pub(crate) async fn c37_a_token_of_an_unknown_key_is_anonymous_and_left_alone(su
     assert_unharmed(&mut browser).await;
 }
 
-pub(crate) async fn c38_the_seal_key_alone_makes_nothing_and_is_named_as_leaked_before_the_store_is_asked(
-    subject: Subject,
-) {
+pub(crate) async fn c38_the_seal_key_alone_makes_nothing_and_is_named_as_leaked(subject: Subject) {
     let server = subject.start().await;
     let mut browser = victim(&server).await;
     let before = server.metrics().await;
@@ -153,7 +151,7 @@ pub(crate) async fn c44_all_keys_and_a_sessions_id_cannot_make_a_cookie(subject:
     assert_unharmed(&mut browser).await;
 }
 
-pub(crate) async fn c44_sqlite_a_dump_of_the_store_and_all_keys_cannot_make_a_cookie(subject: Subject) {
+pub(crate) async fn c44_a_dump_of_the_store_and_all_keys_cannot_make_a_cookie(subject: Subject) {
     let server = subject.start().await;
     let mut browser = victim(&server).await;
     let mut cookies = vec![browser.token()];
@@ -205,9 +203,7 @@ pub(crate) async fn c44_sqlite_a_dump_of_the_store_and_all_keys_cannot_make_a_co
     assert_unharmed(&mut browser).await;
 }
 
-pub(crate) async fn c44_sqlite_all_keys_the_store_and_a_cookie_lead_to_that_sessions_newest_token_and_to_no_others(
-    subject: Subject,
-) {
+pub(crate) async fn c44_all_keys_store_and_a_cookie_lead_to_that_sessions_newest_alone(subject: Subject) {
     let server = subject.start().await;
     let (mut alice, mut mallory) = (victim(&server).await, alice(&server).await);
     let (captured, own) = (alice.token(), mallory.token());

@@ -1,8 +1,7 @@
 //! The checklist, case by case, over real sockets: written once, run against every adapter and store.
 //!
-//! A case is named by its line in the checklist, and by the sentence that it proves. A name with `sqlite` after the
-//! number is a case that needs the rows of a database (SQLite's was the first), or two servers on one: a store in
-//! memory is out of reach from outside.
+//! A case is named by its line in the checklist, and by the sentence that it proves. The cases under `Sqlite` need the
+//! rows of a database, or two servers on one: they run on every SQL store, and a store in memory is out of their reach.
 //!
 //! Of Redis only what a client can see is tested: its rows are `crates/store`'s business.
 //!
@@ -125,7 +124,7 @@ macro_rules! cases_of {
             ;
             forgery:
                 c37_a_token_of_an_unknown_key_is_anonymous_and_left_alone
-                c38_the_seal_key_alone_makes_nothing_and_is_named_as_leaked_before_the_store_is_asked
+                c38_the_seal_key_alone_makes_nothing_and_is_named_as_leaked
                 c38_both_keys_make_no_bucket_and_admit_nothing
                 c39_an_invented_id_is_refused
                 c40_a_token_moved_to_another_cookie_name_is_refused
@@ -267,23 +266,23 @@ macro_rules! cases_of {
         cases_of!(Memory, $subject);
         tests! { $subject;
             forgery:
-                c44_sqlite_a_dump_of_the_store_and_all_keys_cannot_make_a_cookie
-                c44_sqlite_all_keys_the_store_and_a_cookie_lead_to_that_sessions_newest_token_and_to_no_others
+                c44_a_dump_of_the_store_and_all_keys_cannot_make_a_cookie
+                c44_all_keys_store_and_a_cookie_lead_to_that_sessions_newest_alone
             ;
             time:
-                c53_sqlite_hosts_30_seconds_apart_harm_nobody
+                c53_hosts_30_seconds_apart_harm_nobody
             ;
             parallel:
-                c55_sqlite_two_servers_on_one_database_add_up
+                c55_two_servers_on_one_database_add_up
             ;
             tampering:
-                c66_sqlite_a_handoff_swapped_or_put_back_is_refused_with_an_event_and_the_bucket_left_alone
-                c66_sqlite_a_bucket_moved_to_another_subject_is_refused
-                c66_sqlite_the_seal_key_and_write_access_to_the_store_cannot_forge_but_both_keys_can
-                c66_sqlite_a_restored_backup_is_noticed_and_not_before_ends_what_it_revived
+                c66_a_handoff_swapped_or_put_back_is_refused_and_the_bucket_left_alone
+                c66_a_bucket_moved_to_another_subject_is_refused
+                c66_the_seal_key_and_a_writable_store_cannot_forge_but_both_keys_can
+                c66_a_restored_backup_is_noticed_and_not_before_ends_what_it_revived
             ;
             failure:
-                c67_sqlite_a_killed_server_loses_no_acknowledged_write
+                c67_a_killed_server_loses_no_acknowledged_write
             ;
         }
     };

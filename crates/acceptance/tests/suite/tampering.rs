@@ -28,9 +28,7 @@ async fn put_handoff(server: &Server, id: &[u8; 16], handoff: &[u8]) {
     database.execute(&format!("UPDATE secure_sessions SET handoff = {handoff} WHERE id = {id}")).await;
 }
 
-pub(crate) async fn c66_sqlite_a_handoff_swapped_or_put_back_is_refused_with_an_event_and_the_bucket_left_alone(
-    subject: Subject,
-) {
+pub(crate) async fn c66_a_handoff_swapped_or_put_back_is_refused_and_the_bucket_left_alone(subject: Subject) {
     let server = subject.start().await;
     let mut alice = alice(&server).await;
     let mut mallory = server.browser();
@@ -86,7 +84,7 @@ pub(crate) async fn c66_sqlite_a_handoff_swapped_or_put_back_is_refused_with_an_
     assert!(server.metrics().await.writes() >= writes && created > 0);
 }
 
-pub(crate) async fn c66_sqlite_a_bucket_moved_to_another_subject_is_refused(subject: Subject) {
+pub(crate) async fn c66_a_bucket_moved_to_another_subject_is_refused(subject: Subject) {
     let server = subject.start().await;
     let mut alice = alice(&server).await;
     let mut mallory = server.browser();
@@ -123,9 +121,7 @@ async fn insert_bucket(server: &Server, plaintext: &Plaintext, fingerprint: &[u8
     database.execute(&statement).await;
 }
 
-pub(crate) async fn c66_sqlite_the_seal_key_and_write_access_to_the_store_cannot_forge_but_both_keys_can(
-    subject: Subject,
-) {
+pub(crate) async fn c66_the_seal_key_and_a_writable_store_cannot_forge_but_both_keys_can(subject: Subject) {
     let server = subject.start().await;
     // Its subject's tag stands in the store, to be copied.
     alice(&server).await;
@@ -149,7 +145,7 @@ pub(crate) async fn c66_sqlite_the_seal_key_and_write_access_to_the_store_cannot
     assert_eq!((&state["subject"], &state["data"]), (&json!("alice"), &json!({ "admin": "yes" })));
 }
 
-pub(crate) async fn c66_sqlite_a_restored_backup_is_noticed_and_not_before_ends_what_it_revived(subject: Subject) {
+pub(crate) async fn c66_a_restored_backup_is_noticed_and_not_before_ends_what_it_revived(subject: Subject) {
     let mut server = subject.start().await;
     let mut browser = alice(&server).await;
     let before = browser.token();
