@@ -1,11 +1,11 @@
-//! Line 66: someone else writes to the store, a thief renews, a cache keeps what it should not.
+//! Lines 66 and 88: someone else writes to the store, a thief renews, a cache keeps what it should not.
 
 use std::sync::Arc;
 
 use futures_util::future::join;
 use serde_json::json;
 
-use crate::support::client::alice;
+use crate::support::client::{alice, steps};
 use crate::support::forge::{self, Plaintext};
 use crate::support::hostile::CONTEXT;
 use crate::support::{Keys, Server, Subject};
@@ -104,6 +104,48 @@ pub(crate) async fn c66_a_bucket_moved_to_another_subject_is_refused(subject: Su
     reply.assert_no_cookie();
     assert_eq!(server.metrics().await.event("store_tampered"), 1);
     assert_eq!(alice.state().await["subject"], "alice");
+}
+
+pub(crate) async fn c88_the_fingerprint_key_and_a_writable_store_make_nothing(subject: Subject) {
+    let server = subject.start().await;
+    let mut mallory = server.browser();
+    mallory.post("/login?user=mally").await.new_cookie();
+    mallory.post("/set?k=a&v=1").await.new_cookie();
+    let genuine = mallory.token();
+    let own = forge::open(&genuine, &server.keys.seal, CONTEXT);
+    let id = server.database().literal(&own.session_id);
+    let put = async |fingerprint: &[u8]| {
+        let fingerprint = server.database().literal(fingerprint);
+        let update = format!("UPDATE secure_sessions SET fingerprint = {fingerprint} WHERE id = {id}");
+        server.database().execute(&update).await;
+    };
+    // The attackers know what their own token says, and a stream cipher lets them turn it into something else.
+    let position = |of: &[u8]| own.position(of).expect("known plaintext");
+    let changes = [
+        (position(b"mally"), [b'm' ^ b'a', b'a' ^ b'l', b'l' ^ b'i', b'l' ^ b'c', b'y' ^ b'e'].to_vec()),
+        (position(b"\x61\x31"), vec![0, b'1' ^ b'9']),
+    ];
+    let attacker = Keys { seal: forge::random(), fingerprint: server.keys.fingerprint };
+    for (at, mask) in changes {
+        let (cookie, fingerprint) = forge::flipped_and_marked(&genuine, at, &mask, &attacker, CONTEXT);
+        put(&fingerprint).await;
+        let reply = server.get("/state").cookie(&cookie).send().await;
+        reply.assert_anonymous();
+        assert!(reply.set_cookie().is_none_or(|cookie| cookie.is_removal()));
+        server.post("/set?k=b&v=2").cookie(&cookie).send().await;
+        server.get("/state").cookie(&cookie).send().await.assert_anonymous();
+    }
+    put(&forge::fingerprint(&genuine, &server.keys.fingerprint, CONTEXT)).await;
+    assert_eq!(mallory.state().await["data"], json!({ "a": "1" }), "only the bytes that we issued are admitted");
+}
+
+pub(crate) async fn c66_a_304_gets_no_cache_control_of_ours(subject: Subject) {
+    let server = subject.start().await;
+    let mut browser = alice(&server).await;
+    let reply = browser.post(&steps(&["get:a", "status:304"])).await;
+    assert_eq!((reply.status, reply.all("cache-control")), (304, vec![]));
+    // What the browser has stored keeps what the response that brought it said.
+    assert_eq!(browser.get("/state").await.all("cache-control"), ["no-store"]);
 }
 
 /// Puts a row into the table, as someone would who can write to the store.
