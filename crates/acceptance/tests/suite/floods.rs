@@ -143,7 +143,7 @@ pub(crate) async fn c91_endings_and_renewals_of_sessions_without_a_subject_are_l
     assert!(audit.lines().iter().any(|line| line["event"] == "excess_rate_limit_exceeded"));
 }
 
-pub(crate) async fn c92_many_sessions_of_one_subject_are_listed_and_ended_while_others_are_served(subject: Subject) {
+pub(crate) async fn c92_many_sessions_of_one_subject_keep_nobody_else_waiting(subject: Subject) {
     // One thread: while it is busy with one request, nobody else is served.
     let server = subject.start_with(&[("THREADS", "1")]).await;
     let count = if subject.store == Store::Memory { 3000 } else { 300 };

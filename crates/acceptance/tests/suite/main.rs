@@ -1,7 +1,7 @@
 //! The checklist, case by case, over real sockets: written once, run against every adapter and store.
 //!
-//! A case is named by its line in the checklist, and by the sentence that it proves. The cases under `Sqlite` need the
-//! rows of a database, or two servers on one: they run on every SQL store, and a store in memory is out of their reach.
+//! A case is named by its line in the checklist (`CHECKLIST.md`), and by the sentence that it proves. The cases under
+//! `Sqlite` need the rows of a database and run on every SQL store; those under `Shared` need two servers on one store.
 //!
 //! Of Redis only what a client can see is tested: its rows are `crates/store`'s business.
 //!
@@ -35,7 +35,24 @@ mod theft;
 mod time;
 mod wstg;
 
+use std::collections::BTreeSet;
+
+use acceptance::report::line_of;
 use support::{Store, Subject, run};
+
+#[test]
+fn every_case_has_a_line_in_the_checklist_and_every_line_a_case() {
+    let names = include_str!("main.rs").lines().map(str::trim);
+    let cases: Vec<&str> = names.filter(|name| name.contains('_') && name.bytes().all(is_of_a_name)).collect();
+    assert!(cases.len() > 150, "the list of cases was not found");
+    let rows = include_str!("../../CHECKLIST.md").lines().filter_map(|row| row.strip_prefix("| ")?.split_once(" | "));
+    let lines: BTreeSet<&str> = rows.map(|(line, _)| line).filter(|line| !matches!(*line, "line" | "---")).collect();
+    assert_eq!(cases.iter().map(|case| line_of(case)).collect::<BTreeSet<_>>(), lines);
+}
+
+fn is_of_a_name(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_')
+}
 
 macro_rules! tests {
     ($subject:expr; $($module:ident: $($case:ident)*;)*) => {
@@ -232,7 +249,7 @@ macro_rules! cases_of {
                 c91_a_flood_of_ones_own_replays_hides_nobody_elses
                 c91_a_flood_of_revocations_of_ones_own_hides_nobody_elses
                 c91_endings_and_renewals_of_sessions_without_a_subject_are_limited
-                c92_many_sessions_of_one_subject_are_listed_and_ended_while_others_are_served
+                c92_many_sessions_of_one_subject_keep_nobody_else_waiting
             ;
             lasting:
                 c64_one_thread_serves_many_slow_requests_of_one_session
