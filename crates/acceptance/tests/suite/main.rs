@@ -156,7 +156,7 @@ macro_rules! cases_of {
                 c47_garbage_never_revokes_and_never_reaches_the_store
                 c85_junk_of_any_number_neither_hides_nor_removes_the_good_cookie
                 c85_values_that_may_be_tokens_never_cost_the_good_cookie
-                c85_a_write_where_not_every_value_was_opened_replaces_no_cookie
+                c85_a_write_among_values_that_may_be_tokens_replaces_no_cookie
                 c85_a_blank_behind_the_value_never_removes_the_cookie
                 c86_a_token_of_a_later_version_is_left_alone_and_reported
             ;
