@@ -29,6 +29,7 @@ pub enum Work {
     Login,
     Renew,
     Logout,
+    LogoutKeepingData,
     LogoutEverywhere,
     Big,
     Fail,
@@ -50,6 +51,7 @@ pub const ROUTES: &[(Verb, &str, Work)] = &[
     (Verb::Post, "/login", Work::Login),
     (Verb::Post, "/renew", Work::Renew),
     (Verb::Post, "/logout", Work::Logout),
+    (Verb::Post, "/logout-keeping-data", Work::LogoutKeepingData),
     (Verb::Post, "/logout-everywhere", Work::LogoutEverywhere),
     (Verb::Post, "/big", Work::Big),
     (Verb::Post, "/fail", Work::Fail),
@@ -101,7 +103,8 @@ impl Work {
             }
             Self::Renew => session.renew()?,
             Self::Logout => session.logout()?,
-            Self::LogoutEverywhere => session.logout_everywhere().await?,
+            Self::LogoutKeepingData => session.logout_keeping_data()?,
+            Self::LogoutEverywhere => session.logout_everywhere()?,
             Self::Big => session.insert("big", "x".repeat(usize::try_from(query.number("n")).unwrap_or(usize::MAX)))?,
             Self::Fail => {
                 session.insert(key, query.text("v"))?;

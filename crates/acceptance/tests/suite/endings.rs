@@ -7,7 +7,7 @@ use crate::support::hostile::present;
 use crate::support::{Browser, HOUR, Reply, Server, Subject};
 
 /// The requests by which a user ends their own session.
-const ENDINGS: [&str; 2] = ["/logout", "/logout-everywhere"];
+const ENDINGS: [&str; 3] = ["/logout", "/logout-everywhere", "/logout-keeping-data"];
 
 /// The same request, held at the gate once its session was loaded.
 fn gated(path: &str) -> String {
@@ -96,7 +96,8 @@ pub(crate) async fn c80_a_renew_that_an_ending_overtook_makes_no_session(subject
         .await;
         assert_eq!(replies[0].status, 409, "{ending}: {}", replies[0].text());
         replies[0].assert_no_cookie();
-        assert_eq!(server.metrics().await.live(), 0, "{ending}");
+        // The new anonymous session of the one that keeps its data is there, and no other.
+        assert_eq!(server.metrics().await.live(), u64::from(ending == "/logout-keeping-data"), "{ending}");
     }
 }
 
@@ -360,4 +361,50 @@ pub(crate) async fn c90_what_fails_after_a_logout_is_discarded_and_the_logout_is
     reply.assert_removal();
     assert_refused(&present(&server, &old).await);
     assert_eq!(server.metrics().await.live(), 0);
+}
+
+pub(crate) async fn c90_a_logout_that_keeps_data_carries_it_to_an_anonymous_session(subject: Subject) {
+    let server = subject.start().await;
+    let mut browser = alice(&server).await;
+    let script = ["set:basket=full", "flash:for alice", "label:laptop", "persistent:true", "lifetime:3600000"];
+    browser.post(&steps(&script)).await.new_cookie();
+    let (old, id) = (browser.token(), browser.id().await);
+    let reply = browser.post("/logout-keeping-data").await;
+    assert_eq!(reply.ok()["data"], json!({ "a": "1", "basket": "full" }));
+    assert_eq!(reply.json()["subject"], json!(null));
+    assert_eq!(reply.set_cookie().unwrap().attribute("Max-Age"), None, "persistence is left behind");
+    let about = browser.get("/extra/about").await.ok();
+    assert_ne!(about["id"], json!(id));
+    assert_eq!(about["authenticated_at"], json!(null));
+    let state = browser.state().await;
+    assert_eq!((&state["subject"], &state["data"]), (&json!(null), &json!({ "a": "1", "basket": "full" })));
+    assert_eq!(flashes(&mut browser).await, json!([]), "so are messages");
+    // The old cookie stays dead, and neither leads to the new session nor ends it.
+    for later in [0, 61_000, 20 * 60_000] {
+        server.advance(later).await;
+        assert_refused(&present(&server, &old).await);
+        assert_eq!(browser.data().await["basket"], "full", "{later} ms later");
+    }
+    assert_eq!(server.metrics().await.live(), 1);
+    // What the handler changes in the same request counts, before the logout and after it.
+    let mut browser = alice(&server).await;
+    browser.post(&steps(&["set:address=private"])).await.new_cookie();
+    let script = ["remove:address", "logout-keeping-data", "set:b=2", "flash:Bye."];
+    browser.post(&steps(&script)).await.new_cookie();
+    assert_eq!(browser.data().await, json!({ "a": "1", "b": "2" }));
+    assert_eq!(flashes(&mut browser).await, json!(["Bye."]));
+}
+
+pub(crate) async fn c90_a_logout_that_keeps_data_ends_the_session_on_a_5xx_too(subject: Subject) {
+    let server = subject.start().await;
+    for status in [500, 503, 408] {
+        let mut browser = alice(&server).await;
+        let old = browser.token();
+        let script = ["set:half=done", "logout-keeping-data", "set:half=again", &format!("status:{status}")];
+        assert_eq!(browser.post(&steps(&script)).await.status, status);
+        assert_refused(&present(&server, &old).await);
+        // Whether the browser keeps a basket or nothing: nobody is logged in, and nothing of the failed request is there.
+        let state = browser.state().await;
+        assert_eq!((&state["subject"], &state["data"]["half"]), (&json!(null), &json!(null)), "{status}: {state}");
+    }
 }

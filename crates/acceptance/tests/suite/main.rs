@@ -230,6 +230,8 @@ macro_rules! cases_of {
                 c89_a_408_and_a_499_discard_like_a_5xx
                 c90_what_is_written_after_a_logout_is_kept_under_a_new_id
                 c90_what_fails_after_a_logout_is_discarded_and_the_logout_is_kept
+                c90_a_logout_that_keeps_data_carries_it_to_an_anonymous_session
+                c90_a_logout_that_keeps_data_ends_the_session_on_a_5xx_too
             ;
             theft:
                 c81_the_cookie_from_before_a_renew_is_a_replay_after_the_grace
