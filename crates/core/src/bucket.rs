@@ -392,12 +392,13 @@ impl Bucket {
     ///
     /// Times of a bucket never move backwards within [`CLOCK_TOLERANCE`]. What is further ahead of `now` was written during
     /// an excursion of some host's clock: it would keep an idle session, and a superseded token, alive for as long as the
-    /// clock was ahead.
+    /// clock was ahead. The result is for judging a token now; the next write keeps it.
     #[must_use]
     pub fn corrected(&self, now: Timestamp, policy: &BucketPolicy) -> Option<Self> {
         let latest = now.after(CLOCK_TOLERANCE);
+        // Every other time was written by then, or follows from one that was.
         if self.last_seen_at <= latest && self.rotated_at <= latest {
-            return None; // Every other time was written by then, or follows from one that was.
+            return None;
         }
         let mut next = self.clone();
         for time in [&mut next.created_at, &mut next.last_seen_at, &mut next.rotated_at] {
@@ -411,7 +412,6 @@ impl Bucket {
         if let Some(evicted) = &mut next.evicted {
             correct(&mut evicted.superseded_at, &mut evicted.dead_after);
         }
-        next.revision = self.revision.next();
         Some(next)
     }
 

@@ -114,6 +114,13 @@ impl Opened {
         now < self.expires_at() && not_before.is_none_or(|not_before| self.issued_at() >= not_before)
     }
 
+    /// Returns what the session is bound to, which says nothing of its data: a client that a binding refuses must not be
+    /// able to end a session with an old token of it.
+    #[must_use]
+    pub fn binding(&self) -> Option<Vec<u8>> {
+        self.meta()?.binding.clone()
+    }
+
     pub(crate) fn handoff_key(&self) -> HandoffKey {
         HandoffKey::from_bytes(*self.fixed(HANDOFF_KEY_AT))
     }

@@ -165,6 +165,10 @@ macro_rules! adapter_types {
                 #[doc(alias = "destroy")]
                 #[doc(alias = "delete")]
                 logout();
+                /// Ends the session, and begins a new anonymous one with its data.
+                logout_keeping_data();
+                /// Ends every session of this session's subject, this one included.
+                logout_everywhere();
                 /// Gives this session its own absolute lifetime.
                 set_lifetime(lifetime: ::core::time::Duration);
                 /// Gives this session its own idle timeout.
@@ -229,11 +233,6 @@ macro_rules! adapter_types {
             /// Ends all other sessions of this session's subject, at once.
             pub async fn revoke_others(&self) -> ::core::result::Result<u64, SessionError> {
                 Ok(self.0.revoke_others().await?)
-            }
-
-            /// Ends all sessions of this session's subject.
-            pub async fn logout_everywhere(&self) -> ::core::result::Result<(), SessionError> {
-                Ok(self.0.logout_everywhere().await?)
             }
         }
 

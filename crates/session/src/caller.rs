@@ -8,7 +8,6 @@ use secure_sessions_core::{Keyring, Meta, SessionId};
 use crate::binding::{Client, Match};
 use crate::head::RequestHead;
 use crate::manager::SessionManager;
-use crate::state::Live;
 use crate::transport::Transport;
 
 /// How a request came. Cheap to clone.
@@ -25,12 +24,8 @@ impl Caller {
         Self { transport, client }
     }
 
-    /// Whether this client is not the one that the session is bound to.
-    pub(crate) fn is_other_than_bound(&self, keyring: &Keyring, live: &Live) -> bool {
-        self.is_other(keyring, &live.bucket.id, &live.newest.meta)
-    }
-
-    fn is_other(&self, keyring: &Keyring, id: &SessionId, meta: &Meta) -> bool {
+    /// Returns `true` if this client is not the one that the session is bound to.
+    pub(crate) fn is_other(&self, keyring: &Keyring, id: &SessionId, meta: &Meta) -> bool {
         self.client.as_ref().is_some_and(|client| client.compare(keyring, id, meta) == Match::Other)
     }
 

@@ -8,14 +8,15 @@ use secure_sessions_store::{Entry, SessionStore, StoreError};
 use tokio::time::Instant;
 
 use crate::caller::Caller;
+use crate::ending;
 use crate::entropy::Entropy;
 use crate::error::SessionError;
 use crate::event::{EndReason, Event, RotationReason};
 use crate::limit::Place;
 use crate::manager::SessionManager;
-use crate::ops::{Mark, Pending};
+use crate::ops::{Ending, Mark, Pending, Why};
 use crate::request::Request;
-use crate::state::{Anonymous, Attempt, Base, Live};
+use crate::state::{Also, Anonymous, Attempt, Base, Live};
 
 mod tokens;
 
@@ -36,18 +37,23 @@ pub(crate) async fn commit(request: &Arc<Request>, when: When) -> Result<(), Ses
     let _gate = request.gate.lock().await;
     let Some((mut work, base)) = Work::begin(request, when) else { return Ok(()) };
     let outcome = work.run(base).await;
-    let Work { pending, unresolved, removes_cookie, .. } = work;
+    let Work { pending, unresolved, removes_cookie, also, reached, .. } = work;
 
     let Some(mut state) = request.loaded_state() else { return Ok(()) };
     state.unresolved = unresolved;
+    state.also = also;
+    state.remove_cookie |= removes_cookie;
+    state.ended_by_logout |= removes_cookie;
     match outcome {
         Ok(base) => {
-            state.remove_cookie |= removes_cookie;
-            state.ended_by_logout |= removes_cookie;
             state.next_id = None;
             state.rebase(base)
         }
         Err(error) => {
+            // What has ended stays so, though what was to follow it failed.
+            if let Some(base) = reached {
+                state.base = base;
+            }
             state.pending.restore(pending);
             Err(error)
         }
@@ -65,6 +71,9 @@ struct Work<'r> {
     unresolved: Option<Box<Attempt>>,
     presented: bool,
     removes_cookie: bool,
+    also: Also,
+    /// Where the request stands after an ending, whatever becomes of the rest.
+    reached: Option<Base>,
     /// What the pending operations make of the base that the commit began with; of no other.
     view: Option<DataMap>,
     entropy: Entropy,
@@ -84,9 +93,11 @@ impl<'r> Work<'r> {
             caller: state.caller.clone(),
             next_id: state.next_id,
             unresolved: state.unresolved.take(),
-            pending: std::mem::take(&mut state.pending),
+            pending: state.pending.take(),
             presented: state.presented,
             removes_cookie: false,
+            also: std::mem::take(&mut state.also),
+            reached: None,
             view: state.view().cloned(),
             entropy: Entropy::default(),
             deadline: Instant::now() + RETRY_FOR,
@@ -97,11 +108,28 @@ impl<'r> Work<'r> {
 
     async fn run(&mut self, base: Base) -> Result<Base, SessionError> {
         let base = self.resolve(base).await?;
-        match (base, self.pending.mark) {
-            (base, Some(Mark::Logout)) => self.log_out(base).await,
-            (Base::Live(live), Some(mark)) => self.renew(live, mark).await.map(Base::Live),
-            (Base::Live(live), None) => self.advance(live).await,
-            (Base::Anonymous(anonymous), mark) => self.create(anonymous, mark).await,
+        let others_ended = self.end_others(&base).await?;
+        match (base, self.pending.ending.clone(), self.pending.mark) {
+            // The new session takes the old one's place in one step.
+            (Base::Live(live), Some(ending), Some(Mark::Login)) => {
+                let next = Base::Live(self.renew(live, Mark::Login).await?);
+                self.reached = Some(next.clone());
+                if ending.why == Why::Logout {
+                    self.end_also().await?;
+                }
+                Ok(next)
+            }
+            (Base::Live(live), Some(ending), _) if ending.keeps_data => self.leave(live).await,
+            (Base::Anonymous(anonymous), Some(Ending { why: Why::Replaced, .. }), mark) => {
+                self.create(anonymous, mark).await
+            }
+            (base, Some(_), mark) => {
+                let anonymous = self.log_out(base, others_ended).await?;
+                self.create(anonymous, mark).await
+            }
+            (Base::Live(live), None, Some(mark)) => self.renew(live, mark).await.map(Base::Live),
+            (Base::Live(live), None, None) => self.advance(live).await,
+            (Base::Anonymous(anonymous), None, mark) => self.create(anonymous, mark).await,
         }
     }
 
@@ -119,46 +147,90 @@ impl<'r> Work<'r> {
         if !vouches_for(&bucket, &attempt) {
             return Ok(base);
         }
-        self.pending.settle(&attempt.carried);
+        self.pending.drop_committed(&attempt.carried);
         self.view = None;
         // Others may have gone on from there.
         self.catch_up(attempt.after, bucket).map(Base::Live)
     }
 
-    /// Ends the session. What a slow request commits afterwards finds no bucket.
-    async fn log_out(&mut self, base: Base) -> Result<Base, SessionError> {
-        let after = Base::Anonymous(Anonymous { was_ended: true, only_login: true });
-        let live = match base {
-            Base::Live(live) => live,
-            Base::Anonymous(anonymous) => {
-                self.removes_cookie = self.presented && !anonymous.only_login;
+    /// Ends every other session of the subject that logs out everywhere. One that is being renewed does not slip through:
+    /// see [`SessionStore::remove_all`]. Returns `true` if there were any.
+    async fn end_others(&mut self, base: &Base) -> Result<bool, SessionError> {
+        let Some(ending) = &mut self.pending.ending else { return Ok(false) };
+        let Some(subject) = &ending.everywhere else { return Ok(false) };
+        let own = if let Base::Live(live) = base { Some(&live.bucket.id) } else { None };
+        let count = self.manager.revoke_all_of(subject, own).await?;
+        ending.everywhere = None; // Should what follows fail, it is not done again.
+        Ok(count > 0)
+    }
+
+    /// Ends the session, wherever it has moved to, and all others that the request presented. What a slow request
+    /// commits afterwards finds no bucket.
+    async fn log_out(&mut self, base: Base, others_ended: bool) -> Result<Anonymous, SessionError> {
+        let (ended, outdated) = match &base {
+            Base::Live(live) => {
+                let id = live.bucket.id;
+                let ended = self.end(&id, EndReason::Logout).await? || others_ended;
+                // Under a tombstone that is not ours the browser may already hold a newer login's cookie.
+                (ended, !ended && self.load(&id).await?.is_some())
+            }
+            Base::Anonymous(anonymous) => (false, anonymous.only_login),
+        };
+        let also_ended = self.end_also().await?;
+        let was_ended = ended || !matches!(base, Base::Anonymous(Anonymous { was_ended: false, .. }));
+        let anonymous = Anonymous { was_ended, only_login: outdated && !also_ended };
+        self.removes_cookie = self.presented && !anonymous.only_login;
+        self.pending.ending = None;
+        self.reached = Some(Base::Anonymous(anonymous));
+        Ok(anonymous)
+    }
+
+    /// Ends the session, and begins an anonymous one with its data in one step.
+    async fn leave(&mut self, live: Arc<Live>) -> Result<Base, SessionError> {
+        match self.renew(Arc::clone(&live), Mark::Renew).await {
+            Ok(next) => {
+                let next = Base::Live(next);
+                self.reached = Some(next.clone());
+                self.end_also().await?;
+                Ok(next)
+            }
+            // Somebody ended or renewed it. There is no new session then, and the one that it was renewed into ends too.
+            Err(SessionError::Ended) => {
+                let anonymous = self.log_out(Base::Live(live), false).await?;
                 self.pending = Pending::default();
-                return Ok(Base::Anonymous(Anonymous { only_login: true, ..anonymous }));
+                Ok(Base::Anonymous(Anonymous { only_login: true, ..anonymous }))
             }
-        };
-        let (id, now) = (live.bucket.id, self.now());
-        let tombstone = Tombstone::new(id, now, &self.manager.times().bucket);
-        let removed = match self.manager.store().remove(&id, Some(tombstone)).await {
-            Ok(removed) => removed,
-            Err(error) => {
-                let failure = self.manager.store_failed("remove", error);
-                // It may have been carried out although it failed: only this request can tell its own tombstone.
-                match self.load(&id).await {
-                    Ok(Some(Entry::Tombstone(found))) if found == tombstone => true,
-                    _ => return Err(failure),
-                }
-            }
-        };
-        if removed {
-            self.removes_cookie = self.presented;
-            let session = Some(self.manager.handle(&id));
-            self.manager.emit(&Event::Ended { session, count: 1, reason: EndReason::Logout });
-        } else {
-            // Under a tombstone the browser may already hold a newer login's cookie.
-            self.removes_cookie = self.presented && self.load(&id).await?.is_none();
+            Err(error) => Err(error),
         }
-        self.pending = Pending::default();
-        Ok(after)
+    }
+
+    /// Ends what the request presented besides its session. Returns `true` if one of them was alive.
+    async fn end_also(&mut self) -> Result<bool, SessionError> {
+        let mut ended = self.end_presented(EndReason::Logout).await?;
+        while let Some(id) = self.also.unjudged.last().copied() {
+            ended |= self.end(&id, EndReason::Logout).await?;
+            self.also.unjudged.pop();
+        }
+        Ok(ended)
+    }
+
+    /// Ends the live sessions that the request presented, of which it is served as none. Returns `true` if there were any.
+    async fn end_presented(&mut self, reason: EndReason) -> Result<bool, SessionError> {
+        let mut ended = false;
+        while let Some(id) = self.also.admitted.last().copied() {
+            ended |= self.end(&id, reason).await?;
+            self.also.admitted.pop();
+        }
+        Ok(ended)
+    }
+
+    /// Ends one session, wherever it has moved to. Returns `true` if it was alive.
+    async fn end(&self, id: &SessionId, reason: EndReason) -> Result<bool, SessionError> {
+        let ended = ending::end(self.manager, id, true).await?;
+        if let Some(id) = &ended {
+            self.manager.emit(&Event::Ended { session: Some(self.manager.handle(id)), count: 1, reason });
+        }
+        Ok(ended.is_some())
     }
 
     /// Makes the first bucket of an anonymous request, if there is anything to keep.
@@ -169,6 +241,10 @@ impl<'r> Work<'r> {
         if !wanted || (anonymous.only_login && !login) {
             self.pending = Pending::default();
             return Ok(Base::Anonymous(anonymous));
+        }
+        if login {
+            // Else the browser would go on presenting several sessions, and be anonymous.
+            self.end_presented(EndReason::Replaced).await?;
         }
         let place = self.find_place(&meta, mark, None).await?;
         let live = self.first_token(meta, data, None, place.as_ref())?;
@@ -181,19 +257,33 @@ impl<'r> Work<'r> {
     }
 
     /// Moves the session to a new bucket with a new id. A login always ends logged in.
+    ///
+    /// After an ending it begins afresh, or with nothing but the old session's data.
     async fn renew(&mut self, mut live: Arc<Live>, mark: Mark) -> Result<Arc<Live>, SessionError> {
         let login = mark == Mark::Login;
+        let ending = self.pending.ending.clone();
         let mut gone = false;
         loop {
-            let (meta, data) = self.applied(&live.newest.meta, &live.newest.data)?;
+            let (meta, data) = self.applied_after(ending.as_ref(), &live)?;
             let old = live.bucket.id;
             let place = self.find_place(&meta, Some(mark), Some(&old)).await?;
-            let next = self.first_token(meta, data, Some((&live.bucket, login)), place.as_ref())?;
+            let predecessor = ending.is_none().then_some((&live.bucket, login));
+            let next = self.first_token(meta, data, predecessor, place.as_ref())?;
             if gone {
+                if ending.is_some() {
+                    // Nothing may survive of the session that is to end, wherever it has moved to.
+                    ending::end(self.manager, &old, true).await?;
+                }
                 let inserted = self.manager.store().insert(&next.bucket).await;
                 self.written("insert", inserted, &next)?;
             } else {
-                let tombstone = Tombstone::new(old, self.now(), &self.manager.times().bucket);
+                let (now, policy) = (self.now(), &self.manager.times().bucket);
+                // An anonymous session has nothing that a thief could keep, and a session that ended has no successor.
+                let tombstone = if live.bucket.subject.is_some() && ending.is_none() {
+                    Tombstone::renewed(old, &next.bucket, now, policy)
+                } else {
+                    Tombstone::new(old, now, policy)
+                };
                 let succeeded = self.manager.store().succeed(&next.bucket, &old, live.bucket.revision, tombstone).await;
                 if !self.written("succeed", succeeded, &next)? {
                     live = match self.follow(Arc::clone(&live)).await {
@@ -208,7 +298,12 @@ impl<'r> Work<'r> {
             }
             self.settle(place, &next).await?;
             let (old, session) = (self.manager.handle(&old), self.manager.handle(&next.bucket.id));
-            self.manager.emit(&Event::Renewed { old, session, login });
+            if ending.is_some() && !login {
+                self.manager.emit(&Event::Ended { session: Some(old), count: 1, reason: EndReason::Logout });
+                self.manager.emit(&Event::Created { session, logged_in: false });
+            } else {
+                self.manager.emit(&Event::Renewed { old, session, login });
+            }
             self.pending = Pending::default();
             return Ok(next);
         }
@@ -307,6 +402,7 @@ impl<'r> Work<'r> {
     /// From what this request knows of its session to what the bucket says now.
     fn catch_up(&self, live: Arc<Live>, bucket: Bucket) -> Result<Arc<Live>, SessionError> {
         let (now, policy) = (self.now(), &self.manager.times().bucket);
+        let bucket = bucket.corrected(now, policy).unwrap_or(bucket);
         if bucket.is_expired(now, policy) {
             return Err(SessionError::Ended);
         }
@@ -314,7 +410,7 @@ impl<'r> Work<'r> {
             return Ok(Arc::new(Live { bucket, ..Arc::unwrap_or_clone(live) }));
         }
         match self.sealer.follow(&bucket, &live.newest.handoff_key, now, self.manager.not_before()) {
-            Ok((newest, token)) => Ok(Arc::new(Live { bucket, newest, arrival: live.arrival, owed: Some(token) })),
+            Ok((newest, token)) => Ok(Arc::new(Live::new(self.manager, bucket, newest, live.arrival, Some(token)))),
             Err(HandoffError::Tampered) => {
                 self.manager.emit(&Event::StoreTampered { session: self.manager.handle(&bucket.id) });
                 Err(SessionError::Conflict)
@@ -355,6 +451,15 @@ impl<'r> Work<'r> {
         Ok((self.pending.settings.applied_to(meta), data))
     }
 
+    /// The same, of what an ending leaves of the session.
+    fn applied_after(&mut self, ending: Option<&Ending>, live: &Live) -> Result<(Meta, DataMap), SessionError> {
+        match ending {
+            None => self.applied(&live.newest.meta, &live.newest.data),
+            Some(Ending { keeps_data: true, .. }) => self.applied(&Meta::default(), &live.newest.data),
+            Some(_) => self.applied(&Meta::default(), &DataMap::new()),
+        }
+    }
+
     async fn load(&self, id: &SessionId) -> Result<Option<Entry>, SessionError> {
         self.manager.store().load(id).await.map_err(|error| self.manager.store_failed("load", error))
     }
@@ -383,7 +488,7 @@ impl<'r> Work<'r> {
 }
 
 pub(crate) fn is_touch_due(manager: &SessionManager, live: &Live, now: Timestamp) -> bool {
-    live.bucket.touch_due(now, &manager.times().bucket)
+    live.is_corrected || live.bucket.touch_due(now, &manager.times().bucket)
 }
 
 /// Writes when the session was last seen. A conflict means that someone else did; a failure is reported, and is no reason
@@ -391,6 +496,7 @@ pub(crate) fn is_touch_due(manager: &SessionManager, live: &Live, now: Timestamp
 pub(crate) async fn touch(manager: &SessionManager, live: &mut Arc<Live>, now: Timestamp) {
     let touched = live.bucket.touched(&live.arrival, now, &manager.times().bucket);
     let live = Arc::make_mut(live);
+    live.is_corrected = false;
     match manager.store().replace(&touched, live.bucket.revision).await {
         Ok(true) => live.bucket = touched,
         // Once is enough for one request; its revision is out of date, so nothing can be written from here.

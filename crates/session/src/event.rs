@@ -45,6 +45,8 @@ pub enum EndReason {
     Revoked,
     /// Its subject logged in once more than the limit of sessions allows, and this was the oldest.
     Evicted,
+    /// The browser that presented it, along with another live session, logged in.
+    Replaced,
     /// A token of a session that had ended before was presented; it was refused.
     PresentedAfterEnd,
 }
@@ -132,6 +134,18 @@ pub enum Event {
         /// The key.
         key: KeyId,
     },
+    /// A token of a later version of the format: another host runs a newer release. The browser's cookie is left alone. Its
+    /// name is that of [`UnknownKey`](Self::UnknownKey), since it means the same: this host cannot read it yet.
+    LaterVersion {
+        /// The token's version.
+        version: u8,
+    },
+    /// A superseded token was refused that its session had no room left to remember: more than 128 responses were under
+    /// way at once. No reason for an alarm, and nothing was revoked.
+    CrowdedOut {
+        /// The session.
+        session: Handle,
+    },
     /// Two live sessions came in one request; it was served as an anonymous one.
     Ambiguous {
         /// How many.
@@ -213,6 +227,7 @@ impl Event {
         "unremembered",
         "store_tampered",
         "unknown_key",
+        "crowded_out",
         "ambiguous",
         "binding_mismatch",
         "login_refused",
@@ -239,7 +254,8 @@ impl Event {
             Self::Forged { .. } => "forged",
             Self::Unremembered { .. } => "unremembered",
             Self::StoreTampered { .. } => "store_tampered",
-            Self::UnknownKey { .. } => "unknown_key",
+            Self::UnknownKey { .. } | Self::LaterVersion { .. } => "unknown_key",
+            Self::CrowdedOut { .. } => "crowded_out",
             Self::Ambiguous { .. } => "ambiguous",
             Self::BindingMismatch { .. } => "binding_mismatch",
             Self::LoginRefused { .. } => "login_refused",
@@ -277,11 +293,13 @@ impl Event {
             | Self::Replayed { session, .. }
             | Self::Unremembered { session }
             | Self::StoreTampered { session }
+            | Self::CrowdedOut { session }
             | Self::BindingMismatch { session }
             | Self::ConflictRetry { session, .. } => Some(*session),
             Self::Ended { session, .. } | Self::CsrfMismatch { session } => *session,
             Self::Forged { .. }
             | Self::UnknownKey { .. }
+            | Self::LaterVersion { .. }
             | Self::Ambiguous { .. }
             | Self::LoginRefused { .. }
             | Self::KeysChanged { .. }
@@ -302,6 +320,7 @@ impl Event {
             Self::Replayed { .. }
             | Self::Unremembered { .. }
             | Self::UnknownKey { .. }
+            | Self::LaterVersion { .. }
             | Self::Ambiguous { .. }
             | Self::BindingMismatch { .. }
             | Self::LoginRefused { .. }
@@ -337,6 +356,9 @@ impl fmt::Display for Event {
             Self::Ended { reason: EndReason::Evicted, .. } => {
                 f.write_str("the oldest session of a subject was ended: it logged in once more than the limit allows")
             }
+            Self::Ended { reason: EndReason::Replaced, .. } => {
+                f.write_str("the session was ended: its browser presented another one too, and logged in")
+            }
             Self::Ended { reason: EndReason::PresentedAfterEnd, .. } => {
                 f.write_str("a token of a session that had ended was refused")
             }
@@ -360,6 +382,15 @@ impl fmt::Display for Event {
                 f.write_str("a bucket is not as we wrote it: someone else writes to the store")
             }
             Self::UnknownKey { kind, key } => write!(f, "a token names {kind} key {key}, which is not in the keyring"),
+            Self::LaterVersion { version } => {
+                write!(
+                    f,
+                    "a token has version {version} of the format, which this release does not know: update this host"
+                )
+            }
+            Self::CrowdedOut { .. } => f.write_str(
+                "a superseded token was refused: more responses were under way at once than a session remembers",
+            ),
             Self::Ambiguous { count } => write!(f, "{count} live sessions came in one request: served as anonymous"),
             Self::BindingMismatch { .. } => f.write_str("a session came from a client that it is not bound to"),
             Self::LoginRefused { limit } => {

@@ -95,7 +95,7 @@ fn is_settled(manager: &SessionManager, state: &State) -> bool {
             live.owed.is_none()
                 && live.newest.keys.compromised().is_none()
                 && !is_renewal_due(manager, live, now)
-                && !live.bucket.touch_due(now, &manager.times().bucket)
+                && !commit::is_touch_due(manager, live, now)
         }
     }
 }

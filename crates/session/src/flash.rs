@@ -76,7 +76,8 @@ pub struct Flash {
 
 impl Session {
     /// Leaves a message for the next page that takes the messages, often after a redirect. It lasts through renew and
-    /// login, and ends with the session: after [`logout`](Self::logout), say it in the answer itself.
+    /// login, and ends with the session. One that is left after [`logout`](Self::logout), in the same request, begins a
+    /// new session: "You have been logged out."
     ///
     /// At most [`MAX_FLASHES`] messages wait; of more, the oldest are dropped. A session is made for a message.
     ///
@@ -123,12 +124,8 @@ impl Session {
         let waiting = waiting(&state.meta());
         let before = state.pending.settings.flash.clone();
         let result = change(&mut state.pending.settings.flash, waiting);
-        if state.is_logged_out() {
-            state.pending.settings.flash = before;
-            return Ok(result);
-        }
         let data = state.data().cloned().unwrap_or_default();
-        if let Err(error) = self.request().manager.sealer().check_size(&state.meta(), &data) {
+        if let Err(error) = self.sealer(&state).check_size(&state.meta(), &data) {
             state.pending.settings.flash = before;
             return Err(error.into());
         }
@@ -180,7 +177,7 @@ impl FlashChanges {
     }
 
     /// Takes out what an earlier try already carried. What came since may have read some of it again.
-    pub(crate) fn settle(&mut self, carried: &Self) {
+    pub(crate) fn drop_committed(&mut self, carried: &Self) {
         self.taken.drain(..carried.taken.len().min(self.taken.len()));
         for flash in &carried.added {
             match self.added.iter().position(|added| added == flash) {
@@ -256,7 +253,7 @@ mod tests {
         let mut since = carried.clone();
         since.take(&[flash("a")]);
         since.added.push(flash("c"));
-        since.settle(&carried);
+        since.drop_committed(&carried);
         let mut newest = meta(&["a", "b"]);
         since.apply(&mut newest);
         assert_eq!(texts(&newest), ["b", "c"]);

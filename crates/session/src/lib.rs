@@ -13,6 +13,7 @@ mod counters;
 mod cross_origin;
 mod csrf;
 mod detached;
+mod ending;
 mod entropy;
 mod error;
 mod event;

@@ -11,6 +11,7 @@ use secure_sessions_core::{Bucket, SessionId, Timestamp};
 use secure_sessions_store::SessionStore;
 use tokio::time::Instant;
 
+use crate::ending;
 use crate::error::SessionError;
 use crate::event::{EndReason, Event};
 use crate::manager::SessionManager;
@@ -117,15 +118,10 @@ impl<'m> Place<'m> {
     /// the others had come a moment later.
     async fn evict(&self, oldest: &[Bucket]) {
         for bucket in oldest {
-            match self.manager.store().remove(&bucket.id, None).await {
-                Ok(true) => {
-                    let session = Some(self.manager.handle(&bucket.id));
-                    self.manager.emit(&Event::Ended { session, count: 1, reason: EndReason::Evicted });
-                }
-                Ok(false) => {}
-                Err(error) => {
-                    self.manager.store_failed("remove", error);
-                }
+            // A store that fails has raised its event, and is no reason to fail the login.
+            if let Ok(Some(id)) = ending::end(self.manager, &bucket.id, false).await {
+                let session = Some(self.manager.handle(&id));
+                self.manager.emit(&Event::Ended { session, count: 1, reason: EndReason::Evicted });
             }
         }
     }

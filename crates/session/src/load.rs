@@ -3,25 +3,28 @@
 use std::sync::{Arc, Mutex};
 
 use arc_swap::Guard;
+use secure_sessions_core::format::VERSION;
 use secure_sessions_core::{
-    Bucket, HandoffError, KeyKind, Opened, Refusal, Sealer, SessionId, Timestamp, Token, Verdict,
+    Bucket, DecodeError, Ending, HandoffError, KeyKind, Meta, Opened, Refusal, Sealer, SessionId, Timestamp, Token,
+    Verdict,
 };
-use secure_sessions_store::{Entry, Recent, SessionStore};
+use secure_sessions_store::{Entry, Recent, SessionStore, StoreError};
 
 use crate::binding::Binding;
 use crate::caller::Caller;
 use crate::commit;
 use crate::config::OnReplay;
 use crate::cookie;
+use crate::ending;
 use crate::error::SessionError;
 use crate::event::{EndReason, Event};
 use crate::head::{BodySize, RequestHead};
 use crate::manager::SessionManager;
-use crate::state::{Anonymous, Base, Live, State};
+use crate::state::{Also, Anonymous, Base, Live, State};
 use crate::transport::{self, Transport};
 
-/// The most cookies of our name, or bearer tokens, that one request is opened for.
-const MAX_DUPLICATES: usize = 4;
+/// The most sessions that one request is asked about. What is no token of ours does not count, whatever its number.
+const MAX_SESSIONS: usize = 4;
 
 /// What a request came with, opened; nothing of it is believed yet.
 pub(crate) struct Presented {
@@ -33,9 +36,7 @@ pub(crate) struct Presented {
     /// Of each session the token with the highest generation.
     first: Option<Opened>,
     others: Vec<Opened>,
-    /// Cookies of our name, or bearer tokens.
-    count: usize,
-    /// All of them were no tokens of ours at all.
+    /// There were values, and all of them were no tokens of ours at all: the response removes the cookie.
     only_garbage: bool,
 }
 
@@ -46,11 +47,7 @@ pub(crate) struct Presented {
 pub(crate) fn present(manager: &SessionManager, head: &dyn RequestHead) -> (Option<Presented>, Caller) {
     let mut presented: Option<Presented> = None;
     let mut take = |transport: Transport, value: &[u8]| {
-        let presented = presented.get_or_insert_with(|| Presented::new(manager, transport));
-        presented.count += 1;
-        if presented.count <= MAX_DUPLICATES {
-            presented.take(manager, value);
-        }
+        presented.get_or_insert_with(|| Presented::new(manager, transport)).take(manager, value);
     };
     let mut bearer = false;
     if manager.bearer().is_some() {
@@ -73,15 +70,22 @@ impl Presented {
             body: BodySize::Exact(0),
             first: None,
             others: Vec::new(),
-            count: 0,
             only_garbage: true,
         }
     }
 
+    /// Opens one value. Each that is not opened, and is not surely garbage, keeps the response from removing the cookie: it
+    /// might be the good one.
     fn take(&mut self, manager: &SessionManager, value: &[u8]) {
         let opened = match Token::decode(value).map(|token| self.sealer.open(token)) {
-            Err(_) | Ok(Err(Refusal::NotAuthentic)) => return,
             Ok(Ok(opened)) => opened,
+            // A blank that some client put behind the value does not make it garbage, nor a token.
+            Err(_) if value.trim_ascii().len() < value.len() => return self.only_garbage = false,
+            Err(DecodeError::Version { version }) if version > VERSION => {
+                self.only_garbage = false;
+                return manager.emit(&Event::LaterVersion { version });
+            }
+            Err(_) | Ok(Err(Refusal::NotAuthentic)) => return,
             Ok(Err(refusal)) => {
                 self.only_garbage = false;
                 match refusal {
@@ -98,10 +102,13 @@ impl Presented {
             self.first = Some(opened);
             return;
         };
+        let sessions = 1 + self.others.len();
         match std::iter::once(first).chain(&mut self.others).find(|other| other.session_id() == id) {
+            // Of one session the newest token counts.
             Some(other) if other.generation() < opened.generation() => *other = opened,
             Some(_) => {}
-            None => self.others.push(opened),
+            None if sessions < MAX_SESSIONS => self.others.push(opened),
+            None => {}
         }
     }
 }
@@ -152,9 +159,8 @@ pub(crate) fn load_now(
         return None;
     }
     let mut verdicts = Verdicts::default();
-    verdicts.add(judge(manager, presented, Some(Entry::Bucket(bucket))));
-    let base = verdicts.base(manager, presented, caller);
-    Some(Box::new(Mutex::new(State::new(base, true, presented.only_garbage, caller.clone()))))
+    verdicts.add(judge(manager, presented, caller, Some(Entry::Bucket(bucket))));
+    Some(verdicts.state(manager, presented, caller))
 }
 
 /// Asks the store about what the request came with.
@@ -167,32 +173,37 @@ pub(crate) async fn load(
     while let Some(opened) = &presented.first {
         let id = opened.session_id();
         let judged = if opened.is_timely(presented.at, manager.not_before()) {
-            let failed = |error| manager.store_failed("load", error);
-            let recent = manager.store().load_recent(&id).await.map_err(failed)?;
-            let entry = if presented.is_settled_by(manager, &recent) {
-                recent.entry
-            } else {
-                manager.store().load(&id).await.map_err(failed)?
-            };
-            judge(manager, &mut presented, entry)
+            match look_up(manager, &presented, &id).await {
+                Ok(entry) => judge(manager, &mut presented, &caller, entry),
+                // It stays unreadable until it is removed, which a logout does: no reason to refuse this browser for ever.
+                Err(error @ StoreError::Corrupt(_)) => {
+                    manager.store_failed("load", error);
+                    Judged::Unjudged { id, was_ended: false }
+                }
+                Err(error) => return Err(manager.store_failed("load", error)),
+            }
         } else {
             expired(manager, &id)
         };
         presented.first = presented.others.pop();
-        if matches!(judged, Judged::Replayed) {
-            revoke(manager, &id, presented.body).await?;
+        if let Judged::Replayed { id, .. } = &judged {
+            revoke(manager, id, presented.body).await?;
         }
         verdicts.add(judged);
     }
-    let mut base = verdicts.base(manager, &presented, &caller);
-    // On arrival, not at the end: a handler of many minutes must not make its session look idle.
-    if let Base::Live(live) = &mut base
-        && commit::is_touch_due(manager, live, presented.at)
-    {
-        // It seldom is, and most requests need no room for it.
-        Box::pin(commit::touch(manager, live, presented.at)).await;
+    if let Some(live) = &mut verdicts.live {
+        // On arrival, not at the end: a handler of many minutes must not make its session look idle.
+        if commit::is_touch_due(manager, live, presented.at) {
+            // It seldom is, and most requests need no room for it.
+            Box::pin(commit::touch(manager, live, presented.at)).await;
+        }
     }
-    Ok(Box::new(Mutex::new(State::new(base, true, presented.only_garbage, caller))))
+    Ok(verdicts.state(manager, &presented, &caller))
+}
+
+async fn look_up(manager: &SessionManager, presented: &Presented, id: &SessionId) -> Result<Option<Entry>, StoreError> {
+    let recent = manager.store().load_recent(id).await?;
+    if presented.is_settled_by(manager, &recent) { Ok(recent.entry) } else { manager.store().load(id).await }
 }
 
 /// What the tokens of one request came to.
@@ -200,121 +211,176 @@ pub(crate) async fn load(
 struct Verdicts {
     anonymous: Anonymous,
     live: Option<Arc<Live>>,
-    lives: usize,
+    /// Of a request that came with several live sessions, all but the first.
+    more: Vec<SessionId>,
+    unjudged: Vec<SessionId>,
 }
 
 impl Verdicts {
     fn add(&mut self, judged: Judged) {
         match judged {
-            Judged::Live(admitted) => {
-                self.lives += 1;
-                self.live = Some(admitted);
-            }
+            Judged::Live(admitted) if self.live.is_some() => self.more.push(admitted.bucket.id),
+            Judged::Live(admitted) => self.live = Some(admitted),
             Judged::Refused { was_ended, only_login } => {
                 self.anonymous.was_ended |= was_ended;
                 self.anonymous.only_login |= only_login;
             }
-            Judged::Replayed => self.anonymous.was_ended = true,
+            Judged::Unjudged { id, was_ended } => {
+                self.unjudged.push(id);
+                self.anonymous.was_ended |= was_ended;
+                self.anonymous.only_login = true;
+            }
+            Judged::Replayed { .. } => self.anonymous.was_ended = true,
         }
     }
 
-    /// The one session that is alive, if it is one.
-    fn base(self, manager: &SessionManager, presented: &Presented, caller: &Caller) -> Base {
-        let only_login = Base::Anonymous(Anonymous { only_login: true, ..self.anonymous });
-        match self.live {
-            Some(live) if self.lives == 1 && is_refused(manager, presented, caller, &live) => only_login,
-            Some(live) if self.lives == 1 => Base::Live(live),
-            Some(_) => {
-                manager.emit(&Event::Ambiguous { count: self.lives });
-                only_login
+    /// Serves the request as the one session that is alive, if it is one.
+    fn state(self, manager: &SessionManager, presented: &Presented, caller: &Caller) -> Box<Mutex<State>> {
+        let Self { anonymous, live, more, unjudged } = self;
+        let only_login = Anonymous { only_login: true, ..anonymous };
+        let mut admitted = Vec::new();
+        let base = match live {
+            Some(live) if !more.is_empty() => {
+                manager.emit(&Event::Ambiguous { count: 1 + more.len() });
+                admitted = more;
+                admitted.push(live.bucket.id);
+                Base::Anonymous(only_login)
             }
-            None => Base::Anonymous(self.anonymous),
-        }
+            Some(live) if is_refused(manager, presented, caller, &live.bucket.id, &live.newest.meta) => {
+                Base::Anonymous(only_login)
+            }
+            Some(live) => Base::Live(live),
+            None => Base::Anonymous(anonymous),
+        };
+        let mut state = State::new(base, true, presented.only_garbage, caller.clone());
+        state.also = Also { admitted, unjudged };
+        Box::new(Mutex::new(state))
     }
 }
 
-/// Whether the session is bound to another client, which the request is refused for.
-fn is_refused(manager: &SessionManager, presented: &Presented, caller: &Caller, live: &Live) -> bool {
-    if !caller.is_other_than_bound(presented.sealer.keyring(), live) {
+/// Returns `true`, and raises the event, if the session is bound to another client and the request is refused for that.
+fn is_refused(manager: &SessionManager, presented: &Presented, caller: &Caller, id: &SessionId, meta: &Meta) -> bool {
+    if !caller.is_other(presented.sealer.keyring(), id, meta) {
         return false;
     }
-    manager.emit(&Event::BindingMismatch { session: manager.handle(&live.bucket.id) });
+    manager.emit(&Event::BindingMismatch { session: manager.handle(id) });
     manager.binding().is_some_and(Binding::refuses)
 }
 
 enum Judged {
     Live(Arc<Live>),
-    Refused { was_ended: bool, only_login: bool },
-    Replayed,
+    Refused {
+        was_ended: bool,
+        only_login: bool,
+    },
+    /// Authentic, and its session could not be judged: see [`Also::unjudged`].
+    Unjudged {
+        id: SessionId,
+        was_ended: bool,
+    },
+    /// Somebody holds a copy of a token of this session.
+    Replayed {
+        id: SessionId,
+    },
 }
 
 const REFUSED: Judged = Judged::Refused { was_ended: false, only_login: false };
 const OVER: Judged = Judged::Refused { was_ended: true, only_login: false };
+/// The browser may hold a newer cookie, or be about to get one.
+const OUTDATED: Judged = Judged::Refused { was_ended: false, only_login: true };
 
 fn expired(manager: &SessionManager, id: &SessionId) -> Judged {
     manager.emit(&Event::Expired { session: manager.handle(id) });
     OVER
 }
 
-/// A dead token was presented: somebody holds a copy.
+/// A dead token was presented: somebody holds a copy. Ends the session, wherever it has moved to.
 async fn revoke(manager: &SessionManager, id: &SessionId, body: BodySize) -> Result<(), SessionError> {
-    let revoked = manager.on_replay() == OnReplay::Revoke && !body.may_be_held_back();
-    if revoked {
-        manager.store().remove(id, None).await.map_err(|error| manager.store_failed("remove", error))?;
-    }
-    manager.emit(&Event::Replayed { session: manager.handle(id), revoked });
+    let revokes = manager.on_replay() == OnReplay::Revoke && !body.may_be_held_back();
+    let ended = if revokes { ending::end(manager, id, false).await? } else { None };
+    let session = manager.handle(ended.as_ref().unwrap_or(id));
+    manager.emit(&Event::Replayed { session, revoked: ended.is_some() });
     Ok(())
 }
 
-/// Of the first token, which it takes, and what the store says of it.
+/// Judges the first token, which it takes, against what the store has under its session's id.
 #[inline]
-fn judge(manager: &SessionManager, presented: &mut Presented, entry: Option<Entry>) -> Judged {
+fn judge(manager: &SessionManager, presented: &mut Presented, caller: &Caller, entry: Option<Entry>) -> Judged {
     let Some(opened) = presented.first.take() else { return REFUSED };
-    let (id, not_before, at, sealer) = (opened.session_id(), manager.not_before(), presented.at, &presented.sealer);
-    let bucket = match entry {
-        Some(Entry::Bucket(bucket)) => bucket,
-        Some(Entry::Tombstone(tombstone)) if at < tombstone.expires_at => {
-            return Judged::Refused { was_ended: true, only_login: true };
-        }
-        _ => {
-            let (session, reason) = (Some(manager.handle(&id)), EndReason::PresentedAfterEnd);
-            manager.emit(&Event::Ended { session, count: 0, reason });
-            return OVER;
-        }
+    let (id, at) = (opened.session_id(), presented.at);
+    // Before the token is taken apart: a client that a binding refuses must not be able to end the session either.
+    let binding = manager.binding().and_then(|_| opened.binding());
+    let judged = match entry {
+        Some(Entry::Bucket(bucket)) => judge_by(manager, presented, opened, bucket),
+        Some(Entry::Tombstone(tombstone)) => match tombstone.ending(at, &manager.times().bucket) {
+            Ending::Recent if tombstone.successor.is_some() => Judged::Unjudged { id, was_ended: true },
+            Ending::Recent => Judged::Refused { was_ended: true, only_login: true },
+            Ending::Replayed(successor) => Judged::Replayed { id: successor },
+            Ending::Past => ended(manager, &id),
+        },
+        None => ended(manager, &id),
     };
-    match sealer.admit(&bucket, opened, at, not_before, &manager.times().bucket) {
+    if matches!(judged, Judged::Replayed { .. }) {
+        let mut meta = Meta::default();
+        meta.binding = binding;
+        if is_refused(manager, presented, caller, &id, &meta) {
+            return OUTDATED;
+        }
+    }
+    judged
+}
+
+/// Judges a token by its bucket.
+#[inline]
+fn judge_by(manager: &SessionManager, presented: &Presented, opened: Opened, bucket: Bucket) -> Judged {
+    let (id, not_before, at, sealer) = (opened.session_id(), manager.not_before(), presented.at, &presented.sealer);
+    let policy = &manager.times().bucket;
+    let corrected = bucket.corrected(at, policy);
+    let is_corrected = corrected.is_some();
+    let bucket = corrected.unwrap_or(bucket);
+    let live = |bucket, newest, arrival, owed| {
+        let mut live = Live::new(manager, bucket, newest, arrival, owed);
+        live.is_corrected |= is_corrected;
+        Judged::Live(Arc::new(live))
+    };
+    let tampered = || {
+        manager.emit(&Event::StoreTampered { session: manager.handle(&id) });
+        REFUSED
+    };
+    match sealer.admit(&bucket, opened, at, not_before, policy) {
         Verdict::Current(newest) => {
             let arrival = newest.arrival(at);
-            Judged::Live(Arc::new(Live { bucket, newest, arrival, owed: None }))
+            live(bucket, newest, arrival, None)
         }
-        Verdict::Superseded(superseded) => {
-            match sealer.follow(&bucket, superseded.handoff_key(), at, not_before) {
-                Ok((newest, token)) => {
-                    manager.emit_if_heard(|| Event::HandedOff { session: manager.handle(&id) });
-                    let arrival = superseded.arrival(at);
-                    Judged::Live(Arc::new(Live { bucket, newest, arrival, owed: Some(token) }))
-                }
-                Err(HandoffError::Expired) => expired(manager, &id),
-                Err(HandoffError::UnknownKey { id: key }) => {
-                    manager.emit(&Event::UnknownKey { kind: KeyKind::Seal, key });
-                    REFUSED
-                }
-                // A bucket keeps its handoff for as long as a superseded token lives.
-                Err(_) => {
-                    manager.emit(&Event::StoreTampered { session: manager.handle(&id) });
-                    REFUSED
-                }
+        Verdict::Superseded(superseded) => match sealer.follow(&bucket, superseded.handoff_key(), at, not_before) {
+            Ok((newest, token)) => {
+                manager.emit_if_heard(|| Event::HandedOff { session: manager.handle(&id) });
+                live(bucket, newest, superseded.arrival(at), Some(token))
             }
-        }
+            Err(HandoffError::Expired) => expired(manager, &id),
+            Err(HandoffError::UnknownKey { id: key }) => {
+                manager.emit(&Event::UnknownKey { kind: KeyKind::Seal, key });
+                REFUSED
+            }
+            // A bucket keeps its handoff for as long as a superseded token lives.
+            Err(_) => tampered(),
+        },
         Verdict::Expired => expired(manager, &id),
-        Verdict::Replayed => Judged::Replayed,
+        Verdict::Replayed => Judged::Replayed { id },
+        Verdict::Evicted => {
+            manager.emit(&Event::CrowdedOut { session: manager.handle(&id) });
+            OUTDATED
+        }
         Verdict::Unremembered => {
             manager.emit(&Event::Unremembered { session: manager.handle(&id) });
             REFUSED
         }
-        _ => {
-            manager.emit(&Event::StoreTampered { session: manager.handle(&id) });
-            REFUSED
-        }
+        _ => tampered(),
     }
+}
+
+fn ended(manager: &SessionManager, id: &SessionId) -> Judged {
+    let (session, reason) = (Some(manager.handle(id)), EndReason::PresentedAfterEnd);
+    manager.emit(&Event::Ended { session, count: 0, reason });
+    OVER
 }

@@ -1,11 +1,12 @@
 //! Who logs in, how strongly, and how long ago: what a handler asks before it lets somebody do more.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use secure_sessions_core::Timestamp;
+use secure_sessions_core::{DataMap, Meta, Timestamp};
 
 use crate::error::SessionError;
-use crate::ops::{Authenticated, Mark, StepUp};
+use crate::ops::{Authenticated, Ending, Mark, StepUp, Why};
 use crate::session::Session;
 
 /// Who logs in, and how. Given to [`Session::login_with`].
@@ -69,11 +70,23 @@ impl Session {
         let mut state = self.changeable()?;
         let now = self.request().manager.now();
         let at = authenticated_at.map_or(now, |at| at.min(now));
+        // Nothing of one subject's session is left to another.
+        let replaces = state.subject().is_some_and(|current| current != subject);
         let authenticated = Authenticated { subject, at, assurance };
-        let mut meta = state.meta().into_owned();
+        let (mut meta, data) = if replaces {
+            let mut meta = Cow::Owned(Meta::default());
+            state.caller.reserve(&mut meta);
+            (meta.into_owned(), DataMap::new())
+        } else {
+            (state.meta().into_owned(), state.data().cloned().unwrap_or_default())
+        };
         authenticated.apply(&mut meta);
-        let data = state.data().cloned().unwrap_or_default();
         self.sealer(&state).check_size(&meta, &data)?;
+        if replaces {
+            let logged_out = state.pending.ending.is_some();
+            let why = if logged_out { Why::Logout } else { Why::Replaced };
+            state.end(Ending { why, keeps_data: false, everywhere: None });
+        }
         self.mark(&mut state, Mark::Login)?;
         let pending = &mut state.pending;
         pending.settings.login = Some(authenticated);

@@ -45,14 +45,30 @@ impl Operation {
 pub(crate) enum Mark {
     Renew,
     Login,
+}
+
+/// The session that the request came with is to end, and everything that follows in the request is of a new one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ending {
+    pub(crate) why: Why,
+    /// The new session begins with the data of the old one.
+    pub(crate) keeps_data: bool,
+    /// The subject all of whose other sessions end as well.
+    pub(crate) everywhere: Option<String>,
+}
+
+/// Why a session is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Its holder logs out: that is kept whatever becomes of the rest of the request.
     Logout,
+    /// Another subject logs in: it stands and falls with the login.
+    Replaced,
 }
 
 /// Changes of the engine's own entries.
 #[derive(Clone, Default)]
 pub(crate) struct Settings {
-    /// Whoever logged out leaves none of the entries to whoever logs in next.
-    pub(crate) afresh: bool,
     pub(crate) login: Option<Authenticated>,
     /// After the login, if there is one.
     pub(crate) step_up: Option<StepUp>,
@@ -94,8 +110,7 @@ impl StepUp {
 
 impl Settings {
     pub(crate) fn is_empty(&self) -> bool {
-        !self.afresh
-            && self.login.is_none()
+        self.login.is_none()
             && self.step_up.is_none()
             && self.lifetime.is_none()
             && self.idle_timeout.is_none()
@@ -111,9 +126,6 @@ impl Settings {
     }
 
     pub(crate) fn apply(&self, meta: &mut Meta) {
-        if self.afresh {
-            *meta = Meta::default();
-        }
         if let Some(login) = &self.login {
             login.apply(meta);
         }
@@ -130,30 +142,53 @@ impl Settings {
 /// All that a request wants to change and that is not committed yet.
 #[derive(Clone, Default)]
 pub(crate) struct Pending {
+    /// Comes before everything else here.
+    pub(crate) ending: Option<Ending>,
     pub(crate) operations: Vec<Operation>,
     pub(crate) mark: Option<Mark>,
     pub(crate) settings: Settings,
     pub(crate) label: Option<String>,
     /// Makes a session even though it is empty: something outside depends on its id.
     pub(crate) keep: bool,
+    /// Counts the endings that dropped the operations before them.
+    era: u32,
 }
 
 impl Pending {
     pub(crate) fn is_empty(&self) -> bool {
-        self.operations.is_empty()
-            && self.mark.is_none()
-            && self.settings.is_empty()
-            && self.label.is_none()
-            && !self.keep
+        self.ending.is_none() && !self.has_changes()
     }
 
-    /// All but a logout.
+    /// Returns `true` if there is more than an ending.
+    pub(crate) fn has_changes(&self) -> bool {
+        !self.operations.is_empty()
+            || self.mark.is_some()
+            || !self.settings.is_empty()
+            || self.label.is_some()
+            || self.keep
+    }
+
+    /// Takes everything out, and leaves what counts on.
+    pub(crate) fn take(&mut self) -> Self {
+        let era = self.era;
+        std::mem::replace(self, Self { era, ..Self::default() })
+    }
+
+    /// Drops what was pending, save for the data that the ending keeps.
+    pub(crate) fn end(&mut self, ending: Ending) {
+        let everywhere = ending.everywhere.or(self.ending.take().and_then(|before| before.everywhere));
+        let operations = if ending.keeps_data { std::mem::take(&mut self.operations) } else { Vec::new() };
+        let era = self.era.wrapping_add(u32::from(!ending.keeps_data));
+        *self = Self { ending: Some(Ending { everywhere, ..ending }), operations, era, ..Self::default() };
+    }
+
+    /// Drops everything but a logout.
     pub(crate) fn discard(&mut self) {
-        let logout = self.mark.filter(|mark| *mark == Mark::Logout);
-        *self = Self { mark: logout, ..Self::default() };
+        let ending = self.ending.take().filter(|ending| ending.why == Why::Logout);
+        *self = Self { ending, era: self.era, ..Self::default() };
     }
 
-    /// The data after these changes.
+    /// Returns the data after these changes.
     pub(crate) fn applied_to(&self, data: &DataMap) -> Result<DataMap, SessionError> {
         let mut data = data.clone();
         for operation in &self.operations {
@@ -163,8 +198,14 @@ impl Pending {
     }
 
     /// Takes out what an earlier try already carried: all that was pending then came first.
-    pub(crate) fn settle(&mut self, carried: &Self) {
+    pub(crate) fn drop_committed(&mut self, carried: &Self) {
+        if carried.era != self.era {
+            return; // An ending since then dropped it.
+        }
         self.operations.drain(..carried.operations.len().min(self.operations.len()));
+        if carried.ending == self.ending {
+            self.ending = None;
+        }
         if carried.mark == self.mark {
             self.mark = None;
         }
@@ -177,26 +218,25 @@ impl Pending {
         if carried.label == self.label {
             self.label = None;
         }
-        self.settings.afresh &= !carried.settings.afresh;
-        self.settings.flash.settle(&carried.settings.flash);
+        self.settings.flash.drop_committed(&carried.settings.flash);
         self.keep = false;
     }
 
     /// Puts what a failed commit had taken back in front of what came since.
     pub(crate) fn restore(&mut self, mut taken: Self) {
+        if let Some(ending) = self.ending.take() {
+            // It came later, and drops what it would have dropped.
+            taken.end(ending);
+        }
+        taken.era = self.era;
         taken.operations.append(&mut self.operations);
         taken.mark = match (taken.mark, self.mark) {
             // A login renews anyway.
             (Some(Mark::Login), Some(Mark::Renew)) => Some(Mark::Login),
             (before, since) => since.or(before),
         };
-        if self.settings.afresh {
-            (taken.settings, taken.label) = (Settings::default(), None);
-        }
-        let Settings { afresh, login, step_up, lifetime, idle_timeout, persistent, flash } =
-            std::mem::take(&mut self.settings);
+        let Settings { login, step_up, lifetime, idle_timeout, persistent, flash } = std::mem::take(&mut self.settings);
         let settings = &mut taken.settings;
-        settings.afresh |= afresh;
         // A login makes an earlier step-up void.
         settings.step_up = step_up.or(settings.step_up.filter(|_| login.is_none()));
         settings.login = login.or(settings.login.take());

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::SessionError;
 use crate::login::Login;
-use crate::ops::{Change, Mark, Operation};
+use crate::ops::{Change, Ending, Mark, Operation, Why};
 use crate::request::Request;
 use crate::state::{Base, State};
 use crate::transport::Transport;
@@ -146,7 +146,7 @@ impl Session {
             if state.version != version {
                 continue; // Another thread of this request was faster.
             }
-            if !state.is_logged_out() && state.data() != Some(&data) {
+            if state.data() != Some(&data) {
                 let change: Change = Arc::new(move |data| change(data).map(|_| ()));
                 let sealer = self.sealer(&state);
                 state.change(Operation::Change(change), data, &sealer)?;
@@ -203,9 +203,12 @@ impl Session {
     }
 
     /// Logs a subject in: at commit the session moves to a new id, with a fresh absolute life, and the old cookie is
-    /// good for nothing. The data stays.
+    /// refused from then on.
     ///
-    /// The session is logged in afterwards even if it ended meanwhile, as by a double click.
+    /// 1. The data stays, unless *another* subject was logged in: then nothing of that session is left, neither data nor
+    ///    messages, label, persistence or lifetime.
+    /// 2. The session is logged in afterwards even if it ended meanwhile, as by a double click.
+    /// 3. If a browser sent several live sessions, all of them end.
     ///
     /// # Errors
     ///
@@ -224,13 +227,19 @@ impl Session {
     #[doc(alias = "cycle_id")]
     pub fn renew(&self) -> Result<()> {
         let mut state = self.changeable()?;
-        if state.pending.mark.is_some() || state.live().is_none() {
+        if state.pending.mark.is_some() || state.kept().is_none() {
             return Ok(()); // A new session gets a new id anyway.
         }
         self.mark(&mut state, Mark::Renew)
     }
 
     /// Ends the session at commit, whatever the response's status, and removes the browser's cookie.
+    ///
+    /// 1. If another request renews the session at the same time, the renewed one ends too: the logout follows it to its
+    ///    new id. If it cannot, the commit fails with [`SessionError::Conflict`] (409), and the user is told.
+    /// 2. Every live session that the request presented ends, if a browser sent two.
+    /// 3. What you write after this call, in the same request, is of a new anonymous session with a new id: a message for
+    ///    the next page, say. [`logout_keeping_data`](Self::logout_keeping_data) takes the data along.
     ///
     /// # Errors
     ///
@@ -240,8 +249,28 @@ impl Session {
     #[doc(alias = "destroy")]
     #[doc(alias = "delete")]
     pub fn logout(&self) -> Result<()> {
-        self.changeable()?.log_out();
-        Ok(())
+        self.end(Ending { why: Why::Logout, keeps_data: false, everywhere: None })
+    }
+
+    /// Ends the session as [`logout`](Self::logout) does, and begins a new anonymous one with its data: a basket, a
+    /// language. Who was logged in, messages, label and lifetime are left behind, and the old cookie stays dead.
+    ///
+    /// The ending is kept if the response's status is one that discards changes; the new session then has the data as it
+    /// was before the request. If the session was ended by somebody else meanwhile, there is no new one.
+    ///
+    /// ```
+    /// # use secure_sessions::{Session, SessionError};
+    /// fn sign_out(session: &Session) -> Result<(), SessionError> {
+    ///     session.remove("address")?; // Not for whoever comes next.
+    ///     session.logout_keeping_data()
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Finished`] if the response's headers are gone.
+    pub fn logout_keeping_data(&self) -> Result<()> {
+        self.end(Ending { why: Why::Logout, keeps_data: true, everywhere: None })
     }
 
     /// Forgets everything that this request changed and that is not saved yet, but for a logout.
@@ -298,7 +327,7 @@ impl Session {
     /// Whether this request came without a session, or with one that was refused.
     #[must_use]
     pub fn is_new(&self) -> bool {
-        self.state().live().is_none()
+        self.state().kept().is_none()
     }
 
     /// Whether this request came with a cookie of a session that is over: logged out, renewed, revoked or expired. What
@@ -317,14 +346,14 @@ impl Session {
     /// When the session's newest token was issued.
     #[must_use]
     pub fn issued_at(&self) -> Option<Timestamp> {
-        self.state().live().map(|live| live.newest.issued_at)
+        self.state().kept().map(|live| live.newest.issued_at)
     }
 
     /// The session's absolute deadline.
     #[doc(alias = "expiry_date")]
     #[must_use]
     pub fn expires_at(&self) -> Option<Timestamp> {
-        self.state().live().map(|live| live.bucket.expires_at)
+        self.state().kept().map(|live| live.bucket.expires_at)
     }
 
     /// Gives this session its own absolute lifetime, counted from its making or login.
@@ -404,6 +433,11 @@ impl Session {
         self.state().live().map(|live| live.bucket.id)
     }
 
+    pub(crate) fn end(&self, ending: Ending) -> Result<()> {
+        self.changeable()?.end(ending);
+        Ok(())
+    }
+
     /// A value that is larger than any cookie is refused as one that is too large for this one: with both sizes.
     fn refused(&self, error: SessionError) -> SessionError {
         match error {
@@ -432,10 +466,7 @@ impl Session {
     }
 
     fn set(&self, set: impl FnOnce(&mut State)) -> Result<()> {
-        let mut state = self.changeable()?;
-        if !state.is_logged_out() {
-            set(&mut state);
-        }
+        set(&mut *self.changeable()?);
         Ok(())
     }
 
@@ -450,7 +481,7 @@ impl Session {
         let mut state = self.changeable()?;
         let mut data = state.data().cloned().unwrap_or_default();
         let (operation, result) = change(&mut data)?;
-        if let Some(operation) = operation.filter(|_| !state.is_logged_out()) {
+        if let Some(operation) = operation {
             let sealer = self.sealer(&state);
             state.change(operation, data, &sealer)?;
         }
@@ -476,7 +507,7 @@ impl Session {
 
 /// The id that the session has, or will have after the commit.
 pub(crate) fn current_id(state: &State) -> Option<SessionId> {
-    state.next_id.or_else(|| state.live().map(|live| live.bucket.id))
+    state.next_id.or_else(|| state.kept().map(|live| live.bucket.id))
 }
 
 impl Request {

@@ -4,11 +4,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::thread::ThreadId;
 
-use secure_sessions_core::{Admitted, Arrival, Bucket, DataMap, Fingerprint, Meta, Sealer, SessionId, Token};
+use secure_sessions_core::{
+    Admitted, Arrival, Bucket, CLOCK_TOLERANCE, DataMap, Fingerprint, Meta, Sealer, SessionId, Token,
+};
 
 use crate::caller::Caller;
 use crate::error::SessionError;
-use crate::ops::{Mark, Operation, Pending};
+use crate::manager::SessionManager;
+use crate::ops::{Ending, Operation, Pending};
 
 /// One request's session, behind its lock.
 pub(crate) struct State {
@@ -31,6 +34,17 @@ pub(crate) struct State {
     pub(crate) caller: Caller,
     /// A logout was carried out, and its response is the browser's last of this session.
     pub(crate) ended_by_logout: bool,
+    pub(crate) also: Also,
+}
+
+/// Sessions that the request presented besides the one that it is served as.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Also {
+    /// Alive, and admitted: a login ends them, and so does a logout.
+    pub(crate) admitted: Vec<SessionId>,
+    /// Authentic tokens of sessions that nobody could judge: moved on within the last grace, or unreadable in the store. A
+    /// logout ends them. A login does not, as the browser may be about to get the cookie of one.
+    pub(crate) unjudged: Vec<SessionId>,
 }
 
 /// Where a request stands.
@@ -59,6 +73,29 @@ pub(crate) struct Live {
     pub(crate) arrival: Arrival,
     /// The newest token, if the client does not hold it.
     pub(crate) owed: Option<Token>,
+    /// The bucket's times were ahead of the clock: the next touch is due, and writes them as they are here.
+    pub(crate) is_corrected: bool,
+}
+
+impl Live {
+    /// Takes what a bucket vouches for. A deadline further away than the session's whole lifetime was written by a clock
+    /// that ran ahead, and is brought back.
+    pub(crate) fn new(
+        manager: &SessionManager,
+        bucket: Bucket,
+        newest: Admitted,
+        arrival: Arrival,
+        owed: Option<Token>,
+    ) -> Self {
+        let mut live = Self { bucket, newest, arrival, owed, is_corrected: false };
+        let (_, lifetime) = manager.lifetimes(&live.newest.meta);
+        let latest = arrival.at.after(lifetime);
+        if live.bucket.expires_at > latest.after(CLOCK_TOLERANCE) {
+            live.bucket.expires_at = latest;
+            live.is_corrected = true;
+        }
+        live
+    }
 }
 
 /// What a commit tried to write.
@@ -85,6 +122,7 @@ impl State {
             remove_cookie,
             caller,
             ended_by_logout: false,
+            also: Also::default(),
         }
     }
 
@@ -100,16 +138,24 @@ impl State {
         self.view.as_ref()
     }
 
+    /// The session that the request came with, unless the request is ending it.
+    pub(crate) fn kept(&self) -> Option<&Live> {
+        self.live().filter(|_| self.pending.ending.is_none())
+    }
+
     /// The data as this request sees it; `None`: no data at all.
     pub(crate) fn data(&self) -> Option<&DataMap> {
-        self.view.as_ref().or_else(|| self.live().map(|live| &live.newest.data))
+        self.view.as_ref().or_else(|| {
+            let keeps_data = self.pending.ending.as_ref().is_none_or(|ending| ending.keeps_data);
+            self.live().filter(|_| keeps_data).map(|live| &live.newest.data)
+        })
     }
 
     /// The engine's entries as this request sees them.
     pub(crate) fn meta(&self) -> Cow<'_, Meta> {
-        let mut meta = match self.live() {
-            Some(live) if !self.is_logged_out() => Cow::Borrowed(&live.newest.meta),
-            _ => Cow::Owned(Meta::default()),
+        let mut meta = match self.kept() {
+            Some(live) => Cow::Borrowed(&live.newest.meta),
+            None => Cow::Owned(Meta::default()),
         };
         if !self.pending.settings.is_empty() {
             self.pending.settings.apply(meta.to_mut());
@@ -121,13 +167,8 @@ impl State {
     pub(crate) fn subject(&self) -> Option<&str> {
         match &self.pending.settings.login {
             Some(login) => Some(&login.subject),
-            None if self.is_logged_out() => None,
-            None => self.live().and_then(|live| live.newest.meta.subject.as_deref()),
+            None => self.kept().and_then(|live| live.newest.meta.subject.as_deref()),
         }
-    }
-
-    pub(crate) fn is_logged_out(&self) -> bool {
-        self.pending.mark == Some(Mark::Logout)
     }
 
     /// Refuses a change that could never be kept, or that comes from inside a closure given to `update`.
@@ -151,20 +192,17 @@ impl State {
     pub(crate) fn discard(&mut self) {
         self.pending.discard();
         self.next_id = None;
-        if !self.is_logged_out() {
-            self.view = None;
-        }
+        self.view = None;
         self.version += 1;
     }
 
-    /// Marks the session as ended by this request.
-    pub(crate) fn log_out(&mut self) {
-        // A login that follows begins without the data of whoever logged out.
-        let operations = vec![Operation::Clear];
-        self.pending = Pending { mark: Some(Mark::Logout), operations, ..Pending::default() };
-        self.pending.settings.afresh = true;
+    /// Ends the session that the request came with, at commit; what follows in this request is of a new one.
+    pub(crate) fn end(&mut self, ending: Ending) {
+        if !ending.keeps_data {
+            self.view = None;
+        }
+        self.pending.end(ending);
         self.next_id = None;
-        self.view = Some(DataMap::new());
         self.version += 1;
     }
 
@@ -176,11 +214,10 @@ impl State {
             self.view = None;
             return Ok(());
         }
-        let mut data = self.live().map(|live| live.newest.data.clone()).unwrap_or_default();
-        for operation in &self.pending.operations {
-            operation.apply(&mut data)?;
-        }
-        self.view = Some(data);
+        // Without the view, which is of the state before.
+        self.view = None;
+        let data = self.data().cloned().unwrap_or_default();
+        self.view = Some(self.pending.applied_to(&data)?);
         Ok(())
     }
 }

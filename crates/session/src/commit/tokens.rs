@@ -36,7 +36,7 @@ impl Work<'_> {
             _ => created_at.after(lifetime),
         };
         let label = match (&self.pending.label, old) {
-            (None, Some((bucket, _))) if !self.pending.settings.afresh => {
+            (None, Some((bucket, _))) => {
                 bucket.label.as_ref().and_then(|sealed| self.sealer.keyring().open_label(&bucket.id, sealed))
             }
             (label, _) => label.clone(),
@@ -63,7 +63,7 @@ impl Work<'_> {
         if let Some(place) = place {
             place.order(&mut bucket);
         }
-        Ok(Arc::new(Live { bucket, newest, arrival, owed: Some(issued.token) }))
+        Ok(Arc::new(Live { bucket, newest, arrival, owed: Some(issued.token), is_corrected: false }))
     }
 
     /// The next token of the same bucket.
@@ -107,7 +107,8 @@ impl Work<'_> {
         };
         let policy = &self.manager.times().bucket;
         let bucket = bucket.rotated(&live.arrival, succession, now, policy).ok_or(SessionError::Conflict)?;
-        Ok(Arc::new(Live { bucket, newest, arrival: live.arrival, owed: Some(issued.token) }))
+        let (arrival, owed) = (live.arrival, Some(issued.token));
+        Ok(Arc::new(Live { bucket, newest, arrival, owed, is_corrected: false }))
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of a token's content, each named in `Content`")]

@@ -79,6 +79,6 @@ pub async fn revoke_others(session: Session, Form(form): Form<TokenOnly>) -> Res
 /// `POST /sessions/logout-everywhere`.
 pub async fn log_out_everywhere(session: Session, Form(form): Form<TokenOnly>) -> Result<Redirect, AppError> {
     check_csrf(&session, &form.csrf)?;
-    session.logout_everywhere().await?;
+    session.logout_everywhere()?;
     Ok(Redirect::to("/"))
 }
