@@ -27,6 +27,12 @@ impl Answer {
         Self { status, headers: Vec::new(), body: json!({ "error": text }) }
     }
 
+    /// The text to send as the body: none where the status allows none.
+    #[must_use]
+    pub fn text(&self) -> String {
+        if matches!(self.status, 204 | 304) { String::new() } else { self.body.to_string() }
+    }
+
     /// With one more header.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {

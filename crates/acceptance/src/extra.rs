@@ -1,5 +1,6 @@
 //! Routes under `/extra`: what the suite needs beyond the acceptance program. Mounted only with `EXTRA=1`.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use ciborium::Value as Cbor;
@@ -147,6 +148,9 @@ async fn step(session: &Session, name: &str, argument: &str) -> Result<Value, Se
         "use-bearer" => json!(session.use_bearer()?),
         "revoke-others" => json!(session.revoke_others().await?),
         "logout-everywhere" => json!(session.logout_everywhere()?),
+        "logout-keeping-data" => json!(session.logout_keeping_data()?),
+        "hash-map" => json!(session.insert(key, hashed(number).map(|n| (n.clone(), n)).collect::<HashMap<_, _>>())?),
+        "hash-set" => json!(session.insert(key, hashed(number).collect::<HashSet<_>>())?),
         "renew" => json!(session.renew()?),
         "logout" => json!(session.logout()?),
         "discard" => {
@@ -171,6 +175,11 @@ async fn step(session: &Session, name: &str, argument: &str) -> Result<Value, Se
         // `status` is looked at by the caller.
         _ => Value::Null,
     })
+}
+
+/// What the hash maps and sets of the steps hold. Each is made with a hasher of its own, so that no two iterate alike.
+fn hashed(count: u64) -> impl Iterator<Item = String> {
+    (0..count).map(|n| format!("entry {n}"))
 }
 
 /// Arrays in arrays.

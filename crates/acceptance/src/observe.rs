@@ -54,6 +54,7 @@ fn line(event: &Event) -> Value {
         Event::Forged { kind, key } | Event::UnknownKey { kind, key } => {
             json!({ "kind": kind.to_string(), "key": key.to_string() })
         }
+        Event::LaterVersion { version } => json!({ "version": version }),
         Event::Ambiguous { count } => json!({ "count": count }),
         Event::CrossOrigin { reason, refused, .. } => json!({ "reason": reason.name(), "refused": refused }),
         Event::StoreError { operation, message } => json!({ "operation": operation, "message": message }),

@@ -76,8 +76,9 @@ pub fn table(results: &str) -> (String, bool) {
     (text, failed.is_empty() && !latest.is_empty())
 }
 
-/// `c03` of `c03_the_first_insert_...`: a case's line of the checklist.
-fn line_of(case: &str) -> &str {
+/// Returns a case's line of the checklist: `c03` of `c03_the_first_insert_...`.
+#[must_use]
+pub fn line_of(case: &str) -> &str {
     case.split('_').next().unwrap_or(case)
 }
 

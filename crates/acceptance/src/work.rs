@@ -29,6 +29,8 @@ pub enum Work {
     Login,
     Renew,
     Logout,
+    LogoutKeepingData,
+    LogoutEverywhere,
     Big,
     Fail,
     Sessions,
@@ -49,6 +51,8 @@ pub const ROUTES: &[(Verb, &str, Work)] = &[
     (Verb::Post, "/login", Work::Login),
     (Verb::Post, "/renew", Work::Renew),
     (Verb::Post, "/logout", Work::Logout),
+    (Verb::Post, "/logout-keeping-data", Work::LogoutKeepingData),
+    (Verb::Post, "/logout-everywhere", Work::LogoutEverywhere),
     (Verb::Post, "/big", Work::Big),
     (Verb::Post, "/fail", Work::Fail),
     (Verb::Get, "/sessions", Work::Sessions),
@@ -99,10 +103,13 @@ impl Work {
             }
             Self::Renew => session.renew()?,
             Self::Logout => session.logout()?,
+            Self::LogoutKeepingData => session.logout_keeping_data()?,
+            Self::LogoutEverywhere => session.logout_everywhere()?,
             Self::Big => session.insert("big", "x".repeat(usize::try_from(query.number("n")).unwrap_or(usize::MAX)))?,
             Self::Fail => {
                 session.insert(key, query.text("v"))?;
-                return Ok(Answer::error(500, "failed as asked"));
+                let status = query.text("status").parse().unwrap_or(500);
+                return Ok(Answer::error(status, "failed as asked"));
             }
             Self::Sessions => {
                 let sessions = session.sessions().await?;

@@ -111,12 +111,13 @@ fn query(head: &HttpRequest) -> Query {
 
 fn response(answer: Answer) -> HttpResponse {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = answer.text();
     let mut response = HttpResponse::build(status);
     response.content_type(ContentType::json());
     for header in answer.headers {
         response.append_header(header);
     }
-    response.body(answer.body.to_string())
+    response.body(body)
 }
 
 async fn index(app: Data<App>, head: HttpRequest) -> &'static str {

@@ -103,7 +103,7 @@ fn filter(verb: Verb) -> axum::routing::MethodFilter {
 
 fn response(answer: Answer) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = (status, [(header::CONTENT_TYPE, "application/json")], answer.body.to_string()).into_response();
+    let mut response = (status, [(header::CONTENT_TYPE, "application/json")], answer.text()).into_response();
     for (name, value) in answer.headers {
         if let Ok(value) = value.parse() {
             response.headers_mut().append(name, value);

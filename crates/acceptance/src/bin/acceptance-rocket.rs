@@ -134,7 +134,7 @@ fn query(http: &HttpRequest<'_>) -> Query {
 }
 
 fn response<'r>(answer: Answer) -> Response<'r> {
-    let body = answer.body.to_string();
+    let body = answer.text();
     let mut response = Response::build()
         .status(Status::new(answer.status))
         .header(ContentType::JSON)

@@ -1,5 +1,7 @@
 //! Lines 1 to 14: the cookie.
 
+use serde_json::json;
+
 use crate::support::client::{held, steps};
 use crate::support::{MINUTE, SetCookie, Subject};
 
@@ -242,6 +244,22 @@ pub(crate) async fn c12_inserting_an_equal_value_changes_nothing(subject: Subjec
     browser.post(&steps(&["set:a=2", "set:b=1", "remove:b", "set:a=1"])).await.assert_no_cookie();
     assert_eq!(server.metrics().await.writes(), before.writes());
     assert_eq!(browser.data().await, serde_json::json!({ "a": "1" }));
+}
+
+pub(crate) async fn c12_an_equal_hash_map_or_set_changes_nothing(subject: Subject) {
+    let server = subject.start().await;
+    let mut browser = server.browser();
+    for kind in ["hash-map", "hash-set"] {
+        // Made anew in each request, with another order of its entries.
+        let insert = steps(&[&format!("{kind}:{kind}=20")]);
+        browser.post(&insert).await.new_cookie();
+        for _ in 0..5 {
+            let reply = browser.post(&insert).await;
+            assert_eq!(reply.ok()["steps"][0]["ok"], json!(null), "{kind}");
+            reply.assert_no_cookie();
+        }
+        browser.post(&steps(&[&format!("{kind}:{kind}=21")])).await.new_cookie();
+    }
 }
 
 pub(crate) async fn c13_there_are_never_two_cookies_of_ours(subject: Subject) {

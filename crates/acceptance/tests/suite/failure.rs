@@ -151,7 +151,7 @@ pub(crate) async fn c67_a_logout_whose_acknowledgement_was_lost_is_done_and_remo
     assert_eq!((metrics.live(), metrics.event("ended"), metrics.event("store_error")), (0, 1, 1));
 }
 
-pub(crate) async fn c67_sqlite_a_killed_server_loses_no_acknowledged_write(subject: Subject) {
+pub(crate) async fn c67_a_killed_server_loses_no_acknowledged_write(subject: Subject) {
     let mut server = subject.start().await;
     let (keys, database) = (server.keys.clone(), server.database().clone());
     let mut cookie = alice(&server).await.token();

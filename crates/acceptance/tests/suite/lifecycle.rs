@@ -17,13 +17,13 @@ pub(crate) async fn c26_renew_changes_id_and_cookie_and_keeps_the_data(subject: 
     let server = subject.start().await;
     let mut browser = server.browser();
     browser.post("/set?k=a&v=1").await;
-    for path in ["/renew", "/login?user=alice", "/renew", "/login?user=bob"] {
+    for path in ["/renew", "/login?user=alice", "/renew", "/login?user=alice"] {
         let (old_id, old_cookie) = (browser.id().await, browser.token());
         let cookie = browser.post(path).await.new_cookie();
         assert_ne!((browser.id().await, cookie), (old_id, old_cookie), "{path}");
         assert_eq!(browser.data().await, json!({ "a": "1" }), "{path}");
     }
-    assert_eq!(browser.state().await["subject"], "bob");
+    assert_eq!(browser.state().await["subject"], "alice");
     let metrics = server.metrics().await;
     assert_eq!((metrics.event("renewed"), metrics.live()), (4, 1));
 }
@@ -142,30 +142,33 @@ pub(crate) async fn c32_logout_of_a_session_made_in_the_same_request_leaves_no_c
     assert_eq!(server.metrics().await.live(), 0);
 }
 
-pub(crate) async fn c33_operations_after_logout_change_nothing(subject: Subject) {
+pub(crate) async fn c33_operations_after_logout_never_reach_what_ended(subject: Subject) {
     let server = subject.start().await;
-    let mut browser = server.browser();
-    browser.post("/set?k=a&v=1").await;
-    browser.post("/login?user=alice").await;
+    let logged_in = async || {
+        let mut browser = server.browser();
+        browser.post("/set?k=a&v=1").await;
+        browser.post("/login?user=alice").await;
+        browser
+    };
+    // Nothing is written, so nothing begins.
+    let mut browser = logged_in().await;
     let cookie = browser.token();
-    let script = [
-        "logout",
-        "set:b=2",
-        "incr:n",
-        "remove:a",
-        "clear",
-        "renew",
-        "label:x",
-        "persistent:true",
-        "logout",
-        "save",
-        "set:c=3",
-    ];
+    let script = ["logout", "remove:a", "clear", "take:a", "renew", "label:x", "persistent:true", "logout", "save"];
     let reply = browser.post(&steps(&script)).await;
     let state = &reply.ok()["state"];
-    assert_eq!((&state["subject"], &state["data"]["b"]), (&json!(null), &json!(null)), "{state}");
+    assert_eq!((&state["subject"], &state["data"]), (&json!(null), &json!({})), "{state}");
     reply.assert_removal();
     assert_eq!(server.metrics().await.live(), 0);
+    assert_refused(&server, &cookie).await;
+    // What a second logout meets is the session that began after the first.
+    let mut browser = logged_in().await;
+    let cookie = browser.token();
+    let reply = browser.post(&steps(&["logout", "set:b=2", "incr:n", "logout", "save", "set:c=3"])).await;
+    assert_eq!(reply.ok()["state"]["data"], json!({ "c": "3" }));
+    reply.new_cookie();
+    let state = browser.state().await;
+    assert_eq!((&state["subject"], &state["data"]), (&json!(null), &json!({ "c": "3" })));
+    assert_eq!(server.metrics().await.live(), 1);
     assert_refused(&server, &cookie).await;
 }
 

@@ -1,8 +1,7 @@
 //! The checklist, case by case, over real sockets: written once, run against every adapter and store.
 //!
-//! A case is named by its line in the checklist, and by the sentence that it proves. A name with `sqlite` after the
-//! number is a case that needs the rows of a database (SQLite's was the first), or two servers on one: a store in
-//! memory is out of reach from outside.
+//! A case is named by its line in the checklist (`CHECKLIST.md`), and by the sentence that it proves. The cases under
+//! `Sqlite` need the rows of a database and run on every SQL store; those under `Shared` need two servers on one store.
 //!
 //! Of Redis only what a client can see is tested: its rows are `crates/store`'s business.
 //!
@@ -18,8 +17,10 @@ mod binding;
 mod cookie;
 mod data;
 mod drill;
+mod endings;
 mod engine;
 mod failure;
+mod floods;
 mod forgery;
 mod garbage;
 mod keys;
@@ -30,10 +31,28 @@ mod parallel;
 mod replay;
 mod subjects;
 mod tampering;
+mod theft;
 mod time;
 mod wstg;
 
+use std::collections::BTreeSet;
+
+use acceptance::report::line_of;
 use support::{Store, Subject, run};
+
+#[test]
+fn every_case_has_a_line_in_the_checklist_and_every_line_a_case() {
+    let names = include_str!("main.rs").lines().map(str::trim);
+    let cases: Vec<&str> = names.filter(|name| name.contains('_') && name.bytes().all(is_of_a_name)).collect();
+    assert!(cases.len() > 150, "the list of cases was not found");
+    let rows = include_str!("../../CHECKLIST.md").lines().filter_map(|row| row.strip_prefix("| ")?.split_once(" | "));
+    let lines: BTreeSet<&str> = rows.map(|(line, _)| line).filter(|line| !matches!(*line, "line" | "---")).collect();
+    assert_eq!(cases.iter().map(|case| line_of(case)).collect::<BTreeSet<_>>(), lines);
+}
+
+fn is_of_a_name(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_')
+}
 
 macro_rules! tests {
     ($subject:expr; $($module:ident: $($case:ident)*;)*) => {
@@ -60,6 +79,18 @@ macro_rules! cases_of {
     // test makes up.
     (Redis, $subject:expr) => {
         cases_of!(Common, $subject);
+        cases_of!(Shared, $subject);
+    };
+    // Two servers on one store, which is out of reach of a store in memory.
+    (Shared, $subject:expr) => {
+        tests! { $subject;
+            floods:
+                c40_two_cookie_names_on_one_store_keep_their_sessions_apart
+            ;
+            parallel:
+                c55_two_servers_on_one_database_add_up
+            ;
+        }
     };
     (Common, $subject:expr) => {
         tests! { $subject;
@@ -79,6 +110,7 @@ macro_rules! cases_of {
                 c10_past_the_renewal_interval_a_read_rotates_the_token_once
                 c11_a_change_rotates
                 c12_inserting_an_equal_value_changes_nothing
+                c12_an_equal_hash_map_or_set_changes_nothing
                 c13_there_are_never_two_cookies_of_ours
                 c14_the_applications_own_cookies_survive
             ;
@@ -106,7 +138,7 @@ macro_rules! cases_of {
                 c30_logout_ends_the_bucket_and_removes_the_cookie
                 c31_every_earlier_cookie_is_refused_after_logout
                 c32_logout_of_a_session_made_in_the_same_request_leaves_no_cookie_and_no_bucket
-                c33_operations_after_logout_change_nothing
+                c33_operations_after_logout_never_reach_what_ended
                 c33_a_login_after_logout_in_one_request_starts_empty
                 c34_a_5xx_discards_data_changes_login_and_renew
                 c34_a_5xx_keeps_logout_and_handoff
@@ -122,16 +154,23 @@ macro_rules! cases_of {
                 c43_oversized_input_is_refused_before_any_crypto
                 c46_non_canonical_spellings_are_refused
                 c47_garbage_never_revokes_and_never_reaches_the_store
+                c85_junk_of_any_number_neither_hides_nor_removes_the_good_cookie
+                c85_values_that_may_be_tokens_never_cost_the_good_cookie
+                c85_a_write_among_values_that_may_be_tokens_replaces_no_cookie
+                c85_a_blank_behind_the_value_never_removes_the_cookie
+                c86_a_token_of_a_later_version_is_left_alone_and_reported
             ;
             forgery:
                 c37_a_token_of_an_unknown_key_is_anonymous_and_left_alone
-                c38_the_seal_key_alone_makes_nothing_and_is_named_as_leaked_before_the_store_is_asked
+                c38_the_seal_key_alone_makes_nothing_and_is_named_as_leaked
                 c38_both_keys_make_no_bucket_and_admit_nothing
                 c39_an_invented_id_is_refused
                 c40_a_token_moved_to_another_cookie_name_is_refused
                 c41_a_token_edited_to_the_id_of_another_session_is_refused
                 c44_all_keys_and_a_sessions_id_cannot_make_a_cookie
                 c45_debug_and_logs_show_no_id_token_key_or_payload
+                c87_damage_by_the_cookies_own_holder_raises_no_alarm
+                c87_a_forgery_raises_the_alarm_whatever_it_is_made_of
             ;
             time:
                 c48_idle_expiry_is_enforced_by_the_server
@@ -174,6 +213,46 @@ macro_rules! cases_of {
                 c63_a_client_that_ignores_every_cookie_for_a_thousand_writes_goes_on
                 c63_the_bucket_is_bounded_under_any_pattern
             ;
+            endings:
+                c80_a_renew_while_the_handler_of_an_ending_runs_saves_nobody
+                c80_a_renew_between_an_endings_decision_and_its_write_saves_nobody
+                c80_an_ending_with_the_cookie_from_before_a_renew_is_no_silent_success
+                c80_a_renew_that_an_ending_overtook_makes_no_session
+                c80_a_renew_beside_a_revocation_from_elsewhere_saves_nobody
+                c80_a_renew_that_a_revocation_overtook_makes_no_session
+                c80_logging_out_everywhere_ends_the_session_that_asks_and_all_others
+                c82_a_login_as_another_subject_begins_afresh
+                c82_a_login_in_ones_own_or_an_anonymous_session_keeps_it
+                c82_what_the_previous_user_writes_meanwhile_is_not_carried_along
+                c82_a_login_without_a_name_is_a_typed_error_that_changes_nothing
+                c84_a_login_ends_every_session_that_its_request_presented
+                c84_a_logout_ends_every_session_that_its_request_presented
+                c89_a_408_and_a_499_discard_like_a_5xx
+                c90_what_is_written_after_a_logout_is_kept_under_a_new_id
+                c90_what_fails_after_a_logout_is_discarded_and_the_logout_is_kept
+                c90_a_logout_that_keeps_data_carries_it_to_an_anonymous_session
+                c90_a_logout_that_keeps_data_ends_the_session_on_a_5xx_too
+            ;
+            theft:
+                c81_the_cookie_from_before_a_renew_is_a_replay_after_the_grace
+                c81_a_small_grace_by_the_wall_clock
+                c81_the_whole_chain_of_renewals_ends
+                c81_a_superseded_cookie_from_before_a_renew_is_one_too
+                c81_an_anonymous_sessions_old_cookie_revokes_nobody
+                c81_on_a_body_that_may_have_been_held_back_it_revokes_nobody
+                c81_where_replays_are_only_refused_the_renewed_session_goes_on
+                c83_two_hundred_responses_not_yet_received_revoke_nobody
+                c83_two_hundred_responses_under_way_at_once_revoke_nobody
+                c49_a_clock_that_was_ahead_gives_no_session_a_longer_life
+                c53_after_the_clock_was_ahead_an_old_cookie_dies_as_ever
+                d3_a_dead_cookie_of_a_client_that_the_binding_refuses_revokes_nobody
+            ;
+            floods:
+                c91_a_flood_of_ones_own_replays_hides_nobody_elses
+                c91_a_flood_of_revocations_of_ones_own_hides_nobody_elses
+                c91_endings_and_renewals_of_sessions_without_a_subject_are_limited
+                c92_many_sessions_of_one_subject_keep_nobody_else_waiting
+            ;
             lasting:
                 c64_one_thread_serves_many_slow_requests_of_one_session
                 c00_load_ms_and_reply_ms_hold_a_request_of_any_route
@@ -215,6 +294,7 @@ macro_rules! cases_of {
             tampering:
                 c66_logging_out_everywhere_races_a_renewing_thief_and_nothing_survives
                 c66_a_public_response_that_sets_our_cookie_is_not_stored_by_caches
+                c66_a_304_gets_no_cache_control_of_ours
             ;
             failure:
                 c67_a_store_that_is_down_at_load_is_an_opaque_503_and_the_session_goes_on_afterwards
@@ -265,25 +345,27 @@ macro_rules! cases_of {
     };
     (Sqlite, $subject:expr) => {
         cases_of!(Memory, $subject);
+        cases_of!(Shared, $subject);
         tests! { $subject;
+            floods:
+                c92_an_unreadable_row_hides_no_other_session_and_can_be_ended
+            ;
             forgery:
-                c44_sqlite_a_dump_of_the_store_and_all_keys_cannot_make_a_cookie
-                c44_sqlite_all_keys_the_store_and_a_cookie_lead_to_that_sessions_newest_token_and_to_no_others
+                c44_a_dump_of_the_store_and_all_keys_cannot_make_a_cookie
+                c44_all_keys_store_and_a_cookie_lead_to_that_sessions_newest_alone
             ;
             time:
-                c53_sqlite_hosts_30_seconds_apart_harm_nobody
-            ;
-            parallel:
-                c55_sqlite_two_servers_on_one_database_add_up
+                c53_hosts_30_seconds_apart_harm_nobody
             ;
             tampering:
-                c66_sqlite_a_handoff_swapped_or_put_back_is_refused_with_an_event_and_the_bucket_left_alone
-                c66_sqlite_a_bucket_moved_to_another_subject_is_refused
-                c66_sqlite_the_seal_key_and_write_access_to_the_store_cannot_forge_but_both_keys_can
-                c66_sqlite_a_restored_backup_is_noticed_and_not_before_ends_what_it_revived
+                c88_the_fingerprint_key_and_a_writable_store_make_nothing
+                c66_a_handoff_swapped_or_put_back_is_refused_and_the_bucket_left_alone
+                c66_a_bucket_moved_to_another_subject_is_refused
+                c66_the_seal_key_and_a_writable_store_cannot_forge_but_both_keys_can
+                c66_a_restored_backup_is_noticed_and_not_before_ends_what_it_revived
             ;
             failure:
-                c67_sqlite_a_killed_server_loses_no_acknowledged_write
+                c67_a_killed_server_loses_no_acknowledged_write
             ;
         }
     };

@@ -44,7 +44,7 @@ pub(crate) async fn c55_a_hundred_parallel_updates_from_one_cookie_add_up(subjec
     assert_eq!(server.metrics().await.live(), 1);
 }
 
-pub(crate) async fn c55_sqlite_two_servers_on_one_database_add_up(subject: Subject) {
+pub(crate) async fn c55_two_servers_on_one_database_add_up(subject: Subject) {
     let one = subject.start().await;
     let two = subject.setup().keys(&one.keys).database(one.database()).start().await;
     let browser = seeded(&one).await;

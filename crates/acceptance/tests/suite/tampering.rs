@@ -1,11 +1,11 @@
-//! Line 66: someone else writes to the store, a thief renews, a cache keeps what it should not.
+//! Lines 66 and 88: someone else writes to the store, a thief renews, a cache keeps what it should not.
 
 use std::sync::Arc;
 
 use futures_util::future::join;
 use serde_json::json;
 
-use crate::support::client::alice;
+use crate::support::client::{alice, steps};
 use crate::support::forge::{self, Plaintext};
 use crate::support::hostile::CONTEXT;
 use crate::support::{Keys, Server, Subject};
@@ -28,9 +28,7 @@ async fn put_handoff(server: &Server, id: &[u8; 16], handoff: &[u8]) {
     database.execute(&format!("UPDATE secure_sessions SET handoff = {handoff} WHERE id = {id}")).await;
 }
 
-pub(crate) async fn c66_sqlite_a_handoff_swapped_or_put_back_is_refused_with_an_event_and_the_bucket_left_alone(
-    subject: Subject,
-) {
+pub(crate) async fn c66_a_handoff_swapped_or_put_back_is_refused_and_the_bucket_left_alone(subject: Subject) {
     let server = subject.start().await;
     let mut alice = alice(&server).await;
     let mut mallory = server.browser();
@@ -86,7 +84,7 @@ pub(crate) async fn c66_sqlite_a_handoff_swapped_or_put_back_is_refused_with_an_
     assert!(server.metrics().await.writes() >= writes && created > 0);
 }
 
-pub(crate) async fn c66_sqlite_a_bucket_moved_to_another_subject_is_refused(subject: Subject) {
+pub(crate) async fn c66_a_bucket_moved_to_another_subject_is_refused(subject: Subject) {
     let server = subject.start().await;
     let mut alice = alice(&server).await;
     let mut mallory = server.browser();
@@ -108,6 +106,48 @@ pub(crate) async fn c66_sqlite_a_bucket_moved_to_another_subject_is_refused(subj
     assert_eq!(alice.state().await["subject"], "alice");
 }
 
+pub(crate) async fn c88_the_fingerprint_key_and_a_writable_store_make_nothing(subject: Subject) {
+    let server = subject.start().await;
+    let mut mallory = server.browser();
+    mallory.post("/login?user=mally").await.new_cookie();
+    mallory.post("/set?k=a&v=1").await.new_cookie();
+    let genuine = mallory.token();
+    let own = forge::open(&genuine, &server.keys.seal, CONTEXT);
+    let id = server.database().literal(&own.session_id);
+    let put = async |fingerprint: &[u8]| {
+        let fingerprint = server.database().literal(fingerprint);
+        let update = format!("UPDATE secure_sessions SET fingerprint = {fingerprint} WHERE id = {id}");
+        server.database().execute(&update).await;
+    };
+    // The attackers know what their own token says, and a stream cipher lets them turn it into something else.
+    let position = |of: &[u8]| own.position(of).expect("known plaintext");
+    let changes = [
+        (position(b"mally"), [b'm' ^ b'a', b'a' ^ b'l', b'l' ^ b'i', b'l' ^ b'c', b'y' ^ b'e'].to_vec()),
+        (position(b"\x61\x31"), vec![0, b'1' ^ b'9']),
+    ];
+    let attacker = Keys { seal: forge::random(), fingerprint: server.keys.fingerprint };
+    for (at, mask) in changes {
+        let (cookie, fingerprint) = forge::flipped_and_marked(&genuine, at, &mask, &attacker, CONTEXT);
+        put(&fingerprint).await;
+        let reply = server.get("/state").cookie(&cookie).send().await;
+        reply.assert_anonymous();
+        assert!(reply.set_cookie().is_none_or(|cookie| cookie.is_removal()));
+        server.post("/set?k=b&v=2").cookie(&cookie).send().await;
+        server.get("/state").cookie(&cookie).send().await.assert_anonymous();
+    }
+    put(&forge::fingerprint(&genuine, &server.keys.fingerprint, CONTEXT)).await;
+    assert_eq!(mallory.state().await["data"], json!({ "a": "1" }), "only the bytes that we issued are admitted");
+}
+
+pub(crate) async fn c66_a_304_gets_no_cache_control_of_ours(subject: Subject) {
+    let server = subject.start().await;
+    let mut browser = alice(&server).await;
+    let reply = browser.post(&steps(&["get:a", "status:304"])).await;
+    assert_eq!((reply.status, reply.all("cache-control")), (304, vec![]));
+    // What the browser has stored keeps what the response that brought it said.
+    assert_eq!(browser.get("/state").await.all("cache-control"), ["no-store"]);
+}
+
 /// Puts a row into the table, as someone would who can write to the store.
 async fn insert_bucket(server: &Server, plaintext: &Plaintext, fingerprint: &[u8; 16]) {
     let database = server.database();
@@ -123,9 +163,7 @@ async fn insert_bucket(server: &Server, plaintext: &Plaintext, fingerprint: &[u8
     database.execute(&statement).await;
 }
 
-pub(crate) async fn c66_sqlite_the_seal_key_and_write_access_to_the_store_cannot_forge_but_both_keys_can(
-    subject: Subject,
-) {
+pub(crate) async fn c66_the_seal_key_and_a_writable_store_cannot_forge_but_both_keys_can(subject: Subject) {
     let server = subject.start().await;
     // Its subject's tag stands in the store, to be copied.
     alice(&server).await;
@@ -149,7 +187,7 @@ pub(crate) async fn c66_sqlite_the_seal_key_and_write_access_to_the_store_cannot
     assert_eq!((&state["subject"], &state["data"]), (&json!("alice"), &json!({ "admin": "yes" })));
 }
 
-pub(crate) async fn c66_sqlite_a_restored_backup_is_noticed_and_not_before_ends_what_it_revived(subject: Subject) {
+pub(crate) async fn c66_a_restored_backup_is_noticed_and_not_before_ends_what_it_revived(subject: Subject) {
     let mut server = subject.start().await;
     let mut browser = alice(&server).await;
     let before = browser.token();

@@ -193,7 +193,7 @@ pub(crate) async fn c53_a_clock_that_steps_back_harms_nobody(subject: Subject) {
     assert_eq!((metrics.event("replayed"), metrics.event("expired"), metrics.event("unremembered")), (0, 0, 0));
 }
 
-pub(crate) async fn c53_sqlite_hosts_30_seconds_apart_harm_nobody(subject: Subject) {
+pub(crate) async fn c53_hosts_30_seconds_apart_harm_nobody(subject: Subject) {
     let ahead = subject.setup().set("CLOCK_OFFSET_MS", "15000").start().await;
     let behind = subject.setup().keys(&ahead.keys).database(ahead.database()).set("CLOCK_OFFSET_MS", "-15000");
     let behind = behind.start().await;

@@ -345,9 +345,8 @@ pub(crate) fn assert_refused(reply: &Reply) {
 
 /// Runs steps of `/extra/steps`: the path for them.
 pub(crate) fn steps(steps: &[&str]) -> String {
-    let encoded: Vec<String> =
-        steps.iter().map(|step| format!("do={}", step.replace('%', "%25").replace('&', "%26"))).collect();
-    format!("/extra/steps?{}", encoded.join("&"))
+    let pairs = steps.iter().map(|step| ("do", step));
+    format!("/extra/steps?{}", form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish())
 }
 
 /// Waits until so many requests are held at the server's gate.

@@ -106,6 +106,11 @@ impl Plaintext {
         ciborium::from_reader(self.data.as_slice()).expect("CBOR")
     }
 
+    /// Where these bytes first stand in the plaintext.
+    pub(crate) fn position(&self, of: &[u8]) -> Option<usize> {
+        self.to_bytes().windows(of.len()).position(|part| part == of)
+    }
+
     fn to_bytes(&self) -> Vec<u8> {
         let length = |bytes: &[u8]| u16::try_from(bytes.len()).unwrap().to_be_bytes();
         [
@@ -192,6 +197,25 @@ pub(crate) fn mark_without_seal(keys: &Keys, context: &str) -> String {
     let mac = mac(&token, &keys.fingerprint, context);
     token.extend_from_slice(&mac[..ISSUE]);
     encode(&token)
+}
+
+/// A token of the attackers' own, with their known plaintext changed at an offset and marked anew as far as their keys
+/// allow; and what its bucket would have to keep of it.
+pub(crate) fn flipped_and_marked(
+    cookie: &str,
+    at: usize,
+    mask: &[u8],
+    keys: &Keys,
+    context: &str,
+) -> (String, [u8; 16]) {
+    let mut token = decode(cookie);
+    token.truncate(token.len() - ISSUE);
+    for (byte, mask) in token[HEADER + at..].iter_mut().zip(mask) {
+        *byte ^= mask;
+    }
+    let mac = mac(&token, &keys.fingerprint, context);
+    token.extend_from_slice(&mac[..ISSUE]);
+    (encode(&token), mac[ISSUE..].try_into().unwrap())
 }
 
 /// What a bucket keeps of a token.

@@ -268,6 +268,29 @@ impl Server {
         .await
     }
 
+    /// Waits for so many events with this name on standard error, and gives them in order.
+    pub(crate) async fn events(&self, name: &str, count: usize) -> Vec<Value> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let events = self.log().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+            let events: Vec<Value> = events.filter(|event| event["event"] == name).collect();
+            if events.len() >= count {
+                return events;
+            }
+            assert!(Instant::now() < deadline, "there are not {count} events `{name}`: {:#?}", self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits for a line of the log about this event and session, which the lines of `EVENTS=json` are not.
+    pub(crate) async fn log_line_of(&self, event: &str, session: &str) -> String {
+        self.log_line(&format!("`{event}` of {session}"), |line| {
+            let is_it = !line.starts_with('{') && line.contains(event) && line.contains(session);
+            is_it.then(|| line.to_owned())
+        })
+        .await
+    }
+
     /// Waits for a line on standard error that holds this text.
     pub(crate) async fn logged(&self, text: &str) -> String {
         self.log_line(&format!("a line with `{text}`"), |line| line.contains(text).then(|| line.to_owned())).await
