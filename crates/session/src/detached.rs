@@ -1,12 +1,53 @@
-//! A commit that outlives the request that began it.
+//! Commits that outlive the request that began them, and the wait for them before a process ends.
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+
+use tokio::sync::Notify;
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// A future that runs to its end even if it is dropped: on the runtime, without anyone waiting.
+/// The commits of one manager that are under way. A request that commits nothing never touches it.
+#[derive(Debug, Default)]
+pub(crate) struct Commits {
+    under_way: AtomicUsize,
+    idle: Notify,
+}
+
+impl Commits {
+    /// Waits until no commit is under way.
+    pub(crate) async fn drained(&self) {
+        loop {
+            // Made before the look, since it hears of everything from now on.
+            let idle = self.idle.notified();
+            if self.under_way.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    fn begin(self: &Arc<Self>) -> UnderWay {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        UnderWay(Arc::clone(self))
+    }
+}
+
+/// Counts one commit until it is dropped.
+struct UnderWay(Arc<Commits>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if self.0.under_way.fetch_sub(1, Ordering::Release) == 1 {
+            self.0.idle.notify_waiters();
+        }
+    }
+}
+
+/// A commit that runs to its end even if it is dropped: on a runtime, without anyone waiting.
 #[must_use = "a future does nothing unless it is awaited"]
 pub(crate) struct Detached<T: Send + 'static> {
     future: Option<Boxed<T>>,
@@ -15,13 +56,20 @@ pub(crate) struct Detached<T: Send + 'static> {
 
 impl<T: Send + 'static> Detached<T> {
     /// Runs to its end even if it is never polled.
-    pub(crate) fn always(future: impl Future<Output = T> + Send + 'static) -> Self {
-        Self { future: Some(Box::pin(future)), started: true }
+    pub(crate) fn always(commits: &Arc<Commits>, future: impl Future<Output = T> + Send + 'static) -> Self {
+        let mut detached = Self::once_started(commits, future);
+        detached.started = true;
+        detached
     }
 
     /// Runs to its end once it was polled.
-    pub(crate) fn once_started(future: impl Future<Output = T> + Send + 'static) -> Self {
-        Self { future: Some(Box::pin(future)), started: false }
+    pub(crate) fn once_started(commits: &Arc<Commits>, future: impl Future<Output = T> + Send + 'static) -> Self {
+        let under_way = commits.begin();
+        let counted = async move {
+            let _under_way = under_way;
+            future.await
+        };
+        Self { future: Some(Box::pin(counted)), started: false }
     }
 }
 

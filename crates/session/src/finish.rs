@@ -69,8 +69,9 @@ pub(crate) fn finish(request: &Arc<Request>, status: u16) -> Finish {
         return Finish(Inner::Now(Some(reply(&request.manager, &state))));
     }
     drop(state);
-    let request = Arc::clone(request);
-    Finish(Inner::Later(Detached::always(async move { Some(complete(&request, failed).await) })))
+    let committing = Arc::clone(request);
+    let commit = async move { Some(complete(&committing, failed).await) };
+    Finish(Inner::Later(Detached::always(request.manager.commits(), commit)))
 }
 
 async fn complete(request: &Arc<Request>, failed: bool) -> Reply {

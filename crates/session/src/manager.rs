@@ -12,6 +12,7 @@ use crate::binding::Binding;
 use crate::clock::Clock;
 use crate::config::{BuildError, Builder, OnReplay, Parts, Times};
 use crate::cookie::CookieWriter;
+use crate::detached::Commits;
 use crate::error::{SessionError, with_causes};
 use crate::event::{Event, Observer};
 use crate::keyring::Keyring;
@@ -54,6 +55,7 @@ struct Shared {
     csrf_header: &'static str,
     throttle: Option<Throttle>,
     queues: [Mutex<()>; QUEUES],
+    commits: Arc<Commits>,
 }
 
 /// Commits that met another one of their session queue up, so that each costs one more try and not one for each rival.
@@ -86,6 +88,7 @@ impl SessionManager {
             csrf_header: parts.csrf_header,
             throttle: parts.event_limit.map(Throttle::new),
             queues: [const { Mutex::const_new(()) }; QUEUES],
+            commits: Arc::default(),
         }))
     }
 
@@ -150,6 +153,35 @@ impl SessionManager {
     pub fn spawn_purge(&self) -> PurgeHandle {
         let clock = Arc::clone(&self.0.clock);
         Purge::new(self.0.store.clone()).clock(move || clock.now()).spawn()
+    }
+
+    /// Waits until no commit of this manager is under way, those of clients that hung up included.
+    ///
+    /// Await it after the server has shut down gracefully and before the runtime ends: a runtime that ends drops the
+    /// commits under way, and with them a logout whose client did not wait for the answer. Actix Web's workers have
+    /// runtimes of their own, which end with the server: there, pause the server, await this, and then stop it.
+    ///
+    /// A commit waits for the store, so set a time limit if your store has none.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use secure_sessions::{Keyring, MemoryStore, SessionManager};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let manager = SessionManager::builder(Keyring::generate()?, MemoryStore::new()).build()?;
+    /// // Serve with a clone of it, until the server has shut down gracefully. Then:
+    /// if tokio::time::timeout(Duration::from_secs(10), manager.drained()).await.is_err() {
+    ///     eprintln!("the store did not answer in time: what was being written may be lost");
+    /// }
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn drained(&self) {
+        self.0.commits.drained().await;
+    }
+
+    pub(crate) fn commits(&self) -> &Arc<Commits> {
+        &self.0.commits
     }
 
     pub(crate) fn is_same(&self, other: &Self) -> bool {

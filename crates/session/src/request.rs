@@ -153,7 +153,8 @@ impl Request {
 
     pub(crate) fn save(self: &Arc<Self>) -> Detached<Result<(), SessionError>> {
         let request = Arc::clone(self);
-        Detached::once_started(async move { commit::commit(&request, commit::When::Save).await })
+        let commit = async move { commit::commit(&request, commit::When::Save).await };
+        Detached::once_started(self.manager.commits(), commit)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Login, logout, and a page for users only: `cargo run -p actix-login`, then open http://127.0.0.1:8080.
 
 use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::{ServerHandle, ServiceRequest, ServiceResponse};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, Error, HttpResponse, HttpServer, get, post, web};
 use secure_sessions_actix::{
@@ -79,13 +79,26 @@ fn routes(config: &mut web::ServiceConfig) {
     config.service(form).service(login).service(logout).service(members);
 }
 
+async fn stop_when_interrupted(server: ServerHandle, manager: SessionManager) {
+    if let Err(error) = actix_web::rt::signal::ctrl_c().await {
+        eprintln!("no signal can be received: {error}");
+    }
+    server.pause().await;
+    // A logout whose client hung up is written before the workers, and their runtimes, end.
+    manager.drained().await;
+    server.stop(true).await;
+}
+
 #[actix_web::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // In production: Keyring::from_env()?, a store that outlives the process, https, and no insecure_dev().
     let manager = SessionManager::builder(Keyring::generate()?, MemoryStore::new()).insecure_dev().build()?;
     // Every worker shares the one manager: it is made outside of the closure.
-    let app = move || App::new().configure(routes).wrap(SessionMiddleware::new(manager.clone()));
-    HttpServer::new(app).bind(("127.0.0.1", 8080))?.run().await?;
+    let shared = manager.clone();
+    let app = move || App::new().configure(routes).wrap(SessionMiddleware::new(shared.clone()));
+    let server = HttpServer::new(app).bind(("127.0.0.1", 8080))?.disable_signals().run();
+    actix_web::rt::spawn(stop_when_interrupted(server.handle(), manager));
+    server.await?;
     Ok(())
 }
 

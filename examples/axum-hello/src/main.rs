@@ -60,12 +60,21 @@ fn app(manager: SessionManager) -> Router {
         .layer(SessionLayer::new(manager))
 }
 
+async fn interrupted() {
+    if let Err(error) = tokio::signal::ctrl_c().await {
+        eprintln!("no signal can be received: {error}");
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // In production: Keyring::from_env()?, a store that outlives the process, https, and no insecure_dev().
     let manager = SessionManager::builder(Keyring::generate()?, MemoryStore::new()).insecure_dev().build()?;
     manager.spawn_purge().detach();
-    serve(TcpListener::bind("127.0.0.1:3000").await?, app(manager)).await?;
+    let listener = TcpListener::bind("127.0.0.1:3000").await?;
+    serve(listener, app(manager.clone())).with_graceful_shutdown(interrupted()).await?;
+    // A logout whose client hung up is written too, before the process ends.
+    manager.drained().await;
     Ok(())
 }
 

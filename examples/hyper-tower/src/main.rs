@@ -69,7 +69,13 @@ async fn serve(listener: TcpListener, manager: SessionManager) -> std::io::Resul
 async fn main() -> Result<(), Box<dyn Error>> {
     // In production: Keyring::from_env()?, a store that outlives the process, https, and no insecure_dev().
     let manager = SessionManager::builder(Keyring::generate()?, MemoryStore::new()).insecure_dev().build()?;
-    serve(TcpListener::bind("127.0.0.1:3002").await?, manager).await?;
+    let listener = TcpListener::bind("127.0.0.1:3002").await?;
+    tokio::select! {
+        ended = serve(listener, manager.clone()) => ended?,
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+    }
+    // What has begun to be written is written before the process ends.
+    manager.drained().await;
     Ok(())
 }
 

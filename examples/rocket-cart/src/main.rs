@@ -85,7 +85,9 @@ fn rocket(manager: SessionManager) -> Rocket<Build> {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // In production: Keyring::from_env()?, a store that outlives the process, https, and no insecure_dev().
     let manager = SessionManager::builder(Keyring::generate()?, MemoryStore::new()).insecure_dev().build()?;
-    rocket(manager).launch().await?;
+    rocket(manager.clone()).launch().await?;
+    // A change whose client hung up is written too, before the process ends.
+    manager.drained().await;
     Ok(())
 }
 
