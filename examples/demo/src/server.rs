@@ -87,6 +87,7 @@ pub struct App {
 pub struct Server {
     listener: TcpListener,
     router: Router,
+    managers: [SessionManager; 2],
     stop: watch::Sender<()>,
     stopping: Stopping,
     purge: PurgeHandle,
@@ -184,12 +185,14 @@ impl Server {
             lab,
             stopping: stopping.clone(),
         };
+        let managers = [sessions.clone(), targets.clone()];
         let router = pages(app)?
             .layer(SessionLayer::new(sessions).on_error(session_error))
             .nest(Side::Ours.mount(), ours::router(users.clone(), targets))
             .nest(Side::Peer.mount(), peer::router(users, peer_key))
             .merge(files());
-        Ok(Self { listener, router: guarded(router), stop, stopping, purge: Purge::new(store).spawn() })
+        let purge = Purge::new(store).spawn();
+        Ok(Self { listener, router: guarded(router), managers, stop, stopping, purge })
     }
 
     /// Where it listens.
@@ -222,6 +225,10 @@ impl Server {
         tokio::select! {
             served = serving => served?,
             () = overdue => tracing::warn!("connections were still open after {CONNECTIONS_END_WITHIN:?}"),
+        }
+        // A client that hung up may have left a commit behind, such as a logout.
+        for manager in self.managers {
+            manager.drained().await;
         }
         self.purge.stop().await;
         Ok(())

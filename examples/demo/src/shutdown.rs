@@ -9,7 +9,7 @@ use tokio::sync::watch;
 pub struct Stopping(watch::Receiver<()>);
 
 impl Stopping {
-    /// Returns a sender too: the server stops when you drop it.
+    /// Returns a sender and its handle. [`wait`](Self::wait) is over when you drop the sender.
     #[must_use]
     pub fn new() -> (watch::Sender<()>, Self) {
         let (stop, stopping) = watch::channel(());
