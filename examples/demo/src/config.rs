@@ -1,11 +1,12 @@
 //! Where the demo listens and keeps its files.
 
-use std::io;
 use std::path::PathBuf;
+
+use crate::private::{self, PrivateError};
 
 /// The variable with the port to listen on.
 pub const PORT_VARIABLE: &str = "PORT";
-/// The variable with the path of the database.
+/// The variable with the path of the database. Only you should be able to write to its directory.
 pub const DATABASE_VARIABLE: &str = "DEMO_DB";
 
 const DEFAULT_PORT: u16 = 3000;
@@ -26,19 +27,14 @@ pub enum ConfigError {
     /// Not a port.
     #[error("{PORT_VARIABLE} is `{0}`; it must be a number from 0 to 65535")]
     Port(String),
-    /// The default directory cannot be made.
-    #[error("the directory {path} cannot be made: {source}; name another file in {DATABASE_VARIABLE}")]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    /// The default directory cannot be made, or is not private.
+    #[error("{0}; or name another file in {DATABASE_VARIABLE}")]
+    Directory(#[from] PrivateError),
 }
 
 impl Config {
-    /// From the environment. The default for the database is a directory of its own in the system's directory for
-    /// temporary files.
+    /// From the environment. The default for the database is a private directory in the system's directory for temporary
+    /// files.
     ///
     /// # Errors
     ///
@@ -73,13 +69,8 @@ impl Config {
 
 fn default_directory() -> Result<PathBuf, ConfigError> {
     let path = std::env::temp_dir().join("secure-sessions-demo");
-    let mut builder = std::fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    match builder.recursive(true).create(&path) {
-        Ok(()) => Ok(path),
-        Err(source) => Err(ConfigError::Directory { path, source }),
-    }
+    private::directory(&path)?;
+    Ok(path)
 }
 
 #[cfg(test)]

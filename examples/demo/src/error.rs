@@ -12,6 +12,7 @@ use crate::keys::KeysError;
 use crate::lab::LabError;
 use crate::pages::shell::Shell;
 use crate::users::HashError;
+use crate::when;
 
 /// What goes wrong in a handler.
 #[derive(Debug, thiserror::Error)]
@@ -112,7 +113,8 @@ impl IntoResponse for AppError {
 
 fn too_many(title: &'static str, left: Duration) -> Response {
     let seconds = left.as_secs() + 1;
-    let text = format!("Passwords and codes cannot be guessed here for long. Try again in {seconds} seconds.");
+    let wait = when::span(Duration::from_secs(seconds));
+    let text = format!("Passwords and codes cannot be guessed here for long. Try again in {wait}.");
     let mut response = page(StatusCode::TOO_MANY_REQUESTS, title, text);
     response.headers_mut().insert(RETRY_AFTER, seconds.into());
     response

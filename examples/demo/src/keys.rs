@@ -1,6 +1,6 @@
 //! The demo's keys: made at the first start, kept in a file that only its owner can read, and replaced while it runs.
 
-use std::fs::OpenOptions;
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use secure_sessions_axum::{KeySourceError, Keyring};
 
 use crate::format::{FormatError, SealKey};
+use crate::private::{self, PrivateError};
 
 /// A line of the file that holds a leaked key begins with this word.
 const COMPROMISED: &str = "compromised ";
@@ -34,6 +35,9 @@ pub enum KeysError {
         /// Why not.
         source: io::Error,
     },
+    /// Others may have read or made the file.
+    #[error("the key file: {0}")]
+    Private(#[from] PrivateError),
     /// The file holds no keyring.
     #[error(transparent)]
     Source(#[from] KeySourceError),
@@ -49,9 +53,9 @@ impl KeyFile {
     ///
     /// [`KeysError`] says why there are no keys.
     pub fn open_or_create(path: PathBuf) -> Result<Self, KeysError> {
-        if !path.exists() {
+        if let Some(file) = private::file(&path)? {
             let (seal, fingerprint) = Keyring::generate_texts()?;
-            write(&path, &format!("{}\n{}\n", *seal, *fingerprint))?;
+            write(file, &format!("{}\n{}\n", *seal, *fingerprint)).map_err(at(&path))?;
         }
         let seal_keys = Mutex::new(seal_keys(&read(&path)?)?);
         Ok(Self(Arc::new(Inner { path, seal_keys })))
@@ -102,7 +106,7 @@ impl KeyFile {
         if new.exists() {
             std::fs::remove_file(&new).map_err(at(&new))?;
         }
-        write(&new, &text)?;
+        private::new_file(&new).and_then(|file| write(file, &text)).map_err(at(&new))?;
         std::fs::rename(&new, &self.0.path).map_err(at(&self.0.path))?;
         *known = keys;
         Ok(())
@@ -122,13 +126,9 @@ fn read(path: &Path) -> Result<String, KeysError> {
     std::fs::read_to_string(path).map_err(at(path))
 }
 
-fn write(path: &Path, text: &str) -> Result<(), KeysError> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path).map_err(at(path))?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(at(path))
+fn write(mut file: File, text: &str) -> io::Result<()> {
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
 }
 
 fn at(path: &Path) -> impl Fn(io::Error) -> KeysError {

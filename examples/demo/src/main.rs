@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use demo::config::Config;
 use demo::server::Server;
+use demo::shutdown;
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
@@ -31,13 +32,7 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let server = Server::start(&config).await?;
     println!("The demo is at http://{}", server.address()?);
     println!("Its database is {}", config.database.display());
-    server
-        .serve(async {
-            // Without a signal handler it runs until it is killed.
-            if tokio::signal::ctrl_c().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        })
-        .await?;
+    server.serve(shutdown::signal()).await?;
+    tracing::info!("stopped");
     Ok(())
 }

@@ -18,6 +18,7 @@ use secure_sessions_axum::store::{Purge, PurgeHandle};
 use secure_sessions_axum::{BuildError, SessionLayer, SessionManager, SqlStore, StoreError};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tower_governor::governor::GovernorConfigBuilder;
 use tower_governor::{GovernorError, GovernorLayer};
 use tower_http::csrf::CsrfLayer;
@@ -34,8 +35,10 @@ use crate::lab::target::{ours, peer};
 use crate::lab::{Lab, LabError};
 use crate::lockout::Lockout;
 use crate::pages::{admin, cart, home, lab, login, preferences, sessions, step_up};
+use crate::private::{self, PrivateError};
 use crate::rows::Database;
 use crate::second_factor::{SecondFactor, SecondFactorError};
+use crate::shutdown::Stopping;
 use crate::users::{HashError, Users};
 
 /// The most bytes of a session cookie, name and value together.
@@ -49,6 +52,9 @@ const ATTEMPTS_AT_ONCE: u32 = 30;
 const ATTEMPT_EVERY: Duration = Duration::from_secs(2);
 /// How many events are kept of each session manager.
 const KEPT_EVENTS: usize = 4096;
+
+/// How long open connections may hold up the shutdown.
+const CONNECTIONS_END_WITHIN: Duration = Duration::from_secs(5);
 
 /// Scripts, styles and images from here, forms to here, no frames, and nothing else.
 const CONTENT_SECURITY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -65,18 +71,25 @@ pub struct App {
     pub events: EventRing,
     /// The keys: to replace them, and for the anatomy of a cookie.
     pub keys: KeyFile,
-    /// Counts wrong passwords and codes.
-    pub lockout: Lockout,
+    /// Counts wrong passwords.
+    pub wrong_passwords: Lockout,
+    /// Counts wrong one-time codes.
+    pub wrong_codes: Lockout,
     /// One-time codes.
     pub second_factor: SecondFactor,
     /// The attack lab.
     pub lab: Lab,
+    /// For answers that go on until the server stops.
+    pub stopping: Stopping,
 }
 
 /// The demo, listening, and not yet serving.
 pub struct Server {
     listener: TcpListener,
     router: Router,
+    managers: [SessionManager; 2],
+    stop: watch::Sender<()>,
+    stopping: Stopping,
     purge: PurgeHandle,
 }
 
@@ -95,6 +108,9 @@ pub enum StartError {
     /// The keys.
     #[error(transparent)]
     Keys(#[from] KeysError),
+    /// The database's file.
+    #[error("the database: {0}")]
+    Private(#[from] PrivateError),
     /// The session store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -133,6 +149,8 @@ impl Server {
         let keys = KeyFile::open_or_create(config.keys())?;
         let keyring = keys.keyring().map_err(KeysError::from)?;
         let leaked = keys.active().ok_or(KeysError::Format(FormatError::Key))?;
+        // The store would make a file that every user can read.
+        private::file(&config.database)?;
         let store = SqlStore::connect(&config.database_url()).await?;
         let (events, lab_events) = (EventRing::new(KEPT_EVENTS), EventRing::new(KEPT_EVENTS));
         let sessions = SessionManager::builder(keyring.clone(), store.clone())
@@ -155,21 +173,26 @@ impl Server {
             read_only(config).await?,
             LAB_GRACE,
         );
+        let (stop, stopping) = Stopping::new();
         let app = App {
             users: users.clone(),
             sessions: sessions.clone(),
             events,
             keys,
-            lockout: Lockout::default(),
+            wrong_passwords: Lockout::default(),
+            wrong_codes: Lockout::default(),
             second_factor: SecondFactor::new()?,
             lab,
+            stopping: stopping.clone(),
         };
+        let managers = [sessions.clone(), targets.clone()];
         let router = pages(app)?
             .layer(SessionLayer::new(sessions).on_error(session_error))
             .nest(Side::Ours.mount(), ours::router(users.clone(), targets))
             .nest(Side::Peer.mount(), peer::router(users, peer_key))
             .merge(files());
-        Ok(Self { listener, router: guarded(router), purge: Purge::new(store).spawn() })
+        let purge = Purge::new(store).spawn();
+        Ok(Self { listener, router: guarded(router), managers, stop, stopping, purge })
     }
 
     /// Where it listens.
@@ -181,7 +204,8 @@ impl Server {
         self.listener.local_addr()
     }
 
-    /// Serves until `shutdown` is ready, and ends what is under way.
+    /// Serves until `shutdown` is ready, and then waits for what is under way: for connections a limited time, because a
+    /// browser may keep one open without a request, and for commits without a limit.
     ///
     /// # Errors
     ///
@@ -189,7 +213,23 @@ impl Server {
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         // The address is what logins are limited by.
         let service = self.router.into_make_service_with_connect_info::<SocketAddr>();
-        axum::serve(self.listener, service).with_graceful_shutdown(shutdown).await?;
+        let stop = self.stop;
+        let serving = axum::serve(self.listener, service).with_graceful_shutdown(async move {
+            shutdown.await;
+            drop(stop);
+        });
+        let overdue = async {
+            self.stopping.wait().await;
+            tokio::time::sleep(CONNECTIONS_END_WITHIN).await;
+        };
+        tokio::select! {
+            served = serving => served?,
+            () = overdue => tracing::warn!("connections were still open after {CONNECTIONS_END_WITHIN:?}"),
+        }
+        // A client that hung up may have left a commit behind, such as a logout.
+        for manager in self.managers {
+            manager.drained().await;
+        }
         self.purge.stop().await;
         Ok(())
     }

@@ -140,6 +140,100 @@ async fn the_live_feed_tells_what_happens_and_ends_with_its_session() {
 }
 
 #[tokio::test]
+async fn the_live_feed_ends_at_a_logout_even_while_events_arrive() {
+    let demo = Demo::start().await;
+    let mut carol = logged_in(&demo, CAROL).await;
+    with_second_factor(&mut carol).await;
+    let mut feed = carol.stream("/admin/events").await;
+    let mut alice = logged_in(&demo, ALICE).await;
+    feed.next_line_with("data:").await.expect("an event");
+    carol.submit("/", "/logout", &[]).await;
+    let csrf = alice.get("/cart").await.csrf();
+    let noise = tokio::spawn(async move {
+        loop {
+            alice.post("/cart/add", &[("csrf", &csrf), ("id", "mug")]).await;
+        }
+    });
+    let mut heard = Vec::new();
+    let ended = async {
+        while let Some(line) = feed.next_line_with("data:").await {
+            heard.push(line);
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(10), ended).await;
+    noise.abort();
+    ended.expect("the stream ends with its session");
+    assert!(!heard.iter().any(|line| line.contains("\"name\":\"rotated\"")), "{heard:?}");
+}
+
+#[tokio::test]
+async fn the_demo_stops_while_a_live_feed_is_open() {
+    let demo = Demo::start().await;
+    let mut carol = logged_in(&demo, CAROL).await;
+    with_second_factor(&mut carol).await;
+    let mut feed = carol.stream("/admin/events").await;
+    tokio::time::timeout(Duration::from_secs(5), demo.restart()).await.expect("the feed does not hold up the shutdown");
+    while feed.next_line_with("data:").await.is_some() {}
+}
+
+#[tokio::test]
+async fn the_demo_stops_while_a_connection_is_open_without_a_request() {
+    let demo = Demo::start().await;
+    let connection = tokio::net::TcpStream::connect(demo.address).await.expect("connected");
+    demo.browser().get("/").await;
+    tokio::time::timeout(Duration::from_secs(10), demo.restart()).await.expect("it does not hold up the shutdown");
+    drop(connection);
+}
+
+#[tokio::test]
+async fn wrong_codes_count_across_password_logins_and_lock_the_second_factor() {
+    let demo = Demo::start().await;
+    let mut carol = demo.browser();
+    for _ in 0..demo::lockout::ALLOWED_FAILURES {
+        assert!(carol.log_in(CAROL.0, CAROL.1).await.text.contains("id=\"user\""), "wrong codes lock no password");
+        assert_eq!(carol.submit("/step-up", "/step-up", &[("code", "000000")]).await.status, 403);
+    }
+    carol = logged_in(&demo, CAROL).await;
+    assert_eq!(with_second_factor(&mut carol).await.status, 429);
+}
+
+#[tokio::test]
+async fn a_right_code_forgets_the_wrong_ones_before_it() {
+    let demo = Demo::start().await;
+    let mut carol = logged_in(&demo, CAROL).await;
+    let wrong = async |carol: &mut Browser| {
+        for _ in 1..demo::lockout::ALLOWED_FAILURES {
+            assert_eq!(carol.submit("/step-up", "/step-up", &[("code", "000000")]).await.status, 403);
+        }
+    };
+    wrong(&mut carol).await;
+    assert_eq!(with_second_factor(&mut carol).await.status, 200);
+    wrong(&mut carol).await;
+}
+
+#[tokio::test]
+async fn guesses_at_the_same_time_are_evaluated_no_more_often_than_allowed() {
+    let demo = Demo::start().await;
+    let mut browser = demo.browser();
+    let csrf = browser.get("/login").await.csrf();
+    let guess = |_| {
+        let (mut tab, csrf) = (browser.clone(), csrf.clone());
+        tokio::spawn(
+            async move { tab.post("/login", &[("csrf", &csrf), ("user", "bob"), ("password", "x")]).await.status },
+        )
+    };
+    let guesses: Vec<_> = (0..20).map(guess).collect();
+    let mut statuses = Vec::new();
+    for guess in guesses {
+        statuses.push(guess.await.expect("an answer"));
+    }
+    statuses.sort_unstable();
+    let mut expected = [429; 20];
+    expected[..5].fill(401);
+    assert_eq!(statuses, expected);
+}
+
+#[tokio::test]
 async fn five_wrong_passwords_lock_a_name_even_for_the_right_one_and_say_for_how_long() {
     let demo = Demo::start().await;
     let mut browser = demo.browser();

@@ -178,6 +178,23 @@ async fn a_cookie_from_before_the_logout_is_good_for_nothing() {
     assert!(!copy.get("/").await.text.contains("id=\"user\""));
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn no_other_user_can_read_the_files_of_the_demo() {
+    use std::os::unix::fs::MetadataExt;
+
+    let demo = Demo::start().await;
+    demo.browser().log_in(ALICE.0, ALICE.1).await;
+    let files = std::fs::read_dir(demo.directory()).expect("a directory");
+    let modes: std::collections::BTreeMap<_, _> = files
+        .map(|file| file.expect("a file"))
+        .map(|file| (file.file_name().to_string_lossy().into_owned(), file.metadata().expect("a file").mode() & 0o777))
+        .map(|(name, mode)| (name, format!("{mode:o}")))
+        .collect();
+    assert!(modes.contains_key("demo.sqlite") && modes.contains_key("demo.sqlite.keys"), "{modes:?}");
+    assert!(modes.values().all(|mode| *mode == "600"), "{modes:?}");
+}
+
 #[tokio::test]
 async fn sessions_survive_a_restart() {
     let demo = Demo::start().await;

@@ -26,8 +26,8 @@ use crate::when;
 
 /// How old an administrator's authentication may be.
 const RECENT: Duration = Duration::from_secs(5 * 60);
-/// How often the live feed asks whether its session still is one.
-const CHECK_LIVE: Duration = Duration::from_secs(2);
+/// How often a live feed without events checks that its session lives.
+const CHECK_LIVE: Duration = Duration::from_secs(1);
 const SHOWN_EVENTS: usize = 30;
 
 #[derive(Template)]
@@ -156,26 +156,27 @@ pub async fn revoke(
     Ok(Redirect::to("/admin"))
 }
 
-/// `GET /admin/events`: the live feed, for as long as its session lives.
+/// `GET /admin/events`: the live feed, for as long as its session lives and the server runs.
 pub async fn events(State(app): State<App>, session: Session) -> Result<Response, AppError> {
     gate(&session)?;
-    Ok(Sse::new(feed(app.events, session)).keep_alive(KeepAlive::default()).into_response())
+    let feed = feed(app.events, session).take_until(app.stopping.wait());
+    Ok(Sse::new(feed).keep_alive(KeepAlive::default()).into_response())
 }
 
 fn feed(ring: EventRing, session: Session) -> impl Stream<Item = Result<sse::Event, Infallible>> + Send {
-    let start = (ring.mark(), ring.watch(), ring, session);
-    let batches = stream::unfold(start, async |(mark, mut newer, ring, session)| {
+    let start = (ring.watch(), ring.mark(), ring, session);
+    let batches = stream::unfold(start, async |(mut newer, mark, ring, session)| {
         loop {
-            let (events, next) = ring.after(mark);
-            if !events.is_empty() {
-                return Some((stream::iter(events.into_iter().map(as_message)), (next, newer, ring, session)));
+            if let Ok(Err(_)) = tokio::time::timeout(CHECK_LIVE, newer.changed()).await {
+                return None;
             }
-            match tokio::time::timeout(CHECK_LIVE, newer.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return None,
-                // Quiet for a while: whoever was logged out meanwhile hears nothing more.
-                Err(_) if matches!(session.is_live().await, Ok(true)) => {}
-                Err(_) => return None,
+            let (events, next) = ring.after(mark);
+            // Checked after the events were read: the feed sends nothing that happened after its session ended.
+            if !matches!(session.is_live().await, Ok(true)) {
+                return None;
+            }
+            if !events.is_empty() {
+                return Some((stream::iter(events.into_iter().map(as_message)), (newer, next, ring, session)));
             }
         }
     });

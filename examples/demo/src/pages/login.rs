@@ -54,14 +54,11 @@ pub async fn log_in(
     Form(form): Form<Credentials>,
 ) -> Result<Response, AppError> {
     check_csrf(&session, &form.csrf)?;
-    if let Some(left) = app.lockout.remaining(&form.user, Instant::now()) {
-        return Err(AppError::Locked(left));
-    }
+    let guess = app.wrong_passwords.reserve(&form.user, Instant::now()).map_err(AppError::Locked)?;
     let Some(account) = app.users.verify(&form.user, form.password).await? else {
-        app.lockout.failed(&form.user, Instant::now());
         return Ok((StatusCode::UNAUTHORIZED, page(&session, true)?).into_response());
     };
-    app.lockout.succeeded(&form.user);
+    guess.right();
     // What an anonymous visitor put into the cart comes along; what another account left in this browser does not.
     if session.subject().is_some_and(|subject| subject != account.name) {
         session.clear()?;

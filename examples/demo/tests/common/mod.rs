@@ -43,6 +43,10 @@ impl Demo {
         Self::start_in(self.directory).await
     }
 
+    pub(crate) fn directory(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
     pub(crate) fn browser(&self) -> Browser {
         let client = Client::builder()
             .no_proxy()
