@@ -149,6 +149,44 @@ async fn an_inner_5xx_error_discards_changes_and_keeps_a_logout() {
     }
 }
 
+/// Changes the session, and may log out; then never answers.
+async fn hang(session: Session, request: actix_web::HttpRequest) -> Result<HttpResponse, SessionError> {
+    session.insert("n", 1)?;
+    if request.path() == "/logout" {
+        session.logout()?;
+    }
+    std::future::pending().await
+}
+
+async fn timed_out(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let answer = actix_web::rt::time::timeout(std::time::Duration::from_millis(20), next.call(request)).await;
+    answer.unwrap_or_else(|_| Err(actix_web::error::ErrorRequestTimeout("too late")))
+}
+
+#[actix_web::test]
+async fn a_timeout_inside_discards_half_of_the_work_and_keeps_a_logout() {
+    // What the server makes of an error.
+    let late = |outcome: Result<ServiceResponse<_>, Error>| outcome.err().unwrap().error_response();
+    let store = MemoryStore::new();
+    let hangs = || web::get().to(hang);
+    let has = |session: Session| async move { session.contains_key("n").to_string() };
+    let app = App::new().service(login).route("/hang", hangs()).route("/logout", hangs());
+    let app = app.route("/n", web::get().to(has)).wrap(from_fn(timed_out));
+    let app = init_service(app.wrap(SessionMiddleware::new(manager_named("session", store.clone())))).await;
+    let cookie = cookies(call_service(&app, request("/login", None).to_request()).await.headers()).remove(0);
+    let response = late(try_call_service(&app, request("/hang", Some(&cookie)).to_request()).await);
+    assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
+    assert!(cookies(response.headers()).is_empty());
+    assert_eq!(call_and_read_body(&app, request("/n", Some(&cookie)).to_request()).await, "false");
+    let response = late(try_call_service(&app, request("/logout", Some(&cookie)).to_request()).await);
+    assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
+    assert_eq!(cookies(response.headers()), ["session="]);
+    assert_eq!(store.count().await.unwrap(), 0);
+}
+
 async fn revoked_meanwhile(manager: web::Data<SessionManager>, session: Session) -> Result<&'static str, SessionError> {
     session.insert("n", 1)?;
     manager.revoke_subject("alice").await?;

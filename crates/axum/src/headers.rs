@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use http::header::{self, Entry, HeaderValue};
 use http::{Extensions, HeaderMap, Method};
-use secure_sessions::{RequestHead, ResponseHeaders};
+use http_body::Body;
+use secure_sessions::{BodySize, RequestHead, ResponseHeaders};
 
 secure_sessions::adapter_headers!(header);
 
@@ -35,6 +36,17 @@ pub(crate) struct Head<'r> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
 
+/// An extension of a request whose body has not ended and does not tell its length: chunked, or HTTP/2 without a
+/// `Content-Length`. Extractors see no body, so the layer looks.
+#[derive(Clone, Copy)]
+pub(crate) struct UnknownLength;
+
+impl UnknownLength {
+    pub(crate) fn of(body: &impl Body) -> Option<Self> {
+        (!body.is_end_stream() && body.size_hint().exact().is_none()).then_some(Self)
+    }
+}
+
 impl RequestHead for Head<'_> {
     fn each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
         for value in self.headers.get_all(known(name)) {
@@ -48,6 +60,13 @@ impl RequestHead for Head<'_> {
 
     fn peer(&self) -> Option<IpAddr> {
         self.extensions.get().map(|ClientAddress(address)| *address).or_else(|| connection(self.extensions))
+    }
+
+    fn body_size(&self) -> BodySize {
+        BodySize::declared(self).unwrap_or_else(|| match self.extensions.get() {
+            Some(UnknownLength) => BodySize::Unknown,
+            None => BodySize::Exact(0),
+        })
     }
 }
 

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::{Request, Response, StatusCode};
+use http_body::Body;
 use pin_project_lite::pin_project;
 use secure_sessions::{Finish, Reply, RequestSession, SessionManager};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::SessionErrorKind;
-use crate::headers::Answer;
+use crate::headers::{Answer, UnknownLength};
 
-/// Carries sessions. Wraps any service of `http` requests and responses whose body has a default.
+/// Carries sessions. Wraps any service of `http` requests, whatever their body, and of responses whose body has a default.
 ///
 /// Add it after the routes and after the layers that use sessions: the layer that is added last is the outermost. A
 /// nested layer of the same manager takes part in the outer one's session.
@@ -114,6 +115,7 @@ impl<S, E, A, B> Service<Request<A>> for SessionService<S, E>
 where
     S: Service<Request<A>, Response = Response<B>>,
     E: ErrorResponse<B> + Clone,
+    A: Body,
 {
     type Response = Response<B>;
     type Error = S::Error;
@@ -129,6 +131,9 @@ where
             None
         } else {
             let session = self.manager.begin();
+            if let Some(unknown) = UnknownLength::of(request.body()) {
+                request.extensions_mut().insert(unknown);
+            }
             request.extensions_mut().insert(session.clone());
             Some(session)
         };

@@ -12,7 +12,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Router, http};
 use secure_sessions_axum::{
-    Keyring, MemoryStore, Session, SessionData, SessionError, SessionErrorKind, SessionExt, SessionLayer,
+    Keyring, ManualClock, MemoryStore, Session, SessionData, SessionError, SessionErrorKind, SessionExt, SessionLayer,
     SessionManager, SessionStore, Typed,
 };
 use serde::{Deserialize, Serialize};
@@ -108,7 +108,7 @@ async fn count_in_middleware(request: Request, next: Next) -> Result<impl IntoRe
 async fn the_layer_wraps_a_plain_tower_service_that_is_neither_clone_nor_send_nor_axum() {
     let not_send = std::rc::Rc::new(());
     let service = ServiceBuilder::new().layer(SessionLayer::new(manager())).service(service_fn(
-        move |request: http::Request<()>| {
+        move |request: http::Request<String>| {
             let _held = std::rc::Rc::clone(&not_send);
             async move {
                 let session = request.session().await.unwrap();
@@ -117,8 +117,89 @@ async fn the_layer_wraps_a_plain_tower_service_that_is_neither_clone_nor_send_no
             }
         },
     ));
-    let response = service.oneshot(http::Request::new(())).await.unwrap();
+    let response = service.oneshot(http::Request::new(String::new())).await.unwrap();
     assert_eq!(cookies(response.headers()).len(), 1);
+}
+
+/// Changes the session, and may log out; then never answers.
+async fn hang(session: Session, request: Request) -> Result<(), SessionError> {
+    session.insert("n", 1)?;
+    if request.uri().path() == "/logout" {
+        session.logout()?;
+    }
+    std::future::pending().await
+}
+
+async fn timed_out(request: Request, next: Next) -> Response<Body> {
+    let answer = tokio::time::timeout(std::time::Duration::from_millis(20), next.run(request)).await;
+    answer.unwrap_or_else(|_| StatusCode::REQUEST_TIMEOUT.into_response())
+}
+
+#[tokio::test]
+async fn a_timeout_inside_discards_half_of_the_work_and_keeps_a_logout() {
+    let store = MemoryStore::new();
+    let app = Router::new()
+        .route("/login", get(|session: Session| async move { session.login("alice") }))
+        .route("/hang", get(hang))
+        .route("/logout", get(hang))
+        .route("/n", get(|session: Session| async move { session.contains_key("n").to_string() }))
+        .layer(from_fn(timed_out))
+        .layer(SessionLayer::new(manager_named("session", &store)));
+    let get = async |path: &str, cookie: Option<&str>| {
+        let mut request = request(cookie);
+        *request.uri_mut() = path.parse().unwrap();
+        app.clone().oneshot(request).await.unwrap()
+    };
+    let cookie = cookies(get("/login", None).await.headers()).remove(0);
+    let response = get("/hang", Some(&cookie)).await;
+    assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
+    assert!(cookies(response.headers()).is_empty());
+    assert_eq!(text(get("/n", Some(&cookie)).await).await, "false");
+    let response = get("/logout", Some(&cookie)).await;
+    assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
+    assert_eq!(cookies(response.headers()), ["session="]);
+    assert_eq!(store.count().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_dead_token_revokes_unless_the_body_may_have_been_held_back() {
+    let streamed = || Body::from_stream(futures_util::stream::iter([Ok::<_, Infallible>("x")]));
+    let declared = |length: &'static str| Some((header::CONTENT_LENGTH, length));
+    let chunked = Some((header::TRANSFER_ENCODING, "chunked"));
+    let (http1, http2) = (http::Version::HTTP_11, http::Version::HTTP_2);
+    for (version, body, head, revokes) in [
+        (http1, Body::empty(), None, true),
+        (http1, Body::empty(), declared("0"), true),
+        (http1, streamed(), declared("9"), true),
+        (http1, streamed(), declared("999999"), false),
+        (http1, streamed(), chunked, false),
+        (http2, Body::empty(), None, true),
+        (http2, Body::from("whole"), None, true),
+        (http2, streamed(), None, false),
+    ] {
+        let (store, clock) = (MemoryStore::new(), ManualClock::at_present());
+        let builder = SessionManager::builder(Keyring::generate().unwrap(), store.clone()).insecure_dev();
+        let manager = builder.clock(clock.clone()).build().unwrap();
+        let app = Router::new().route("/", get(count).post(count)).layer(SessionLayer::new(manager));
+        let mut presented = cookies(app.clone().oneshot(request(None)).await.unwrap().headers()).remove(0);
+        let dead = presented.clone();
+        for _ in 0..3 {
+            clock.advance(std::time::Duration::from_secs(61));
+            let response = app.clone().oneshot(request(Some(&presented))).await.unwrap();
+            presented = cookies(response.headers()).remove(0);
+        }
+        clock.advance(std::time::Duration::from_secs(61));
+        let mut replay = request(Some(&dead));
+        *replay.method_mut() = http::Method::POST;
+        *replay.version_mut() = version;
+        if let Some((name, value)) = &head {
+            replay.headers_mut().insert(name, value.parse().unwrap());
+        }
+        *replay.body_mut() = body;
+        app.clone().oneshot(replay).await.unwrap();
+        let next = app.oneshot(request(Some(&presented))).await.unwrap();
+        assert_eq!(text(next).await, if revokes { "1" } else { "5" }, "{version:?} {head:?}");
+    }
 }
 
 #[tokio::test]

@@ -129,8 +129,11 @@ fn have_same_items(mut left: &[u8], mut right: &[u8], count: Option<usize>) -> R
     Ok(is_end(left, number, count) && is_end(right, number, count))
 }
 
-/// The keys and values of a map behind its head.
-fn entries(mut input: &[u8], count: Option<usize>) -> Result<Vec<(&[u8], &[u8])>, CborError> {
+/// A key and its value, encoded.
+type Entry<'a> = (&'a [u8], &'a [u8]);
+
+/// Returns the entries of a map, of which `input` is all behind the head.
+fn entries(mut input: &[u8], count: Option<usize>) -> Result<Vec<Entry<'_>>, CborError> {
     let mut entries = Vec::new();
     while !is_end(input, entries.len(), count) {
         entries.push((item(&mut input)?, item(&mut input)?));
