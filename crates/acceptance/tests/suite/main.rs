@@ -110,7 +110,7 @@ macro_rules! cases_of {
                 c10_past_the_renewal_interval_a_read_rotates_the_token_once
                 c11_a_change_rotates
                 c12_inserting_an_equal_value_changes_nothing
-                c12_an_equal_hash_map_or_set_changes_nothing
+                c12_an_equal_hash_map_changes_nothing
                 c13_there_are_never_two_cookies_of_ours
                 c14_the_applications_own_cookies_survive
             ;
