@@ -1,6 +1,6 @@
 //! Routes under `/extra`: what the suite needs beyond the acceptance program. Mounted only with `EXTRA=1`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use ciborium::Value as Cbor;
@@ -149,8 +149,8 @@ async fn step(session: &Session, name: &str, argument: &str) -> Result<Value, Se
         "revoke-others" => json!(session.revoke_others().await?),
         "logout-everywhere" => json!(session.logout_everywhere()?),
         "logout-keeping-data" => json!(session.logout_keeping_data()?),
-        "hash-map" => json!(session.insert(key, hashed(number).map(|n| (n.clone(), n)).collect::<HashMap<_, _>>())?),
-        "hash-set" => json!(session.insert(key, hashed(number).collect::<HashSet<_>>())?),
+        "hash-map" => json!(session.insert(key, hashed(number))?),
+        "hash-maps" => json!(session.insert(key, [hashed(number), hashed(number + 1)])?),
         "renew" => json!(session.renew()?),
         "logout" => json!(session.logout()?),
         "discard" => {
@@ -177,9 +177,9 @@ async fn step(session: &Session, name: &str, argument: &str) -> Result<Value, Se
     })
 }
 
-/// What the hash maps and sets of the steps hold. Each is made with a hasher of its own, so that no two iterate alike.
-fn hashed(count: u64) -> impl Iterator<Item = String> {
-    (0..count).map(|n| format!("entry {n}"))
+/// A map of so many entries. Each has a hasher of its own, so that no two iterate alike.
+fn hashed(count: u64) -> HashMap<String, u64> {
+    (0..count).map(|n| (format!("entry {n}"), n)).collect()
 }
 
 /// Arrays in arrays.

@@ -110,7 +110,7 @@ macro_rules! cases_of {
                 c10_past_the_renewal_interval_a_read_rotates_the_token_once
                 c11_a_change_rotates
                 c12_inserting_an_equal_value_changes_nothing
-                c12_an_equal_hash_map_or_set_changes_nothing
+                c12_an_equal_hash_map_changes_nothing
                 c13_there_are_never_two_cookies_of_ours
                 c14_the_applications_own_cookies_survive
             ;
@@ -150,7 +150,7 @@ macro_rules! cases_of {
                 c36_a_token_with_any_bit_flipped_is_refused
                 c42_of_duplicate_cookies_of_one_session_the_newest_is_judged
                 c42_two_sessions_at_once_are_anonymous_until_a_login
-                c42_more_than_four_cookies_of_our_name_are_not_opened
+                c42_the_store_is_asked_about_four_sessions_at_most
                 c43_oversized_input_is_refused_before_any_crypto
                 c46_non_canonical_spellings_are_refused
                 c47_garbage_never_revokes_and_never_reaches_the_store
