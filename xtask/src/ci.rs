@@ -5,6 +5,7 @@ use anyhow::{Result, bail};
 use crate::api;
 use crate::assure;
 use crate::bench;
+use crate::circles;
 use crate::claims;
 use crate::fuzz;
 use crate::instructions;
@@ -18,8 +19,9 @@ use crate::tools::Tool;
 type Run = fn(&mut Report);
 
 /// The steps, by the names that `cargo xtask ci STEP..` takes.
-pub(crate) const STEPS: [(&str, Run); 13] = [
+pub(crate) const STEPS: [(&str, Run); 14] = [
     ("fmt", fmt),
+    ("circles", |report| report.check("circles", circles::check)),
     ("claims", |report| report.check("claims", claims::check)),
     ("clippy", clippy),
     ("docs", docs),

@@ -4,10 +4,12 @@ mod api;
 mod assure;
 mod bench;
 mod ci;
+mod circles;
 mod claims;
 mod fuzz;
 mod instructions;
 mod invocation;
+mod metadata;
 mod package;
 mod prove;
 mod report;
@@ -54,6 +56,7 @@ cargo xtask TASK
   api [--write]        whether each crate's public API is the one that its list says, or writes the lists
   instructions [--write]
                        whether a request takes more instructions than the counts that are checked in, or writes them
+  circles              whether modules of a crate use each other in a circle, with figures for each crate
   claims               whether every test that the documentation names exists
 
 A step whose tool is missing is reported as SKIPPED; with CI=true in the environment it fails instead.";
@@ -108,6 +111,10 @@ fn run(arguments: &[String]) -> Result<bool> {
             Ok(())
         }),
         ("instructions", [write]) if write == "--write" => instructions::write().map(|()| true),
+        ("circles", []) => reported(|report| {
+            report.check("circles", circles::check);
+            Ok(())
+        }),
         ("claims", []) => reported(|report| {
             report.check("claims", claims::check);
             Ok(())

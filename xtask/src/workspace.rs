@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::invocation::cargo;
-
 /// The repository's root.
 pub(crate) fn root() -> PathBuf {
     // Set by `cargo run`, and right for this clone even if another one built the program.
@@ -26,14 +24,6 @@ pub(crate) fn files(folders: &[&str], extension: &str) -> Result<Vec<PathBuf>> {
     }
     found.sort();
     Ok(found)
-}
-
-/// Where cargo puts what it builds.
-pub(crate) fn target() -> Result<PathBuf> {
-    let metadata = cargo(["metadata", "--format-version=1", "--no-deps"]).output()?;
-    let (_, rest) = metadata.split_once("\"target_directory\":\"").context("cargo names no target directory")?;
-    let (folder, _) = rest.split_once('"').context("cargo names no target directory")?;
-    Ok(PathBuf::from(folder))
 }
 
 /// Adds every file with the extension in the folder, build output and hidden folders aside.
