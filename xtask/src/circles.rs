@@ -18,7 +18,6 @@ mod resolve;
 mod source;
 
 use std::collections::BTreeSet;
-use std::fs;
 
 use anyhow::{Context, Result, ensure};
 
@@ -31,8 +30,8 @@ const KNOWN: &str = "xtask/known-circles.txt";
 
 /// Prints the figures of every crate; an error if there is a circle that is not listed, or a listed arrow closes none.
 pub(crate) fn check() -> Result<()> {
-    let text = fs::read_to_string(workspace::root().join(KNOWN)).with_context(|| format!("cannot read {KNOWN}"))?;
-    let mut known: BTreeSet<&str> = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let list = workspace::list(KNOWN)?;
+    let mut known: BTreeSet<&str> = list.iter().map(String::as_str).collect();
     let mut complaints = Vec::new();
     println!("{:26} {:>5} {:>6} {:>10} {:>7} {:>6}", "crate", "rooms", "arrows", "in circles", "closing", "files");
     for (name, roots) in metadata::crate_roots()? {

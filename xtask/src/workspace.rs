@@ -1,5 +1,6 @@
 //! Where things are in the repository.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,13 @@ pub(crate) fn files(folders: &[&str], extension: &str) -> Result<Vec<PathBuf>> {
     }
     found.sort();
     Ok(found)
+}
+
+/// The lines of a list that is checked in; empty ones and those that begin with `#` aside.
+pub(crate) fn list(file: &str) -> Result<BTreeSet<String>> {
+    let text = fs::read_to_string(root().join(file)).with_context(|| format!("cannot read {file}"))?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Ok(lines.map(str::to_owned).collect())
 }
 
 /// Adds every file with the extension in the folder, build output and hidden folders aside.
