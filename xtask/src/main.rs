@@ -30,6 +30,7 @@ cargo xtask TASK
   ci [STEP..]          everything that a change must pass, or only the named steps (`ci list` names them)
   test                 every test: default features, the `ring` feature, documentation; on servers that the environment
                        names (as `services` prints it), or throwaway ones
+  test --quick         what a developer waits for: no servers, one adapter of the acceptance suite; names what it leaves out
   services [NAME..]    throwaway PostgreSQL, MariaDB, Redis and a Redis cluster, or only the named ones, until Ctrl-C
   demo [ARGS..]        the demo application
   bench [--quick]      what a session costs, beside other session crates
@@ -87,6 +88,10 @@ fn run(arguments: &[String]) -> Result<bool> {
         ("ci", names) => reported(|report| ci::run(report, names)),
         ("test", []) => reported(|report| {
             tests::run(report);
+            Ok(())
+        }),
+        ("test", [quick]) if quick == "--quick" => reported(|report| {
+            tests::run_quick(report);
             Ok(())
         }),
         ("services", names) => services::run(names),

@@ -42,6 +42,38 @@ pub(crate) fn crate_roots() -> Result<Vec<(String, Vec<PathBuf>)>> {
     Ok(roots.collect())
 }
 
+/// A program of integration tests.
+#[derive(Debug)]
+pub(crate) struct Test {
+    pub(crate) package: String,
+    pub(crate) name: String,
+}
+
+/// The programs of integration tests, by name.
+pub(crate) fn tests() -> Result<Vec<Test>> {
+    let metadata = read("Cargo.toml")?;
+    let packages = metadata.workspace_packages().into_iter();
+    let tests = packages.flat_map(|package| {
+        let targets = package.targets.iter().filter(|target| target.is_test());
+        targets.map(|target| Test { package: package.name.to_string(), name: target.name.clone() })
+    });
+    let mut tests: Vec<Test> = tests.collect();
+    tests.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(tests)
+}
+
+/// The programs whose documentation has a folder of its own: not those that are called like their crate's library.
+pub(crate) fn documented_programs() -> Result<Vec<String>> {
+    let metadata = read("Cargo.toml")?;
+    let packages = metadata.workspace_packages().into_iter();
+    let programs = packages.flat_map(|package| {
+        let library = package.targets.iter().find(|target| target.is_lib()).map(|library| library.name.as_str());
+        let programs = package.targets.iter().filter(|target| target.is_bin());
+        programs.filter(move |program| library != Some(program.name.replace('-', "_").as_str()))
+    });
+    Ok(programs.map(|program| program.name.clone()).collect())
+}
+
 /// The names of the programs that a manifest names.
 pub(crate) fn programs(manifest: &str) -> Result<Vec<String>> {
     let metadata = read(manifest)?;
