@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use crate::invocation::cargo;
-use crate::package;
+use crate::metadata;
 use crate::report::Report;
 use crate::workspace;
 
@@ -59,11 +59,11 @@ pub(crate) fn write() -> Result<()> {
 
 /// Where each crate's list is kept, and what it should say.
 fn lists() -> Result<Vec<(PathBuf, String)>> {
-    let crates = package::published()?;
+    let crates = metadata::published()?;
     let packages = crates.iter().flat_map(|published| ["--package", &published.name]);
     let documented = cargo(["doc", "--no-deps", "--all-features"]).args(&packages.collect::<Vec<_>>()).run()?;
     ensure!(documented, "the documentation does not build");
-    let pages = workspace::target()?.join("doc");
+    let pages = metadata::target()?.join("doc");
     crates
         .iter()
         .map(|published| {

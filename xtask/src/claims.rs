@@ -2,7 +2,9 @@
 //!
 //! A claim names its tests as ``test: `name` `` or ``tests: `name`, `other` ``. Each row of the README's guarantees
 //! must name one. Each line of the standards that the project answers to must have a row in the guide, with an answer
-//! that names one too.
+//! that names one too. And no test may have a name that is too long.
+
+mod names;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -87,7 +89,7 @@ const LINES: &[&str] = &[
 
 pub(crate) fn check() -> Result<()> {
     let tests = all_tests()?;
-    let mut complaints = Vec::new();
+    let mut complaints = names::complaints(&tests)?;
     let mut named = 0;
     for path in documents()? {
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;

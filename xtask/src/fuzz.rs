@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::invocation::{Invocation, cargo};
+use crate::metadata;
 use crate::report::Report;
 use crate::tools::Tool;
 use crate::workspace;
@@ -99,8 +100,7 @@ impl Figures {
 
 /// The names of all targets.
 pub(crate) fn all_targets() -> Result<Vec<String>> {
-    let manifest = fs::read_to_string(workspace::root().join(MANIFEST)).context("cannot read the fuzz manifest")?;
-    Ok(targets(&manifest))
+    metadata::programs(MANIFEST)
 }
 
 /// Runs a target once on everything that was found so far; the file that says which code that reached. The target, built
@@ -118,17 +118,6 @@ fn folders(target: &str) -> Result<(String, String)> {
     let (corpus, seeds) = (format!("fuzz/corpus/{target}"), format!("fuzz/seeds/{target}"));
     fs::create_dir_all(workspace::root().join(&corpus)).with_context(|| format!("cannot make {corpus}"))?;
     Ok((corpus, seeds))
-}
-
-/// The names of the manifest's `[[bin]]` tables.
-fn targets(manifest: &str) -> Vec<String> {
-    let tables = manifest.split("[[bin]]").skip(1);
-    tables
-        .filter_map(|table| {
-            let line = table.lines().map(str::trim).find(|line| line.starts_with("name"))?;
-            line.split('"').nth(1).map(str::to_owned)
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -159,11 +148,5 @@ mod unit {
             "Done 12 runs in 1 second(s)\nstat::number_of_executed_units: 12\nstat::new_units_added:          3\n";
         assert_eq!(Figures::read(said).expect("both"), Figures { executions: 12, kept: 3 });
         assert!(Figures::read("==1== ERROR: libFuzzer: deadly signal").is_err());
-    }
-
-    #[test]
-    fn targets_are_read_from_the_manifest() {
-        let manifest = "[package]\nname = \"fuzz\"\n\n[[bin]]\nname = \"one\"\ntest = false\n\n[[bin]]\nname=\"two\"\n";
-        assert_eq!(targets(manifest), ["one", "two"]);
     }
 }

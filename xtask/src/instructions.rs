@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 
 use crate::invocation::{cargo, program};
+use crate::metadata;
 use crate::report::Report;
 use crate::tools::Tool;
 use crate::workspace;
@@ -83,7 +84,7 @@ fn compare(kept: &Counts, counted: &Counts) -> Result<String> {
 fn count() -> Result<Counts> {
     let built = cargo(["build", "--release", "--package", "instructions"]).run()?;
     ensure!(built, "the program that is counted does not build");
-    let binary = workspace::target()?.join("release/instructions").display().to_string();
+    let binary = metadata::target()?.join("release/instructions").display().to_string();
     CASES
         .iter()
         .map(|case| {

@@ -4,10 +4,12 @@ mod api;
 mod assure;
 mod bench;
 mod ci;
+mod circles;
 mod claims;
 mod fuzz;
 mod instructions;
 mod invocation;
+mod metadata;
 mod package;
 mod prove;
 mod report;
@@ -28,6 +30,7 @@ cargo xtask TASK
   ci [STEP..]          everything that a change must pass, or only the named steps (`ci list` names them)
   test                 every test: default features, the `ring` feature, documentation; on servers that the environment
                        names (as `services` prints it), or throwaway ones
+  test --quick         what a developer waits for: no servers, one adapter of the acceptance suite; names what it leaves out
   services [NAME..]    throwaway PostgreSQL, MariaDB, Redis and a Redis cluster, or only the named ones, until Ctrl-C
   demo [ARGS..]        the demo application
   bench [--quick]      what a session costs, beside other session crates
@@ -54,6 +57,7 @@ cargo xtask TASK
   api [--write]        whether each crate's public API is the one that its list says, or writes the lists
   instructions [--write]
                        whether a request takes more instructions than the counts that are checked in, or writes them
+  circles              whether modules of a crate use each other in a circle, with figures for each crate
   claims               whether every test that the documentation names exists
 
 A step whose tool is missing is reported as SKIPPED; with CI=true in the environment it fails instead.";
@@ -86,6 +90,10 @@ fn run(arguments: &[String]) -> Result<bool> {
             tests::run(report);
             Ok(())
         }),
+        ("test", [quick]) if quick == "--quick" => reported(|report| {
+            tests::run_quick(report);
+            Ok(())
+        }),
         ("services", names) => services::run(names),
         ("demo", arguments) => invocation::cargo(["run", "--package", "demo", "--"]).args(arguments).run(),
         ("bench", arguments) => bench::run(arguments),
@@ -108,6 +116,10 @@ fn run(arguments: &[String]) -> Result<bool> {
             Ok(())
         }),
         ("instructions", [write]) if write == "--write" => instructions::write().map(|()| true),
+        ("circles", []) => reported(|report| {
+            report.check("circles", circles::check);
+            Ok(())
+        }),
         ("claims", []) => reported(|report| {
             report.check("claims", claims::check);
             Ok(())

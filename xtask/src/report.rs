@@ -85,6 +85,11 @@ impl Report {
         });
     }
 
+    /// Notes that a step is not meant to run.
+    pub(crate) fn left_out(&mut self, name: &str, reason: &str) {
+        self.step(name, reason, || Outcome::Skipped(reason.to_owned()));
+    }
+
     /// Notes that a step could not even begin.
     pub(crate) fn failed(&mut self, name: &str, reason: &str) {
         self.step(name, reason, || Outcome::Failed(reason.to_owned()));

@@ -1,11 +1,10 @@
 //! Where things are in the repository.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-
-use crate::invocation::cargo;
 
 /// The repository's root.
 pub(crate) fn root() -> PathBuf {
@@ -28,12 +27,11 @@ pub(crate) fn files(folders: &[&str], extension: &str) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Where cargo puts what it builds.
-pub(crate) fn target() -> Result<PathBuf> {
-    let metadata = cargo(["metadata", "--format-version=1", "--no-deps"]).output()?;
-    let (_, rest) = metadata.split_once("\"target_directory\":\"").context("cargo names no target directory")?;
-    let (folder, _) = rest.split_once('"').context("cargo names no target directory")?;
-    Ok(PathBuf::from(folder))
+/// The lines of a list that is checked in; empty ones and those that begin with `#` aside.
+pub(crate) fn list(file: &str) -> Result<BTreeSet<String>> {
+    let text = fs::read_to_string(root().join(file)).with_context(|| format!("cannot read {file}"))?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Ok(lines.map(str::to_owned).collect())
 }
 
 /// Adds every file with the extension in the folder, build output and hidden folders aside.

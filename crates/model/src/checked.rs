@@ -9,7 +9,8 @@ use crate::fault::{Fault, Faults};
 use crate::mint::{Coin, Mint};
 use crate::oracle::Oracle;
 use crate::planted::Planted;
-use crate::world::{Answer, Kind, Phase, Request, SLEEP_TICKS, Who, World};
+use crate::time::SLEEP_TICKS;
+use crate::world::{Answer, Kind, Phase, Request, Who, World};
 
 /// A set of requests, and what may happen to them.
 pub struct Protocol {

@@ -10,7 +10,8 @@ use crate::checked::{Protocol, Seen};
 use crate::fault::Fault;
 use crate::mint::{Coin, handoff_key, id, read};
 use crate::planted::Planted;
-use crate::world::{Answer, EXPIRES, GRACE_TICKS, IDLE, Kept, Kind, POLICY, Phase, Who, Work, World, time};
+use crate::time::{EXPIRES, GRACE_TICKS, IDLE, POLICY, time};
+use crate::world::{Answer, Kept, Kind, Phase, Who, Work, World};
 
 /// How the first judgement of a request ended.
 enum Judged {

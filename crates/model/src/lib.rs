@@ -16,6 +16,7 @@ mod host;
 mod mint;
 mod oracle;
 mod planted;
+mod time;
 mod world;
 
 pub use checked::{Action, Protocol, Seen};

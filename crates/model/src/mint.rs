@@ -10,7 +10,7 @@ use secure_sessions_core::{
     Sizes, Timestamp, Token, encode,
 };
 
-use crate::world::{EXPIRES, time};
+use crate::time::{EXPIRES, time};
 
 const CONTEXT: &str = "s";
 

@@ -1,6 +1,6 @@
 //! What is true of each session, kept beside the protocol and without its code.
 
-use crate::world::GRACE_TICKS;
+use crate::time::GRACE_TICKS;
 
 /// What is true.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]

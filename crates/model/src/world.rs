@@ -4,26 +4,11 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use secure_sessions_core::{BucketPolicy, Entry, Millis, Timestamp};
+use secure_sessions_core::Entry;
 
 use crate::fault::Faults;
 use crate::mint::Coin;
 use crate::oracle::Oracle;
-
-/// How many steps of time make a grace. A way takes one step at most: half a grace.
-pub(crate) const GRACE_TICKS: u16 = 2;
-const TICK: Millis = Millis::from_secs(30);
-pub(crate) const POLICY: BucketPolicy = BucketPolicy { grace: Millis::from_secs(60) };
-pub(crate) const IDLE: Millis = Millis::from_secs(30 * 60);
-/// Longer than an idle timeout and the purge's patience together.
-pub(crate) const SLEEP_TICKS: u16 = 200;
-const START: Timestamp = Timestamp::from_millis(1_750_000_000_000);
-/// No model's history is as long as a session may live.
-pub(crate) const EXPIRES: Timestamp = Timestamp::from_millis(1_750_028_800_000);
-
-pub(crate) fn time(tick: u16) -> Timestamp {
-    START.after(Millis::new(TICK.get() * u64::from(tick)))
-}
 
 /// What a request does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

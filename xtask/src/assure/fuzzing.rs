@@ -5,6 +5,7 @@ use anyhow::{Context, Result, ensure};
 use super::{Outcome, TRIPLE, with};
 use crate::fuzz::{self, Figures};
 use crate::invocation::program;
+use crate::metadata;
 use crate::tools::{Tool, nightly_llvm};
 use crate::workspace;
 
@@ -35,7 +36,7 @@ pub(super) fn run() -> Result<Outcome> {
 /// Which of the core's lines the corpora of all targets reach together: what reads input from outside, and all of it.
 pub(super) fn coverage() -> Result<Outcome> {
     with(&[TOOLS[0], TOOLS[1], Tool::NightlyLlvm], || {
-        let built = workspace::target()?.join("fuzz-coverage");
+        let built = metadata::target()?.join("fuzz-coverage");
         let mut profiles = Vec::new();
         let mut report = vec!["report".to_owned()];
         for target in fuzz::all_targets()? {

@@ -7,13 +7,13 @@ use anyhow::{Context, Result, ensure};
 
 use super::{Outcome, with};
 use crate::invocation::{cargo, program};
-use crate::package;
+use crate::metadata;
 use crate::tools::Tool;
 use crate::workspace;
 
 pub(super) fn run() -> Result<Outcome> {
     with(&[Tool::Nightly], || {
-        let copy = workspace::target()?.join("minimal");
+        let copy = metadata::target()?.join("minimal");
         copy_of_published(&copy)?;
         let manifest = copy.join("Cargo.toml").display().to_string();
         let target = copy.join("target").display().to_string();
@@ -21,7 +21,7 @@ pub(super) fn run() -> Result<Outcome> {
         ensure!(update.run()?, "a direct dependency needs more than the manifest says");
         let check = cargo(["check", "--workspace", "--all-features", "--manifest-path", &manifest]);
         ensure!(check.variable("CARGO_TARGET_DIR", &target).run()?, "the lowest versions do not compile");
-        Ok(format!("{} crates compile with the lowest versions that they allow", package::published()?.len()))
+        Ok(format!("{} crates compile with the lowest versions that they allow", metadata::published()?.len()))
     })
 }
 
@@ -35,7 +35,7 @@ fn copy_of_published(copy: &Path) -> Result<()> {
     }
     let manifest = fs::read_to_string(root.join("Cargo.toml")).context("cannot read the manifest")?;
     let mut members = Vec::new();
-    for published in package::published()? {
+    for published in metadata::published()? {
         let folder = published.folder.strip_prefix(&root)?;
         members.push(format!("{:?}", folder.display().to_string()));
         let to = copy.join(folder);

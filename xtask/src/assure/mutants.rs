@@ -6,15 +6,15 @@ use anyhow::{Context, Result, ensure};
 
 use super::{Outcome, with};
 use crate::invocation::cargo;
+use crate::metadata;
 use crate::tools::Tool;
-use crate::workspace;
 
 /// Random histories for each mutant: what the smaller tests do not notice of the transitions, these few do.
 const HISTORIES: &str = "300";
 
 pub(super) fn run() -> Result<Outcome> {
     with(&[Tool::Subcommand("mutants")], || {
-        let output = workspace::target()?.join("mutants");
+        let output = metadata::target()?.join("mutants");
         fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
         let folder = output.display().to_string();
         // It exits with an error when a mutant survives; which ones, its lists say better. Only what a mutant changes is

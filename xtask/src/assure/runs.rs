@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::Outcome;
 use crate::invocation::{Invocation, cargo};
+use crate::metadata;
 use crate::workspace;
 
 /// Every history: how many states, and which broken rules were found.
@@ -18,7 +19,7 @@ pub(super) fn model() -> Result<Outcome> {
 
 /// Orders of locks: the cfg changes what is compiled, so it has a target folder of its own.
 pub(super) fn schedules() -> Result<Outcome> {
-    let target = workspace::target()?.join("shuttle").display().to_string();
+    let target = metadata::target()?.join("shuttle").display().to_string();
     let run = cargo(["test", "--package", "model", "--test", "schedules"])
         .variable("RUSTFLAGS", "--cfg shuttle")
         .variable("CARGO_TARGET_DIR", &target);

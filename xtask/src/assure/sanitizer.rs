@@ -4,15 +4,15 @@ use anyhow::Result;
 
 use super::{Outcome, TRIPLE, runs, with};
 use crate::invocation::cargo;
+use crate::metadata;
 use crate::tools::Tool;
-use crate::workspace;
 
 /// Random histories for each property: more of them touch no other memory.
 const HISTORIES: &str = "1000";
 
 pub(super) fn run() -> Result<Outcome> {
     with(&[Tool::Nightly], || {
-        let folder = workspace::target()?.join("asan").display().to_string();
+        let folder = metadata::target()?.join("asan").display().to_string();
         let packages = ["secure-sessions-core", "secure-sessions-store", "secure-sessions"];
         let packages: Vec<&str> = packages.iter().flat_map(|package| ["--package", package]).collect();
         // The tests of misuse run a compiler of their own; those of memory read what the sanitizer keeps.

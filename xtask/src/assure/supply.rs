@@ -4,13 +4,13 @@ use anyhow::{Result, ensure};
 
 use super::{Outcome, with};
 use crate::invocation::cargo;
-use crate::package;
+use crate::metadata;
 use crate::tools::Tool;
 
 pub(super) fn run() -> Result<Outcome> {
     with(&[Tool::Subcommand("deny")], || {
         let deny = ["deny", "--workspace", "--all-features", "check", "bans", "licenses", "sources"];
         ensure!(cargo(deny).run()?, "cargo-deny objects");
-        Ok(format!("cargo-deny has no objection to the dependencies of {} crates", package::published()?.len()))
+        Ok(format!("cargo-deny has no objection to the dependencies of {} crates", metadata::published()?.len()))
     })
 }

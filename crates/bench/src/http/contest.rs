@@ -101,7 +101,8 @@ pub async fn contest(framework: Framework, effort: Effort) -> Result<Vec<Outcome
     let sides = Side::all(framework);
     let mut running = Vec::new();
     for side in &sides {
-        let process = Process::start(side).with_context(|| format!("{side:?}"))?;
+        let arguments = ["serve", &side.framework.to_string(), side.application.name(), side.path()];
+        let process = Process::start(&arguments).with_context(|| format!("{side:?}"))?;
         let browsers = log_in(&process, side).await.with_context(|| format!("{side:?}"))?;
         running.push((process, browsers));
     }

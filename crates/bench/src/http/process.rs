@@ -8,8 +8,6 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use super::contest::Side;
-
 /// A server that runs. Dropped, it ends.
 pub(super) struct Process {
     child: Child,
@@ -17,11 +15,11 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts this program as one of the sides, and waits until it listens.
-    pub(super) fn start(side: &Side) -> Result<Self> {
+    /// Starts this program with these arguments, and waits until it listens.
+    pub(super) fn start(arguments: &[&str]) -> Result<Self> {
         let mut command = Command::new(env::current_exe()?);
-        command.args(["serve", &side.framework.to_string(), side.application.name(), side.path()]);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("no standard output")?).read_line(&mut line)?;
         ensure!(!line.is_empty(), "a server did not start");

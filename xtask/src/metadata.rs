@@ -1,0 +1,118 @@
+//! The workspace as cargo reads its manifests.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use cargo_metadata::{Metadata, MetadataCommand, Package, TargetKind};
+
+use crate::workspace;
+
+/// A crate that others can depend on.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) name: String,
+    /// Where its manifest is.
+    pub(crate) folder: PathBuf,
+}
+
+/// The crates that are not kept private.
+pub(crate) fn published() -> Result<Vec<Published>> {
+    let metadata = read("Cargo.toml")?;
+    let packages = metadata.workspace_packages().into_iter().filter(|package| !is_private(package));
+    let published = packages.map(|package| Ok(Published { name: package.name.to_string(), folder: folder(package)? }));
+    let mut published = published.collect::<Result<Vec<_>>>()?;
+    ensure!(!published.is_empty(), "no crate is published");
+    published.sort_by(|one, other| one.folder.cmp(&other.folder));
+    Ok(published)
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> Result<PathBuf> {
+    Ok(read("Cargo.toml")?.target_directory.into_std_path_buf())
+}
+
+/// The root files of each crate of the workspace: its library's and its programs'.
+pub(crate) fn crate_roots() -> Result<Vec<(String, Vec<PathBuf>)>> {
+    let metadata = read("Cargo.toml")?;
+    let roots = metadata.workspace_packages().into_iter().map(|package| {
+        let kinds = [TargetKind::Lib, TargetKind::ProcMacro, TargetKind::Bin];
+        let targets = package.targets.iter().filter(|target| target.kind.iter().any(|kind| kinds.contains(kind)));
+        (package.name.to_string(), targets.map(|target| target.src_path.clone().into_std_path_buf()).collect())
+    });
+    Ok(roots.collect())
+}
+
+/// A program of integration tests.
+#[derive(Debug)]
+pub(crate) struct Test {
+    pub(crate) package: String,
+    pub(crate) name: String,
+}
+
+/// The programs of integration tests, by name.
+pub(crate) fn tests() -> Result<Vec<Test>> {
+    let metadata = read("Cargo.toml")?;
+    let packages = metadata.workspace_packages().into_iter();
+    let tests = packages.flat_map(|package| {
+        let targets = package.targets.iter().filter(|target| target.is_test());
+        targets.map(|target| Test { package: package.name.to_string(), name: target.name.clone() })
+    });
+    let mut tests: Vec<Test> = tests.collect();
+    tests.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(tests)
+}
+
+/// The programs whose documentation has a folder of its own: not those that are called like their crate's library.
+pub(crate) fn documented_programs() -> Result<Vec<String>> {
+    let metadata = read("Cargo.toml")?;
+    let packages = metadata.workspace_packages().into_iter();
+    let programs = packages.flat_map(|package| {
+        let library = package.targets.iter().find(|target| target.is_lib()).map(|library| library.name.as_str());
+        let programs = package.targets.iter().filter(|target| target.is_bin());
+        programs.filter(move |program| library != Some(program.name.replace('-', "_").as_str()))
+    });
+    Ok(programs.map(|program| program.name.clone()).collect())
+}
+
+/// The names of the programs that a manifest names.
+pub(crate) fn programs(manifest: &str) -> Result<Vec<String>> {
+    let metadata = read(manifest)?;
+    let targets = metadata.workspace_packages().into_iter().flat_map(|package| &package.targets);
+    Ok(targets.filter(|target| target.is_bin()).map(|target| target.name.clone()).collect())
+}
+
+/// Kept private: `publish = false`.
+fn is_private(package: &Package) -> bool {
+    package.publish.as_ref().is_some_and(Vec::is_empty)
+}
+
+fn folder(package: &Package) -> Result<PathBuf> {
+    let folder = package.manifest_path.parent().context("a manifest has a folder")?;
+    Ok(folder.to_owned().into_std_path_buf())
+}
+
+fn read(manifest: &str) -> Result<Metadata> {
+    let manifest = workspace::root().join(manifest);
+    let metadata = MetadataCommand::new().manifest_path(&manifest).no_deps().exec();
+    metadata.with_context(|| format!("cargo cannot read {}", manifest.display()))
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn only_crates_that_are_not_private_are_published() {
+        let published = published().expect("a workspace");
+        let has = |name: &str| published.iter().any(|published| published.name == name);
+        assert!(has("secure-sessions-core") && has("secure-sessions"), "{published:?}");
+        assert!(!has("xtask") && !has("services"), "{published:?}");
+        assert!(published.iter().all(|published| published.folder.join("Cargo.toml").exists()), "{published:?}");
+    }
+
+    #[test]
+    fn the_fuzz_targets_are_read_from_their_manifest() {
+        let targets = programs("fuzz/Cargo.toml").expect("a workspace");
+        assert!(targets.iter().any(|target| target == "token"), "{targets:?}");
+    }
+}
