@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use secure_sessions_store::{
-    AnyStore, Bucket, Entry, MemoryStore, Page, RedisOptions, RedisStore, Revision, SessionId, SessionStore,
+    AnyStore, Bucket, Entry, Listed, MemoryStore, Page, RedisOptions, RedisStore, Revision, SessionId, SessionStore,
     SqlOptions, StoreError, SubjectTag, Timestamp, Tombstone, Which,
 };
 use serde_json::{Value, json};
@@ -215,7 +215,7 @@ impl SessionStore for WatchedStore {
         self.acknowledged(self.0.inner.remove(id, tombstone).await)
     }
 
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
+    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
         self.called("list", false).await?;
         self.0.inner.list(subjects, page).await
     }

@@ -102,14 +102,14 @@ impl SessionManager {
         let tags = self.keyring().0.subject_tags(subject);
         let (now, policy) = (self.now(), self.times().bucket);
         let mut buckets = Vec::new();
-        let mut after = None;
-        loop {
-            let page = self.store().list(&tags, Page { after, limit: PAGE }).await;
-            let page = page.map_err(|error| self.store_failed("list", error))?;
-            let Some(last) = page.last() else { return Ok(buckets) };
-            after = Some(last.id);
-            buckets.extend(page.into_iter().filter(|bucket| !bucket.is_expired(now, &policy)));
+        let mut next = Some(Page::first(PAGE));
+        while let Some(page) = next {
+            let listed = self.store().list(&tags, page).await;
+            let listed = listed.map_err(|error| self.store_failed("list", error))?;
+            next = page.next(&listed);
+            buckets.extend(listed.into_iter().filter_map(Result::ok).filter(|bucket| !bucket.is_expired(now, &policy)));
         }
+        Ok(buckets)
     }
 
     async fn infos(&self, subject: &str, current: Option<SessionId>) -> Result<Vec<SessionInfo>, SessionError> {

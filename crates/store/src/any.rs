@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Timestamp, Tombstone};
 
-use crate::{Page, Recent, SessionStore, StoreError, Which};
+use crate::{Listed, Page, Recent, SessionStore, StoreError, Which};
 
 /// Any [`SessionStore`], with its type erased; a clone is the same store.
 ///
@@ -77,7 +77,7 @@ impl SessionStore for AnyStore {
         self.0.remove(id, tombstone).await
     }
 
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
+    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
         self.0.list(subjects, page).await
     }
 
@@ -111,7 +111,7 @@ trait Erased: Send + Sync + 'static {
         tombstone: Tombstone,
     ) -> Boxed<'a, bool>;
     fn remove<'a>(&'a self, id: &'a SessionId, tombstone: Option<Tombstone>) -> Boxed<'a, bool>;
-    fn list<'a>(&'a self, subjects: &'a [SubjectTag], page: Page) -> Boxed<'a, Vec<Bucket>>;
+    fn list<'a>(&'a self, subjects: &'a [SubjectTag], page: Page) -> Boxed<'a, Vec<Listed>>;
     fn count(&self) -> Boxed<'_, u64>;
     fn remove_all<'a>(&'a self, which: Which<'a>, except: Option<&'a SessionId>) -> Boxed<'a, u64>;
     fn purge_expired(&self, now: Timestamp, limit: u32) -> Boxed<'_, u64>;
@@ -152,7 +152,7 @@ impl<S: SessionStore> Erased for S {
         Box::pin(SessionStore::remove(self, id, tombstone))
     }
 
-    fn list<'a>(&'a self, subjects: &'a [SubjectTag], page: Page) -> Boxed<'a, Vec<Bucket>> {
+    fn list<'a>(&'a self, subjects: &'a [SubjectTag], page: Page) -> Boxed<'a, Vec<Listed>> {
         Box::pin(SessionStore::list(self, subjects, page))
     }
 

@@ -13,7 +13,7 @@ use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Times
 use shuttle::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use crate::{Page, Recent, SessionStore, StoreError, Which};
+use crate::{Listed, Page, Recent, SessionStore, StoreError, Which};
 
 /// Locks, so that parallel requests seldom wait for each other.
 const SHARDS: usize = 32;
@@ -245,7 +245,7 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
         self.0.store.remove(id, tombstone).await
     }
 
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
+    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
         self.0.store.list(subjects, page).await
     }
 

@@ -94,7 +94,7 @@ macro_rules! forward_methods {
             &$self,
             subjects: &[$crate::SubjectTag],
             page: $crate::Page,
-        ) -> ::core::result::Result<::std::vec::Vec<$crate::Bucket>, $crate::StoreError> {
+        ) -> ::core::result::Result<::std::vec::Vec<$crate::Listed>, $crate::StoreError> {
             $crate::SessionStore::list($to, subjects, page).await
         }
     };

@@ -12,7 +12,7 @@ use self::index::Index;
 use self::keys::Keys;
 use self::scripts::{Outcome, Removed};
 use self::value::Write;
-use crate::{Page, SessionStore, StoreError, Which};
+use crate::{Listed, Page, SessionStore, StoreError, Which};
 
 mod connection;
 mod error;
@@ -303,7 +303,7 @@ impl SessionStore for RedisStore {
         self.0.remove(id, tombstone.as_ref()).await
     }
 
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
+    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
         self.0.index.list(subjects, page).await
     }
 

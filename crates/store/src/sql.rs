@@ -14,7 +14,7 @@ use self::server::Server;
 #[cfg(feature = "sqlite")]
 use self::sqlite::Sqlite;
 use self::table::Table;
-use crate::{Page, SessionStore, StoreError, Which};
+use crate::{Listed, Page, SessionStore, StoreError, Which};
 
 mod columns;
 mod dialect;
@@ -365,7 +365,7 @@ impl SessionStore for SqlStore {
         each!(self, table => table.remove(id, tombstone.as_ref()).await)
     }
 
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
+    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
         each!(self, table => table.list(subjects, page).await)
     }
 

@@ -14,9 +14,12 @@ use crate::StoreError;
 ///
 /// # What an entry is
 ///
-/// Under an id there is nothing, a [`Bucket`] (a session) or a [`Tombstone`] (a session that ended a moment ago).
+/// Under an id there is nothing, a [`Bucket`] (a session) or a [`Tombstone`] (a session that ended). A tombstone stands
+/// until its `expires_at`: a minute or so after a logout, up to the rest of the session's absolute lifetime after the
+/// renewal of a logged-in session, whose tombstone names its successor.
+///
 /// Every field of both is kept exactly: any `u64` in a time or revision, a label of up to 512 bytes, a handoff of up to
-/// 65,535 bytes, up to 128 retired tokens in their order. [`record`](crate::record) has a compact form in bytes.
+/// 65,535 bytes, up to 128 retired tokens in their order, the eviction watermark, a tombstone's successor. [`record`](crate::record) has a compact form in bytes.
 ///
 /// # What every implementation must hold
 ///
@@ -37,9 +40,13 @@ use crate::StoreError;
 ///    exception: see [`succeed`](Self::succeed).
 /// 7. **Losing a race is not an error.** A serialization failure or deadlock that the backend reports for `replace`
 ///    or `succeed` is `false`.
-/// 8. **Stores do not see each other.** Two stores with different tables, files or prefixes share nothing.
+/// 8. **What cannot be read stands in nobody's way.** An entry that cannot be read (damaged, or written by a newer
+///    release) is [`StoreError::Corrupt`] for `load`. It fails no listing, which names it as [`Unreadable`], and no
+///    removal, which removes it like any other.
+/// 9. **Stores do not see each other.** Two stores with different tables, files or prefixes share nothing.
 ///
-/// `conformance` (feature `conformance`) tests all of this, races included, against any implementation.
+/// `conformance` (feature `conformance`) tests all of this, races included, against any implementation; only you can
+/// damage an entry, so test rule 8 yourself.
 ///
 /// # Writing one
 ///
@@ -51,7 +58,7 @@ use crate::StoreError;
 /// use std::sync::Mutex;
 ///
 /// use secure_sessions_store::{
-///     Bucket, Entry, Page, Revision, SessionId, SessionStore, StoreError, SubjectTag, Timestamp, Tombstone, Which,
+///     Bucket, Entry, Listed, Page, Revision, SessionId, SessionStore, StoreError, SubjectTag, Timestamp, Tombstone, Which,
 /// };
 ///
 /// /// One map behind one lock: every method is one step.
@@ -120,11 +127,11 @@ use crate::StoreError;
 ///         Ok(there)
 ///     }
 ///
-///     async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
+///     async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
 ///         let which = Which::Subjects(subjects);
 ///         let buckets = self.entries().values().filter_map(|entry| match entry {
 ///             Entry::Bucket(bucket) if which.covers(bucket) && page.after.is_none_or(|after| bucket.id > after) => {
-///                 Some(bucket.clone())
+///                 Some(Ok(bucket.clone()))
 ///             }
 ///             _ => None,
 ///         }).take(usize::try_from(page.limit).unwrap_or(usize::MAX)).collect();
@@ -251,7 +258,7 @@ pub trait SessionStore: Send + Sync + 'static {
     /// `true`: there was a bucket, it is gone, and the tombstone, if one is given (its id is `id`), stands in its
     /// place. `false`: there was none, nothing is written, and a tombstone that stands there stays: so the call may
     /// be repeated. Of parallel calls for one bucket exactly one returns `true`. Once it has returned, no `replace`
-    /// or `succeed` of that bucket returns `true`.
+    /// or `succeed` of that bucket returns `true`. An entry that cannot be read counts as a bucket.
     ///
     /// # Errors
     ///
@@ -270,11 +277,16 @@ pub trait SessionStore: Send + Sync + 'static {
     /// several tags while the fingerprint keys are being changed. Tombstones, and buckets without a subject, are never
     /// listed.
     ///
+    /// An entry that cannot be read takes the place of its id, as [`Unreadable`], and counts for the page. It is listed
+    /// under every subject whose index leads to it, since nobody can tell whose it is now.
+    ///
+    /// A page takes time for itself, and not for all sessions of the subject, so that any number of them can be listed.
+    ///
     /// # Errors
     ///
     /// [`StoreError`] if the backend fails.
     fn list(&self, subjects: &[SubjectTag], page: Page)
-    -> impl Future<Output = Result<Vec<Bucket>, StoreError>> + Send;
+    -> impl Future<Output = Result<Vec<Listed>, StoreError>> + Send;
 
     /// The number of buckets, those without a subject and those that expired included. Tombstones do not count.
     ///
@@ -292,7 +304,10 @@ pub trait SessionStore: Send + Sync + 'static {
     /// shard at a time) is only complete if no `succeed` can carry a bucket from a part not yet visited into one
     /// that was.
     ///
-    /// No tombstones are written, and those that stand stay. The bucket `except` is not touched, whosever it is.
+    /// No tombstones are written, and those that stand stay. The bucket `except` is not touched, whosever it is. Entries
+    /// that cannot be read are removed, and counted, with the rest.
+    ///
+    /// Other calls go on meanwhile: where a subject may have very many sessions, they are removed some at a time.
     ///
     /// # Errors
     ///
@@ -356,17 +371,31 @@ impl Which<'_> {
     }
 }
 
+/// One item of a list: a bucket, or the place of one that cannot be read.
+pub type Listed = Result<Bucket, Unreadable>;
+
+/// An entry that a list came upon and could not read.
+#[derive(Debug, thiserror::Error)]
+#[error("an entry of the session store cannot be read")]
+pub struct Unreadable {
+    /// The id that it stands under. [`SessionStore::remove`] removes it.
+    pub id: SessionId,
+    /// The error that [`SessionStore::load`] returns for it.
+    #[source]
+    pub error: StoreError,
+}
+
 /// A part of a list.
 #[derive(Debug, Clone, Copy)]
 pub struct Page {
     /// The last id of the page before; unset for the first page.
     pub after: Option<SessionId>,
-    /// The most buckets to return.
+    /// The most items to return.
     pub limit: u32,
 }
 
 impl Page {
-    /// The first page, of at most so many buckets.
+    /// The first page, of at most so many items.
     #[must_use]
     pub const fn first(limit: u32) -> Self {
         Self { after: None, limit }
@@ -380,16 +409,21 @@ impl Page {
     /// # let subjects = [];
     /// let mut next = Some(Page::first(100));
     /// while let Some(page) = next {
-    ///     let buckets = store.list(&subjects, page).await?;
-    ///     next = page.next(&buckets);
+    ///     let listed = store.list(&subjects, page).await?;
+    ///     next = page.next(&listed);
     /// }
     /// # Ok(())
     /// # }
     /// ```
     #[must_use]
-    pub fn next(self, returned: &[Bucket]) -> Option<Self> {
-        let full = u32::try_from(returned.len()).is_ok_and(|length| length >= self.limit);
-        returned.last().filter(|_| full).map(|last| Self { after: Some(last.id), limit: self.limit })
+    pub fn next(self, returned: &[Listed]) -> Option<Self> {
+        let is_full = u32::try_from(returned.len()).is_ok_and(|length| length >= self.limit);
+        let last = returned.last().filter(|_| is_full)?;
+        let after = match last {
+            Ok(bucket) => bucket.id,
+            Err(unreadable) => unreadable.id,
+        };
+        Some(Self { after: Some(after), limit: self.limit })
     }
 }
 
@@ -428,7 +462,7 @@ impl<S: SessionStore> SessionStore for Arc<S> {
         S::remove(self, id, tombstone).await
     }
 
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
+    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
         S::list(self, subjects, page).await
     }
 

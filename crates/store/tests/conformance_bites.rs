@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use secure_sessions_store::conformance::{self, CASES};
 use secure_sessions_store::{
-    Bucket, Entry, Fingerprint, MemoryStore, Page, Recent, Revision, SessionId, SessionStore, StoreError, SubjectTag,
-    Timestamp, Tombstone, Which,
+    Bucket, Entry, Fingerprint, Listed, MemoryStore, Millis, Page, Recent, Revision, SessionId, SessionStore,
+    StoreError, SubjectTag, Timestamp, Tombstone, Which,
 };
 use tokio::time::sleep;
 
@@ -31,6 +31,13 @@ enum Fault {
     LosesTheIdleTimeout,
     ReversesRetired,
     ForgetsWhenTheRetiredDie,
+    LosesTheWatermark,
+    LosesTheWatermarkWithoutRetired,
+    ForgetsWhenTheWatermarkDies,
+    LosesSuccessors,
+    LosesSuccessorsOfRenewals,
+    InventsSuccessors,
+    CutsTombstonesToAGrace,
     CutsHandoffsAt4096,
     CutsNumbersAt63Bits,
     TakesEmptyForAbsent,
@@ -143,6 +150,13 @@ impl Faulty {
             Fault::LosesTheIdleTimeout => bucket.idle_timeout = None,
             Fault::ReversesRetired => bucket.retired.reverse(),
             Fault::ForgetsWhenTheRetiredDie => bucket.retired.iter_mut().for_each(|retired| retired.dead_after = None),
+            Fault::LosesTheWatermark => bucket.evicted = None,
+            Fault::LosesTheWatermarkWithoutRetired => {
+                bucket.evicted = bucket.evicted.filter(|_| !bucket.retired.is_empty())
+            }
+            Fault::ForgetsWhenTheWatermarkDies => {
+                bucket.evicted.iter_mut().for_each(|evicted| evicted.dead_after = None);
+            }
             Fault::CutsHandoffsAt4096 => bucket.handoff.iter_mut().for_each(|handoff| handoff.truncate(4096)),
             Fault::CutsNumbersAt63Bits => bucket.expires_at = cut(bucket.expires_at),
             Fault::FoldsCase => bucket.id = SessionId::from_bytes(bucket.id.as_bytes().map(|byte| byte & !0x20)),
@@ -150,6 +164,23 @@ impl Faulty {
             _ => {}
         }
         bucket
+    }
+}
+
+impl Faulty {
+    fn spoil_tombstone(&self, mut tombstone: Tombstone, of_renewal: bool) -> Tombstone {
+        match self.fault {
+            Fault::LosesSuccessors => tombstone.successor = None,
+            Fault::LosesSuccessorsOfRenewals if of_renewal => tombstone.successor = None,
+            Fault::InventsSuccessors => {
+                tombstone.successor.get_or_insert(SessionId::from_bytes([0; 16]));
+            }
+            Fault::CutsTombstonesToAGrace => {
+                tombstone.expires_at = tombstone.expires_at.min(tombstone.ended_at.after(Millis::from_secs(60)));
+            }
+            _ => {}
+        }
+        tombstone
     }
 }
 
@@ -249,6 +280,7 @@ impl SessionStore for Faulty {
     ) -> Result<bool, StoreError> {
         self.note(bucket);
         self.buried.lock().unwrap().insert(*old);
+        let tombstone = self.spoil_tombstone(tombstone, true);
         let bucket = &self.spoil(bucket.clone());
         match self.fault {
             Fault::SucceedIgnoresTheRevision => match self.good.load(old).await? {
@@ -299,6 +331,7 @@ impl SessionStore for Faulty {
         if tombstone.is_some() {
             self.buried.lock().unwrap().insert(*id);
         }
+        let tombstone = tombstone.map(|tombstone| self.spoil_tombstone(tombstone, false));
         let there = self.good.load(id).await?;
         match (self.fault, there) {
             (Fault::RemoveAlwaysSaysTrue, _) => {
@@ -324,7 +357,7 @@ impl SessionStore for Faulty {
         }
     }
 
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
+    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
         match self.fault {
             Fault::ListIsUnordered => {
                 let mut buckets = self.good.list(subjects, page).await?;
@@ -336,7 +369,7 @@ impl SessionStore for Faulty {
             Fault::ListTakesTheFirstSubjectOnly => self.good.list(&subjects[..subjects.len().min(1)], page).await,
             Fault::ListForgetsSwappedBuckets => {
                 let mut buckets = self.good.list(subjects, page).await?;
-                buckets.retain(|bucket| bucket.revision == Revision::FIRST);
+                buckets.retain(|bucket| bucket.as_ref().is_ok_and(|bucket| bucket.revision == Revision::FIRST));
                 Ok(buckets)
             }
             Fault::ListRepeatsBuckets => {
@@ -344,7 +377,7 @@ impl SessionStore for Faulty {
                 for subject in subjects {
                     buckets.extend(self.good.list(&[*subject], page).await?);
                 }
-                buckets.sort_by_key(|bucket| bucket.id);
+                buckets.sort_by_key(|bucket| bucket.as_ref().unwrap().id);
                 buckets.truncate(page.limit as usize);
                 Ok(buckets)
             }
@@ -371,7 +404,7 @@ impl SessionStore for Faulty {
             }
             (Fault::RemoveAllStopsAt100, Which::Subjects(subjects)) => {
                 let mut removed = 0;
-                for bucket in self.good.list(subjects, Page::first(100)).await? {
+                for bucket in self.good.list(subjects, Page::first(100)).await?.into_iter().flatten() {
                     if Some(&bucket.id) != except {
                         removed += u64::from(self.good.remove(&bucket.id, None).await?);
                     }
@@ -546,6 +579,14 @@ bites! {
     a_lost_idle_timeout_is_noticed: LosesTheIdleTimeout => every_field_is_kept;
     a_reversed_list_of_retired_tokens_is_noticed: ReversesRetired => every_field_is_kept;
     retired_tokens_that_never_die_are_noticed: ForgetsWhenTheRetiredDie => every_field_is_kept;
+    a_lost_watermark_is_noticed: LosesTheWatermark => every_field_is_kept;
+    a_lost_watermark_is_noticed_after_a_swap: LosesTheWatermark => a_swap_on_the_right_revision_replaces_every_field;
+    a_watermark_lost_without_retired_tokens_is_noticed: LosesTheWatermarkWithoutRetired => absent_fields_stay_absent;
+    a_watermark_that_never_dies_is_noticed: ForgetsWhenTheWatermarkDies => the_largest_entry_is_kept;
+    lost_successors_are_noticed: LosesSuccessors => every_field_of_a_tombstone_is_kept;
+    a_lost_successor_of_a_renewal_is_noticed: LosesSuccessorsOfRenewals => a_renewal_ends_the_old_and_keeps_the_new;
+    invented_successors_are_noticed: InventsSuccessors => every_field_of_a_tombstone_is_kept;
+    tombstones_cut_to_a_grace_are_noticed: CutsTombstonesToAGrace => every_field_of_a_tombstone_is_kept;
     empty_taken_for_absent_is_noticed: TakesEmptyForAbsent => absent_fields_stay_absent;
     cut_handoffs_are_noticed: CutsHandoffsAt4096 => the_largest_entry_is_kept;
     cut_numbers_are_noticed: CutsNumbersAt63Bits => the_largest_entry_is_kept;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use secure_sessions_store::sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use secure_sessions_store::sqlx::{self, Row};
 use secure_sessions_store::{
-    Bucket, Entry, Fingerprint, Millis, Retired, Revision, SessionId, SessionStore, SqlOptions, SqlStore, StoreError,
-    SubjectTag, Timestamp, Tombstone, Which, conformance,
+    Bucket, Entry, Fingerprint, Millis, Page, Retired, Revision, SessionId, SessionStore, SqlOptions, SqlStore,
+    StoreError, SubjectTag, Timestamp, Tombstone, Which, conformance,
 };
 
 /// A directory of its own, gone at the end.
@@ -440,6 +440,44 @@ async fn a_row_that_someone_has_spoilt_is_an_error_and_not_a_missing_session() {
         sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&pool).await.unwrap();
         let failure = store.load(&bucket(1).id).await.unwrap_err();
         assert!(matches!(failure, StoreError::Corrupt(_)), "{column} = {value}: {failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_unreadable_row_is_listed_as_such_and_removed_like_any_other() {
+    let directory = Directory::new();
+    let store = SqlStore::connect(&directory.url()).await.unwrap();
+    let pool = plain_pool(&directory.file()).await;
+    let subject = bucket(1).subject.unwrap();
+    let spoil = || async {
+        for id in 1..=3 {
+            let _ = store.insert(&bucket(id)).await;
+        }
+        let statement = "UPDATE secure_sessions SET retired = x'ffff' WHERE id = ?";
+        sqlx::query(statement).bind(&bucket(2).id.as_bytes()[..]).execute(&pool).await.unwrap();
+        let mut listed = Vec::new();
+        let mut next = Some(Page::first(1));
+        while let Some(page) = next {
+            let found = store.list(&[subject], page).await.unwrap();
+            next = page.next(&found);
+            listed.extend(found.into_iter().map(|listed| match listed {
+                Ok(bucket) => (bucket.id, true),
+                Err(unreadable) => (unreadable.id, !matches!(unreadable.error, StoreError::Corrupt(_))),
+            }));
+        }
+        assert_eq!(listed, [(bucket(1).id, true), (bucket(2).id, false), (bucket(3).id, true)]);
+    };
+    for stone in [None, Some(tombstone(2))] {
+        spoil().await;
+        assert!(store.remove(&bucket(2).id, stone).await.unwrap());
+        assert_eq!(store.load(&bucket(2).id).await.unwrap().is_some(), stone.is_some());
+        assert_eq!(store.list(&[subject], Page::first(9)).await.unwrap().len(), 2);
+    }
+    store.purge_expired(Timestamp::from_millis(u64::MAX), 10).await.unwrap();
+    for which in [Which::Subjects(&[subject]), Which::Everything] {
+        spoil().await;
+        assert_eq!(store.remove_all(which, Some(&bucket(3).id)).await.unwrap(), 2);
+        assert!(store.load(&bucket(2).id).await.unwrap().is_none());
     }
 }
 

@@ -6,7 +6,7 @@ use super::Stores;
 use super::failure::Broken;
 use super::sample::{
     Outcome, before, bucket, bucket_of, expect, expect_count, expect_list, expect_nothing, expect_tombstone, full, id,
-    largest, next, now, renewed, same, subject, tombstone,
+    largest, list, next, now, renewed, same, subject, tombstone,
 };
 use crate::{AnyStore, SessionStore, StoreError, Which};
 
@@ -29,9 +29,17 @@ pub(super) async fn absent_fields_stay_absent(stores: &Stores) -> Outcome {
     store.insert(&bare).await?;
     expect(&store, &bare).await?;
     // Present but empty is not absent.
-    let empty = Bucket { id: id(2), label: Some(Vec::new()), handoff: Some(Vec::new()), ..bare };
+    let empty = Bucket { id: id(2), label: Some(Vec::new()), handoff: Some(Vec::new()), ..bare.clone() };
     store.insert(&empty).await?;
-    expect(&store, &empty).await
+    expect(&store, &empty).await?;
+    // The eviction watermark without a retired token beside it, and the other way around.
+    let Bucket { retired, evicted, .. } = full(3);
+    let alone = Bucket { id: id(3), evicted, ..bare.clone() };
+    store.insert(&alone).await?;
+    expect(&store, &alone).await?;
+    let without = Bucket { id: id(4), retired, ..bare };
+    store.insert(&without).await?;
+    expect(&store, &without).await
 }
 
 pub(super) async fn the_largest_entry_is_kept(stores: &Stores) -> Outcome {
@@ -39,7 +47,7 @@ pub(super) async fn the_largest_entry_is_kept(stores: &Stores) -> Outcome {
     let largest = largest(1);
     store.insert(&largest).await?;
     expect(&store, &largest).await?;
-    let listed = store.list(&[subject(0xff)], crate::Page::first(10)).await?;
+    let listed = list(&store, &[subject(0xff)], crate::Page::first(10)).await?;
     ensure!(listed.len() == 1, "the largest bucket is not in its subject's list");
     super::sample::same(&listed[0], &largest)?;
     // Beyond an `i64`, one apart.

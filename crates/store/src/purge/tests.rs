@@ -46,7 +46,7 @@ impl SessionStore for Scripted {
     async fn remove(&self, _: &SessionId, _: Option<Tombstone>) -> Result<bool, StoreError> {
         Err(StoreError::Timeout)
     }
-    async fn list(&self, _: &[SubjectTag], _: Page) -> Result<Vec<Bucket>, StoreError> {
+    async fn list(&self, _: &[SubjectTag], _: Page) -> Result<Vec<crate::Listed>, StoreError> {
         Err(StoreError::Timeout)
     }
     async fn count(&self) -> Result<u64, StoreError> {

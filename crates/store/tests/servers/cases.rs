@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use secure_sessions_store::sqlx::mysql::MySqlPoolOptions;
 use secure_sessions_store::sqlx::postgres::PgPoolOptions;
 use secure_sessions_store::{
-    Bucket, Entry, Retired, Revision, SessionStore, SqlOptions, SqlPool, SqlStore, StoreError, Timestamp, Which,
+    Bucket, Entry, Page, Retired, Revision, SessionStore, SqlOptions, SqlPool, SqlStore, StoreError, Timestamp, Which,
 };
 
 use crate::support::{Database, Kind, NOW, all_of, assert_transient, expect, next, numbered, run, session, tombstone};
@@ -39,6 +39,8 @@ on_every_server! {
     a_pool_with_another_isolation_level_loses_no_race
     no_error_holds_a_value_of_a_row
     a_spoilt_row_is_an_error_and_not_a_missing_session
+    an_unreadable_row_is_listed_as_such_and_removed_like_any_other
+    many_sessions_of_one_subject_are_listed_and_ended_while_others_go_on
     a_lost_table_is_rejected
     a_closed_store_is_unavailable
     a_wrong_address_or_password_is_an_error_in_time
@@ -359,6 +361,74 @@ async fn a_spoilt_row_is_an_error_and_not_a_missing_session(database: Database) 
         let failure = store.load(&session(1).id).await.unwrap_err();
         assert!(matches!(failure, StoreError::Corrupt(_)), "{column} = {value}: {failure:?}");
     }
+}
+
+async fn an_unreadable_row_is_listed_as_such_and_removed_like_any_other(database: Database) {
+    let store = database.open().await;
+    let mut admin = database.admin().await;
+    let subject = session(1).subject.unwrap();
+    for ending in 0..4 {
+        for id in 1..=3 {
+            let _ = store.insert(&session(id)).await;
+        }
+        let (literal, table) = (literal(&database, 2), &database.table);
+        admin.run(&format!("UPDATE {table} SET generation = -1 WHERE id = {literal}")).await;
+        let listed = store.list(&[subject], Page::first(2)).await.unwrap();
+        assert!(matches!(&listed[0], Ok(bucket) if bucket.id == session(1).id));
+        let Err(unreadable) = &listed[1] else { panic!("a spoilt row was read") };
+        assert!(unreadable.id == session(2).id && matches!(unreadable.error, StoreError::Corrupt(_)));
+        let rest = store.list(&[subject], Page::first(2).next(&listed).unwrap()).await.unwrap();
+        assert!(matches!(&rest[..], [Ok(bucket)] if bucket.id == session(3).id));
+        match ending {
+            0 => assert!(store.remove(&session(2).id, None).await.unwrap()),
+            1 => assert_eq!(store.remove_all(Which::Subjects(&[subject]), Some(&session(3).id)).await.unwrap(), 2),
+            2 => assert_eq!(store.remove_all(Which::Everything, None).await.unwrap(), 3),
+            _ => assert!(store.remove(&session(2).id, Some(tombstone(session(2).id))).await.unwrap()),
+        }
+        assert_eq!(store.load(&session(2).id).await.unwrap().is_some(), ending == 3);
+    }
+}
+
+/// A hundred thousand sessions of one subject: each page and each step of their end takes time for itself.
+async fn many_sessions_of_one_subject_are_listed_and_ended_while_others_go_on(database: Database) {
+    const MANY: u32 = 100_000;
+    let (store, other) = (database.open().await, database.open().await);
+    make_many(&database, &store, MANY).await;
+    let subject = [session(1).subject.unwrap()];
+    let own = Bucket { subject: None, ..numbered(u64::MAX) };
+    other.insert(&own).await.unwrap();
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let client = tokio::spawn({
+        let stop = std::sync::Arc::clone(&stop);
+        async move {
+            let (mut current, mut longest, mut calls) = (own, Duration::ZERO, 0_u32);
+            while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+                let start = Instant::now();
+                assert!(other.replace(&next(&current), current.revision).await.unwrap());
+                longest = longest.max(start.elapsed());
+                current = next(&current);
+                calls += 1;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            (longest, calls)
+        }
+    });
+    let start = Instant::now();
+    let (mut listed, mut page) = (0, Some(Page::first(1000)));
+    while let Some(this) = page {
+        let found = store.list(&subject, this).await.unwrap();
+        listed += found.len();
+        page = this.next(&found);
+    }
+    let listing = start.elapsed();
+    assert_eq!(store.remove_all(Which::Subjects(&subject), None).await.unwrap(), u64::from(MANY));
+    let ending = start.elapsed() - listing;
+    stop.store(true, std::sync::atomic::Ordering::SeqCst);
+    let (longest, calls) = client.await.unwrap();
+    println!("{:?}: listed in {listing:?}, ended in {ending:?}; longest of {calls} swaps {longest:?}", database.kind);
+    assert_eq!(listed, MANY as usize);
+    assert_eq!(store.count().await.unwrap(), 1);
+    assert!(longest < Duration::from_secs(2), "another client waited for {longest:?}");
 }
 
 async fn a_lost_table_is_rejected(database: Database) {
