@@ -46,7 +46,7 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 const METHODS: [&str; 9] =
-    ["insert", "load", "replace", "succeed", "remove", "list", "count", "remove_all", "purge_expired"];
+    ["insert", "load", "replace", "renew_into", "remove", "list", "count", "remove_all", "purge_expired"];
 
 /// How the store is made to fail. Only for tests, see the README.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,16 +198,16 @@ impl SessionStore for WatchedStore {
         self.acknowledged(self.0.inner.replace(bucket, expected).await)
     }
 
-    async fn succeed(
+    async fn renew_into(
         &self,
         bucket: &Bucket,
         old: &SessionId,
         expected: Revision,
         tombstone: Tombstone,
     ) -> Result<bool, StoreError> {
-        self.called("succeed", true).await?;
+        self.called("renew_into", true).await?;
         self.measure(bucket);
-        self.acknowledged(self.0.inner.succeed(bucket, old, expected, tombstone).await)
+        self.acknowledged(self.0.inner.renew_into(bucket, old, expected, tombstone).await)
     }
 
     async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {

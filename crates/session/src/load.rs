@@ -6,7 +6,7 @@ use arc_swap::Guard;
 use secure_sessions_core::{
     Bucket, HandoffError, KeyKind, Opened, Refusal, Sealer, SessionId, Timestamp, Token, Verdict,
 };
-use secure_sessions_store::{Entry, Recent, SessionStore};
+use secure_sessions_store::{Entry, SessionStore};
 
 use crate::binding::Binding;
 use crate::caller::Caller;
@@ -114,12 +114,6 @@ impl Presented {
         self.sealer = Guard::from_inner(Arc::clone(&self.sealer));
     }
 
-    /// Whether what a store says, which may not be up to date, is enough: a cache may admit a session's newest token. It
-    /// must not refuse any, nor hand one off.
-    fn is_settled_by(&self, manager: &SessionManager, recent: &Recent) -> bool {
-        recent.is_fresh || matches!(&recent.entry, Some(Entry::Bucket(bucket)) if self.is_newest(manager, bucket))
-    }
-
     /// Whether the first token is the newest of this bucket, which is alive.
     fn is_newest(&self, manager: &SessionManager, bucket: &Bucket) -> bool {
         self.first.as_ref().is_some_and(|opened| {
@@ -147,7 +141,7 @@ pub(crate) fn load_now(
     if !opened.is_timely(presented.at, manager.not_before()) {
         return None;
     }
-    let Some(Entry::Bucket(bucket)) = manager.store().load_now(&opened.session_id())?.entry else { return None };
+    let bucket = manager.store().peek(&opened.session_id())?;
     if bucket.touch_due(presented.at, &manager.times().bucket) || !presented.is_newest(manager, &bucket) {
         return None;
     }
@@ -167,13 +161,7 @@ pub(crate) async fn load(
     while let Some(opened) = &presented.first {
         let id = opened.session_id();
         let judged = if opened.is_timely(presented.at, manager.not_before()) {
-            let failed = |error| manager.store_failed("load", error);
-            let recent = manager.store().load_recent(&id).await.map_err(failed)?;
-            let entry = if presented.is_settled_by(manager, &recent) {
-                recent.entry
-            } else {
-                manager.store().load(&id).await.map_err(failed)?
-            };
+            let entry = manager.store().load(&id).await.map_err(|error| manager.store_failed("load", error))?;
             judge(manager, &mut presented, entry)
         } else {
             expired(manager, &id)

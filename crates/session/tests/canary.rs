@@ -133,7 +133,7 @@ impl SessionStore for Spy {
         self.store.replace(bucket, expected).await
     }
 
-    async fn succeed(
+    async fn renew_into(
         &self,
         bucket: &Bucket,
         old: &SessionId,
@@ -142,7 +142,7 @@ impl SessionStore for Spy {
     ) -> Result<bool, StoreError> {
         self.given(bucket)?;
         self.said.show(&tombstone);
-        self.store.succeed(bucket, old, expected, tombstone).await
+        self.store.renew_into(bucket, old, expected, tombstone).await
     }
 
     async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {

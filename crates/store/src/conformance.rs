@@ -248,7 +248,7 @@ macro_rules! __with_conformance_cases {
             basics: bytes_of_any_value_are_kept;
             basics: ids_are_compared_whole;
             basics: an_unknown_id_loads_nothing;
-            basics: a_recent_look_knows_of_every_own_write;
+            basics: a_look_without_a_wait_knows_of_every_own_write;
             basics: a_taken_id_is_refused;
             basics: buckets_are_counted_and_tombstones_are_not;
             basics: stores_do_not_see_each_other;

@@ -12,7 +12,7 @@ use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Times
 use self::lock::{Mutex, MutexGuard, RwLock};
 use self::packed::Packed;
 use self::shard::{Hashes, Shard};
-use crate::{Listed, Page, Recent, SessionStore, StoreError, Which};
+use crate::{Listed, Page, SessionStore, StoreError, Which};
 
 mod lock;
 mod packed;
@@ -47,7 +47,7 @@ pub struct MemoryStore(Arc<Shared>);
 struct Shared {
     hashes: Hashes,
     shards: Box<[Aligned]>,
-    /// Shared by `succeed`, which alone carries a bucket from one shard to another; exclusive for the end of `remove_all`,
+    /// Shared by `renew_into`, which alone carries a bucket from one shard to another; exclusive for the end of `remove_all`,
     /// which visits one shard after another and must not miss a bucket that moves to one it has left.
     moving: RwLock<()>,
     /// Where the next purge begins, so that small batches get around.
@@ -84,7 +84,7 @@ impl MemoryStore {
         self.0.shards.iter().map(|shard| shard.0.lock())
     }
 
-    fn succeed_now(
+    fn renew_now(
         &self,
         bucket: &Bucket,
         old: &SessionId,
@@ -164,8 +164,11 @@ impl SessionStore for MemoryStore {
         Ok(self.entry(id))
     }
 
-    fn load_now(&self, id: &SessionId) -> Option<Recent> {
-        Some(Recent::fresh(self.entry(id)))
+    fn peek(&self, id: &SessionId) -> Option<Bucket> {
+        match self.entry(id) {
+            Some(Entry::Bucket(bucket)) => Some(bucket),
+            _ => None,
+        }
     }
 
     async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
@@ -178,14 +181,14 @@ impl SessionStore for MemoryStore {
         Ok(true)
     }
 
-    async fn succeed(
+    async fn renew_into(
         &self,
         bucket: &Bucket,
         old: &SessionId,
         expected: Revision,
         tombstone: Tombstone,
     ) -> Result<bool, StoreError> {
-        self.succeed_now(bucket, old, expected, tombstone)
+        self.renew_now(bucket, old, expected, tombstone)
     }
 
     async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {

@@ -289,14 +289,14 @@ impl SessionStore for RedisStore {
         self.0.replace(bucket, expected).await
     }
 
-    async fn succeed(
+    async fn renew_into(
         &self,
         bucket: &Bucket,
         old: &SessionId,
         expected: Revision,
         tombstone: Tombstone,
     ) -> Result<bool, StoreError> {
-        renewal::succeed(&self.0, bucket, old, expected, &tombstone).await
+        renewal::renew_into(&self.0, bucket, old, expected, &tombstone).await
     }
 
     async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {

@@ -351,14 +351,14 @@ impl SessionStore for SqlStore {
         each!(self, table => table.replace(bucket, expected).await)
     }
 
-    async fn succeed(
+    async fn renew_into(
         &self,
         bucket: &Bucket,
         old: &SessionId,
         expected: Revision,
         tombstone: Tombstone,
     ) -> Result<bool, StoreError> {
-        each!(self, table => table.succeed(bucket, old, expected, &tombstone).await)
+        each!(self, table => table.renew_into(bucket, old, expected, &tombstone).await)
     }
 
     async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {

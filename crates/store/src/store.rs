@@ -23,23 +23,23 @@ use crate::StoreError;
 ///
 /// # What every implementation must hold
 ///
-/// 1. **Linearizable by id.** `insert`, `load`, `replace`, `succeed` and `remove` on one id behave as if they ran one
+/// 1. **Linearizable by id.** `insert`, `load`, `replace`, `renew_into` and `remove` on one id behave as if they ran one
 ///    after another, each at some instant between its call and its return, across all processes that share the store.
 ///    So `load` reads what the last acknowledged write left: from the primary, never from a replica or a cache.
 /// 2. **Acknowledged is kept.** What a method acknowledged is found by every later call, also after a restart if the
 ///    store is a durable one.
 /// 3. **Compare and write are one step.** Of any number of parallel [`replace`](Self::replace),
-///    [`succeed`](Self::succeed) and [`remove`](Self::remove) that could each end the same revision, exactly one
+///    [`renew_into`](Self::renew_into) and [`remove`](Self::remove) that could each end the same revision, exactly one
 ///    returns `true`.
-/// 4. **Nothing is created by the way.** Only `insert` and a `succeed` that returns `true` make a bucket; only `remove`
-///    and `succeed` make a tombstone, and only in place of a bucket.
+/// 4. **Nothing is created by the way.** Only `insert` and a `renew_into` that returns `true` make a bucket; only `remove`
+///    and `renew_into` make a tombstone, and only in place of a bucket.
 /// 5. **An index never loses a live bucket.** If buckets are found by subject through an index of its own, an entry is
 ///    added to it before the bucket, and removed after it.
 /// 6. **An error decides nothing.** After any error but [`StoreError::Duplicate`] the write may have happened. The same
 ///    holds for a future that was dropped before its end. Either way it happened whole or not at all, with one
-///    exception: see [`succeed`](Self::succeed).
+///    exception: see [`renew_into`](Self::renew_into).
 /// 7. **Losing a race is not an error.** A serialization failure or deadlock that the backend reports for `replace`
-///    or `succeed` is `false`.
+///    or `renew_into` is `false`.
 /// 8. **What cannot be read stands in nobody's way.** An entry that cannot be read (damaged, or written by a newer
 ///    release) is [`StoreError::Corrupt`] for `load`. It fails no listing, which names it as [`Unreadable`], and no
 ///    removal, which removes it like any other.
@@ -50,8 +50,8 @@ use crate::StoreError;
 ///
 /// # Writing one
 ///
-/// Implement the methods as plain `async fn`; their futures must be [`Send`]. None but `load_recent` and
-/// `load_now` has a default, since any other default would be weaker than the contract.
+/// Implement the methods as plain `async fn`; their futures must be [`Send`]. None but `peek` has a
+/// default, since any other default would be weaker than the contract.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -98,7 +98,7 @@ use crate::StoreError;
 ///         Ok(fits)
 ///     }
 ///
-///     async fn succeed(
+///     async fn renew_into(
 ///         &self,
 ///         bucket: &Bucket,
 ///         old: &SessionId,
@@ -196,25 +196,15 @@ pub trait SessionStore: Send + Sync + 'static {
     /// in place of an error: that would end the session.
     fn load(&self, id: &SessionId) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send;
 
-    /// What is under the id, or was a moment ago: for a first look at a request, most of which change nothing.
+    /// Looks, without a wait, at the bucket under the id, if this process has it in memory.
     ///
-    /// A cache in front of a store answers this from memory, with a bucket that was there at most as long ago as it
-    /// promises, and never older than this process's own acknowledged writes. The engine acts upon such an answer only
-    /// if the cookie is the bucket's newest; else it asks [`load`](Self::load). A store without a cache has nothing to
-    /// do: by default this is `load`, which promises more.
+    /// The engine calls it first. It acts on the bucket only if the request's token is that bucket's newest; for all else,
+    /// and on `None`, it asks [`load`](Self::load). So a store in this process's memory answers with what it has. A cache
+    /// may answer with a bucket that was there at most as long ago as it promises, and never with one that is older than
+    /// this process's own acknowledged writes. Every other store leaves the default, `None`: ask `load`.
     ///
-    /// # Errors
-    ///
-    /// As [`load`](Self::load).
-    fn load_recent(&self, id: &SessionId) -> impl Future<Output = Result<Recent, StoreError>> + Send {
-        async { self.load(id).await.map(Recent::fresh) }
-    }
-
-    /// What [`load_recent`](Self::load_recent) would say, if nobody has to wait for it: of a store, or a cache, in this
-    /// process's memory. `None`: ask that.
-    ///
-    /// The engine calls it first. It runs outside of any future, and so must not wait for more than the lock of a map.
-    fn load_now(&self, _id: &SessionId) -> Option<Recent> {
+    /// It runs outside of any future, and so must not wait for more than the lock of a map.
+    fn peek(&self, _id: &SessionId) -> Option<Bucket> {
         None
     }
 
@@ -245,7 +235,7 @@ pub trait SessionStore: Send + Sync + 'static {
     ///
     /// [`StoreError::Duplicate`] if the id of `bucket` is taken (or is `old`) while `old` has the revision `expected`:
     /// nothing was written. Another [`StoreError`] if the backend fails.
-    fn succeed(
+    fn renew_into(
         &self,
         bucket: &Bucket,
         old: &SessionId,
@@ -258,7 +248,7 @@ pub trait SessionStore: Send + Sync + 'static {
     /// `true`: there was a bucket, it is gone, and the tombstone, if one is given (its id is `id`), stands in its
     /// place. `false`: there was none, nothing is written, and a tombstone that stands there stays: so the call may
     /// be repeated. Of parallel calls for one bucket exactly one returns `true`. Once it has returned, no `replace`
-    /// or `succeed` of that bucket returns `true`. An entry that cannot be read counts as a bucket.
+    /// or `renew_into` of that bucket returns `true`. An entry that cannot be read counts as a bucket.
     ///
     /// # Errors
     ///
@@ -297,11 +287,11 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Ends all sessions of these subjects, or of everybody, save for one; returns how many.
     ///
-    /// When it returns, no bucket lives that was there when it was called, *nor any that grew out of one by `succeed`
+    /// When it returns, no bucket lives that was there when it was called, *nor any that grew out of one by `renew_into`
     /// meanwhile*: a thief who renews in a loop must not slip through. What was inserted meanwhile may stay. Where
     /// finding and removing are not one step, find the ids, remove each that is still a bucket, and begin again in a
     /// fresh statement and snapshot, until one pass has removed all that it found. A pass over parts (a page, a node, a
-    /// shard at a time) is only complete if no `succeed` can carry a bucket from a part not yet visited into one
+    /// shard at a time) is only complete if no `renew_into` can carry a bucket from a part not yet visited into one
     /// that was.
     ///
     /// No tombstones are written, and those that stand stay. The bucket `except` is not touched, whosever it is. Entries
@@ -332,23 +322,6 @@ pub trait SessionStore: Send + Sync + 'static {
     ///
     /// [`StoreError`] if the backend fails; part of the entries may be gone then.
     fn purge_expired(&self, now: Timestamp, limit: u32) -> impl Future<Output = Result<u64, StoreError>> + Send;
-}
-
-/// What [`SessionStore::load_recent`] found.
-#[derive(Debug, Clone)]
-pub struct Recent {
-    /// The entry.
-    pub entry: Option<Entry>,
-    /// Whether it is what [`SessionStore::load`] would have said.
-    pub is_fresh: bool,
-}
-
-impl Recent {
-    /// An answer of [`SessionStore::load`].
-    #[must_use]
-    pub fn fresh(entry: Option<Entry>) -> Self {
-        Self { entry, is_fresh: true }
-    }
 }
 
 /// Whose buckets [`SessionStore::remove_all`] ends.
@@ -436,26 +409,22 @@ impl<S: SessionStore> SessionStore for Arc<S> {
         S::load(self, id).await
     }
 
-    async fn load_recent(&self, id: &SessionId) -> Result<Recent, StoreError> {
-        S::load_recent(self, id).await
-    }
-
-    fn load_now(&self, id: &SessionId) -> Option<Recent> {
-        S::load_now(self, id)
+    fn peek(&self, id: &SessionId) -> Option<Bucket> {
+        S::peek(self, id)
     }
 
     async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
         S::replace(self, bucket, expected).await
     }
 
-    async fn succeed(
+    async fn renew_into(
         &self,
         bucket: &Bucket,
         old: &SessionId,
         expected: Revision,
         tombstone: Tombstone,
     ) -> Result<bool, StoreError> {
-        S::succeed(self, bucket, old, expected, tombstone).await
+        S::renew_into(self, bucket, old, expected, tombstone).await
     }
 
     async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use secure_sessions_store::conformance::{self, CASES};
 use secure_sessions_store::{
-    Bucket, Entry, Fingerprint, Listed, MemoryStore, Millis, Page, Recent, Revision, SessionId, SessionStore,
-    StoreError, SubjectTag, Timestamp, Tombstone, Which,
+    Bucket, Entry, Fingerprint, Listed, MemoryStore, Millis, Page, Revision, SessionId, SessionStore, StoreError,
+    SubjectTag, Timestamp, Tombstone, Which,
 };
 use tokio::time::sleep;
 
@@ -25,8 +25,7 @@ enum Fault {
     LoadInvents,
     LoadIsStale,
     LoadHidesTombstones,
-    RecentIsStale,
-    NowIsStale,
+    PeekIsStale,
     LosesLabels,
     LosesTheIdleTimeout,
     ReversesRetired,
@@ -47,12 +46,12 @@ enum Fault {
     ReplaceRevivesTombstones,
     ReplaceKeepsTheSubject,
     ReplaceTakesTwoSteps,
-    SucceedIgnoresTheRevision,
-    SucceedKeepsTheOld,
-    SucceedLeavesTheNew,
-    SucceedLeavesNoTombstone,
-    SucceedTakesTwoSteps,
-    SucceedOverwrites,
+    RenewIntoIgnoresTheRevision,
+    RenewIntoKeepsTheOld,
+    RenewIntoLeavesTheNew,
+    RenewIntoLeavesNoTombstone,
+    RenewIntoTakesTwoSteps,
+    RenewIntoOverwrites,
     RemoveAlwaysSaysTrue,
     RemoveLeavesNoTombstone,
     RemoveEntombsNothing,
@@ -139,8 +138,8 @@ impl Faulty {
     }
 
     /// What a cache that learns of no write would say.
-    fn first_of(&self, id: &SessionId) -> Recent {
-        Recent::fresh(self.known().into_iter().find(|known| known.id == *id).map(Entry::Bucket))
+    fn first_of(&self, id: &SessionId) -> Option<Bucket> {
+        self.known().into_iter().find(|known| known.id == *id)
     }
 
     fn spoil(&self, mut bucket: Bucket) -> Bucket {
@@ -226,15 +225,8 @@ impl SessionStore for Faulty {
         })
     }
 
-    async fn load_recent(&self, id: &SessionId) -> Result<Recent, StoreError> {
-        if self.is(Fault::RecentIsStale) {
-            return Ok(self.first_of(id));
-        }
-        self.load(id).await.map(Recent::fresh)
-    }
-
-    fn load_now(&self, id: &SessionId) -> Option<Recent> {
-        self.is(Fault::NowIsStale).then(|| self.first_of(id))
+    fn peek(&self, id: &SessionId) -> Option<Bucket> {
+        if self.is(Fault::PeekIsStale) { self.first_of(id) } else { None }
     }
 
     async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
@@ -271,7 +263,7 @@ impl SessionStore for Faulty {
         }
     }
 
-    async fn succeed(
+    async fn renew_into(
         &self,
         bucket: &Bucket,
         old: &SessionId,
@@ -283,32 +275,32 @@ impl SessionStore for Faulty {
         let tombstone = self.spoil_tombstone(tombstone, true);
         let bucket = &self.spoil(bucket.clone());
         match self.fault {
-            Fault::SucceedIgnoresTheRevision => match self.good.load(old).await? {
-                Some(Entry::Bucket(seen)) => self.good.succeed(bucket, old, seen.revision, tombstone).await,
+            Fault::RenewIntoIgnoresTheRevision => match self.good.load(old).await? {
+                Some(Entry::Bucket(seen)) => self.good.renew_into(bucket, old, seen.revision, tombstone).await,
                 _ => Ok(false),
             },
-            Fault::SucceedKeepsTheOld => {
+            Fault::RenewIntoKeepsTheOld => {
                 if !self.has(old, expected).await? {
                     return Ok(false);
                 }
                 self.good.insert(bucket).await?;
                 Ok(true)
             }
-            Fault::SucceedLeavesTheNew => {
+            Fault::RenewIntoLeavesTheNew => {
                 self.good.insert(bucket).await?;
                 if self.has(old, expected).await? {
                     return self.good.remove(old, Some(tombstone)).await;
                 }
                 Ok(false)
             }
-            Fault::SucceedLeavesNoTombstone => {
-                let won = self.good.succeed(bucket, old, expected, tombstone).await?;
+            Fault::RenewIntoLeavesNoTombstone => {
+                let won = self.good.renew_into(bucket, old, expected, tombstone).await?;
                 if won {
                     self.dig_up(&tombstone).await?;
                 }
                 Ok(won)
             }
-            Fault::SucceedTakesTwoSteps => {
+            Fault::RenewIntoTakesTwoSteps => {
                 if !self.has(old, expected).await? {
                     return Ok(false);
                 }
@@ -317,13 +309,13 @@ impl SessionStore for Faulty {
                 self.good.remove(old, Some(tombstone)).await?;
                 Ok(true)
             }
-            Fault::SucceedOverwrites => {
+            Fault::RenewIntoOverwrites => {
                 if bucket.id != *old && self.has(old, expected).await? {
                     self.good.remove(&bucket.id, None).await?;
                 }
-                self.good.succeed(bucket, old, expected, tombstone).await
+                self.good.renew_into(bucket, old, expected, tombstone).await
             }
-            _ => self.good.succeed(bucket, old, expected, tombstone).await,
+            _ => self.good.renew_into(bucket, old, expected, tombstone).await,
         }
     }
 
@@ -598,8 +590,7 @@ bites! {
     inserts_that_do_not_add_up_are_noticed: RemoveTakesTwoSteps => inserts_and_removals_add_up;
     a_stale_load_is_noticed: LoadIsStale => a_load_sees_every_acknowledged_write;
     a_stale_load_is_noticed_after_a_swap: LoadIsStale => a_swap_on_the_right_revision_replaces_every_field;
-    a_stale_recent_look_is_noticed: RecentIsStale => a_recent_look_knows_of_every_own_write;
-    a_stale_look_without_a_wait_is_noticed: NowIsStale => a_recent_look_knows_of_every_own_write;
+    a_stale_look_without_a_wait_is_noticed: PeekIsStale => a_look_without_a_wait_knows_of_every_own_write;
     a_hidden_tombstone_is_noticed: LoadHidesTombstones => a_removal_leaves_its_tombstone;
     a_swap_that_ignores_the_revision_is_noticed: ReplaceIgnoresTheRevision => a_swap_on_a_wrong_revision_writes_nothing;
     a_swap_on_an_older_revision_is_noticed: ReplaceTakesNewerRevisions => a_swap_on_a_wrong_revision_writes_nothing;
@@ -609,15 +600,15 @@ bites! {
     a_swap_that_revives_is_noticed: ReplaceRevivesTombstones => a_swap_never_revives_a_tombstone;
     a_swap_that_keeps_the_subject_is_noticed: ReplaceKeepsTheSubject => a_swap_moves_the_bucket_to_its_new_subject;
     a_swap_in_two_steps_is_noticed: ReplaceTakesTwoSteps => of_a_hundred_swaps_one_wins;
-    a_renewal_that_ignores_the_revision_is_noticed: SucceedIgnoresTheRevision => a_renewal_on_a_wrong_revision_leaves_nothing_behind;
-    a_renewal_that_keeps_the_old_is_noticed: SucceedKeepsTheOld => a_renewal_ends_the_old_and_keeps_the_new;
-    a_renewal_that_keeps_the_old_is_noticed_in_the_list: SucceedKeepsTheOld => a_list_follows_renewals_and_removals;
-    a_renewal_that_leaves_the_new_is_noticed: SucceedLeavesTheNew => a_renewal_of_what_has_ended_leaves_nothing_behind;
-    a_renewal_without_a_tombstone_is_noticed: SucceedLeavesNoTombstone => a_renewal_ends_the_old_and_keeps_the_new;
-    a_renewal_that_overwrites_is_noticed: SucceedOverwrites => a_renewal_onto_a_taken_id_is_refused;
-    a_renewal_in_two_steps_is_noticed: SucceedTakesTwoSteps => of_a_hundred_renewals_one_wins;
-    a_renewal_in_two_steps_is_noticed_against_a_removal: SucceedTakesTwoSteps => a_renewal_and_a_removal_do_not_both_win;
-    a_renewal_in_two_steps_is_noticed_against_a_swap: SucceedTakesTwoSteps => a_renewal_and_a_swap_do_not_both_win;
+    a_renewal_that_ignores_the_revision_is_noticed: RenewIntoIgnoresTheRevision => a_renewal_on_a_wrong_revision_leaves_nothing_behind;
+    a_renewal_that_keeps_the_old_is_noticed: RenewIntoKeepsTheOld => a_renewal_ends_the_old_and_keeps_the_new;
+    a_renewal_that_keeps_the_old_is_noticed_in_the_list: RenewIntoKeepsTheOld => a_list_follows_renewals_and_removals;
+    a_renewal_that_leaves_the_new_is_noticed: RenewIntoLeavesTheNew => a_renewal_of_what_has_ended_leaves_nothing_behind;
+    a_renewal_without_a_tombstone_is_noticed: RenewIntoLeavesNoTombstone => a_renewal_ends_the_old_and_keeps_the_new;
+    a_renewal_that_overwrites_is_noticed: RenewIntoOverwrites => a_renewal_onto_a_taken_id_is_refused;
+    a_renewal_in_two_steps_is_noticed: RenewIntoTakesTwoSteps => of_a_hundred_renewals_one_wins;
+    a_renewal_in_two_steps_is_noticed_against_a_removal: RenewIntoTakesTwoSteps => a_renewal_and_a_removal_do_not_both_win;
+    a_renewal_in_two_steps_is_noticed_against_a_swap: RenewIntoTakesTwoSteps => a_renewal_and_a_swap_do_not_both_win;
     a_removal_that_always_says_true_is_noticed: RemoveAlwaysSaysTrue => a_removal_may_be_repeated;
     a_removal_without_a_tombstone_is_noticed: RemoveLeavesNoTombstone => a_removal_leaves_its_tombstone;
     a_removal_that_entombs_nothing_is_noticed: RemoveEntombsNothing => a_removal_of_nothing_creates_nothing;

@@ -388,7 +388,7 @@ async fn a_renewal_in_a_cluster_whose_caller_went_away_is_seen_through() {
         let successor = Bucket { id: bucket(2).id, ..bucket(1) };
         {
             let id = bucket(1).id;
-            let mut call = std::pin::pin!(store.succeed(&successor, &id, Revision::FIRST, tombstone(1)));
+            let mut call = std::pin::pin!(store.renew_into(&successor, &id, Revision::FIRST, tombstone(1)));
             for _ in 0..polls {
                 if tokio::time::timeout(Duration::from_micros(100), &mut call).await.is_ok() {
                     break;

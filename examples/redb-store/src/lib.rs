@@ -94,7 +94,7 @@ impl SessionStore for RedbStore {
         .await
     }
 
-    async fn succeed(
+    async fn renew_into(
         &self,
         bucket: &Bucket,
         old: &SessionId,

@@ -48,7 +48,7 @@ pub(super) async fn every_field_of_a_tombstone_is_kept(stores: &Stores) -> Outco
             };
             store.insert(&ended).await?;
             let won = if renewal {
-                store.succeed(&renewed(&ended, number + 100), &ended.id, ended.revision, stone).await?
+                store.renew_into(&renewed(&ended, number + 100), &ended.id, ended.revision, stone).await?
             } else {
                 store.remove(&ended.id, Some(stone)).await?
             };
@@ -96,7 +96,7 @@ pub(super) async fn what_was_ended_stays_ended(stores: &Stores) -> Outcome {
         store.remove(&ended.id, leaves_tombstone.then(|| tombstone(ended.id))).await?;
         ensure!(!store.replace(&next(&ended, 2), ended.revision).await?, "a swap of an ended bucket returned true");
         let successor = renewed(&ended, number + 10);
-        let won = store.succeed(&successor, &ended.id, ended.revision, tombstone(ended.id)).await?;
+        let won = store.renew_into(&successor, &ended.id, ended.revision, tombstone(ended.id)).await?;
         ensure!(!won, "a renewal of an ended bucket returned true");
         expect_nothing(&store, &successor.id).await?;
     }

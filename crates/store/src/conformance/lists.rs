@@ -69,7 +69,7 @@ pub(super) async fn a_list_follows_renewals_and_removals(stores: &Stores) -> Out
     let changed = next(&one, 2);
     store.replace(&changed, one.revision).await?;
     expect_list(&store, &[subject(1)], vec![id(1), id(2)]).await?;
-    store.succeed(&renewed(&changed, 3), &id(1), changed.revision, tombstone(id(1))).await?;
+    store.renew_into(&renewed(&changed, 3), &id(1), changed.revision, tombstone(id(1))).await?;
     expect_list(&store, &[subject(1)], vec![id(2), id(3)]).await?;
     store.remove(&id(2), None).await?;
     expect_list(&store, &[subject(1)], vec![id(3)]).await?;

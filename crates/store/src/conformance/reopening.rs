@@ -61,7 +61,7 @@ async fn write(store: &AnyStore) -> Outcome {
     store.remove(&id(2), None).await?;
     store.remove(&id(3), Some(tombstone(id(3)))).await?;
     let old = bucket_of(1, subject(1));
-    store.succeed(&renewed(&old, 5), &old.id, old.revision, tombstone(old.id)).await?;
+    store.renew_into(&renewed(&old, 5), &old.id, old.revision, tombstone(old.id)).await?;
     Ok(())
 }
 

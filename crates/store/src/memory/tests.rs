@@ -61,7 +61,7 @@ impl Model {
 enum Operation {
     Insert(Bucket),
     Replace(Bucket, u64),
-    Succeed(Bucket, u8, u64, Tombstone),
+    RenewInto(Bucket, u8, u64, Tombstone),
     Remove(u8, Option<Tombstone>),
     RemoveAll(Option<Vec<u8>>, Option<u8>),
     List(Vec<u8>, Option<u8>, u32),
@@ -79,7 +79,7 @@ fn any_operation() -> impl Strategy<Value = Operation> {
         8 => any_bucket().prop_map(Operation::Insert),
         6 => (any_bucket(), 1..4_u64).prop_map(|(bucket, expected)| Operation::Replace(bucket, expected)),
         6 => (any_bucket(), id(), 1..4_u64, 0..8_u64)
-            .prop_map(|(bucket, old, expected, expires)| Operation::Succeed(bucket, old, expected, tombstone(old, expires))),
+            .prop_map(|(bucket, old, expected, expires)| Operation::RenewInto(bucket, old, expected, tombstone(old, expires))),
         3 => (id(), prop::option::of(0..8_u64))
             .prop_map(|(id, expires)| Operation::Remove(id, expires.map(|expires| tombstone(id, expires)))),
         1 => (prop::option::weighted(0.9, prop::collection::vec(0..3_u8, 0..3)), prop::option::of(id()))
@@ -112,9 +112,9 @@ async fn apply(store: &MemoryStore, model: &mut Model, operation: Operation) {
                 model.0.insert(bucket.id, Entry::Bucket(bucket));
             }
         }
-        Operation::Succeed(bucket, old, expected, tombstone) => {
+        Operation::RenewInto(bucket, old, expected, tombstone) => {
             let old = SessionId::from_bytes([old; 16]);
-            let outcome = store.succeed(&bucket, &old, Revision::new(expected), tombstone).await;
+            let outcome = store.renew_into(&bucket, &old, Revision::new(expected), tombstone).await;
             if !model.has(&old, Revision::new(expected)) {
                 assert!(!outcome.unwrap());
             } else if model.0.contains_key(&bucket.id) {
@@ -249,7 +249,7 @@ async fn renewals_across_two_shards_in_both_directions_do_not_deadlock() {
                 let (mut shard, hash) = store.shard(&old.id);
                 shard.insert(&store.0.hashes, hash, Packed::from(&old));
                 drop(shard);
-                assert!(store.succeed_now(&new, &old.id, old.revision, stone).unwrap());
+                assert!(store.renew_now(&new, &old.id, old.revision, stone).unwrap());
             }
         }));
     }

@@ -7,11 +7,11 @@
 //! | code | meaning | scripts |
 //! | --- | --- | --- |
 //! | 1 | done, by this call or by the same one when it was sent before | all that write |
-//! | 0 | the entry is not as expected: there is none, a tombstone, another revision, or (insert) any entry | insert, replace, remove, succeed |
+//! | 0 | the entry is not as expected: there is none, a tombstone, another revision, or (insert) any entry | insert, replace, remove, renew_into |
 //! | 2 | the index of the new subject has to be written first; in a cluster only | replace |
-//! | -1 | the entry cannot be read | replace, succeed; remove of an expected revision |
+//! | -1 | the entry cannot be read | replace, renew_into; remove of an expected revision |
 //! | -2 | the ticket is too old: the write was held up on its way, and the index may have forgotten it | insert, replace |
-//! | -3 | the new id is taken | succeed |
+//! | -3 | the new id is taken | renew_into |
 //!
 //! `remove` returns the code with what it removed, `end_some` and `sweep` a cursor and counts, `add` a ticket, and `tidy` a
 //! count.
@@ -161,7 +161,7 @@ return removed
 
 /// Of a single server. KEYS: new entry, old entry [, index]. ARGV: body, nonce, deadline, id, the index's deadline,
 /// expected revision, the tombstone's body, its deadline.
-const SUCCEED: &str = r"
+const RENEW_INTO: &str = r"
 local new = front(KEYS[1])
 if new and new ~= '' and nonce(new) == ARGV[2] then return 1 end
 local old = front(KEYS[2])
@@ -236,7 +236,7 @@ struct Scripts {
     insert: Source,
     replace: Source,
     remove: Source,
-    succeed: Source,
+    renew_into: Source,
     tidy: Source,
 }
 
@@ -259,7 +259,7 @@ static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
         insert: source(INSERT),
         replace: with_front(USUAL_REPLACE, REPLACE),
         remove: source(REMOVE),
-        succeed: source(SUCCEED),
+        renew_into: source(RENEW_INTO),
         tidy: source(TIDY),
     }
 });
@@ -400,7 +400,7 @@ impl Connection {
     }
 
     /// The whole renewal, on a single server.
-    pub(super) async fn succeed(
+    pub(super) async fn renew_into(
         &self,
         keys: &[&str],
         write: &Write,
@@ -419,7 +419,7 @@ impl Connection {
             &tombstone.body,
             until.as_bytes(),
         ];
-        known(&self.script(&SCRIPTS.succeed, keys, &arguments).await?)
+        known(&self.script(&SCRIPTS.renew_into, keys, &arguments).await?)
     }
 
     /// Removes those members from an index that are too old to be on their way to a session.

@@ -70,7 +70,7 @@ impl<D: Dialect> Table<D> {
         unless_conflict(self.dialect().execute(self.statements().replace.clone(), &values).await.map(|rows| rows > 0))
     }
 
-    pub(super) async fn succeed(
+    pub(super) async fn renew_into(
         &self,
         bucket: &Bucket,
         old: &SessionId,

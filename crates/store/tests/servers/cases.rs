@@ -123,7 +123,7 @@ async fn a_user_without_the_right_to_change_tables_can_use_one_that_is_there(dat
     let place = rest.split_once('@').map_or(rest, |(_, place)| place);
     let store = database.options().connect(&format!("{scheme}://{user}:p@{place}")).await.unwrap();
     store.insert(&session(1)).await.unwrap();
-    assert!(store.succeed(&session(2), &session(1).id, Revision::FIRST, tombstone(session(1).id)).await.unwrap());
+    assert!(store.renew_into(&session(2), &session(1).id, Revision::FIRST, tombstone(session(1).id)).await.unwrap());
     assert_eq!(store.remove_all(Which::Everything, None).await.unwrap(), 1);
     assert_eq!(store.purge_expired(session(1).purge_at(), 10).await.unwrap(), 1);
     store.close().await;
@@ -167,7 +167,7 @@ async fn a_call_is_one_statement_and_a_renewal_one_transaction(database: Databas
     assert_eq!(since().await, [1, 0, 0, 0]);
     assert!(store.replace(&next(&first), Revision::FIRST).await.unwrap());
     assert_eq!(since().await, [0, 1, 0, 0]);
-    assert!(store.succeed(&second, &first.id, Revision::new(2), tombstone(first.id)).await.unwrap());
+    assert!(store.renew_into(&second, &first.id, Revision::new(2), tombstone(first.id)).await.unwrap());
     assert_eq!(since().await, [0, 1, 1, 1]);
     store.remove(&second.id, Some(tombstone(second.id))).await.unwrap();
     assert_eq!(since().await, [0, 1, 0, 0]);
@@ -189,7 +189,7 @@ async fn a_locked_row_makes_a_call_fail_in_time_and_nothing_is_lost(database: Da
     assert_transient(store.replace(&changed, Revision::FIRST).await, since, within);
     assert_transient(store.remove(&changed.id, None).await, since, within);
     assert_transient(
-        store.succeed(&successor, &changed.id, Revision::FIRST, tombstone(changed.id)).await,
+        store.renew_into(&successor, &changed.id, Revision::FIRST, tombstone(changed.id)).await,
         since,
         within,
     );
@@ -226,7 +226,7 @@ async fn an_exhausted_pool_makes_a_call_fail_in_time_and_serves_again(database: 
     for _ in 0..3 {
         assert_transient(store.load(&session(1).id).await, Instant::now(), Duration::from_secs(5));
         let (since, stone) = (Instant::now(), tombstone(session(1).id));
-        let renewal = store.succeed(&session(2), &stone.id, Revision::FIRST, stone).await;
+        let renewal = store.renew_into(&session(2), &stone.id, Revision::FIRST, stone).await;
         assert_transient(renewal, since, Duration::from_secs(5));
     }
     drop(held);
@@ -239,7 +239,7 @@ async fn a_dropped_call_leaves_no_lock_and_no_half_renewal(database: Database) {
     let (successor, id) = (session(2), session(1).id);
     for polls in 0..40_u32 {
         {
-            let mut call = std::pin::pin!(store.succeed(&successor, &id, Revision::FIRST, tombstone(id)));
+            let mut call = std::pin::pin!(store.renew_into(&successor, &id, Revision::FIRST, tombstone(id)));
             for _ in 0..polls {
                 if tokio::time::timeout(Duration::from_micros(200), &mut call).await.is_ok() {
                     break;
@@ -255,7 +255,7 @@ async fn a_dropped_call_leaves_no_lock_and_no_half_renewal(database: Database) {
             (old, new) => panic!("half a renewal: {old:?} {new:?}"),
         }
     }
-    assert!(store.succeed(&successor, &id, Revision::FIRST, tombstone(id)).await.unwrap());
+    assert!(store.renew_into(&successor, &id, Revision::FIRST, tombstone(id)).await.unwrap());
 }
 
 /// A connection that was left in the middle of an answer is not used again.
@@ -298,7 +298,7 @@ async fn a_pool_with_another_isolation_level_loses_no_race(database: Database) {
     join_all(sessions.iter().map(async |bucket| store.insert(bucket).await.unwrap())).await;
     let renew = async |bucket: &Bucket| {
         let successor = Bucket { id: numbered(1000 + u64::from(bucket.id.as_bytes()[7])).id, ..next(bucket) };
-        store.succeed(&successor, &bucket.id, bucket.revision, tombstone(bucket.id)).await.unwrap()
+        store.renew_into(&successor, &bucket.id, bucket.revision, tombstone(bucket.id)).await.unwrap()
     };
     let end = async || store.remove_all(Which::Everything, None).await.unwrap();
     futures_util::future::join3(join_all(sessions.iter().map(renew)), end(), end()).await;
