@@ -224,5 +224,5 @@ impl SessionStore for Counted {
 
     secure_sessions::store::forward_methods!(self => &self.store; list, count);
     secure_sessions::store::forward_methods!(self => self.writing();
-        insert, replace, succeed, remove, remove_all, purge_expired);
+        insert, replace, renew_into, remove, remove_all, purge_expired);
 }

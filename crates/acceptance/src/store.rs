@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use secure_sessions_store::{
-    AnyStore, Bucket, Entry, MemoryStore, Page, RedisOptions, RedisStore, Revision, SessionId, SessionStore,
+    AnyStore, Bucket, Entry, Listed, MemoryStore, Page, RedisOptions, RedisStore, Revision, SessionId, SessionStore,
     SqlOptions, StoreError, SubjectTag, Timestamp, Tombstone, Which,
 };
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 const METHODS: [&str; 9] =
-    ["insert", "load", "replace", "succeed", "remove", "list", "count", "remove_all", "purge_expired"];
+    ["insert", "load", "replace", "renew_into", "remove", "list", "count", "remove_all", "purge_expired"];
 
 /// How the store is made to fail. Only for tests, see the README.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,16 +198,16 @@ impl SessionStore for WatchedStore {
         self.acknowledged(self.0.inner.replace(bucket, expected).await)
     }
 
-    async fn succeed(
+    async fn renew_into(
         &self,
         bucket: &Bucket,
         old: &SessionId,
         expected: Revision,
         tombstone: Tombstone,
     ) -> Result<bool, StoreError> {
-        self.called("succeed", true).await?;
+        self.called("renew_into", true).await?;
         self.measure(bucket);
-        self.acknowledged(self.0.inner.succeed(bucket, old, expected, tombstone).await)
+        self.acknowledged(self.0.inner.renew_into(bucket, old, expected, tombstone).await)
     }
 
     async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {
@@ -215,7 +215,7 @@ impl SessionStore for WatchedStore {
         self.acknowledged(self.0.inner.remove(id, tombstone).await)
     }
 
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
+    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
         self.called("list", false).await?;
         self.0.inner.list(subjects, page).await
     }

@@ -287,8 +287,9 @@ impl<'r> Work<'r> {
                 } else {
                     Tombstone::new(old, now, policy)
                 };
-                let succeeded = self.manager.store().succeed(&next.bucket, &old, live.bucket.revision, tombstone).await;
-                if !self.written("succeed", succeeded, &next)? {
+                let succeeded =
+                    self.manager.store().renew_into(&next.bucket, &old, live.bucket.revision, tombstone).await;
+                if !self.written("renew_into", succeeded, &next)? {
                     live = match self.follow(Arc::clone(&live)).await {
                         Err(SessionError::Ended) if login => {
                             gone = true;

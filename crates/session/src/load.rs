@@ -8,7 +8,7 @@ use secure_sessions_core::{
     Bucket, DecodeError, Ending, HandoffError, KeyKind, Meta, Opened, Refusal, Sealer, SessionId, Timestamp, Token,
     Verdict,
 };
-use secure_sessions_store::{Entry, Recent, SessionStore, StoreError};
+use secure_sessions_store::{Entry, SessionStore, StoreError};
 
 use crate::binding::Binding;
 use crate::caller::Caller;
@@ -121,12 +121,6 @@ impl Presented {
         self.sealer = Guard::from_inner(Arc::clone(&self.sealer));
     }
 
-    /// Whether what a store says, which may not be up to date, is enough: a cache may admit a session's newest token. It
-    /// must not refuse any, nor hand one off.
-    fn is_settled_by(&self, manager: &SessionManager, recent: &Recent) -> bool {
-        recent.is_fresh || matches!(&recent.entry, Some(Entry::Bucket(bucket)) if self.is_newest(manager, bucket))
-    }
-
     /// Whether the first token is the newest of this bucket, which is alive.
     fn is_newest(&self, manager: &SessionManager, bucket: &Bucket) -> bool {
         self.first.as_ref().is_some_and(|opened| {
@@ -154,7 +148,7 @@ pub(crate) fn load_now(
     if !opened.is_timely(presented.at, manager.not_before()) {
         return None;
     }
-    let Some(Entry::Bucket(bucket)) = manager.store().load_now(&opened.session_id())?.entry else { return None };
+    let bucket = manager.store().peek(&opened.session_id())?;
     if bucket.touch_due(presented.at, &manager.times().bucket) || !presented.is_newest(manager, &bucket) {
         return None;
     }
@@ -173,7 +167,7 @@ pub(crate) async fn load(
     while let Some(opened) = &presented.first {
         let id = opened.session_id();
         let judged = if opened.is_timely(presented.at, manager.not_before()) {
-            match look_up(manager, &presented, &id).await {
+            match manager.store().load(&id).await {
                 Ok(entry) => judge(manager, &mut presented, &caller, entry),
                 // It stays unreadable until it is removed, which a logout does: no reason to refuse this browser for ever.
                 Err(error @ StoreError::Corrupt(_)) => {
@@ -199,11 +193,6 @@ pub(crate) async fn load(
         }
     }
     Ok(verdicts.state(manager, &presented, &caller))
-}
-
-async fn look_up(manager: &SessionManager, presented: &Presented, id: &SessionId) -> Result<Option<Entry>, StoreError> {
-    let recent = manager.store().load_recent(id).await?;
-    if presented.is_settled_by(manager, &recent) { Ok(recent.entry) } else { manager.store().load(id).await }
 }
 
 /// What the tokens of one request came to.

@@ -108,14 +108,23 @@ impl SessionManager {
         let tags = self.keyring().0.subject_tags(subject);
         let (now, policy) = (self.now(), self.times().bucket);
         let mut buckets = Vec::new();
-        let mut after = None;
-        loop {
-            let page = self.store().list(&tags, Page { after, limit: PAGE }).await;
-            let page = page.map_err(|error| self.store_failed("list", error))?;
-            let Some(last) = page.last() else { return Ok(buckets) };
-            after = Some(last.id);
-            buckets.extend(page.into_iter().filter(|bucket| !bucket.is_expired(now, &policy)));
+        let mut next = Some(Page::first(PAGE));
+        while let Some(page) = next {
+            let listed = self.store().list(&tags, page).await;
+            let listed = listed.map_err(|error| self.store_failed("list", error))?;
+            next = page.next(&listed);
+            for session in listed {
+                match session {
+                    Ok(bucket) if bucket.is_expired(now, &policy) => {}
+                    Ok(bucket) => buckets.push(bucket),
+                    // It is nobody's to use, and hides no other: an event, and the next removal of all removes it.
+                    Err(unreadable) => {
+                        self.store_failed("list", unreadable.error);
+                    }
+                }
+            }
         }
+        Ok(buckets)
     }
 
     async fn infos(&self, subject: &str, current: Option<SessionId>) -> Result<Vec<SessionInfo>, SessionError> {

@@ -25,7 +25,7 @@ impl SessionStore for Counted {
     }
 
     secure_sessions::store::forward_methods!(self => &self.0;
-        insert, replace, succeed, remove, list, count, remove_all, purge_expired);
+        insert, replace, renew_into, remove, list, count, remove_all, purge_expired);
 }
 
 /// Two processes on one store, the first behind a cache.

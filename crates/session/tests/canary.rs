@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use secure_sessions::store::{Bucket, Entry, Page, Revision, SessionId, SubjectTag, Tombstone, Which};
+use secure_sessions::store::{Bucket, Entry, Listed, Page, Revision, SessionId, SubjectTag, Tombstone, Which};
 use secure_sessions::{Event, Keyring, ManualClock, MemoryStore, Session, SessionManager, SessionStore, StoreError};
 use serde::Serialize;
 use tracing::field::{Field, Visit};
@@ -133,7 +133,7 @@ impl SessionStore for Spy {
         self.store.replace(bucket, expected).await
     }
 
-    async fn succeed(
+    async fn renew_into(
         &self,
         bucket: &Bucket,
         old: &SessionId,
@@ -142,7 +142,7 @@ impl SessionStore for Spy {
     ) -> Result<bool, StoreError> {
         self.given(bucket)?;
         self.said.show(&tombstone);
-        self.store.succeed(bucket, old, expected, tombstone).await
+        self.store.renew_into(bucket, old, expected, tombstone).await
     }
 
     async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {
@@ -150,7 +150,7 @@ impl SessionStore for Spy {
         self.store.remove(id, tombstone).await
     }
 
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
+    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
         self.said.show(&subjects);
         self.store.list(subjects, page).await
     }

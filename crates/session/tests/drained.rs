@@ -23,7 +23,7 @@ impl SessionStore for Slow {
         self.0.remove(id, tombstone).await
     }
 
-    forward_methods!(self => &self.0; insert, load, replace, succeed, list, count, remove_all, purge_expired);
+    forward_methods!(self => &self.0; insert, load, replace, renew_into, list, count, remove_all, purge_expired);
 }
 
 fn runtime() -> Runtime {

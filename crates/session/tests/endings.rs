@@ -566,7 +566,7 @@ impl Unreadable {
 }
 
 impl SessionStore for Unreadable {
-    forward_methods!(self => &self.store; insert, replace, succeed, remove, list, count, remove_all, purge_expired);
+    forward_methods!(self => &self.store; insert, replace, renew_into, remove, list, count, remove_all, purge_expired);
 
     async fn load(&self, id: &SessionId) -> Result<Option<Entry>, StoreError> {
         let entry = self.store.load(id).await?;

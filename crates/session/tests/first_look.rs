@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use secure_sessions::MemoryStore;
-use secure_sessions::store::{Entry, Recent, SessionId, SessionStore, StoreError};
+use secure_sessions::store::{Bucket, Entry, SessionId, SessionStore, StoreError};
 use support::{Head, app_with, set_cookie};
 use tokio::sync::Semaphore;
 
@@ -24,8 +24,8 @@ struct KeepsOneBack {
 }
 
 impl SessionStore for KeepsOneBack {
-    fn load_now(&self, id: &SessionId) -> Option<Recent> {
-        if self.next.swap(false, Ordering::SeqCst) { None } else { self.store.load_now(id) }
+    fn peek(&self, id: &SessionId) -> Option<Bucket> {
+        if self.next.swap(false, Ordering::SeqCst) { None } else { self.store.peek(id) }
     }
 
     async fn load(&self, id: &SessionId) -> Result<Option<Entry>, StoreError> {
@@ -35,7 +35,7 @@ impl SessionStore for KeepsOneBack {
     }
 
     secure_sessions::store::forward_methods!(self => &self.store;
-        insert, replace, succeed, remove, list, count, remove_all, purge_expired);
+        insert, replace, renew_into, remove, list, count, remove_all, purge_expired);
 }
 
 /// What a future says at once, if it does.

@@ -43,7 +43,7 @@ impl SessionStore for Spy {
         self.up()?.insert(bucket).await
     }
 
-    async fn succeed(
+    async fn renew_into(
         &self,
         bucket: &Bucket,
         old: &SessionId,
@@ -51,7 +51,7 @@ impl SessionStore for Spy {
         tombstone: Tombstone,
     ) -> Result<bool, StoreError> {
         self.saw(bucket);
-        self.up()?.succeed(bucket, old, expected, tombstone).await
+        self.up()?.renew_into(bucket, old, expected, tombstone).await
     }
 
     secure_sessions::store::forward_methods!(self => self.up()?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Timestamp, Tombstone};
 
-use crate::{Page, Recent, SessionStore, StoreError, Which};
+use crate::{Listed, Page, SessionStore, StoreError, Which};
 
 /// Any [`SessionStore`], with its type erased; a clone is the same store.
 ///
@@ -51,33 +51,29 @@ impl SessionStore for AnyStore {
         self.0.load(id).await
     }
 
-    async fn load_recent(&self, id: &SessionId) -> Result<Recent, StoreError> {
-        self.0.load_recent(id).await
-    }
-
-    fn load_now(&self, id: &SessionId) -> Option<Recent> {
-        self.0.load_now(id)
+    fn peek(&self, id: &SessionId) -> Option<Bucket> {
+        self.0.peek(id)
     }
 
     async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
         self.0.replace(bucket, expected).await
     }
 
-    async fn succeed(
+    async fn renew_into(
         &self,
         bucket: &Bucket,
         old: &SessionId,
         expected: Revision,
         tombstone: Tombstone,
     ) -> Result<bool, StoreError> {
-        self.0.succeed(bucket, old, expected, tombstone).await
+        self.0.renew_into(bucket, old, expected, tombstone).await
     }
 
     async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {
         self.0.remove(id, tombstone).await
     }
 
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
+    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
         self.0.list(subjects, page).await
     }
 
@@ -100,10 +96,9 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 
 trait Erased: Send + Sync + 'static {
     fn insert<'a>(&'a self, bucket: &'a Bucket) -> Boxed<'a, ()>;
     fn load<'a>(&'a self, id: &'a SessionId) -> Boxed<'a, Option<Entry>>;
-    fn load_recent<'a>(&'a self, id: &'a SessionId) -> Boxed<'a, Recent>;
-    fn load_now(&self, id: &SessionId) -> Option<Recent>;
+    fn peek(&self, id: &SessionId) -> Option<Bucket>;
     fn replace<'a>(&'a self, bucket: &'a Bucket, expected: Revision) -> Boxed<'a, bool>;
-    fn succeed<'a>(
+    fn renew_into<'a>(
         &'a self,
         bucket: &'a Bucket,
         old: &'a SessionId,
@@ -111,7 +106,7 @@ trait Erased: Send + Sync + 'static {
         tombstone: Tombstone,
     ) -> Boxed<'a, bool>;
     fn remove<'a>(&'a self, id: &'a SessionId, tombstone: Option<Tombstone>) -> Boxed<'a, bool>;
-    fn list<'a>(&'a self, subjects: &'a [SubjectTag], page: Page) -> Boxed<'a, Vec<Bucket>>;
+    fn list<'a>(&'a self, subjects: &'a [SubjectTag], page: Page) -> Boxed<'a, Vec<Listed>>;
     fn count(&self) -> Boxed<'_, u64>;
     fn remove_all<'a>(&'a self, which: Which<'a>, except: Option<&'a SessionId>) -> Boxed<'a, u64>;
     fn purge_expired(&self, now: Timestamp, limit: u32) -> Boxed<'_, u64>;
@@ -126,33 +121,29 @@ impl<S: SessionStore> Erased for S {
         Box::pin(SessionStore::load(self, id))
     }
 
-    fn load_recent<'a>(&'a self, id: &'a SessionId) -> Boxed<'a, Recent> {
-        Box::pin(SessionStore::load_recent(self, id))
-    }
-
-    fn load_now(&self, id: &SessionId) -> Option<Recent> {
-        SessionStore::load_now(self, id)
+    fn peek(&self, id: &SessionId) -> Option<Bucket> {
+        SessionStore::peek(self, id)
     }
 
     fn replace<'a>(&'a self, bucket: &'a Bucket, expected: Revision) -> Boxed<'a, bool> {
         Box::pin(SessionStore::replace(self, bucket, expected))
     }
 
-    fn succeed<'a>(
+    fn renew_into<'a>(
         &'a self,
         bucket: &'a Bucket,
         old: &'a SessionId,
         expected: Revision,
         tombstone: Tombstone,
     ) -> Boxed<'a, bool> {
-        Box::pin(SessionStore::succeed(self, bucket, old, expected, tombstone))
+        Box::pin(SessionStore::renew_into(self, bucket, old, expected, tombstone))
     }
 
     fn remove<'a>(&'a self, id: &'a SessionId, tombstone: Option<Tombstone>) -> Boxed<'a, bool> {
         Box::pin(SessionStore::remove(self, id, tombstone))
     }
 
-    fn list<'a>(&'a self, subjects: &'a [SubjectTag], page: Page) -> Boxed<'a, Vec<Bucket>> {
+    fn list<'a>(&'a self, subjects: &'a [SubjectTag], page: Page) -> Boxed<'a, Vec<Listed>> {
         Box::pin(SessionStore::list(self, subjects, page))
     }
 

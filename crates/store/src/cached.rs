@@ -13,7 +13,7 @@ use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Times
 use shuttle::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use crate::{Page, Recent, SessionStore, StoreError, Which};
+use crate::{Listed, Page, SessionStore, StoreError, Which};
 
 /// Locks, so that parallel requests seldom wait for each other.
 const SHARDS: usize = 32;
@@ -40,9 +40,10 @@ const SHARDS: usize = 32;
 ///
 /// # What is never answered from memory
 ///
-/// Only [`load_recent`](SessionStore::load_recent) is, and only with a session that is there. The engine takes that answer for
-/// a cookie that is the session's newest; whatever else it would say to the cookie (superseded, replayed, expired, ended), it
-/// asks the store first. Every write, and so every commit, goes to the store, and is compared there.
+/// Only [`peek`](SessionStore::peek) is, and only with a session that is there. The engine takes that answer for a cookie
+/// that is the session's newest; whatever else it would say to the cookie (superseded, replayed, expired, ended), it asks
+/// the store first, with [`load`](SessionStore::load), from whose answer the cache learns. A tombstone is never remembered.
+/// Every write, and so every commit, goes to the store, and is compared there.
 ///
 /// # What it holds
 ///
@@ -213,15 +214,8 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
         self.0.ask(id).await
     }
 
-    async fn load_recent(&self, id: &SessionId) -> Result<Recent, StoreError> {
-        match self.0.recall(id) {
-            Some(bucket) => Ok(Recent { entry: Some(Entry::Bucket(bucket)), is_fresh: false }),
-            None => self.0.ask(id).await.map(Recent::fresh),
-        }
-    }
-
-    fn load_now(&self, id: &SessionId) -> Option<Recent> {
-        self.0.recall(id).map(|bucket| Recent { entry: Some(Entry::Bucket(bucket)), is_fresh: false })
+    fn peek(&self, id: &SessionId) -> Option<Bucket> {
+        self.0.recall(id)
     }
 
     async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
@@ -229,7 +223,7 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
         self.0.store.replace(bucket, expected).await
     }
 
-    async fn succeed(
+    async fn renew_into(
         &self,
         bucket: &Bucket,
         old: &SessionId,
@@ -237,7 +231,7 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
         tombstone: Tombstone,
     ) -> Result<bool, StoreError> {
         let _writing = (self.0.write(&bucket.id), self.0.write(old));
-        self.0.store.succeed(bucket, old, expected, tombstone).await
+        self.0.store.renew_into(bucket, old, expected, tombstone).await
     }
 
     async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {
@@ -245,7 +239,7 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
         self.0.store.remove(id, tombstone).await
     }
 
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
+    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
         self.0.store.list(subjects, page).await
     }
 
@@ -285,7 +279,8 @@ mod tests {
         let (done, answers) = mpsc::channel();
         let beside = store.clone();
         thread::spawn(move || {
-            assert!(beside.load_recent(&id).now_or_never().unwrap().unwrap().entry.is_none());
+            assert!(beside.peek(&id).is_none());
+            assert!(beside.load(&id).now_or_never().unwrap().unwrap().is_none());
             done.send(()).unwrap();
         });
         assert_eq!(answers.recv_timeout(Duration::from_secs(30)), Ok(()));

@@ -22,7 +22,8 @@
 //! cannot be made. Times are near the system's clock, so that a backend that expires entries by itself can be tested
 //! (see [`Stores::expiring_by_itself`]).
 //!
-//! What only the implementer can arrange is not here: a broken connection, a killed server, a full disk. For a store that
+//! What only the implementer can arrange is not here: a broken connection, a killed server, a full disk, an entry that
+//! cannot be read (which a list names as [`Unreadable`](crate::Unreadable), and every removal removes). For a store that
 //! survives its process there is [`survives_reopening`].
 
 use std::fmt;
@@ -247,7 +248,7 @@ macro_rules! __with_conformance_cases {
             basics: bytes_of_any_value_are_kept;
             basics: ids_are_compared_whole;
             basics: an_unknown_id_loads_nothing;
-            basics: a_recent_look_knows_of_every_own_write;
+            basics: a_look_without_a_wait_knows_of_every_own_write;
             basics: a_taken_id_is_refused;
             basics: buckets_are_counted_and_tombstones_are_not;
             basics: stores_do_not_see_each_other;
@@ -262,6 +263,7 @@ macro_rules! __with_conformance_cases {
             swaps: a_renewal_onto_a_taken_id_is_refused;
             endings: a_removal_may_be_repeated;
             endings: a_removal_leaves_its_tombstone;
+            endings: every_field_of_a_tombstone_is_kept;
             endings: a_tombstone_stays_until_it_is_purged;
             endings: a_removal_of_nothing_creates_nothing;
             endings: what_was_ended_stays_ended;

@@ -23,12 +23,12 @@
 ///         self.store.load(id).await
 ///     }
 ///
-///     forward_methods!(self => &self.store; insert, replace, succeed, remove, list, count, remove_all, purge_expired);
+///     forward_methods!(self => &self.store; insert, replace, renew_into, remove, list, count, remove_all, purge_expired);
 /// }
 /// ```
 ///
-/// What is not named and not written is missed by the compiler, but for `load_recent` and `load_now`: a wrapper that
-/// leaves their defaults is asked by `load` alone. They can be named too.
+/// What is not named and not written is missed by the compiler, but for `peek`: a wrapper that leaves its default is asked
+/// by `load` alone. It can be named too.
 #[macro_export]
 macro_rules! forward_methods {
     ($self:ident => $to:expr; $($method:ident),+ $(,)?) => {
@@ -47,17 +47,9 @@ macro_rules! forward_methods {
             $crate::SessionStore::load($to, id).await
         }
     };
-    (@load_recent $self:ident $to:expr) => {
-        async fn load_recent(
-            &$self,
-            id: &$crate::SessionId,
-        ) -> ::core::result::Result<$crate::Recent, $crate::StoreError> {
-            $crate::SessionStore::load_recent($to, id).await
-        }
-    };
-    (@load_now $self:ident $to:expr) => {
-        fn load_now(&$self, id: &$crate::SessionId) -> ::core::option::Option<$crate::Recent> {
-            $crate::SessionStore::load_now($to, id)
+    (@peek $self:ident $to:expr) => {
+        fn peek(&$self, id: &$crate::SessionId) -> ::core::option::Option<$crate::Bucket> {
+            $crate::SessionStore::peek($to, id)
         }
     };
     (@replace $self:ident $to:expr) => {
@@ -69,15 +61,15 @@ macro_rules! forward_methods {
             $crate::SessionStore::replace($to, bucket, expected).await
         }
     };
-    (@succeed $self:ident $to:expr) => {
-        async fn succeed(
+    (@renew_into $self:ident $to:expr) => {
+        async fn renew_into(
             &$self,
             bucket: &$crate::Bucket,
             old: &$crate::SessionId,
             expected: $crate::Revision,
             tombstone: $crate::Tombstone,
         ) -> ::core::result::Result<bool, $crate::StoreError> {
-            $crate::SessionStore::succeed($to, bucket, old, expected, tombstone).await
+            $crate::SessionStore::renew_into($to, bucket, old, expected, tombstone).await
         }
     };
     (@remove $self:ident $to:expr) => {
@@ -94,7 +86,7 @@ macro_rules! forward_methods {
             &$self,
             subjects: &[$crate::SubjectTag],
             page: $crate::Page,
-        ) -> ::core::result::Result<::std::vec::Vec<$crate::Bucket>, $crate::StoreError> {
+        ) -> ::core::result::Result<::std::vec::Vec<$crate::Listed>, $crate::StoreError> {
             $crate::SessionStore::list($to, subjects, page).await
         }
     };

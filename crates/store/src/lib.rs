@@ -33,7 +33,7 @@ pub use self::purge::{Purge, PurgeHandle};
 pub use self::redis_store::{RedisOptions, RedisStore};
 #[cfg(feature = "_sql")]
 pub use self::sql::{SqlOptions, SqlPool, SqlStore};
-pub use self::store::{Page, Recent, SessionStore, Which};
+pub use self::store::{Listed, Page, SessionStore, Unreadable, Which};
 /// The driver under [`RedisStore`], for an application that hands it a client of its own.
 #[cfg(feature = "redis")]
 pub use ::redis;

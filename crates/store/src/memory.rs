@@ -12,18 +12,18 @@ use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Times
 use self::lock::{Mutex, MutexGuard, RwLock};
 use self::packed::Packed;
 use self::shard::{Hashes, Shard};
-use crate::{Page, Recent, SessionStore, StoreError, Which};
+use crate::{Listed, Page, SessionStore, StoreError, Which};
 
 mod lock;
 mod packed;
 mod shard;
 
-/// A power of two. So many that a rehash of one is short with ten million sessions, so few that visiting all of them for
-/// a subject stays in the microseconds.
+/// One for each first byte of an id. So many that a rehash of one is short with ten million sessions, so few that visiting
+/// all of them for a subject stays in the microseconds.
 const SHARDS: usize = 256;
-/// Slots that the purge looks at, and those of them that it takes out, before it lets others in.
-const PURGE_STEP: usize = 512;
-const PURGE_STEP_TAKES: usize = 128;
+/// Slots that one step looks at, and those of them that it takes out, before it lets others in.
+const STEP: usize = 512;
+const STEP_TAKES: usize = 128;
 
 /// Sessions in this process's memory: for tests, and for a server that is one process and may forget on a restart.
 ///
@@ -47,8 +47,8 @@ pub struct MemoryStore(Arc<Shared>);
 struct Shared {
     hashes: Hashes,
     shards: Box<[Aligned]>,
-    /// Shared by `succeed`, which alone carries a bucket from one shard to another; exclusive for `remove_all`, which
-    /// visits one shard after another and must not miss a bucket that moves to one it has left.
+    /// Shared by `renew_into`, which alone carries a bucket from one shard to another; exclusive for the end of `remove_all`,
+    /// which visits one shard after another and must not miss a bucket that moves to one it has left.
     moving: RwLock<()>,
     /// Where the next purge begins, so that small batches get around.
     purge_next: AtomicUsize,
@@ -72,8 +72,7 @@ impl MemoryStore {
     }
 
     fn shard(&self, id: &SessionId) -> (MutexGuard<'_, Shard>, u64) {
-        let hash = self.0.hashes.of(id.as_bytes());
-        (self.0.shards[shard_of(hash)].0.lock(), hash)
+        (self.0.shards[shard_of(id)].0.lock(), self.0.hashes.of(id.as_bytes()))
     }
 
     fn entry(&self, id: &SessionId) -> Option<Entry> {
@@ -85,7 +84,7 @@ impl MemoryStore {
         self.0.shards.iter().map(|shard| shard.0.lock())
     }
 
-    fn succeed_now(
+    fn renew_now(
         &self,
         bucket: &Bucket,
         old: &SessionId,
@@ -94,7 +93,7 @@ impl MemoryStore {
     ) -> Result<bool, StoreError> {
         let hashes = &self.0.hashes;
         let (old_hash, new_hash) = (hashes.of(old.as_bytes()), hashes.of(bucket.id.as_bytes()));
-        let (old_shard, new_shard) = (shard_of(old_hash), shard_of(new_hash));
+        let (old_shard, new_shard) = (shard_of(old), shard_of(&bucket.id));
         let packed = Packed::from(bucket);
         let _moving = self.0.moving.read();
         // Two shards are always locked in their order.
@@ -114,28 +113,28 @@ impl MemoryStore {
         Ok(true)
     }
 
-    fn remove_subjects(&self, subjects: &[SubjectTag], except: Option<&SessionId>) -> u64 {
+    /// Ends what has not been ended yet, while no bucket can move from one shard to another. Few are left by then, so this
+    /// is over at once.
+    fn remove_the_rest(&self, which: Which<'_>, except: Option<&SessionId>) -> u64 {
         let _moving = self.0.moving.write();
-        let hashes = &self.0.hashes;
-        self.shards().map(|mut shard| shard.remove_subjects(hashes, subjects, except)).sum()
-    }
-
-    /// Takes all buckets out; the caller drops them at leisure.
-    fn take_everything(&self, except: Option<&SessionId>) -> Vec<Shard> {
-        let _moving = self.0.moving.write();
-        self.shards()
-            .map(|mut shard| {
-                let mut taken = mem::take(&mut *shard);
-                taken.move_unless_removed(&self.0.hashes, except, &mut shard);
-                taken
-            })
-            .collect()
+        let mut removed = 0;
+        for mut shard in self.shards() {
+            loop {
+                let (below, taken) =
+                    shard.take_doomed(&self.0.hashes, which, except, usize::MAX, usize::MAX, STEP_TAKES);
+                removed += taken.len() as u64;
+                if below == 0 {
+                    break;
+                }
+            }
+        }
+        removed
     }
 }
 
-fn shard_of(hash: u64) -> usize {
-    // The table within the shard uses the lowest and the highest bits.
-    usize::from(hash.to_le_bytes()[5]) % SHARDS
+/// Shards are in the order of the ids in them, so that a page of a list ends with the shard that fills it. Ids are random.
+fn shard_of(id: &SessionId) -> usize {
+    usize::from(id.as_bytes()[0]) % SHARDS
 }
 
 impl Default for MemoryStore {
@@ -165,8 +164,11 @@ impl SessionStore for MemoryStore {
         Ok(self.entry(id))
     }
 
-    fn load_now(&self, id: &SessionId) -> Option<Recent> {
-        Some(Recent::fresh(self.entry(id)))
+    fn peek(&self, id: &SessionId) -> Option<Bucket> {
+        match self.entry(id) {
+            Some(Entry::Bucket(bucket)) => Some(bucket),
+            _ => None,
+        }
     }
 
     async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
@@ -179,14 +181,14 @@ impl SessionStore for MemoryStore {
         Ok(true)
     }
 
-    async fn succeed(
+    async fn renew_into(
         &self,
         bucket: &Bucket,
         old: &SessionId,
         expected: Revision,
         tombstone: Tombstone,
     ) -> Result<bool, StoreError> {
-        self.succeed_now(bucket, old, expected, tombstone)
+        self.renew_now(bucket, old, expected, tombstone)
     }
 
     async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {
@@ -199,22 +201,20 @@ impl SessionStore for MemoryStore {
         Ok(true)
     }
 
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
+    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
         let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
-        let mut buckets = Vec::new();
-        let cut = |buckets: &mut Vec<Bucket>| {
-            buckets.sort_unstable_by_key(|bucket| bucket.id);
-            buckets.dedup_by_key(|bucket| bucket.id);
-            buckets.truncate(limit);
-        };
-        for shard in self.shards() {
-            shard.list(&self.0.hashes, subjects, page.after, &mut buckets);
-            if buckets.len() > limit.saturating_mul(2) {
-                cut(&mut buckets);
+        let mut listed = Vec::new();
+        let mut turn = Turn::default();
+        for shard in page.after.as_ref().map_or(0, shard_of)..SHARDS {
+            let room = limit - listed.len();
+            if room == 0 {
+                break;
             }
+            let (seen, found) = self.0.shards[shard].0.lock().list(&self.0.hashes, subjects, page.after, room);
+            listed.extend(found.into_iter().map(Ok));
+            turn.took(seen).await;
         }
-        cut(&mut buckets);
-        Ok(buckets)
+        Ok(listed)
     }
 
     async fn count(&self) -> Result<u64, StoreError> {
@@ -222,21 +222,18 @@ impl SessionStore for MemoryStore {
     }
 
     async fn remove_all(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
-        let subjects = match which {
-            Which::Subjects(subjects) => subjects,
-            Which::Everything => {
-                let taken = self.take_everything(except);
-                let removed = taken.iter().map(Shard::buckets).sum();
-                for shard in taken {
-                    for chunk in shard.into_chunks() {
-                        drop(chunk);
-                        yield_now().await;
-                    }
-                }
-                return Ok(removed);
+        let mut removed = 0;
+        let mut turn = Turn::default();
+        for shard in &self.0.shards {
+            let mut below = usize::MAX;
+            while below > 0 {
+                let taken;
+                (below, taken) = shard.0.lock().take_doomed(&self.0.hashes, which, except, below, STEP, STEP_TAKES);
+                removed += taken.len() as u64;
+                turn.took(if below > 0 { STEP } else { taken.len() }).await;
             }
-        };
-        Ok(self.remove_subjects(subjects, except))
+        }
+        Ok(removed + self.remove_the_rest(which, except))
     }
 
     async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
@@ -250,9 +247,9 @@ impl SessionStore for MemoryStore {
                     self.0.purge_next.store(index, Ordering::Relaxed);
                     return Ok(removed as u64);
                 }
-                let takes = PURGE_STEP_TAKES.min(limit - removed);
+                let takes = STEP_TAKES.min(limit - removed);
                 let purged;
-                (below, purged) = self.0.shards[index].0.lock().purge(&self.0.hashes, now, below, PURGE_STEP, takes);
+                (below, purged) = self.0.shards[index].0.lock().purge(&self.0.hashes, now, below, STEP, takes);
                 removed += purged.len();
                 drop(purged);
                 // A million expired sessions must not keep the runtime's thread.
@@ -260,6 +257,21 @@ impl SessionStore for MemoryStore {
             }
         }
         Ok(removed as u64)
+    }
+}
+
+/// Work in the turn that the runtime has given us.
+#[derive(Default)]
+struct Turn(usize);
+
+impl Turn {
+    /// Counts sessions that were handled, and lets others have the thread once these are many.
+    async fn took(&mut self, sessions: usize) {
+        self.0 += sessions;
+        if self.0 >= STEP {
+            self.0 = 0;
+            yield_now().await;
+        }
     }
 }
 

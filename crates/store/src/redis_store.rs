@@ -12,7 +12,7 @@ use self::index::Index;
 use self::keys::Keys;
 use self::scripts::{Outcome, Removed};
 use self::value::Write;
-use crate::{Page, SessionStore, StoreError, Which};
+use crate::{Listed, Page, SessionStore, StoreError, Which};
 
 mod connection;
 mod error;
@@ -289,21 +289,21 @@ impl SessionStore for RedisStore {
         self.0.replace(bucket, expected).await
     }
 
-    async fn succeed(
+    async fn renew_into(
         &self,
         bucket: &Bucket,
         old: &SessionId,
         expected: Revision,
         tombstone: Tombstone,
     ) -> Result<bool, StoreError> {
-        renewal::succeed(&self.0, bucket, old, expected, &tombstone).await
+        renewal::renew_into(&self.0, bucket, old, expected, &tombstone).await
     }
 
     async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {
         self.0.remove(id, tombstone.as_ref()).await
     }
 
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
+    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
         self.0.index.list(subjects, page).await
     }
 

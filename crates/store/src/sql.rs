@@ -14,7 +14,7 @@ use self::server::Server;
 #[cfg(feature = "sqlite")]
 use self::sqlite::Sqlite;
 use self::table::Table;
-use crate::{Page, SessionStore, StoreError, Which};
+use crate::{Listed, Page, SessionStore, StoreError, Which};
 
 mod columns;
 mod dialect;
@@ -351,21 +351,21 @@ impl SessionStore for SqlStore {
         each!(self, table => table.replace(bucket, expected).await)
     }
 
-    async fn succeed(
+    async fn renew_into(
         &self,
         bucket: &Bucket,
         old: &SessionId,
         expected: Revision,
         tombstone: Tombstone,
     ) -> Result<bool, StoreError> {
-        each!(self, table => table.succeed(bucket, old, expected, &tombstone).await)
+        each!(self, table => table.renew_into(bucket, old, expected, &tombstone).await)
     }
 
     async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {
         each!(self, table => table.remove(id, tombstone.as_ref()).await)
     }
 
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
+    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
         each!(self, table => table.list(subjects, page).await)
     }
 

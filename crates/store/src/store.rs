@@ -14,44 +14,51 @@ use crate::StoreError;
 ///
 /// # What an entry is
 ///
-/// Under an id there is nothing, a [`Bucket`] (a session) or a [`Tombstone`] (a session that ended a moment ago).
+/// Under an id there is nothing, a [`Bucket`] (a session) or a [`Tombstone`] (a session that ended). A tombstone stands
+/// until its `expires_at`: a minute or so after a logout, up to the rest of the session's absolute lifetime after the
+/// renewal of a logged-in session, whose tombstone names its successor.
+///
 /// Every field of both is kept exactly: any `u64` in a time or revision, a label of up to 512 bytes, a handoff of up to
-/// 65,535 bytes, up to 128 retired tokens in their order. [`record`](crate::record) has a compact form in bytes.
+/// 65,535 bytes, up to 128 retired tokens in their order, the eviction watermark, a tombstone's successor. [`record`](crate::record) has a compact form in bytes.
 ///
 /// # What every implementation must hold
 ///
-/// 1. **Linearizable by id.** `insert`, `load`, `replace`, `succeed` and `remove` on one id behave as if they ran one
+/// 1. **Linearizable by id.** `insert`, `load`, `replace`, `renew_into` and `remove` on one id behave as if they ran one
 ///    after another, each at some instant between its call and its return, across all processes that share the store.
 ///    So `load` reads what the last acknowledged write left: from the primary, never from a replica or a cache.
 /// 2. **Acknowledged is kept.** What a method acknowledged is found by every later call, also after a restart if the
 ///    store is a durable one.
 /// 3. **Compare and write are one step.** Of any number of parallel [`replace`](Self::replace),
-///    [`succeed`](Self::succeed) and [`remove`](Self::remove) that could each end the same revision, exactly one
+///    [`renew_into`](Self::renew_into) and [`remove`](Self::remove) that could each end the same revision, exactly one
 ///    returns `true`.
-/// 4. **Nothing is created by the way.** Only `insert` and a `succeed` that returns `true` make a bucket; only `remove`
-///    and `succeed` make a tombstone, and only in place of a bucket.
+/// 4. **Nothing is created by the way.** Only `insert` and a `renew_into` that returns `true` make a bucket; only `remove`
+///    and `renew_into` make a tombstone, and only in place of a bucket.
 /// 5. **An index never loses a live bucket.** If buckets are found by subject through an index of its own, an entry is
 ///    added to it before the bucket, and removed after it.
 /// 6. **An error decides nothing.** After any error but [`StoreError::Duplicate`] the write may have happened. The same
 ///    holds for a future that was dropped before its end. Either way it happened whole or not at all, with one
-///    exception: see [`succeed`](Self::succeed).
+///    exception: see [`renew_into`](Self::renew_into).
 /// 7. **Losing a race is not an error.** A serialization failure or deadlock that the backend reports for `replace`
-///    or `succeed` is `false`.
-/// 8. **Stores do not see each other.** Two stores with different tables, files or prefixes share nothing.
+///    or `renew_into` is `false`.
+/// 8. **What cannot be read stands in nobody's way.** An entry that cannot be read (damaged, or written by a newer
+///    release) is [`StoreError::Corrupt`] for `load`. It fails no listing, which names it as [`Unreadable`], and no
+///    removal, which removes it like any other.
+/// 9. **Stores do not see each other.** Two stores with different tables, files or prefixes share nothing.
 ///
-/// `conformance` (feature `conformance`) tests all of this, races included, against any implementation.
+/// `conformance` (feature `conformance`) tests all of this, races included, against any implementation; only you can
+/// damage an entry, so test rule 8 yourself.
 ///
 /// # Writing one
 ///
-/// Implement the methods as plain `async fn`; their futures must be [`Send`]. None but `load_recent` and
-/// `load_now` has a default, since any other default would be weaker than the contract.
+/// Implement the methods as plain `async fn`; their futures must be [`Send`]. None but `peek` has a
+/// default, since any other default would be weaker than the contract.
 ///
 /// ```
 /// use std::collections::BTreeMap;
 /// use std::sync::Mutex;
 ///
 /// use secure_sessions_store::{
-///     Bucket, Entry, Page, Revision, SessionId, SessionStore, StoreError, SubjectTag, Timestamp, Tombstone, Which,
+///     Bucket, Entry, Listed, Page, Revision, SessionId, SessionStore, StoreError, SubjectTag, Timestamp, Tombstone, Which,
 /// };
 ///
 /// /// One map behind one lock: every method is one step.
@@ -91,7 +98,7 @@ use crate::StoreError;
 ///         Ok(fits)
 ///     }
 ///
-///     async fn succeed(
+///     async fn renew_into(
 ///         &self,
 ///         bucket: &Bucket,
 ///         old: &SessionId,
@@ -120,11 +127,11 @@ use crate::StoreError;
 ///         Ok(there)
 ///     }
 ///
-///     async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
+///     async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
 ///         let which = Which::Subjects(subjects);
 ///         let buckets = self.entries().values().filter_map(|entry| match entry {
 ///             Entry::Bucket(bucket) if which.covers(bucket) && page.after.is_none_or(|after| bucket.id > after) => {
-///                 Some(bucket.clone())
+///                 Some(Ok(bucket.clone()))
 ///             }
 ///             _ => None,
 ///         }).take(usize::try_from(page.limit).unwrap_or(usize::MAX)).collect();
@@ -189,25 +196,15 @@ pub trait SessionStore: Send + Sync + 'static {
     /// in place of an error: that would end the session.
     fn load(&self, id: &SessionId) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send;
 
-    /// What is under the id, or was a moment ago: for a first look at a request, most of which change nothing.
+    /// Looks, without a wait, at the bucket under the id, if this process has it in memory.
     ///
-    /// A cache in front of a store answers this from memory, with a bucket that was there at most as long ago as it
-    /// promises, and never older than this process's own acknowledged writes. The engine acts upon such an answer only
-    /// if the cookie is the bucket's newest; else it asks [`load`](Self::load). A store without a cache has nothing to
-    /// do: by default this is `load`, which promises more.
+    /// The engine calls it first. It acts on the bucket only if the request's token is that bucket's newest; for all else,
+    /// and on `None`, it asks [`load`](Self::load). So a store in this process's memory answers with what it has. A cache
+    /// may answer with a bucket that was there at most as long ago as it promises, and never with one that is older than
+    /// this process's own acknowledged writes. Every other store leaves the default, `None`: ask `load`.
     ///
-    /// # Errors
-    ///
-    /// As [`load`](Self::load).
-    fn load_recent(&self, id: &SessionId) -> impl Future<Output = Result<Recent, StoreError>> + Send {
-        async { self.load(id).await.map(Recent::fresh) }
-    }
-
-    /// What [`load_recent`](Self::load_recent) would say, if nobody has to wait for it: of a store, or a cache, in this
-    /// process's memory. `None`: ask that.
-    ///
-    /// The engine calls it first. It runs outside of any future, and so must not wait for more than the lock of a map.
-    fn load_now(&self, _id: &SessionId) -> Option<Recent> {
+    /// It runs outside of any future, and so must not wait for more than the lock of a map.
+    fn peek(&self, _id: &SessionId) -> Option<Bucket> {
         None
     }
 
@@ -238,7 +235,7 @@ pub trait SessionStore: Send + Sync + 'static {
     ///
     /// [`StoreError::Duplicate`] if the id of `bucket` is taken (or is `old`) while `old` has the revision `expected`:
     /// nothing was written. Another [`StoreError`] if the backend fails.
-    fn succeed(
+    fn renew_into(
         &self,
         bucket: &Bucket,
         old: &SessionId,
@@ -251,7 +248,7 @@ pub trait SessionStore: Send + Sync + 'static {
     /// `true`: there was a bucket, it is gone, and the tombstone, if one is given (its id is `id`), stands in its
     /// place. `false`: there was none, nothing is written, and a tombstone that stands there stays: so the call may
     /// be repeated. Of parallel calls for one bucket exactly one returns `true`. Once it has returned, no `replace`
-    /// or `succeed` of that bucket returns `true`.
+    /// or `renew_into` of that bucket returns `true`. An entry that cannot be read counts as a bucket.
     ///
     /// # Errors
     ///
@@ -270,11 +267,16 @@ pub trait SessionStore: Send + Sync + 'static {
     /// several tags while the fingerprint keys are being changed. Tombstones, and buckets without a subject, are never
     /// listed.
     ///
+    /// An entry that cannot be read takes the place of its id, as [`Unreadable`], and counts for the page. It is listed
+    /// under every subject whose index leads to it, since nobody can tell whose it is now.
+    ///
+    /// A page takes time for itself, and not for all sessions of the subject, so that any number of them can be listed.
+    ///
     /// # Errors
     ///
     /// [`StoreError`] if the backend fails.
     fn list(&self, subjects: &[SubjectTag], page: Page)
-    -> impl Future<Output = Result<Vec<Bucket>, StoreError>> + Send;
+    -> impl Future<Output = Result<Vec<Listed>, StoreError>> + Send;
 
     /// The number of buckets, those without a subject and those that expired included. Tombstones do not count.
     ///
@@ -285,14 +287,17 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Ends all sessions of these subjects, or of everybody, save for one; returns how many.
     ///
-    /// When it returns, no bucket lives that was there when it was called, *nor any that grew out of one by `succeed`
+    /// When it returns, no bucket lives that was there when it was called, *nor any that grew out of one by `renew_into`
     /// meanwhile*: a thief who renews in a loop must not slip through. What was inserted meanwhile may stay. Where
     /// finding and removing are not one step, find the ids, remove each that is still a bucket, and begin again in a
     /// fresh statement and snapshot, until one pass has removed all that it found. A pass over parts (a page, a node, a
-    /// shard at a time) is only complete if no `succeed` can carry a bucket from a part not yet visited into one
+    /// shard at a time) is only complete if no `renew_into` can carry a bucket from a part not yet visited into one
     /// that was.
     ///
-    /// No tombstones are written, and those that stand stay. The bucket `except` is not touched, whosever it is.
+    /// No tombstones are written, and those that stand stay. The bucket `except` is not touched, whosever it is. Entries
+    /// that cannot be read are removed, and counted, with the rest.
+    ///
+    /// Other calls go on meanwhile: where a subject may have very many sessions, they are removed some at a time.
     ///
     /// # Errors
     ///
@@ -319,23 +324,6 @@ pub trait SessionStore: Send + Sync + 'static {
     fn purge_expired(&self, now: Timestamp, limit: u32) -> impl Future<Output = Result<u64, StoreError>> + Send;
 }
 
-/// What [`SessionStore::load_recent`] found.
-#[derive(Debug, Clone)]
-pub struct Recent {
-    /// The entry.
-    pub entry: Option<Entry>,
-    /// Whether it is what [`SessionStore::load`] would have said.
-    pub is_fresh: bool,
-}
-
-impl Recent {
-    /// An answer of [`SessionStore::load`].
-    #[must_use]
-    pub fn fresh(entry: Option<Entry>) -> Self {
-        Self { entry, is_fresh: true }
-    }
-}
-
 /// Whose buckets [`SessionStore::remove_all`] ends.
 #[derive(Debug, Clone, Copy)]
 pub enum Which<'a> {
@@ -356,17 +344,31 @@ impl Which<'_> {
     }
 }
 
+/// One item of a list: a bucket, or the place of one that cannot be read.
+pub type Listed = Result<Bucket, Unreadable>;
+
+/// An entry that a list came upon and could not read.
+#[derive(Debug, thiserror::Error)]
+#[error("an entry of the session store cannot be read")]
+pub struct Unreadable {
+    /// The id that it stands under. [`SessionStore::remove`] removes it.
+    pub id: SessionId,
+    /// The error that [`SessionStore::load`] returns for it.
+    #[source]
+    pub error: StoreError,
+}
+
 /// A part of a list.
 #[derive(Debug, Clone, Copy)]
 pub struct Page {
     /// The last id of the page before; unset for the first page.
     pub after: Option<SessionId>,
-    /// The most buckets to return.
+    /// The most items to return.
     pub limit: u32,
 }
 
 impl Page {
-    /// The first page, of at most so many buckets.
+    /// The first page, of at most so many items.
     #[must_use]
     pub const fn first(limit: u32) -> Self {
         Self { after: None, limit }
@@ -380,16 +382,21 @@ impl Page {
     /// # let subjects = [];
     /// let mut next = Some(Page::first(100));
     /// while let Some(page) = next {
-    ///     let buckets = store.list(&subjects, page).await?;
-    ///     next = page.next(&buckets);
+    ///     let listed = store.list(&subjects, page).await?;
+    ///     next = page.next(&listed);
     /// }
     /// # Ok(())
     /// # }
     /// ```
     #[must_use]
-    pub fn next(self, returned: &[Bucket]) -> Option<Self> {
-        let full = u32::try_from(returned.len()).is_ok_and(|length| length >= self.limit);
-        returned.last().filter(|_| full).map(|last| Self { after: Some(last.id), limit: self.limit })
+    pub fn next(self, returned: &[Listed]) -> Option<Self> {
+        let is_full = u32::try_from(returned.len()).is_ok_and(|length| length >= self.limit);
+        let last = returned.last().filter(|_| is_full)?;
+        let after = match last {
+            Ok(bucket) => bucket.id,
+            Err(unreadable) => unreadable.id,
+        };
+        Some(Self { after: Some(after), limit: self.limit })
     }
 }
 
@@ -402,33 +409,29 @@ impl<S: SessionStore> SessionStore for Arc<S> {
         S::load(self, id).await
     }
 
-    async fn load_recent(&self, id: &SessionId) -> Result<Recent, StoreError> {
-        S::load_recent(self, id).await
-    }
-
-    fn load_now(&self, id: &SessionId) -> Option<Recent> {
-        S::load_now(self, id)
+    fn peek(&self, id: &SessionId) -> Option<Bucket> {
+        S::peek(self, id)
     }
 
     async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
         S::replace(self, bucket, expected).await
     }
 
-    async fn succeed(
+    async fn renew_into(
         &self,
         bucket: &Bucket,
         old: &SessionId,
         expected: Revision,
         tombstone: Tombstone,
     ) -> Result<bool, StoreError> {
-        S::succeed(self, bucket, old, expected, tombstone).await
+        S::renew_into(self, bucket, old, expected, tombstone).await
     }
 
     async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {
         S::remove(self, id, tombstone).await
     }
 
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
+    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
         S::list(self, subjects, page).await
     }
 

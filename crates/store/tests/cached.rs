@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secure_sessions_store::{
-    Bucket, CachedStore, Entry, Fingerprint, MemoryStore, Millis, Recent, Revision, SessionId, SessionStore,
-    StoreError, SubjectTag, Timestamp, Tombstone, Which,
+    Bucket, CachedStore, Entry, Fingerprint, MemoryStore, Millis, Revision, SessionId, SessionStore, StoreError,
+    SubjectTag, Timestamp, Tombstone, Which,
 };
 use tokio::sync::Semaphore;
 use tokio::time::advance;
@@ -37,7 +37,7 @@ mod from_memory {
 
     secure_sessions_store::conformance_tests!(|| async {
         let cached = CachedStore::new(MemoryStore::new(), 1000, std::time::Duration::from_secs(3600));
-        Forwarded { inner: cached, hooks: Hooks { recent: true, ..Hooks::default() } }
+        Forwarded { inner: cached, hooks: Hooks { peeks: true, ..Hooks::default() } }
     });
 }
 
@@ -49,8 +49,8 @@ struct Forwarded<S> {
 
 #[derive(Clone, Default)]
 struct Hooks {
-    /// `load` answers what `load_recent` does.
-    recent: bool,
+    /// `load` answers what `peek` does, if it does.
+    peeks: bool,
     /// `load` needs a permit to return what it has found.
     loads: Option<Arc<Semaphore>>,
     /// `replace` needs a permit to begin, and one to return.
@@ -65,10 +65,9 @@ async fn pass(gate: Option<&Arc<Semaphore>>) {
 
 impl<S: SessionStore> SessionStore for Forwarded<S> {
     async fn load(&self, id: &SessionId) -> Result<Option<Entry>, StoreError> {
-        let found = if self.hooks.recent {
-            self.inner.load_recent(id).await.map(|recent| recent.entry)
-        } else {
-            self.inner.load(id).await
+        let found = match self.inner.peek(id).filter(|_| self.hooks.peeks) {
+            Some(bucket) => Ok(Some(Entry::Bucket(bucket))),
+            None => self.inner.load(id).await,
         };
         pass(self.hooks.loads.as_ref()).await;
         found
@@ -82,7 +81,7 @@ impl<S: SessionStore> SessionStore for Forwarded<S> {
     }
 
     secure_sessions_store::forward_methods!(self => &self.inner;
-        insert, succeed, remove, list, count, remove_all, purge_expired);
+        insert, renew_into, remove, list, count, remove_all, purge_expired);
 }
 
 const NOW: u64 = 1_800_000_000_000;
@@ -114,14 +113,17 @@ fn next(bucket: &Bucket) -> Bucket {
     Bucket { revision: Revision::new(bucket.revision.get() + 1), ..bucket.clone() }
 }
 
-/// The revision that is found, and whether the store was asked.
-fn seen(recent: Result<Recent, StoreError>) -> (Option<u64>, bool) {
-    let recent = recent.unwrap();
-    let revision = recent.entry.map(|entry| match entry {
+/// Looks at a session as the engine does, whose cookie is the newest: the revision that is found, and whether the store
+/// was asked.
+async fn look<S: SessionStore>(cached: &CachedStore<S>, id: &SessionId) -> (Option<u64>, bool) {
+    if let Some(bucket) = cached.peek(id) {
+        return (Some(bucket.revision.get()), false);
+    }
+    let revision = cached.load(id).await.unwrap().map(|entry| match entry {
         Entry::Bucket(bucket) => bucket.revision.get(),
         Entry::Tombstone(_) => 0,
     });
-    (revision, recent.is_fresh)
+    (revision, true)
 }
 
 #[tokio::test(start_paused = true)]
@@ -130,22 +132,22 @@ async fn a_revocation_elsewhere_is_seen_within_the_bound_and_at_once_by_a_fresh_
     let cached = CachedStore::new(elsewhere.clone(), 100, BOUND);
     let kept = bucket(1);
     cached.insert(&kept).await.unwrap();
-    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(1), true));
+    assert_eq!(look(&cached, &kept.id).await, (Some(1), true));
     advance(BOUND / 2).await;
-    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(1), false));
+    assert_eq!(look(&cached, &kept.id).await, (Some(1), false));
     elsewhere.remove(&kept.id, None).await.unwrap();
     // Use does not extend it.
     advance(BOUND / 2 - Duration::from_millis(1)).await;
-    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(1), false));
+    assert_eq!(look(&cached, &kept.id).await, (Some(1), false));
     advance(Duration::from_millis(1)).await;
-    assert_eq!(seen(cached.load_recent(&kept.id).await), (None, true));
+    assert_eq!(look(&cached, &kept.id).await, (None, true));
 
     let other = bucket(2);
     cached.insert(&other).await.unwrap();
-    cached.load_recent(&other.id).await.unwrap();
+    look(&cached, &other.id).await;
     elsewhere.remove(&other.id, None).await.unwrap();
     assert!(cached.load(&other.id).await.unwrap().is_none(), "a load must ask the store");
-    assert_eq!(seen(cached.load_recent(&other.id).await), (None, true), "and what it learns must count");
+    assert_eq!(look(&cached, &other.id).await, (None, true), "and what it learns must count");
 }
 
 #[tokio::test(start_paused = true)]
@@ -158,15 +160,15 @@ async fn the_bound_counts_from_before_the_store_was_asked() {
     cached.insert(&kept).await.unwrap();
     let slow = tokio::spawn({
         let (cached, id) = (cached.clone(), kept.id);
-        async move { cached.load_recent(&id).await }
+        async move { look(&cached, &id).await }
     });
     tokio::task::yield_now().await;
     // The answer is on its way for longer than it may be used.
     elsewhere.remove(&kept.id, None).await.unwrap();
     advance(BOUND).await;
     gate.add_permits(2);
-    assert_eq!(seen(slow.await.unwrap()), (Some(1), true));
-    assert_eq!(seen(cached.load_recent(&kept.id).await), (None, true));
+    assert_eq!(slow.await.unwrap(), (Some(1), true));
+    assert_eq!(look(&cached, &kept.id).await, (None, true));
 }
 
 #[tokio::test]
@@ -178,14 +180,14 @@ async fn a_read_that_a_write_overtook_leaves_nothing_stale_behind() {
     cached.insert(&kept).await.unwrap();
     let slow = tokio::spawn({
         let (cached, id) = (cached.clone(), kept.id);
-        async move { cached.load_recent(&id).await }
+        async move { look(&cached, &id).await }
     });
     // It has found the first revision, and is held on its way back.
     tokio::task::yield_now().await;
     assert!(cached.replace(&next(&kept), Revision::FIRST).await.unwrap());
     gate.add_permits(2);
-    assert_eq!(seen(slow.await.unwrap()), (Some(1), true));
-    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(2), true), "an overtaken read was remembered");
+    assert_eq!(slow.await.unwrap(), (Some(1), true));
+    assert_eq!(look(&cached, &kept.id).await, (Some(2), true), "an overtaken read was remembered");
 }
 
 #[tokio::test]
@@ -201,12 +203,12 @@ async fn a_read_during_a_write_leaves_nothing_stale_behind() {
     });
     tokio::task::yield_now().await;
     // The write has begun, and the store has not got it.
-    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(1), true));
-    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(1), true), "a read during a write was remembered");
+    assert_eq!(look(&cached, &kept.id).await, (Some(1), true));
+    assert_eq!(look(&cached, &kept.id).await, (Some(1), true), "a read during a write was remembered");
     gate.add_permits(2);
     assert!(swap.await.unwrap().unwrap());
-    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(2), true));
-    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(2), false));
+    assert_eq!(look(&cached, &kept.id).await, (Some(2), true));
+    assert_eq!(look(&cached, &kept.id).await, (Some(2), false));
 }
 
 #[tokio::test]
@@ -216,7 +218,7 @@ async fn who_has_seen_a_write_before_it_returned_is_not_shown_again_what_was_bef
     let cached = CachedStore::new(Forwarded { inner: MemoryStore::new(), hooks }, 100, BOUND);
     let kept = bucket(1);
     cached.insert(&kept).await.unwrap();
-    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(1), true));
+    assert_eq!(look(&cached, &kept.id).await, (Some(1), true));
     gate.add_permits(1);
     let swap = tokio::spawn({
         let (cached, changed) = (cached.clone(), next(&kept));
@@ -224,9 +226,11 @@ async fn who_has_seen_a_write_before_it_returned_is_not_shown_again_what_was_bef
     });
     tokio::task::yield_now().await;
     // The store has it, and the writer has not been told.
-    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(1), false));
-    assert_eq!(seen(cached.load(&kept.id).await.map(Recent::fresh)), (Some(2), true));
-    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(2), true), "the session went back");
+    assert_eq!(look(&cached, &kept.id).await, (Some(1), false));
+    assert!(
+        matches!(cached.load(&kept.id).await.unwrap(), Some(Entry::Bucket(found)) if found.revision == Revision::new(2))
+    );
+    assert_eq!(look(&cached, &kept.id).await, (Some(2), true), "the session went back");
     gate.add_permits(1);
     assert!(swap.await.unwrap().unwrap());
 }
@@ -238,13 +242,13 @@ async fn a_write_that_was_given_up_is_no_reason_to_remember_what_was_before() {
     let cached = CachedStore::new(Forwarded { inner: MemoryStore::new(), hooks }, 100, BOUND);
     let kept = bucket(1);
     cached.insert(&kept).await.unwrap();
-    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(1), true));
+    assert_eq!(look(&cached, &kept.id).await, (Some(1), true));
     gate.add_permits(1);
     // The store has it, and the caller goes away before it is told.
     let given_up = tokio::time::timeout(Duration::from_millis(50), cached.replace(&next(&kept), Revision::FIRST)).await;
     assert!(given_up.is_err());
-    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(2), true));
-    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(2), false), "the lock of a write was left behind");
+    assert_eq!(look(&cached, &kept.id).await, (Some(2), true));
+    assert_eq!(look(&cached, &kept.id).await, (Some(2), false), "the lock of a write was left behind");
 }
 
 #[tokio::test]
@@ -254,18 +258,18 @@ async fn every_write_of_this_process_is_seen_at_once() {
     let tombstone = Tombstone { id: kept.id, ended_at: kept.created_at, expires_at: kept.expires_at, successor: None };
     for bucket in [&kept, &other] {
         cached.insert(bucket).await.unwrap();
-        cached.load_recent(&bucket.id).await.unwrap();
+        look(&cached, &bucket.id).await;
     }
     assert!(cached.replace(&next(&kept), Revision::FIRST).await.unwrap());
-    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(2), true));
-    assert!(cached.succeed(&successor, &kept.id, Revision::new(2), tombstone).await.unwrap());
-    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(0), true));
-    assert_eq!(seen(cached.load_recent(&kept.id).await), (Some(0), true), "a tombstone was remembered");
-    assert_eq!(seen(cached.load_recent(&successor.id).await), (Some(1), true));
+    assert_eq!(look(&cached, &kept.id).await, (Some(2), true));
+    assert!(cached.renew_into(&successor, &kept.id, Revision::new(2), tombstone).await.unwrap());
+    assert_eq!(look(&cached, &kept.id).await, (Some(0), true));
+    assert_eq!(look(&cached, &kept.id).await, (Some(0), true), "a tombstone was remembered");
+    assert_eq!(look(&cached, &successor.id).await, (Some(1), true));
     assert!(cached.remove(&successor.id, None).await.unwrap());
-    assert_eq!(seen(cached.load_recent(&successor.id).await), (None, true));
+    assert_eq!(look(&cached, &successor.id).await, (None, true));
     assert_eq!(cached.remove_all(Which::Everything, None).await.unwrap(), 1);
-    assert_eq!(seen(cached.load_recent(&other.id).await), (None, true));
+    assert_eq!(look(&cached, &other.id).await, (None, true));
 }
 
 #[tokio::test]
@@ -274,7 +278,7 @@ async fn it_remembers_no_more_sessions_than_it_was_told_to() {
     for number in 0..5000 {
         let kept = bucket(number);
         cached.insert(&kept).await.unwrap();
-        cached.load_recent(&kept.id).await.unwrap();
+        look(&cached, &kept.id).await;
     }
     assert!(cached.len() <= 1024, "{} sessions are remembered", cached.len());
     assert!(cached.len() > 500, "{} sessions are remembered", cached.len());
@@ -294,7 +298,7 @@ async fn readers_never_see_a_session_go_back() {
                 assert!(cached.replace(&changed, kept.revision).await.unwrap());
                 kept = changed;
                 // What this task has written, it sees.
-                let (revision, _) = seen(cached.load_recent(&kept.id).await);
+                let (revision, _) = look(&cached, &kept.id).await;
                 assert_eq!(revision, Some(kept.revision.get()));
                 tokio::task::yield_now().await;
             }
@@ -306,7 +310,7 @@ async fn readers_never_see_a_session_go_back() {
             tokio::spawn(async move {
                 let mut last = 0;
                 while last < 5001 {
-                    let (revision, _) = seen(cached.load_recent(&id).await);
+                    let (revision, _) = look(&cached, &id).await;
                     assert!(revision.unwrap() >= last, "a session went back");
                     last = revision.unwrap();
                     tokio::task::yield_now().await;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use secure_sessions_store::conformance::{self, CASES};
 use secure_sessions_store::{
-    Bucket, Entry, Fingerprint, MemoryStore, Page, Recent, Revision, SessionId, SessionStore, StoreError, SubjectTag,
-    Timestamp, Tombstone, Which,
+    Bucket, Entry, Fingerprint, Listed, MemoryStore, Millis, Page, Revision, SessionId, SessionStore, StoreError,
+    SubjectTag, Timestamp, Tombstone, Which,
 };
 use tokio::time::sleep;
 
@@ -25,12 +25,18 @@ enum Fault {
     LoadInvents,
     LoadIsStale,
     LoadHidesTombstones,
-    RecentIsStale,
-    NowIsStale,
+    PeekIsStale,
     LosesLabels,
     LosesTheIdleTimeout,
     ReversesRetired,
     ForgetsWhenTheRetiredDie,
+    LosesTheWatermark,
+    LosesTheWatermarkWithoutRetired,
+    ForgetsWhenTheWatermarkDies,
+    LosesSuccessors,
+    LosesSuccessorsOfRenewals,
+    InventsSuccessors,
+    CutsTombstonesToAGrace,
     CutsHandoffsAt4096,
     CutsNumbersAt63Bits,
     TakesEmptyForAbsent,
@@ -40,12 +46,12 @@ enum Fault {
     ReplaceRevivesTombstones,
     ReplaceKeepsTheSubject,
     ReplaceTakesTwoSteps,
-    SucceedIgnoresTheRevision,
-    SucceedKeepsTheOld,
-    SucceedLeavesTheNew,
-    SucceedLeavesNoTombstone,
-    SucceedTakesTwoSteps,
-    SucceedOverwrites,
+    RenewIntoIgnoresTheRevision,
+    RenewIntoKeepsTheOld,
+    RenewIntoLeavesTheNew,
+    RenewIntoLeavesNoTombstone,
+    RenewIntoTakesTwoSteps,
+    RenewIntoOverwrites,
     RemoveAlwaysSaysTrue,
     RemoveLeavesNoTombstone,
     RemoveEntombsNothing,
@@ -132,8 +138,8 @@ impl Faulty {
     }
 
     /// What a cache that learns of no write would say.
-    fn first_of(&self, id: &SessionId) -> Recent {
-        Recent::fresh(self.known().into_iter().find(|known| known.id == *id).map(Entry::Bucket))
+    fn first_of(&self, id: &SessionId) -> Option<Bucket> {
+        self.known().into_iter().find(|known| known.id == *id)
     }
 
     fn spoil(&self, mut bucket: Bucket) -> Bucket {
@@ -143,6 +149,13 @@ impl Faulty {
             Fault::LosesTheIdleTimeout => bucket.idle_timeout = None,
             Fault::ReversesRetired => bucket.retired.reverse(),
             Fault::ForgetsWhenTheRetiredDie => bucket.retired.iter_mut().for_each(|retired| retired.dead_after = None),
+            Fault::LosesTheWatermark => bucket.evicted = None,
+            Fault::LosesTheWatermarkWithoutRetired => {
+                bucket.evicted = bucket.evicted.filter(|_| !bucket.retired.is_empty())
+            }
+            Fault::ForgetsWhenTheWatermarkDies => {
+                bucket.evicted.iter_mut().for_each(|evicted| evicted.dead_after = None);
+            }
             Fault::CutsHandoffsAt4096 => bucket.handoff.iter_mut().for_each(|handoff| handoff.truncate(4096)),
             Fault::CutsNumbersAt63Bits => bucket.expires_at = cut(bucket.expires_at),
             Fault::FoldsCase => bucket.id = SessionId::from_bytes(bucket.id.as_bytes().map(|byte| byte & !0x20)),
@@ -150,6 +163,23 @@ impl Faulty {
             _ => {}
         }
         bucket
+    }
+}
+
+impl Faulty {
+    fn spoil_tombstone(&self, mut tombstone: Tombstone, of_renewal: bool) -> Tombstone {
+        match self.fault {
+            Fault::LosesSuccessors => tombstone.successor = None,
+            Fault::LosesSuccessorsOfRenewals if of_renewal => tombstone.successor = None,
+            Fault::InventsSuccessors => {
+                tombstone.successor.get_or_insert(SessionId::from_bytes([0; 16]));
+            }
+            Fault::CutsTombstonesToAGrace => {
+                tombstone.expires_at = tombstone.expires_at.min(tombstone.ended_at.after(Millis::from_secs(60)));
+            }
+            _ => {}
+        }
+        tombstone
     }
 }
 
@@ -195,15 +225,8 @@ impl SessionStore for Faulty {
         })
     }
 
-    async fn load_recent(&self, id: &SessionId) -> Result<Recent, StoreError> {
-        if self.is(Fault::RecentIsStale) {
-            return Ok(self.first_of(id));
-        }
-        self.load(id).await.map(Recent::fresh)
-    }
-
-    fn load_now(&self, id: &SessionId) -> Option<Recent> {
-        self.is(Fault::NowIsStale).then(|| self.first_of(id))
+    fn peek(&self, id: &SessionId) -> Option<Bucket> {
+        if self.is(Fault::PeekIsStale) { self.first_of(id) } else { None }
     }
 
     async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
@@ -240,7 +263,7 @@ impl SessionStore for Faulty {
         }
     }
 
-    async fn succeed(
+    async fn renew_into(
         &self,
         bucket: &Bucket,
         old: &SessionId,
@@ -249,34 +272,35 @@ impl SessionStore for Faulty {
     ) -> Result<bool, StoreError> {
         self.note(bucket);
         self.buried.lock().unwrap().insert(*old);
+        let tombstone = self.spoil_tombstone(tombstone, true);
         let bucket = &self.spoil(bucket.clone());
         match self.fault {
-            Fault::SucceedIgnoresTheRevision => match self.good.load(old).await? {
-                Some(Entry::Bucket(seen)) => self.good.succeed(bucket, old, seen.revision, tombstone).await,
+            Fault::RenewIntoIgnoresTheRevision => match self.good.load(old).await? {
+                Some(Entry::Bucket(seen)) => self.good.renew_into(bucket, old, seen.revision, tombstone).await,
                 _ => Ok(false),
             },
-            Fault::SucceedKeepsTheOld => {
+            Fault::RenewIntoKeepsTheOld => {
                 if !self.has(old, expected).await? {
                     return Ok(false);
                 }
                 self.good.insert(bucket).await?;
                 Ok(true)
             }
-            Fault::SucceedLeavesTheNew => {
+            Fault::RenewIntoLeavesTheNew => {
                 self.good.insert(bucket).await?;
                 if self.has(old, expected).await? {
                     return self.good.remove(old, Some(tombstone)).await;
                 }
                 Ok(false)
             }
-            Fault::SucceedLeavesNoTombstone => {
-                let won = self.good.succeed(bucket, old, expected, tombstone).await?;
+            Fault::RenewIntoLeavesNoTombstone => {
+                let won = self.good.renew_into(bucket, old, expected, tombstone).await?;
                 if won {
                     self.dig_up(&tombstone).await?;
                 }
                 Ok(won)
             }
-            Fault::SucceedTakesTwoSteps => {
+            Fault::RenewIntoTakesTwoSteps => {
                 if !self.has(old, expected).await? {
                     return Ok(false);
                 }
@@ -285,13 +309,13 @@ impl SessionStore for Faulty {
                 self.good.remove(old, Some(tombstone)).await?;
                 Ok(true)
             }
-            Fault::SucceedOverwrites => {
+            Fault::RenewIntoOverwrites => {
                 if bucket.id != *old && self.has(old, expected).await? {
                     self.good.remove(&bucket.id, None).await?;
                 }
-                self.good.succeed(bucket, old, expected, tombstone).await
+                self.good.renew_into(bucket, old, expected, tombstone).await
             }
-            _ => self.good.succeed(bucket, old, expected, tombstone).await,
+            _ => self.good.renew_into(bucket, old, expected, tombstone).await,
         }
     }
 
@@ -299,6 +323,7 @@ impl SessionStore for Faulty {
         if tombstone.is_some() {
             self.buried.lock().unwrap().insert(*id);
         }
+        let tombstone = tombstone.map(|tombstone| self.spoil_tombstone(tombstone, false));
         let there = self.good.load(id).await?;
         match (self.fault, there) {
             (Fault::RemoveAlwaysSaysTrue, _) => {
@@ -324,7 +349,7 @@ impl SessionStore for Faulty {
         }
     }
 
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
+    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
         match self.fault {
             Fault::ListIsUnordered => {
                 let mut buckets = self.good.list(subjects, page).await?;
@@ -336,7 +361,7 @@ impl SessionStore for Faulty {
             Fault::ListTakesTheFirstSubjectOnly => self.good.list(&subjects[..subjects.len().min(1)], page).await,
             Fault::ListForgetsSwappedBuckets => {
                 let mut buckets = self.good.list(subjects, page).await?;
-                buckets.retain(|bucket| bucket.revision == Revision::FIRST);
+                buckets.retain(|bucket| bucket.as_ref().is_ok_and(|bucket| bucket.revision == Revision::FIRST));
                 Ok(buckets)
             }
             Fault::ListRepeatsBuckets => {
@@ -344,7 +369,7 @@ impl SessionStore for Faulty {
                 for subject in subjects {
                     buckets.extend(self.good.list(&[*subject], page).await?);
                 }
-                buckets.sort_by_key(|bucket| bucket.id);
+                buckets.sort_by_key(|bucket| bucket.as_ref().unwrap().id);
                 buckets.truncate(page.limit as usize);
                 Ok(buckets)
             }
@@ -371,7 +396,7 @@ impl SessionStore for Faulty {
             }
             (Fault::RemoveAllStopsAt100, Which::Subjects(subjects)) => {
                 let mut removed = 0;
-                for bucket in self.good.list(subjects, Page::first(100)).await? {
+                for bucket in self.good.list(subjects, Page::first(100)).await?.into_iter().flatten() {
                     if Some(&bucket.id) != except {
                         removed += u64::from(self.good.remove(&bucket.id, None).await?);
                     }
@@ -546,6 +571,14 @@ bites! {
     a_lost_idle_timeout_is_noticed: LosesTheIdleTimeout => every_field_is_kept;
     a_reversed_list_of_retired_tokens_is_noticed: ReversesRetired => every_field_is_kept;
     retired_tokens_that_never_die_are_noticed: ForgetsWhenTheRetiredDie => every_field_is_kept;
+    a_lost_watermark_is_noticed: LosesTheWatermark => every_field_is_kept;
+    a_lost_watermark_is_noticed_after_a_swap: LosesTheWatermark => a_swap_on_the_right_revision_replaces_every_field;
+    a_watermark_lost_without_retired_tokens_is_noticed: LosesTheWatermarkWithoutRetired => absent_fields_stay_absent;
+    a_watermark_that_never_dies_is_noticed: ForgetsWhenTheWatermarkDies => the_largest_entry_is_kept;
+    lost_successors_are_noticed: LosesSuccessors => every_field_of_a_tombstone_is_kept;
+    a_lost_successor_of_a_renewal_is_noticed: LosesSuccessorsOfRenewals => a_renewal_ends_the_old_and_keeps_the_new;
+    invented_successors_are_noticed: InventsSuccessors => every_field_of_a_tombstone_is_kept;
+    tombstones_cut_to_a_grace_are_noticed: CutsTombstonesToAGrace => every_field_of_a_tombstone_is_kept;
     empty_taken_for_absent_is_noticed: TakesEmptyForAbsent => absent_fields_stay_absent;
     cut_handoffs_are_noticed: CutsHandoffsAt4096 => the_largest_entry_is_kept;
     cut_numbers_are_noticed: CutsNumbersAt63Bits => the_largest_entry_is_kept;
@@ -557,8 +590,7 @@ bites! {
     inserts_that_do_not_add_up_are_noticed: RemoveTakesTwoSteps => inserts_and_removals_add_up;
     a_stale_load_is_noticed: LoadIsStale => a_load_sees_every_acknowledged_write;
     a_stale_load_is_noticed_after_a_swap: LoadIsStale => a_swap_on_the_right_revision_replaces_every_field;
-    a_stale_recent_look_is_noticed: RecentIsStale => a_recent_look_knows_of_every_own_write;
-    a_stale_look_without_a_wait_is_noticed: NowIsStale => a_recent_look_knows_of_every_own_write;
+    a_stale_look_without_a_wait_is_noticed: PeekIsStale => a_look_without_a_wait_knows_of_every_own_write;
     a_hidden_tombstone_is_noticed: LoadHidesTombstones => a_removal_leaves_its_tombstone;
     a_swap_that_ignores_the_revision_is_noticed: ReplaceIgnoresTheRevision => a_swap_on_a_wrong_revision_writes_nothing;
     a_swap_on_an_older_revision_is_noticed: ReplaceTakesNewerRevisions => a_swap_on_a_wrong_revision_writes_nothing;
@@ -568,15 +600,15 @@ bites! {
     a_swap_that_revives_is_noticed: ReplaceRevivesTombstones => a_swap_never_revives_a_tombstone;
     a_swap_that_keeps_the_subject_is_noticed: ReplaceKeepsTheSubject => a_swap_moves_the_bucket_to_its_new_subject;
     a_swap_in_two_steps_is_noticed: ReplaceTakesTwoSteps => of_a_hundred_swaps_one_wins;
-    a_renewal_that_ignores_the_revision_is_noticed: SucceedIgnoresTheRevision => a_renewal_on_a_wrong_revision_leaves_nothing_behind;
-    a_renewal_that_keeps_the_old_is_noticed: SucceedKeepsTheOld => a_renewal_ends_the_old_and_keeps_the_new;
-    a_renewal_that_keeps_the_old_is_noticed_in_the_list: SucceedKeepsTheOld => a_list_follows_renewals_and_removals;
-    a_renewal_that_leaves_the_new_is_noticed: SucceedLeavesTheNew => a_renewal_of_what_has_ended_leaves_nothing_behind;
-    a_renewal_without_a_tombstone_is_noticed: SucceedLeavesNoTombstone => a_renewal_ends_the_old_and_keeps_the_new;
-    a_renewal_that_overwrites_is_noticed: SucceedOverwrites => a_renewal_onto_a_taken_id_is_refused;
-    a_renewal_in_two_steps_is_noticed: SucceedTakesTwoSteps => of_a_hundred_renewals_one_wins;
-    a_renewal_in_two_steps_is_noticed_against_a_removal: SucceedTakesTwoSteps => a_renewal_and_a_removal_do_not_both_win;
-    a_renewal_in_two_steps_is_noticed_against_a_swap: SucceedTakesTwoSteps => a_renewal_and_a_swap_do_not_both_win;
+    a_renewal_that_ignores_the_revision_is_noticed: RenewIntoIgnoresTheRevision => a_renewal_on_a_wrong_revision_leaves_nothing_behind;
+    a_renewal_that_keeps_the_old_is_noticed: RenewIntoKeepsTheOld => a_renewal_ends_the_old_and_keeps_the_new;
+    a_renewal_that_keeps_the_old_is_noticed_in_the_list: RenewIntoKeepsTheOld => a_list_follows_renewals_and_removals;
+    a_renewal_that_leaves_the_new_is_noticed: RenewIntoLeavesTheNew => a_renewal_of_what_has_ended_leaves_nothing_behind;
+    a_renewal_without_a_tombstone_is_noticed: RenewIntoLeavesNoTombstone => a_renewal_ends_the_old_and_keeps_the_new;
+    a_renewal_that_overwrites_is_noticed: RenewIntoOverwrites => a_renewal_onto_a_taken_id_is_refused;
+    a_renewal_in_two_steps_is_noticed: RenewIntoTakesTwoSteps => of_a_hundred_renewals_one_wins;
+    a_renewal_in_two_steps_is_noticed_against_a_removal: RenewIntoTakesTwoSteps => a_renewal_and_a_removal_do_not_both_win;
+    a_renewal_in_two_steps_is_noticed_against_a_swap: RenewIntoTakesTwoSteps => a_renewal_and_a_swap_do_not_both_win;
     a_removal_that_always_says_true_is_noticed: RemoveAlwaysSaysTrue => a_removal_may_be_repeated;
     a_removal_without_a_tombstone_is_noticed: RemoveLeavesNoTombstone => a_removal_leaves_its_tombstone;
     a_removal_that_entombs_nothing_is_noticed: RemoveEntombsNothing => a_removal_of_nothing_creates_nothing;

@@ -9,7 +9,7 @@ use secure_sessions_store::conformance::{self, Stores};
 use secure_sessions_store::redis::{self, Client, Connection};
 use secure_sessions_store::{
     Bucket, Entry, Fingerprint, Millis, Page, RedisOptions, RedisStore, Revision, SessionId, SessionStore, StoreError,
-    SubjectTag, Timestamp, Tombstone,
+    SubjectTag, Timestamp, Tombstone, Which,
 };
 use services::Shared;
 
@@ -236,10 +236,126 @@ async fn what_someone_has_spoilt_is_an_error_and_not_a_missing_session() {
     redis::cmd("SET").arg(&key).arg(&[2_u8; 200][..]).exec(&mut redis).unwrap();
     let next = Bucket { revision: Revision::new(2), ..bucket(1) };
     assert!(matches!(store.replace(&next, Revision::FIRST).await, Err(StoreError::Corrupt(_))));
-    assert!(matches!(store.remove(&bucket(1).id, None).await, Err(StoreError::Corrupt(_))));
+    assert!(matches!(store.insert(&bucket(1)).await, Err(StoreError::Duplicate)));
     redis::cmd("DEL").arg(&key).exec(&mut redis).unwrap();
     redis::cmd("LPUSH").arg(&key).arg(1).exec(&mut redis).unwrap();
     assert!(matches!(store.load(&bucket(1).id).await, Err(StoreError::Corrupt(_))));
+}
+
+/// A front that a script cannot read, a record that is cut off behind it, and a key that holds no string.
+const SPOILT: [Option<fn(&[u8]) -> Vec<u8>>; 4] =
+    [Some(|_| vec![2; 200]), Some(|_| b"x".to_vec()), Some(|value| value[..value.len() - 1].to_vec()), None];
+
+#[tokio::test]
+async fn an_unreadable_value_is_listed_as_such_and_removed_like_any_other() {
+    let Some((store, prefix, mut redis)) = single().await else { return };
+    let cluster = match Shared::RedisCluster.url() {
+        Some(urls) => {
+            let first = urls.split(',').next().unwrap().to_owned();
+            let client = redis::cluster::ClusterClient::new([first]).unwrap();
+            let store = options().prefix(&prefix).connect_cluster(urls.split(',')).await.unwrap();
+            Some((store, client.get_connection().unwrap()))
+        }
+        None => None,
+    };
+    unreadable(&store, &prefix, &mut |command| command.query(&mut redis).unwrap()).await;
+    if let Some((store, mut connection)) = cluster {
+        unreadable(&store, &prefix, &mut |command| command.query(&mut connection).unwrap()).await;
+    }
+}
+
+async fn unreadable(store: &RedisStore, prefix: &str, run: &mut dyn FnMut(&redis::Cmd) -> redis::Value) {
+    let key = format!("{prefix}:{{{}}}", hex(2));
+    let subject = [SubjectTag::from_bytes([1; 16])];
+    for ending in 0..4 {
+        for spoil in SPOILT {
+            for id in 1..=3 {
+                let _ = store.insert(&bucket(id)).await;
+            }
+            if let Some(spoil) = spoil {
+                let redis::Value::BulkString(value) = run(redis::cmd("GET").arg(&key)) else { unreachable!() };
+                run(redis::cmd("SET").arg(&key).arg(spoil(&value)));
+                let listed = store.list(&subject, Page::first(2)).await.unwrap();
+                assert!(matches!(&listed[0], Ok(found) if found.id == bucket(1).id));
+                let Err(unreadable) = &listed[1] else { unreachable!("a spoilt value was read") };
+                assert!(unreadable.id == bucket(2).id && matches!(unreadable.error, StoreError::Corrupt(_)));
+                let rest = store.list(&subject, Page::first(2).next(&listed).unwrap()).await.unwrap();
+                assert!(matches!(&rest[..], [Ok(found)] if found.id == bucket(3).id));
+            } else {
+                run(redis::cmd("DEL").arg(&key));
+                run(redis::cmd("LPUSH").arg(&key).arg(1));
+                assert_eq!(store.list(&subject, Page::first(9)).await.unwrap().len(), 2);
+            }
+            assert_eq!(store.load(&bucket(2).id).await.map(drop).is_err(), true);
+            match ending {
+                0 => assert!(store.remove(&bucket(2).id, None).await.unwrap()),
+                1 => assert_eq!(store.remove_all(Which::Subjects(&subject), Some(&bucket(3).id)).await.unwrap(), 2),
+                2 => assert_eq!(store.remove_all(Which::Everything, Some(&bucket(3).id)).await.unwrap(), 2),
+                _ => assert!(store.remove(&bucket(2).id, Some(tombstone(2))).await.unwrap()),
+            }
+            assert_eq!(store.load(&bucket(2).id).await.unwrap().is_some(), ending == 3);
+            run(redis::cmd("DEL").arg(&key));
+        }
+    }
+}
+
+/// A hundred thousand sessions of one subject are listed and ended, and no other client waits for more than a step of that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_sessions_of_one_subject_are_listed_and_ended_while_others_go_on() {
+    const MANY: u32 = 100_000;
+    let Some((store, prefix, mut redis)) = single().await else { return };
+    // The first as the store writes it, the others after its model.
+    store.insert(&bucket(0)).await.unwrap();
+    let index = format!("{prefix}:{{{}}}:subject", hex(1));
+    let value: Vec<u8> = redis::cmd("GET").arg(format!("{prefix}:{{{}}}", hex(0))).query(&mut redis).unwrap();
+    let members: Vec<Vec<u8>> = redis::cmd("ZRANGE").arg(&index).arg(0).arg(-1).query(&mut redis).unwrap();
+    let id_at = value.windows(16).position(|bytes| bytes == [0; 16]).unwrap();
+    for first in (1..MANY).step_by(1000) {
+        let mut pipe = redis::pipe();
+        for number in first..MANY.min(first + 1000) {
+            let id = u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes();
+            let (mut value, mut member) = (value.clone(), members[0].clone());
+            value[id_at..][..16].copy_from_slice(&id);
+            member[..16].copy_from_slice(&id);
+            let name: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+            pipe.cmd("SET").arg(format!("{prefix}:{{{name}}}")).arg(value).ignore();
+            pipe.cmd("ZADD").arg(&index).arg(0).arg(member).ignore();
+        }
+        pipe.exec(&mut redis).unwrap();
+    }
+    let other = options().prefix(&prefix).connect(&Shared::Redis.url().unwrap()).await.unwrap();
+    other.insert(&Bucket { subject: None, ..bucket(9) }).await.unwrap();
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let client = tokio::spawn({
+        let stop = std::sync::Arc::clone(&stop);
+        async move {
+            let (mut longest, mut calls) = (Duration::ZERO, 0_u32);
+            while !stop.load(Ordering::SeqCst) {
+                let start = std::time::Instant::now();
+                assert!(other.load(&bucket(9).id).await.unwrap().is_some());
+                longest = longest.max(start.elapsed());
+                calls += 1;
+            }
+            (longest, calls)
+        }
+    });
+    let start = std::time::Instant::now();
+    let subject = [SubjectTag::from_bytes([1; 16])];
+    let (mut listed, mut page) = (0, Some(Page::first(1000)));
+    while let Some(this) = page {
+        let found = store.list(&subject, this).await.unwrap();
+        listed += found.len();
+        page = this.next(&found);
+    }
+    let listing = start.elapsed();
+    assert_eq!(store.remove_all(Which::Subjects(&subject), None).await.unwrap(), u64::from(MANY));
+    let ending = start.elapsed() - listing;
+    stop.store(true, Ordering::SeqCst);
+    let (longest, calls) = client.await.unwrap();
+    println!("listed in {listing:?}, ended in {ending:?}; longest of {calls} loads {longest:?}");
+    assert_eq!(listed, MANY as usize);
+    assert_eq!(store.count().await.unwrap(), 1);
+    assert!(longest < Duration::from_millis(500), "another client waited for {longest:?}");
 }
 
 #[tokio::test]
@@ -272,7 +388,7 @@ async fn a_renewal_in_a_cluster_whose_caller_went_away_is_seen_through() {
         let successor = Bucket { id: bucket(2).id, ..bucket(1) };
         {
             let id = bucket(1).id;
-            let mut call = std::pin::pin!(store.succeed(&successor, &id, Revision::FIRST, tombstone(1)));
+            let mut call = std::pin::pin!(store.renew_into(&successor, &id, Revision::FIRST, tombstone(1)));
             for _ in 0..polls {
                 if tokio::time::timeout(Duration::from_micros(100), &mut call).await.is_ok() {
                     break;

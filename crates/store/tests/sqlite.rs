@@ -9,8 +9,8 @@ use std::time::Duration;
 use secure_sessions_store::sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use secure_sessions_store::sqlx::{self, Row};
 use secure_sessions_store::{
-    Bucket, Entry, Fingerprint, Millis, Retired, Revision, SessionId, SessionStore, SqlOptions, SqlStore, StoreError,
-    SubjectTag, Timestamp, Tombstone, Which, conformance,
+    Bucket, Entry, Fingerprint, Millis, Page, Retired, Revision, SessionId, SessionStore, SqlOptions, SqlStore,
+    StoreError, SubjectTag, Timestamp, Tombstone, Which, conformance,
 };
 
 /// A directory of its own, gone at the end.
@@ -59,7 +59,7 @@ mod file {
 
     impl SessionStore for InFile {
         secure_sessions_store::forward_methods!(self => &self.0;
-            insert, load, replace, succeed, remove, list, count, remove_all, purge_expired);
+            insert, load, replace, renew_into, remove, list, count, remove_all, purge_expired);
     }
 
     secure_sessions_store::conformance_tests!(InFile::new);
@@ -311,7 +311,7 @@ async fn with_one_connection_calls_and_transactions_take_turns() {
     let store = SqlOptions::new().max_connections(1).connect(&directory.url()).await.unwrap();
     for id in 1..20 {
         store.insert(&bucket(id)).await.unwrap();
-        assert!(store.succeed(&bucket(id + 100), &bucket(id).id, Revision::FIRST, tombstone(id)).await.unwrap());
+        assert!(store.renew_into(&bucket(id + 100), &bucket(id).id, Revision::FIRST, tombstone(id)).await.unwrap());
         assert!(store.load(&bucket(id + 100).id).await.unwrap().is_some());
     }
     assert_eq!(store.remove_all(Which::Everything, None).await.unwrap(), 19);
@@ -383,7 +383,7 @@ async fn a_writer_elsewhere_makes_a_write_wait_and_then_fail_and_nothing_is_lost
     let failures = [
         store.insert(&bucket(3)).await.unwrap_err(),
         store.replace(&changed, Revision::FIRST).await.unwrap_err(),
-        store.succeed(&successor, &old, Revision::FIRST, tombstone(1)).await.unwrap_err(),
+        store.renew_into(&successor, &old, Revision::FIRST, tombstone(1)).await.unwrap_err(),
         store.remove(&old, None).await.unwrap_err(),
         store.remove_all(Which::Everything, None).await.unwrap_err(),
         store.purge_expired(Timestamp::from_millis(u64::MAX), 10).await.unwrap_err(),
@@ -444,6 +444,44 @@ async fn a_row_that_someone_has_spoilt_is_an_error_and_not_a_missing_session() {
 }
 
 #[tokio::test]
+async fn an_unreadable_row_is_listed_as_such_and_removed_like_any_other() {
+    let directory = Directory::new();
+    let store = SqlStore::connect(&directory.url()).await.unwrap();
+    let pool = plain_pool(&directory.file()).await;
+    let subject = bucket(1).subject.unwrap();
+    let spoil = || async {
+        for id in 1..=3 {
+            let _ = store.insert(&bucket(id)).await;
+        }
+        let statement = "UPDATE secure_sessions SET retired = x'ffff' WHERE id = ?";
+        sqlx::query(statement).bind(&bucket(2).id.as_bytes()[..]).execute(&pool).await.unwrap();
+        let mut listed = Vec::new();
+        let mut next = Some(Page::first(1));
+        while let Some(page) = next {
+            let found = store.list(&[subject], page).await.unwrap();
+            next = page.next(&found);
+            listed.extend(found.into_iter().map(|listed| match listed {
+                Ok(bucket) => (bucket.id, true),
+                Err(unreadable) => (unreadable.id, !matches!(unreadable.error, StoreError::Corrupt(_))),
+            }));
+        }
+        assert_eq!(listed, [(bucket(1).id, true), (bucket(2).id, false), (bucket(3).id, true)]);
+    };
+    for stone in [None, Some(tombstone(2))] {
+        spoil().await;
+        assert!(store.remove(&bucket(2).id, stone).await.unwrap());
+        assert_eq!(store.load(&bucket(2).id).await.unwrap().is_some(), stone.is_some());
+        assert_eq!(store.list(&[subject], Page::first(9)).await.unwrap().len(), 2);
+    }
+    store.purge_expired(Timestamp::from_millis(u64::MAX), 10).await.unwrap();
+    for which in [Which::Subjects(&[subject]), Which::Everything] {
+        spoil().await;
+        assert_eq!(store.remove_all(which, Some(&bucket(3).id)).await.unwrap(), 2);
+        assert!(store.load(&bucket(2).id).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
 async fn a_closed_store_is_unavailable() {
     let store = SqlStore::connect("sqlite::memory:").await.unwrap();
     let clone = store.clone();
@@ -495,7 +533,7 @@ async fn a_dropped_call_leaves_no_lock_behind() {
         let successor = Bucket { id: bucket(2).id, ..bucket(1) };
         let (id, stone) = (bucket(1).id, tombstone(1));
         {
-            let mut call = std::pin::pin!(store.succeed(&successor, &id, Revision::FIRST, stone));
+            let mut call = std::pin::pin!(store.renew_into(&successor, &id, Revision::FIRST, stone));
             for _ in 0..polls {
                 if tokio::time::timeout(Duration::from_micros(50), &mut call).await.is_ok() {
                     break;
@@ -516,7 +554,7 @@ async fn a_dropped_call_leaves_no_lock_behind() {
     }
     assert!(
         store
-            .succeed(&Bucket { id: bucket(2).id, ..bucket(1) }, &bucket(1).id, Revision::FIRST, tombstone(1))
+            .renew_into(&Bucket { id: bucket(2).id, ..bucket(1) }, &bucket(1).id, Revision::FIRST, tombstone(1))
             .await
             .unwrap()
     );
@@ -553,7 +591,7 @@ async fn a_full_disk_loses_no_acknowledged_write_and_the_store_goes_on_when_ther
     };
     assert!(matches!(failure, StoreError::Unavailable(_)), "{failure:?}");
     let successor = big(201);
-    let renewal = store.succeed(&successor, &big(0).id, Revision::FIRST, tombstone(0)).await;
+    let renewal = store.renew_into(&successor, &big(0).id, Revision::FIRST, tombstone(0)).await;
     assert!(matches!(renewal, Ok(true) | Err(StoreError::Unavailable(_))), "{renewal:?}");
     // Logging out needs no room.
     assert!(store.remove(&big(1).id, None).await.unwrap());
@@ -569,7 +607,7 @@ async fn a_full_disk_loses_no_acknowledged_write_and_the_store_goes_on_when_ther
         Err(_) => {
             assert!(matches!((old, new), (Some(Entry::Bucket(_)), None)));
             // On the connection on which it failed.
-            assert!(store.succeed(&successor, &big(0).id, Revision::FIRST, tombstone(0)).await.unwrap());
+            assert!(store.renew_into(&successor, &big(0).id, Revision::FIRST, tombstone(0)).await.unwrap());
         }
     }
 }
@@ -585,7 +623,7 @@ async fn a_read_only_file_is_read_and_refuses_writes_until_it_is_back() {
     let failures = [
         store.insert(&bucket(2)).await.unwrap_err(),
         store.replace(&changed, Revision::FIRST).await.unwrap_err(),
-        store.succeed(&bucket(3), &bucket(1).id, Revision::FIRST, tombstone(1)).await.unwrap_err(),
+        store.renew_into(&bucket(3), &bucket(1).id, Revision::FIRST, tombstone(1)).await.unwrap_err(),
         store.remove(&bucket(1).id, None).await.unwrap_err(),
     ];
     for failure in failures {

@@ -49,7 +49,7 @@ async fn write_until_killed(url: &str) {
         tell(&format!("swapped {}", 2 * number));
         let tombstone =
             Tombstone { id: kept.id, ended_at: kept.created_at, expires_at: kept.expires_at, successor: None };
-        assert!(store.succeed(&successor, &kept.id, Revision::new(2), tombstone).await.unwrap());
+        assert!(store.renew_into(&successor, &kept.id, Revision::new(2), tombstone).await.unwrap());
         tell(&format!("renewed {}", 2 * number));
     }
 }

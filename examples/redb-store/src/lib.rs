@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use redb::{Database, ReadableDatabase};
 use secure_sessions_store::{
-    Bucket, Entry, Page, Revision, SessionId, SessionStore, StoreError, SubjectTag, Timestamp, Tombstone, Which,
+    Bucket, Entry, Listed, Page, Revision, SessionId, SessionStore, StoreError, SubjectTag, Timestamp, Tombstone,
+    Unreadable, Which,
 };
 
 use crate::tables::{Reading, Writing};
@@ -93,7 +94,7 @@ impl SessionStore for RedbStore {
         .await
     }
 
-    async fn succeed(
+    async fn renew_into(
         &self,
         bucket: &Bucket,
         old: &SessionId,
@@ -118,7 +119,11 @@ impl SessionStore for RedbStore {
     async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {
         let id = *id;
         self.write(move |tables| {
-            let there = matches!(tables.get(&id)?, Some(Entry::Bucket(_)));
+            let there = match tables.get(&id) {
+                // What cannot be read is removed like a session.
+                Err(StoreError::Corrupt(_)) => true,
+                entry => matches!(entry?, Some(Entry::Bucket(_))),
+            };
             if there {
                 tables.put(&id, tombstone.map(Entry::Tombstone).as_ref())?;
             }
@@ -127,7 +132,7 @@ impl SessionStore for RedbStore {
         .await
     }
 
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
+    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
         let subjects = subjects.to_vec();
         self.read(move |tables| {
             let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
@@ -138,8 +143,12 @@ impl SessionStore for RedbStore {
             ids.sort_unstable();
             ids.dedup();
             ids.truncate(limit);
-            let entries = ids.iter().map(|id| tables.get(id));
-            entries.filter_map(|entry| entry.map(bucket_of).transpose()).collect()
+            // Damaged entries take the place of their ids, and do not fail the page.
+            let listed = ids.into_iter().map(|id| match tables.get(&id) {
+                Err(error @ StoreError::Corrupt(_)) => Ok(Some(Err(Unreadable { id, error }))),
+                entry => Ok(bucket_of(entry?).map(Ok)),
+            });
+            listed.filter_map(Result::transpose).collect()
         })
         .await
     }

@@ -60,7 +60,7 @@ impl Reading {
     pub(crate) fn count(&self) -> Result<u64, StoreError> {
         let mut count = 0;
         for item in self.entries.iter().map_err(failed)? {
-            count += u64::from(matches!(entry(item.map_err(failed)?.1.value())?, Entry::Bucket(_)));
+            count += u64::from(!matches!(entry(item.map_err(failed)?.1.value()), Ok(Entry::Tombstone(_))));
         }
         Ok(count)
     }
@@ -89,11 +89,20 @@ impl<'t> Writing<'t> {
     /// Keeps an entry in place of what was there, or nothing, and the indexes with it.
     pub(crate) fn put(&mut self, id: &SessionId, new: Option<&Entry>) -> Result<(), StoreError> {
         let key = id.as_bytes();
-        if let Some(old) = self.get(id)? {
-            self.deadlines.remove((old.purge_at().as_millis(), key)).map_err(failed)?;
-            if let Some(subject) = subject(&old) {
-                self.subjects.remove((subject.as_bytes(), key)).map_err(failed)?;
+        match self.get(id) {
+            Ok(Some(old)) => {
+                self.deadlines.remove((old.purge_at().as_millis(), key)).map_err(failed)?;
+                if let Some(subject) = subject(&old) {
+                    self.subjects.remove((subject.as_bytes(), key)).map_err(failed)?;
+                }
             }
+            Ok(None) => {}
+            // Nobody can tell where the indexes have it, so all of them are searched.
+            Err(StoreError::Corrupt(_)) => {
+                self.deadlines.retain(|(_, other), ()| other != key).map_err(failed)?;
+                self.subjects.retain(|(_, other), ()| other != key).map_err(failed)?;
+            }
+            Err(error) => return Err(error),
         }
         let Some(new) = new else {
             self.entries.remove(key).map_err(failed)?;
@@ -117,12 +126,12 @@ impl<'t> Writing<'t> {
         Ok(ids)
     }
 
-    /// All sessions.
+    /// All sessions, those that cannot be read included.
     pub(crate) fn buckets(&self) -> Result<Vec<SessionId>, StoreError> {
         let mut ids = Vec::new();
         for item in self.entries.iter().map_err(failed)? {
             let (id, record) = item.map_err(failed)?;
-            if matches!(entry(record.value())?, Entry::Bucket(_)) {
+            if !matches!(entry(record.value()), Ok(Entry::Tombstone(_))) {
                 ids.push(SessionId::from_bytes(*id.value()));
             }
         }

@@ -113,5 +113,5 @@ impl SessionStore for ControlledStore {
     }
 
     secure_sessions_actix::store::forward_methods!(self => &self.0.inner;
-        replace, succeed, remove, list, count, remove_all, purge_expired);
+        replace, renew_into, remove, list, count, remove_all, purge_expired);
 }

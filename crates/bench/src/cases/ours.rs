@@ -151,6 +151,6 @@ impl Counted {
 }
 
 impl SessionStore for Counted {
-    forward_methods!(self => self.read(); load, load_now, list, count);
-    forward_methods!(self => self.write(); insert, replace, succeed, remove, remove_all, purge_expired);
+    forward_methods!(self => self.read(); load, peek, list, count);
+    forward_methods!(self => self.write(); insert, replace, renew_into, remove, remove_all, purge_expired);
 }

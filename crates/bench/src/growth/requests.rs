@@ -113,7 +113,7 @@ impl Client {
         let page = Page { after: None, limit: 1 };
         let tags = [self.tag];
         let buckets = self.store.list(&tags, page).now_or_never().context("not at once")??;
-        Ok(buckets.first().context("the session is gone")?.retired.len())
+        Ok(buckets.into_iter().next().context("the session is gone")??.retired.len())
     }
 
     fn subject(mut self, x: usize, act: Act) -> Subject {

@@ -53,7 +53,7 @@ impl SessionStore for GatedStore {
     }
 
     secure_sessions_rocket::store::forward_methods!(self => self.called()?;
-        load, replace, succeed, remove, list, count, remove_all, purge_expired);
+        load, replace, renew_into, remove, list, count, remove_all, purge_expired);
 }
 
 /// What is logged on this thread while `capture`'s value lives.

@@ -1,4 +1,4 @@
--- Sessions, and the tombstones of those that ended a moment ago (ended_at is set, most columns are null).
+-- Sessions, and the tombstones of those that ended (ended_at is set, most columns are null).
 -- Times are integer milliseconds since the Unix epoch: FROM_UNIXTIME(last_seen_at / 1000) makes them readable.
 -- A number above 2^63 - 1 is kept as the same 64 bits, so it shows as negative. The name of the table is replaced.
 -- MySQL commits every change of a table by itself: this may be run again.
@@ -23,7 +23,8 @@ CREATE TABLE IF NOT EXISTS secure_sessions (
     INDEX secure_sessions_purge_at (purge_at),
     CHECK (
         (ended_at IS NULL AND revision IS NOT NULL AND created_at IS NOT NULL AND last_seen_at IS NOT NULL
-            AND rotated_at IS NOT NULL AND generation IS NOT NULL AND fingerprint IS NOT NULL)
+            AND rotated_at IS NOT NULL AND generation IS NOT NULL AND fingerprint IS NOT NULL
+            AND successor IS NULL)
         OR (ended_at IS NOT NULL AND revision IS NULL AND subject IS NULL AND handoff IS NULL)
     )
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC COMMENT 'sessions of secure-sessions; times are milliseconds since the Unix epoch';

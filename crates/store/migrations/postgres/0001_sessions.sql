@@ -1,4 +1,4 @@
--- Sessions, and the tombstones of those that ended a moment ago (ended_at is set, most columns are null).
+-- Sessions, and the tombstones of those that ended (ended_at is set, most columns are null).
 -- Times are integer milliseconds since the Unix epoch: to_timestamp(last_seen_at / 1000.0) makes them readable.
 -- A number above 2^63 - 1 is kept as the same 64 bits, so it shows as negative. The name of the table is replaced.
 CREATE TABLE secure_sessions (
@@ -23,7 +23,9 @@ CREATE TABLE secure_sessions (
         CASE WHEN ended_at IS NULL
         THEN revision IS NOT NULL AND created_at IS NOT NULL AND last_seen_at IS NOT NULL AND rotated_at IS NOT NULL
             AND generation IS NOT NULL AND fingerprint IS NOT NULL AND octet_length(fingerprint) = 16
+            AND successor IS NULL
         ELSE revision IS NULL AND subject IS NULL AND handoff IS NULL
+            AND (successor IS NULL OR octet_length(successor) = 16)
         END
     )
 ) WITH (fillfactor = 85); -- room for the next version of a row beside it

@@ -1,4 +1,4 @@
--- Sessions, and the tombstones of those that ended a moment ago (ended_at is set, most columns are null).
+-- Sessions, and the tombstones of those that ended (ended_at is set, most columns are null).
 -- Times are integer milliseconds since the Unix epoch: datetime(last_seen_at / 1000, 'unixepoch') makes them readable.
 -- A number above 2^63 - 1 is kept as the same 64 bits, so it shows as negative. The name of the table is replaced.
 CREATE TABLE secure_sessions (
@@ -22,8 +22,9 @@ CREATE TABLE secure_sessions (
     CHECK (
         CASE WHEN ended_at IS NULL
         THEN revision IS NOT NULL AND created_at IS NOT NULL AND last_seen_at IS NOT NULL AND rotated_at IS NOT NULL
-            AND generation IS NOT NULL AND length(fingerprint) = 16
+            AND generation IS NOT NULL AND length(fingerprint) = 16 AND successor IS NULL
         ELSE revision IS NULL AND subject IS NULL AND handoff IS NULL
+            AND (successor IS NULL OR length(successor) = 16)
         END
     )
 ) STRICT;

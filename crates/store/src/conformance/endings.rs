@@ -5,7 +5,7 @@ use super::sample::{
     Outcome, SECOND, bucket, bucket_of, expect, expect_count, expect_list, expect_nothing, expect_tombstone, id, next,
     renewed, subject, tombstone,
 };
-use crate::{SessionStore, Tombstone};
+use crate::{SessionId, SessionStore, Tombstone};
 
 pub(super) async fn a_removal_may_be_repeated(stores: &Stores) -> Outcome {
     let store = stores.make().await;
@@ -31,6 +31,32 @@ pub(super) async fn a_removal_leaves_its_tombstone(stores: &Stores) -> Outcome {
     ensure!(store.remove(&removed.id, Some(tombstone)).await?, "the removal of a bucket returned false");
     expect_tombstone(&store, &tombstone).await?;
     expect_list(&store, &[subject(1)], vec![]).await
+}
+
+/// A tombstone keeps the successor that it names, or none, and may stand for as long as a session.
+pub(super) async fn every_field_of_a_tombstone_is_kept(stores: &Stores) -> Outcome {
+    let store = stores.make().await;
+    let successors = [None, Some(SessionId::from_bytes([0; 16])), Some(SessionId::from_bytes([0xff; 16])), Some(id(4))];
+    for (number, successor) in (0..).zip(successors) {
+        for (number, renewal) in [(10 * number, false), (10 * number + 1, true)] {
+            let ended = bucket_of(number, subject(1));
+            let stone = Tombstone {
+                ended_at: ended.created_at,
+                expires_at: ended.expires_at,
+                successor,
+                ..tombstone(ended.id)
+            };
+            store.insert(&ended).await?;
+            let won = if renewal {
+                store.renew_into(&renewed(&ended, number + 100), &ended.id, ended.revision, stone).await?
+            } else {
+                store.remove(&ended.id, Some(stone)).await?
+            };
+            ensure!(won, "an ending on the right revision was refused");
+            expect_tombstone(&store, &stone).await?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) async fn a_tombstone_stays_until_it_is_purged(stores: &Stores) -> Outcome {
@@ -70,7 +96,7 @@ pub(super) async fn what_was_ended_stays_ended(stores: &Stores) -> Outcome {
         store.remove(&ended.id, leaves_tombstone.then(|| tombstone(ended.id))).await?;
         ensure!(!store.replace(&next(&ended, 2), ended.revision).await?, "a swap of an ended bucket returned true");
         let successor = renewed(&ended, number + 10);
-        let won = store.succeed(&successor, &ended.id, ended.revision, tombstone(ended.id)).await?;
+        let won = store.renew_into(&successor, &ended.id, ended.revision, tombstone(ended.id)).await?;
         ensure!(!won, "a renewal of an ended bucket returned true");
         expect_nothing(&store, &successor.id).await?;
     }

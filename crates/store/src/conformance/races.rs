@@ -65,7 +65,7 @@ pub(super) async fn of_a_hundred_renewals_one_wins(stores: &Stores) -> Outcome {
             (1..=u64::from(CONTENDERS)).map(|number| renewed(&old, 1000 * (round + 1) + number)).collect();
         let wins = race(candidates.clone().into_iter().map(|candidate| {
             let (store, old) = (store.clone(), old.clone());
-            async move { Ok(store.succeed(&candidate, &old.id, old.revision, buried).await?) }
+            async move { Ok(store.renew_into(&candidate, &old.id, old.revision, buried).await?) }
         }))
         .await?;
         let winner = one_winner(&wins)?;
@@ -148,7 +148,7 @@ pub(super) async fn a_renewal_and_a_removal_do_not_both_win(stores: &Stores) -> 
             let (store, old, successor) = (store.clone(), old.clone(), successor.clone());
             async move {
                 Ok(if renews {
-                    store.succeed(&successor, &old.id, old.revision, buried).await?
+                    store.renew_into(&successor, &old.id, old.revision, buried).await?
                 } else {
                     store.remove(&old.id, Some(buried)).await?
                 })
@@ -179,7 +179,7 @@ pub(super) async fn a_renewal_and_a_swap_do_not_both_win(stores: &Stores) -> Out
             let (successor, changed) = (successor.clone(), changed.clone());
             async move {
                 Ok(if renews {
-                    store.succeed(&successor, &old.id, old.revision, buried).await?
+                    store.renew_into(&successor, &old.id, old.revision, buried).await?
                 } else {
                     store.replace(&changed, old.revision).await?
                 })

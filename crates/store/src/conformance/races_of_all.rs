@@ -63,7 +63,7 @@ async fn against_thieves(store: &AnyStore, round: u64, everything: bool) -> Outc
         for step in 1.. {
             let was_ended = ended.load(Ordering::SeqCst);
             let successor = renewed(&current, number(round, thief, step));
-            if !store.succeed(&successor, &current.id, current.revision, tombstone(current.id)).await? {
+            if !store.renew_into(&successor, &current.id, current.revision, tombstone(current.id)).await? {
                 break;
             }
             ensure!(!was_ended, "a session was renewed after remove_all had returned");

@@ -61,7 +61,7 @@ async fn write(store: &AnyStore) -> Outcome {
     store.remove(&id(2), None).await?;
     store.remove(&id(3), Some(tombstone(id(3)))).await?;
     let old = bucket_of(1, subject(1));
-    store.succeed(&renewed(&old, 5), &old.id, old.revision, tombstone(old.id)).await?;
+    store.renew_into(&renewed(&old, 5), &old.id, old.revision, tombstone(old.id)).await?;
     Ok(())
 }
 
@@ -72,13 +72,17 @@ async fn check(store: &AnyStore) -> Outcome {
         let Some(crate::Entry::Tombstone(found)) = entry else {
             return Err(Broken::new("a tombstone is not there any more"));
         };
+        ensure!(found.successor == tombstone(id(ended)).successor, "a tombstone has lost its successor");
         expect_tombstone(store, &found).await?;
     }
     expect_list(store, &[subject(1)], vec![id(5)]).await?;
     let loaded = super::sample::load(store, &id(4)).await?;
     let full = full(4);
     ensure!(
-        loaded.label == full.label && loaded.handoff == full.handoff && loaded.retired.len() == full.retired.len(),
+        loaded.label == full.label
+            && loaded.handoff == full.handoff
+            && loaded.retired.len() == full.retired.len()
+            && loaded.evicted.is_some(),
         "a session has lost fields"
     );
     expect_list(store, &[subject(9)], vec![id(4)]).await

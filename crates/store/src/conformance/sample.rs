@@ -147,7 +147,7 @@ pub(super) fn renewed(bucket: &Bucket, number: u64) -> Bucket {
     Bucket { id: id(number), revision: Revision::FIRST, ..bucket.clone() }
 }
 
-/// Stands for an hour.
+/// Stands for an hour, and names a successor.
 pub(super) fn tombstone(id: SessionId) -> Tombstone {
     let now = now();
     let successor = Some(SessionId::from_bytes([0xe5; 16]));
@@ -197,7 +197,7 @@ pub(super) async fn expect_nothing(store: &AnyStore, id: &SessionId) -> Outcome 
 /// Checks that the list of a subject, on one page, has exactly these ids.
 pub(super) async fn expect_list(store: &AnyStore, subjects: &[SubjectTag], mut ids: Vec<SessionId>) -> Outcome {
     ids.sort_unstable();
-    let listed: Vec<_> = store.list(subjects, Page::first(1000)).await?.iter().map(|bucket| bucket.id).collect();
+    let listed: Vec<_> = list(store, subjects, Page::first(1000)).await?.iter().map(|bucket| bucket.id).collect();
     ensure!(
         listed == ids,
         "the list has {} ids, other than or in another order than the {} expected",
@@ -205,6 +205,12 @@ pub(super) async fn expect_list(store: &AnyStore, subjects: &[SubjectTag], mut i
         ids.len()
     );
     Ok(())
+}
+
+/// A page of a store in which every entry can be read.
+pub(super) async fn list(store: &AnyStore, subjects: &[SubjectTag], page: Page) -> Outcome<Vec<Bucket>> {
+    let listed = store.list(subjects, page).await?.into_iter().collect::<Result<_, _>>();
+    listed.map_err(|_| Broken::new("an entry that was just kept is listed as unreadable"))
 }
 
 pub(super) async fn expect_count(store: &AnyStore, expected: u64) -> Outcome {
@@ -234,6 +240,7 @@ pub(super) fn same(loaded: &Bucket, kept: &Bucket) -> Outcome {
             loaded.retired.iter().map(fingerprint).eq(kept.retired.iter().map(fingerprint)),
         ),
         ("retired (times)", loaded.retired.iter().map(decided).eq(kept.retired.iter().map(decided))),
+        ("evicted", loaded.evicted == kept.evicted),
         ("handoff", loaded.handoff == kept.handoff),
     ] {
         ensure!(equal, "the field `{field}` is not what was kept");

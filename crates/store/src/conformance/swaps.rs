@@ -86,7 +86,7 @@ pub(super) async fn a_renewal_ends_the_old_and_keeps_the_new(stores: &Stores) ->
     let tombstone = tombstone(old.id);
     store.insert(&old).await?;
     ensure!(
-        store.succeed(&successor, &old.id, old.revision, tombstone).await?,
+        store.renew_into(&successor, &old.id, old.revision, tombstone).await?,
         "a renewal on the right revision was refused"
     );
     expect_tombstone(&store, &tombstone).await?;
@@ -102,7 +102,7 @@ pub(super) async fn a_renewal_on_a_wrong_revision_leaves_nothing_behind(stores: 
     let successor = renewed(&old, 2);
     store.insert(&old).await?;
     for wrong in [0, 4, 6, u64::MAX] {
-        let won = store.succeed(&successor, &old.id, Revision::new(wrong), tombstone(old.id)).await?;
+        let won = store.renew_into(&successor, &old.id, Revision::new(wrong), tombstone(old.id)).await?;
         ensure!(!won, "a renewal on revision {wrong} ended revision 5");
         expect(&store, &old).await?;
         expect_nothing(&store, &successor.id).await?;
@@ -114,7 +114,7 @@ pub(super) async fn a_renewal_on_a_wrong_revision_leaves_nothing_behind(stores: 
 pub(super) async fn a_renewal_of_what_has_ended_leaves_nothing_behind(stores: &Stores) -> Outcome {
     let store = stores.make().await;
     let never = bucket_of(1, subject(1));
-    let won = store.succeed(&renewed(&never, 2), &never.id, never.revision, tombstone(never.id)).await?;
+    let won = store.renew_into(&renewed(&never, 2), &never.id, never.revision, tombstone(never.id)).await?;
     ensure!(!won, "a renewal of a bucket that never was returned true");
     expect_nothing(&store, &never.id).await?;
     let ended = bucket_of(3, subject(1));
@@ -122,7 +122,7 @@ pub(super) async fn a_renewal_of_what_has_ended_leaves_nothing_behind(stores: &S
     store.insert(&ended).await?;
     store.remove(&ended.id, Some(standing)).await?;
     let other = crate::Tombstone { ended_at: standing.ended_at.after(super::sample::SECOND), ..standing };
-    let won = store.succeed(&renewed(&ended, 2), &ended.id, ended.revision, other).await?;
+    let won = store.renew_into(&renewed(&ended, 2), &ended.id, ended.revision, other).await?;
     ensure!(!won, "a renewal of a bucket that had ended returned true");
     expect_tombstone(&store, &standing).await?;
     expect_nothing(&store, &id(2)).await?;
@@ -140,7 +140,7 @@ pub(super) async fn a_renewal_onto_a_taken_id_is_refused(stores: &Stores) -> Out
     }
     store.remove(&buried.id, Some(buried)).await?;
     for number in [1, 2, 3] {
-        let outcome = store.succeed(&renewed(&old, number), &old.id, old.revision, tombstone(old.id)).await;
+        let outcome = store.renew_into(&renewed(&old, number), &old.id, old.revision, tombstone(old.id)).await;
         ensure!(matches!(outcome, Err(StoreError::Duplicate)), "a renewal onto a taken id did not return `Duplicate`");
         expect(&store, &old).await?;
     }

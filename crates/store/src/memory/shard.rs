@@ -8,6 +8,7 @@ use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Times
 use self::index::Index;
 use self::slots::Slots;
 use super::packed::Packed;
+use crate::Which;
 
 mod index;
 mod slots;
@@ -42,11 +43,6 @@ pub(super) struct Shard {
 impl Shard {
     pub(super) fn buckets(&self) -> u64 {
         self.buckets
-    }
-
-    /// Its entries, in parts that are freed one by one.
-    pub(super) fn into_chunks(self) -> Vec<Vec<Packed>> {
-        self.slots.into_chunks()
     }
 
     pub(super) fn find(&self, hash: u64, id: &SessionId) -> Option<u32> {
@@ -104,69 +100,67 @@ impl Shard {
         self.slots.swap_remove(slot)
     }
 
-    /// Adds the buckets of these subjects, with ids above `after`. One comes twice if its tag does.
+    /// Returns the first buckets of these subjects with ids above `after`, by ascending id, and how many it looked at.
     pub(super) fn list(
         &self,
         hashes: &Hashes,
         subjects: &[SubjectTag],
         after: Option<SessionId>,
-        buckets: &mut Vec<Bucket>,
-    ) {
+        limit: usize,
+    ) -> (usize, Vec<Bucket>) {
         let found = subjects.iter().flat_map(|subject| self.of_subject(hashes, subject));
-        buckets.extend(found.filter_map(|slot| match self.slots.at(slot) {
-            Packed::Bucket(bucket) if after.is_none_or(|after| *self.slots.at(slot).id() > after) => {
-                Some(bucket.unpack())
-            }
-            _ => None,
-        }));
+        let mut found: Vec<(SessionId, u32)> = found.map(|slot| (*self.slots.at(slot).id(), slot)).collect();
+        let seen = found.len();
+        found.retain(|(id, _)| after.is_none_or(|after| *id > after));
+        found.sort_unstable();
+        // A tag may be named twice.
+        found.dedup();
+        let buckets = found.into_iter().filter_map(|(_, slot)| match self.slots.at(slot) {
+            Packed::Bucket(bucket) => Some(bucket.unpack()),
+            Packed::Tombstone(_) => None,
+        });
+        (seen, buckets.take(limit).collect())
     }
 
-    pub(super) fn remove_subjects(
+    /// Takes out up to `limit` of the buckets that a `remove_all` ends. Returns where to go on, zero at the end, and what
+    /// was taken: to be freed outside of the lock.
+    ///
+    /// Where it is for everything, it looks at up to `step` slots, downwards from `below`; see [`purge`](Self::purge).
+    pub(super) fn take_doomed(
         &mut self,
         hashes: &Hashes,
-        subjects: &[SubjectTag],
+        which: Which<'_>,
         except: Option<&SessionId>,
-    ) -> u64 {
-        let mut removed = 0;
+        below: usize,
+        step: usize,
+        limit: usize,
+    ) -> (usize, Vec<Packed>) {
+        let Which::Subjects(subjects) = which else {
+            let spared = except.is_some_and(|id| self.find_bucket(hashes, id).is_some());
+            if self.buckets == u64::from(spared) {
+                return (0, Vec::new());
+            }
+            let doomed = |packed: &Packed| matches!(packed, Packed::Bucket(_)) && except != Some(packed.id());
+            return self.take(hashes, below, step, limit, doomed);
+        };
+        let mut taken = Vec::new();
         for subject in subjects {
-            loop {
+            while taken.len() < limit {
                 // A removal renumbers slots: so one at a time.
                 let found = self
                     .of_subject(hashes, subject)
                     .find(|slot| except.is_none_or(|id| self.slots.at(*slot).id() != id));
                 let Some(slot) = found else { break };
-                self.remove(hashes, slot);
-                removed += 1;
+                taken.push(self.remove(hashes, slot));
             }
         }
-        removed
-    }
-
-    /// Moves what outlives the removal of all buckets to another shard: the tombstones, and the exception.
-    pub(super) fn move_unless_removed(&mut self, hashes: &Hashes, except: Option<&SessionId>, to: &mut Self) {
-        let spared = except.and_then(|id| self.find(hashes.of(id.as_bytes()), id)).filter(|slot| self.is_bucket(*slot));
-        if let Some(slot) = spared {
-            self.move_to(hashes, slot, to);
+        if !taken.is_empty() {
+            self.shrink(hashes);
         }
-        let mut slot = self.slots.len();
-        while u64::from(self.slots.len()) > self.buckets && slot > 0 {
-            slot -= 1;
-            if !self.is_bucket(slot) {
-                self.move_to(hashes, slot, to);
-            }
-        }
+        (if taken.len() < limit { 0 } else { usize::MAX }, taken)
     }
 
-    fn move_to(&mut self, hashes: &Hashes, slot: u32, to: &mut Self) {
-        let packed = self.remove(hashes, slot);
-        to.insert(hashes, hashes.of(packed.id().as_bytes()), packed);
-    }
-
-    /// Looks at up to `step` slots, downwards from `below`, and takes out up to `limit` that are due. Returns where to go
-    /// on, zero at the end, and what was taken: to be freed outside of the lock.
-    ///
-    /// Downwards, since then the slot that moves into the place of a removed one was looked at already, whoever
-    /// removes it between two steps.
+    /// Takes out up to `limit` entries that are due; see [`take`](Self::take).
     pub(super) fn purge(
         &mut self,
         hashes: &Hashes,
@@ -175,21 +169,41 @@ impl Shard {
         step: usize,
         limit: usize,
     ) -> (usize, Vec<Packed>) {
+        self.take(hashes, below, step, limit, |packed| packed.purge_at() <= now)
+    }
+
+    /// Looks at up to `step` slots, downwards from `below`, and takes out up to `limit` that are to go. Returns where to go
+    /// on, zero at the end, and what was taken: to be freed outside of the lock.
+    ///
+    /// Downwards, since then the slot that moves into the place of a removed one was looked at already, whoever
+    /// removes it between two steps.
+    fn take(
+        &mut self,
+        hashes: &Hashes,
+        below: usize,
+        step: usize,
+        limit: usize,
+        goes: impl Fn(&Packed) -> bool,
+    ) -> (usize, Vec<Packed>) {
         let mut next = self.slots.len().min(u32::try_from(below).unwrap_or(u32::MAX));
-        let mut purged = Vec::new();
+        let mut taken = Vec::new();
         for _ in 0..step {
-            if next == 0 || purged.len() == limit {
+            if next == 0 || taken.len() == limit {
                 break;
             }
             next -= 1;
-            if self.slots.at(next).purge_at() <= now {
-                purged.push(self.remove(hashes, next));
+            if goes(self.slots.at(next)) {
+                taken.push(self.remove(hashes, next));
             }
         }
-        if !purged.is_empty() {
+        if !taken.is_empty() {
             self.shrink(hashes);
         }
-        (usize::try_from(next).unwrap_or(usize::MAX), purged)
+        (usize::try_from(next).unwrap_or(usize::MAX), taken)
+    }
+
+    fn find_bucket(&self, hashes: &Hashes, id: &SessionId) -> Option<u32> {
+        self.find(hashes.of(id.as_bytes()), id).filter(|slot| self.is_bucket(*slot))
     }
 
     fn of_subject(&self, hashes: &Hashes, subject: &SubjectTag) -> impl Iterator<Item = u32> {

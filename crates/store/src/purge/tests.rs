@@ -40,13 +40,13 @@ impl SessionStore for Scripted {
     async fn replace(&self, _: &Bucket, _: Revision) -> Result<bool, StoreError> {
         Err(StoreError::Timeout)
     }
-    async fn succeed(&self, _: &Bucket, _: &SessionId, _: Revision, _: Tombstone) -> Result<bool, StoreError> {
+    async fn renew_into(&self, _: &Bucket, _: &SessionId, _: Revision, _: Tombstone) -> Result<bool, StoreError> {
         Err(StoreError::Timeout)
     }
     async fn remove(&self, _: &SessionId, _: Option<Tombstone>) -> Result<bool, StoreError> {
         Err(StoreError::Timeout)
     }
-    async fn list(&self, _: &[SubjectTag], _: Page) -> Result<Vec<Bucket>, StoreError> {
+    async fn list(&self, _: &[SubjectTag], _: Page) -> Result<Vec<crate::Listed>, StoreError> {
         Err(StoreError::Timeout)
     }
     async fn count(&self) -> Result<u64, StoreError> {

@@ -8,16 +8,19 @@
 use std::collections::BTreeMap;
 
 use redis::cmd;
-use secure_sessions_core::{Bucket, Entry, SessionId, SubjectTag};
+use secure_sessions_core::{Entry, SessionId, SubjectTag};
 
 use super::connection::Connection;
 use super::keys::Keys;
 use super::scripts::{behind, unexpected};
 use super::value::{self, Member, Ticket, Write, split};
-use crate::{Page, StoreError, Which};
+use crate::{Listed, Page, StoreError, Unreadable, Which};
 
 /// Members, or sessions, that are read at a time.
 const BATCH: usize = 256;
+
+/// What is under an id: an entry, nothing, or an error if it cannot be read.
+type Found = Result<Option<Entry>, StoreError>;
 
 pub(super) struct Index {
     connection: Connection,
@@ -41,7 +44,7 @@ impl Index {
         self.connection.query(&zrem).await
     }
 
-    pub(super) async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
+    pub(super) async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
         let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
         let mut found = BTreeMap::new();
         if limit == 0 {
@@ -60,7 +63,7 @@ impl Index {
         subjects: &[SubjectTag],
         after: Option<SessionId>,
         limit: usize,
-    ) -> Result<BTreeMap<SessionId, Bucket>, StoreError> {
+    ) -> Result<BTreeMap<SessionId, Listed>, StoreError> {
         let mut found = BTreeMap::new();
         let mut bound = after.as_ref().map_or_else(|| b"-".to_vec(), behind);
         while found.len() < limit {
@@ -71,8 +74,12 @@ impl Index {
             for (member, entry) in members.iter().zip(self.load(&members).await?) {
                 match entry {
                     // A session that moves from one of them to another is found in either.
-                    Some(Entry::Bucket(bucket)) if Which::Subjects(subjects).covers(&bucket) => {
-                        found.insert(bucket.id, bucket);
+                    Ok(Some(Entry::Bucket(bucket))) if Which::Subjects(subjects).covers(&bucket) => {
+                        found.insert(bucket.id, Ok(bucket));
+                    }
+                    Err(error) => {
+                        let (id, _) = split(member);
+                        found.insert(id, Err(Unreadable { id, error }));
                     }
                     _ => stale.push(*member),
                 }
@@ -97,8 +104,8 @@ impl Index {
         members(self.connection.query(&range).await?)
     }
 
-    /// What the members' ids lead to.
-    async fn load(&self, members: &[Member]) -> Result<Vec<Option<Entry>>, StoreError> {
+    /// Loads the entries under the members' ids. One that cannot be read does not fail the others.
+    async fn load(&self, members: &[Member]) -> Result<Vec<Found>, StoreError> {
         let mut entries = Vec::with_capacity(members.len());
         for batch in members.chunks(BATCH) {
             let mut get = cmd("MGET");
@@ -110,7 +117,7 @@ impl Index {
                 return Err(unexpected());
             }
             for value in values {
-                entries.push(value.map(|value| value::entry(&value)).transpose()?);
+                entries.push(value.map(|value| value::entry(&value)).transpose());
             }
         }
         Ok(entries)
@@ -120,9 +127,12 @@ impl Index {
     pub(super) async fn tidy_subject(&self, subject: &SubjectTag) -> Result<(), StoreError> {
         let members = self.all_members(subject).await?;
         let entries = self.load(&members).await?;
-        let stale = members.iter().zip(&entries).filter(
-            |(_, entry)| !matches!(entry, Some(Entry::Bucket(bucket)) if bucket.subject.as_ref() == Some(subject)),
-        );
+        let stale = members.iter().zip(&entries).filter(|(_, entry)| match entry {
+            Ok(Some(Entry::Bucket(bucket))) => bucket.subject.as_ref() != Some(subject),
+            Ok(_) => true,
+            // The index alone knows of it.
+            Err(_) => false,
+        });
         let stale: Vec<Member> = stale.map(|(member, _)| *member).collect();
         self.tidy(subject, &stale).await
     }

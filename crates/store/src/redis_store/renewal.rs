@@ -15,7 +15,7 @@ use crate::StoreError;
 const SEE_THROUGH: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(250);
 
-pub(super) async fn succeed(
+pub(super) async fn renew_into(
     inner: &Arc<Inner>,
     bucket: &Bucket,
     old: &SessionId,
@@ -53,7 +53,7 @@ async fn in_one_step(
     let index = bucket.subject.as_ref().map(|subject| inner.keys.subject(subject));
     let mut keys = vec![new.as_str(), old.as_str()];
     keys.extend(index.as_deref());
-    match inner.connection.succeed(&keys, &write, expected, &tombstone).await? {
+    match inner.connection.renew_into(&keys, &write, expected, &tombstone).await? {
         Outcome::Done => Ok(true),
         Outcome::Duplicate => Err(StoreError::Duplicate),
         _ => Ok(false),

@@ -1,7 +1,20 @@
 //! The steps that are one step on the server, as Lua scripts.
 //!
-//! A script touches the keys that it is given, all in one slot; on a single server also the index beside the entry. Where
-//! a record's parts are is said in `secure_sessions_core::record`.
+//! A script touches the keys that it is given, all in one slot; on a single server also the index beside the entry. A
+//! value's parts are described in [`value`](super::value), a record's in `secure_sessions_core::record`. Scripts compare
+//! bytes with `==` alone: `<` goes by the server's `LC_COLLATE`.
+//!
+//! | code | meaning | scripts |
+//! | --- | --- | --- |
+//! | 1 | done, by this call or by the same one when it was sent before | all that write |
+//! | 0 | the entry is not as expected: there is none, a tombstone, another revision, or (insert) any entry | insert, replace, remove, renew_into |
+//! | 2 | the index of the new subject has to be written first; in a cluster only | replace |
+//! | -1 | the entry cannot be read | replace, renew_into; remove of an expected revision |
+//! | -2 | the ticket is too old: the write was held up on its way, and the index may have forgotten it | insert, replace |
+//! | -3 | the new id is taken | renew_into |
+//!
+//! `remove` returns the code with what it removed, `end_some` and `sweep` a cursor and counts, `add` a ticket, and `tidy` a
+//! count.
 
 use std::sync::LazyLock;
 
@@ -28,35 +41,33 @@ local function now()
     return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- A number of eight bytes that begins at a byte of a record.
-local function number(record, at) return (struct.unpack('>I8', string.sub(record, at, at + 7))) end
+-- A number of eight bytes.
+local function number(bytes) return (struct.unpack('>I8', bytes)) end
 
--- The front of an entry, up to its subject: '' if there is none, false if it is not ours.
+-- The front of an entry, up to its subject: '' if there is none, false if it cannot be read.
 local function front(key)
-    local front = redis.call('GETRANGE', key, 0, 94)
+    local front = redis.pcall('GETRANGE', key, 0, 118)
     if front == '' then return '' end
-    local kind = string.byte(front, 2)
-    if string.byte(front, 1) ~= 1 or (kind ~= 1 and kind ~= 2) then return false end
+    if type(front) ~= 'string' then return false end
+    local kind = string.byte(front, 26)
+    if string.byte(front, 25) ~= 1 or (kind ~= 1 and kind ~= 2) then return false end
     return front
 end
 
-local function hex(bytes)
-    return (string.gsub(bytes, '.', function(byte) return string.format('%02x', string.byte(byte)) end))
-end
+local function hex(id) return string.format(string.rep('%02x', 16), string.byte(id, 1, 16)) end
 
-local function is_bucket(front) return string.byte(front, 2) == 1 end
-local function has_revision(front, expected) return string.sub(front, 20, 27) == expected end
+local function ticket(front) return string.sub(front, 1, 16) end
+local function nonce(front) return string.sub(front, 17, 24) end
+local function is_bucket(front) return string.byte(front, 26) == 1 end
+local function has_revision(front, expected) return string.sub(front, 44, 51) == expected end
+local function expires_at(front) return string.sub(front, 68, 75) end
 local function subject(front)
-    if string.byte(front, 3) % 2 == 1 then return string.sub(front, 80, 95) end
+    if string.byte(front, 27) % 2 == 1 then return string.sub(front, 104, 119) end
     return ''
 end
-local function expires_at(front) return number(front, 44) end
 
-local function nonce(key) return redis.call('GETRANGE', key, -24, -17) end
-local function ticket(key) return redis.call('GETRANGE', key, -16, -1) end
-
-local function put(key, record, nonce, ticket, deadline)
-    redis.call('SET', key, record .. nonce .. ticket, 'PXAT', deadline)
+local function put(key, ticket, body, deadline)
+    redis.call('SET', key, ticket .. body, 'PXAT', deadline)
 end
 
 -- Adds a session to an index, and keeps the index for as long as the session may live.
@@ -69,79 +80,98 @@ local function add(index, id, nonce, deadline)
 end
 
 local function is_late(ticket)
-    return ticket ~= NONE and now() - number(ticket, 1) > TICKET_IS_GOOD
+    return ticket ~= NONE and now() - number(string.sub(ticket, 1, 8)) > TICKET_IS_GOOD
 end
 ";
 
 /// KEYS: index. ARGV: id, nonce, the index's deadline.
 const ADD: &str = "return add(KEYS[1], ARGV[1], ARGV[2], ARGV[3])";
 
-/// KEYS: entry [, index]. ARGV: record, nonce, deadline, ticket, id, the index's deadline.
+/// KEYS: entry [, index]. ARGV: body, nonce, deadline, ticket, id, the index's deadline.
 const INSERT: &str = r"
-local there = nonce(KEYS[1])
-if there ~= '' then return there == ARGV[2] and 1 or 0 end
+local there = front(KEYS[1])
+if there ~= '' then return there and nonce(there) == ARGV[2] and 1 or 0 end
 local ticket = ARGV[4]
 if is_late(ticket) then return -2 end
 if KEYS[2] then ticket = add(KEYS[2], ARGV[5], ARGV[2], ARGV[6]) end
-put(KEYS[1], ARGV[1], ARGV[2], ticket, ARGV[3])
+put(KEYS[1], ticket, ARGV[1], ARGV[3])
 return 1
 ";
 
-/// KEYS: entry [, index]. ARGV: record, nonce, deadline, ticket or '', id, the index's deadline, expected revision.
+/// The usual swap, in front of what all share, so that it defines no function: the subject and the absolute deadline stay
+/// as they are, and with them the place in the index. All else is for [`REPLACE`], whose arguments these are.
+const USUAL_REPLACE: &str = r"
+local sub, old = string.sub, redis.call('GETRANGE', KEYS[1], 0, 118)
+if sub(old, 44, 51) == ARGV[3] and sub(old, 68, 75) == ARGV[4] and sub(old, 25, 26) == '\1\1'
+    and ARGV[5] == (string.byte(old, 27) % 2 == 1 and sub(old, 104, 119) or '') then
+    redis.call('SET', KEYS[1], sub(old, 1, 16) .. ARGV[1], 'PXAT', ARGV[2])
+    return 1
+end
+";
+
+/// KEYS: entry [, index]. ARGV: body, deadline, expected revision, `expires_at`, subject or '', ticket or '', id, the index's
+/// deadline.
 const REPLACE: &str = r"
-local old = front(KEYS[1])
+local old, nonce_of_this = front(KEYS[1]), string.sub(ARGV[1], 1, 8)
 if not old then return -1 end
 if old == '' or not is_bucket(old) then return 0 end
-if nonce(KEYS[1]) == ARGV[2] then return 1 end
-if not has_revision(old, ARGV[7]) then return 0 end
-local new = string.sub(ARGV[1], 1, 95)
-local ticket = ticket(KEYS[1])
-if subject(new) == '' then
+if nonce(old) == nonce_of_this then return 1 end
+if not has_revision(old, ARGV[3]) then return 0 end
+local ticket = ticket(old)
+if ARGV[5] == '' then
     ticket = NONE
-elseif subject(new) ~= subject(old) or expires_at(new) > expires_at(old) then
+elseif ARGV[5] ~= subject(old) or number(ARGV[4]) > number(expires_at(old)) then
     if KEYS[2] then
-        ticket = add(KEYS[2], ARGV[5], ARGV[2], ARGV[6])
-    elseif ARGV[4] == '' then
+        ticket = add(KEYS[2], ARGV[7], nonce_of_this, ARGV[8])
+    elseif ARGV[6] == '' then
         return 2
-    elseif is_late(ARGV[4]) then
+    elseif is_late(ARGV[6]) then
         return -2
     else
-        ticket = ARGV[4]
+        ticket = ARGV[6]
     end
 end
-put(KEYS[1], ARGV[1], ARGV[2], ticket, ARGV[3])
+put(KEYS[1], ticket, ARGV[1], ARGV[2])
 return 1
 ";
 
-/// KEYS: entry. ARGV: the tombstone's record or '', nonce, deadline, expected revision or '', expected nonce or ''.
+/// KEYS: entry. ARGV: the tombstone's body or '', its nonce, deadline, expected revision or '', expected nonce or ''.
+///
+/// An entry that cannot be read is removed like any bucket, unless one revision or write is meant.
 const REMOVE: &str = r"
 local old = front(KEYS[1])
-if not old then return {-1} end
+local removed
 if old == '' then return {0} end
-if not is_bucket(old) then return {nonce(KEYS[1]) == ARGV[2] and 1 or 0, '', ''} end
-if ARGV[4] ~= '' and not has_revision(old, ARGV[4]) then return {0} end
-if ARGV[5] ~= '' and nonce(KEYS[1]) ~= ARGV[5] then return {0} end
-local member = {1, subject(old), ticket(KEYS[1])}
+if not old then
+    if ARGV[4] ~= '' or ARGV[5] ~= '' then return {-1} end
+    removed = {1, '', ''}
+else
+    if not is_bucket(old) then return {nonce(old) == ARGV[2] and 1 or 0, '', ''} end
+    if ARGV[4] ~= '' and not has_revision(old, ARGV[4]) then return {0} end
+    if ARGV[5] ~= '' and nonce(old) ~= ARGV[5] then return {0} end
+    removed = {1, subject(old), ticket(old)}
+end
 if ARGV[1] == '' then
     redis.call('DEL', KEYS[1])
 else
-    put(KEYS[1], ARGV[1], ARGV[2], NONE, ARGV[3])
+    put(KEYS[1], NONE, ARGV[1], ARGV[3])
 end
-return member
+return removed
 ";
 
-/// Of a single server. KEYS: new entry, old entry [, index]. ARGV: record, nonce, deadline, id, the index's deadline,
-/// expected revision, the tombstone's record, its deadline.
-const SUCCEED: &str = r"
-if nonce(KEYS[1]) == ARGV[2] then return 1 end
+/// Of a single server. KEYS: new entry, old entry [, index]. ARGV: body, nonce, deadline, id, the index's deadline,
+/// expected revision, the tombstone's body, its deadline.
+const RENEW_INTO: &str = r"
+local new = front(KEYS[1])
+if new and new ~= '' and nonce(new) == ARGV[2] then return 1 end
 local old = front(KEYS[2])
 if not old then return -1 end
 if old == '' or not is_bucket(old) or not has_revision(old, ARGV[6]) then return 0 end
-if redis.call('EXISTS', KEYS[1]) == 1 then return -3 end
+if new ~= '' then return -3 end
 local ticket = NONE
 if KEYS[3] then ticket = add(KEYS[3], ARGV[4], ARGV[2], ARGV[5]) end
-put(KEYS[1], ARGV[1], ARGV[2], ticket, ARGV[3])
-put(KEYS[2], ARGV[7], ARGV[2], NONE, ARGV[8])
+put(KEYS[1], ticket, ARGV[1], ARGV[3])
+put(KEYS[2], NONE, ARGV[7], ARGV[8])
 return 1
 ";
 
@@ -149,61 +179,64 @@ return 1
 const TIDY: &str = r"
 local now, removed = now(), 0
 for _, member in ipairs(ARGV) do
-    if number(member, 17) + STALE < now then removed = removed + redis.call('ZREM', KEYS[1], member) end
+    if number(string.sub(member, 17, 24)) + STALE < now then removed = removed + redis.call('ZREM', KEYS[1], member) end
 end
 return removed
 ";
 
-/// Of a single server: ends all sessions of subjects, in one step. KEYS: indexes. ARGV: what an entry's key begins with,
-/// an id to spare or '', the subjects of the indexes.
-const END_SUBJECTS: &str = r"
-local wanted, removed = {}, 0
-for at = 3, #ARGV do wanted[ARGV[at]] = true end
-for _, index in ipairs(KEYS) do
-    for _, member in ipairs(redis.call('ZRANGE', index, 0, -1)) do
-        local id = string.sub(member, 1, 16)
-        local key = ARGV[1] .. hex(id) .. '}'
-        local old = front(key)
-        if id ~= ARGV[2] and old and old ~= '' and is_bucket(old) and wanted[subject(old)] then
-            redis.call('DEL', key)
-            redis.call('ZREM', index, member)
-            removed = removed + 1
-        end
+/// Of a single server: ends the sessions of some subjects that the next members of an index lead to. KEYS: index. ARGV: what
+/// an entry's key begins with, an id to spare or '', the bound that the members are behind, how many of them, the
+/// subjects. Returns the next bound ('' at the end), how many it ended, and the ids of tombstones.
+const END_SOME: &str = r"
+local members = redis.call('ZRANGEBYLEX', KEYS[1], ARGV[3], '+', 'LIMIT', 0, ARGV[4])
+local wanted, removed, ends = {}, 0, {}
+for at = 5, #ARGV do wanted[ARGV[at]] = true end
+for _, member in ipairs(members) do
+    local id = string.sub(member, 1, 16)
+    local key = ARGV[1] .. hex(id) .. '}'
+    local old = front(key)
+    if old and old ~= '' and not is_bucket(old) then
+        table.insert(ends, id)
+    elseif id ~= ARGV[2] and old ~= '' and (not old or wanted[subject(old)]) then
+        redis.call('DEL', key)
+        redis.call('ZREM', KEYS[1], member)
+        removed = removed + 1
     end
 end
-return removed
+return {#members == tonumber(ARGV[4]) and '(' .. members[#members] or '', removed, ends}
 ";
 
 /// Of a single server: ends the sessions that one step of `SCAN` finds. ARGV: what an entry's key begins with, an id to
-/// spare or '', cursor, keys to look at. Returns the next cursor, how many it ended, and the ids of tombstones.
+/// spare or '', cursor, keys to look at. Returns the next cursor ('' at the end), how many it ended, and the ids of
+/// tombstones.
 const SWEEP: &str = r"
-local found = redis.call('SCAN', ARGV[3], 'MATCH', ARGV[1] .. '*}', 'COUNT', ARGV[4])
+local head = ARGV[1]
+local found = redis.call('SCAN', ARGV[3], 'MATCH', head .. string.rep('[0-9a-f]', 32) .. '}', 'COUNT', ARGV[4])
+local spared = ARGV[2] ~= '' and head .. hex(ARGV[2]) .. '}'
 local removed, ends = 0, {}
 for _, key in ipairs(found[2]) do
     local old = front(key)
-    if old and old ~= '' then
-        local id = string.sub(old, 4, 19)
-        if not is_bucket(old) then
-            table.insert(ends, id)
-        elseif id ~= ARGV[2] then
-            local member = id .. ticket(key)
-            redis.call('DEL', key)
-            if subject(old) ~= '' then redis.call('ZREM', ARGV[1] .. hex(subject(old)) .. '}:subject', member) end
-            removed = removed + 1
+    if old and old ~= '' and not is_bucket(old) then
+        table.insert(ends, string.sub(old, 28, 43))
+    elseif old ~= '' and key ~= spared then
+        redis.call('DEL', key)
+        if old and subject(old) ~= '' then
+            redis.call('ZREM', head .. hex(subject(old)) .. '}:subject', string.sub(old, 28, 43) .. ticket(old))
         end
+        removed = removed + 1
     end
 end
-return {found[1], removed, ends}
+return {found[1] == '0' and '' or found[1], removed, ends}
 ";
 
 struct Scripts {
-    end_subjects: Source,
+    end_some: Source,
     sweep: Source,
     add: Source,
     insert: Source,
     replace: Source,
     remove: Source,
-    succeed: Source,
+    renew_into: Source,
     tidy: Source,
 }
 
@@ -213,19 +246,20 @@ struct Source {
 }
 
 static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
-    let source = |body: &str| {
-        let text = format!("{COMMON}{body}").replace("TICKET_IS_GOOD", TICKET_IS_GOOD).replace("STALE", STALE);
+    let with_front = |front: &str, body: &str| {
+        let text = format!("{front}{COMMON}{body}").replace("TICKET_IS_GOOD", TICKET_IS_GOOD).replace("STALE", STALE);
         let hash = Script::new(&text).get_hash().to_owned();
         Source { text, hash }
     };
+    let source = |body: &str| with_front("", body);
     Scripts {
-        end_subjects: source(END_SUBJECTS),
+        end_some: source(END_SOME),
         sweep: source(SWEEP),
         add: source(ADD),
         insert: source(INSERT),
-        replace: source(REPLACE),
+        replace: with_front(USUAL_REPLACE, REPLACE),
         remove: source(REMOVE),
-        succeed: source(SUCCEED),
+        renew_into: source(RENEW_INTO),
         tidy: source(TIDY),
     }
 });
@@ -254,8 +288,8 @@ pub(super) enum Removed {
 
 /// What a step through all sessions came upon.
 pub(super) struct Swept {
-    /// The cursor of the next step; 0 after the last one.
-    pub(super) next: u64,
+    /// Where the next step begins; empty after the last one.
+    pub(super) next: Vec<u8>,
     /// Sessions that it ended.
     pub(super) removed: u64,
     /// Sessions that had ended before: their tombstones.
@@ -290,7 +324,7 @@ impl Connection {
     async fn insert_with(&self, keys: &[&str], write: &Write, ticket: &Ticket) -> Result<Outcome, StoreError> {
         let (deadline, index_deadline) = (write.deadline.to_string(), write.index_deadline.to_string());
         let arguments: [&[u8]; 6] =
-            [&write.record, &write.nonce, deadline.as_bytes(), ticket, write.id.as_bytes(), index_deadline.as_bytes()];
+            [&write.body, &write.nonce, deadline.as_bytes(), ticket, write.id.as_bytes(), index_deadline.as_bytes()];
         known(&self.script(&SCRIPTS.insert, keys, &arguments).await?)
     }
 
@@ -304,14 +338,15 @@ impl Connection {
     ) -> Result<Outcome, StoreError> {
         let (deadline, index_deadline) = (write.deadline.to_string(), write.index_deadline.to_string());
         let expected = expected.get().to_be_bytes();
-        let arguments: [&[u8]; 7] = [
-            &write.record,
-            &write.nonce,
+        let arguments: [&[u8]; 8] = [
+            &write.body,
             deadline.as_bytes(),
+            &expected,
+            &write.expires_at,
+            write.subject.as_ref().map_or(&[], |subject| subject.as_bytes()),
             ticket.map_or(&[], |ticket| ticket),
             write.id.as_bytes(),
             index_deadline.as_bytes(),
-            &expected,
         ];
         let keys = [key, index.unwrap_or_default()];
         let keys = if index.is_some() { &keys[..] } else { &keys[..1] };
@@ -343,7 +378,7 @@ impl Connection {
         let deadline = tombstone.map_or(0, |write| write.deadline).to_string();
         let expected = expected.map(|revision| revision.get().to_be_bytes());
         let arguments: [&[u8]; 5] = [
-            tombstone.map_or(&[], |write| &write.record),
+            tombstone.map_or(&[], |write| &write.body),
             tombstone.map_or(&[], |write| &write.nonce),
             deadline.as_bytes(),
             expected.as_ref().map_or(&[], |revision| revision),
@@ -365,7 +400,7 @@ impl Connection {
     }
 
     /// The whole renewal, on a single server.
-    pub(super) async fn succeed(
+    pub(super) async fn renew_into(
         &self,
         keys: &[&str],
         write: &Write,
@@ -375,16 +410,16 @@ impl Connection {
         let (deadline, index_deadline) = (write.deadline.to_string(), write.index_deadline.to_string());
         let (expected, until) = (expected.get().to_be_bytes(), tombstone.deadline.to_string());
         let arguments: [&[u8]; 8] = [
-            &write.record,
+            &write.body,
             &write.nonce,
             deadline.as_bytes(),
             write.id.as_bytes(),
             index_deadline.as_bytes(),
             &expected,
-            &tombstone.record,
+            &tombstone.body,
             until.as_bytes(),
         ];
-        known(&self.script(&SCRIPTS.succeed, keys, &arguments).await?)
+        known(&self.script(&SCRIPTS.renew_into, keys, &arguments).await?)
     }
 
     /// Removes those members from an index that are too old to be on their way to a session.
@@ -393,21 +428,22 @@ impl Connection {
         self.script(&SCRIPTS.tidy, &[index], &members).await.map(drop)
     }
 
-    /// Ends all sessions of these subjects save for one, on a single server. How many there were.
-    pub(super) async fn end_subjects(
+    /// Ends the sessions of these subjects, save for one, that the next members of one subject's index lead to, on a single
+    /// server.
+    pub(super) async fn end_some(
         &self,
         keys: &Keys,
+        index: &SubjectTag,
         subjects: &[SubjectTag],
         except: Option<&SessionId>,
-    ) -> Result<u64, StoreError> {
-        let indexes: Vec<String> = subjects.iter().map(|subject| keys.subject(subject)).collect();
-        let indexes: Vec<&str> = indexes.iter().map(String::as_str).collect();
-        let mut arguments: Vec<&[u8]> = vec![keys.head().as_bytes(), except.map_or(&[], |id| id.as_bytes())];
+        bound: &[u8],
+        count: usize,
+    ) -> Result<Swept, StoreError> {
+        let (index, count) = (keys.subject(index), count.to_string());
+        let spared: &[u8] = except.map_or(&[], |id| id.as_bytes());
+        let mut arguments: Vec<&[u8]> = vec![keys.head().as_bytes(), spared, bound, count.as_bytes()];
         arguments.extend(subjects.iter().map(|subject| &subject.as_bytes()[..]));
-        match self.script(&SCRIPTS.end_subjects, &indexes, &arguments).await?.value {
-            Value::Int(removed) => u64::try_from(removed).map_err(|_| unexpected()),
-            _ => Err(unexpected()),
-        }
+        swept(self.script(&SCRIPTS.end_some, &[&index], &arguments).await?.value)
     }
 
     /// Ends the sessions in one step of `SCAN` save for one, on a single server.
@@ -415,17 +451,13 @@ impl Connection {
         &self,
         keys: &Keys,
         except: Option<&SessionId>,
-        cursor: u64,
+        cursor: &[u8],
         count: usize,
     ) -> Result<Swept, StoreError> {
-        let (cursor, count) = (cursor.to_string(), count.to_string());
+        let count = count.to_string();
         let spared: &[u8] = except.map_or(&[], |id| id.as_bytes());
-        let arguments: [&[u8]; 4] = [keys.head().as_bytes(), spared, cursor.as_bytes(), count.as_bytes()];
-        let answer = self.script(&SCRIPTS.sweep, &[], &arguments).await?.value;
-        let (next, removed, ends): (u64, u64, Vec<Vec<u8>>) =
-            redis::from_redis_value(answer).map_err(|_| unexpected())?;
-        let ends = ends.into_iter().map(|id| id.try_into().map(SessionId::from_bytes).map_err(|_| unexpected()));
-        Ok(Swept { next, removed, ends: ends.collect::<Result<_, _>>()? })
+        let arguments = [keys.head().as_bytes(), spared, cursor, count.as_bytes()];
+        swept(self.script(&SCRIPTS.sweep, &[], &arguments).await?.value)
     }
 
     /// By its hash; a server that does not know it yet is told.
@@ -441,6 +473,13 @@ impl Connection {
         let is_unknown = |error: &RedisError| error.kind() == ErrorKind::Server(ServerErrorKind::NoScript);
         self.query_or(command("EVALSHA", &source.hash), is_unknown, || command("EVAL", &source.text)).await
     }
+}
+
+fn swept(answer: Value) -> Result<Swept, StoreError> {
+    let (next, removed, ends): (Vec<u8>, u64, Vec<Vec<u8>>) =
+        redis::from_redis_value(answer).map_err(|_| unexpected())?;
+    let ends = ends.into_iter().map(|id| id.try_into().map(SessionId::from_bytes).map_err(|_| unexpected()));
+    Ok(Swept { next, removed, ends: ends.collect::<Result<_, _>>()? })
 }
 
 /// What became of a write, if anyone can tell: where a first try went unheard, others may have gone on from it.

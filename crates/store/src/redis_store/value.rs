@@ -1,19 +1,20 @@
 //! What stands under a key.
 //!
 //! ```text
-//! value  = record | nonce(8) | ticket(16)
+//! value  = ticket(16) | nonce(8) | record
 //! ticket = time(u64 ms) | nonce(8)                    all zero: no subject
 //! member = id(16) | ticket(16)                        of a subject's index
 //! ```
 //!
 //! The nonce tells which call wrote the value: a call that is sent again after its connection broke recognises what it
-//! did the first time. The ticket tells under which member of its subject's index the session is found.
+//! did the first time. The ticket tells under which member of its subject's index the session is found. Both stand in
+//! front, so that one `GETRANGE` reads all that a script compares.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use secure_sessions_core::{Bucket, Entry, PURGE_DELAY, SessionId, Timestamp, Tombstone};
+use secure_sessions_core::{Bucket, Entry, PURGE_DELAY, SessionId, SubjectTag, Timestamp, Tombstone};
 
 use crate::StoreError;
 
@@ -21,7 +22,7 @@ pub(super) const ID_LEN: usize = 16;
 pub(super) const NONCE_LEN: usize = 8;
 pub(super) const TICKET_LEN: usize = 16;
 pub(super) const MEMBER_LEN: usize = ID_LEN + TICKET_LEN;
-const TRAILER_LEN: usize = NONCE_LEN + TICKET_LEN;
+const HEAD_LEN: usize = TICKET_LEN + NONCE_LEN;
 
 /// The last instant that a script, whose numbers are floating point, can tell from the next one: in the year 287,396.
 const LAST: u64 = (1 << 53) - 1;
@@ -34,7 +35,12 @@ pub(super) type Member = [u8; MEMBER_LEN];
 /// A record on its way.
 pub(super) struct Write {
     pub(super) id: SessionId,
-    pub(super) record: Vec<u8>,
+    /// The value behind the ticket: the nonce and the record.
+    pub(super) body: Vec<u8>,
+    /// Of a bucket.
+    pub(super) subject: Option<SubjectTag>,
+    /// As it is in the record.
+    pub(super) expires_at: [u8; 8],
     /// When Redis is to expire it.
     pub(super) deadline: u64,
     /// Until when its subject's index is needed: as long as any later write of it may live without asking again.
@@ -44,19 +50,34 @@ pub(super) struct Write {
 
 impl Write {
     pub(super) fn bucket(bucket: &Bucket) -> Self {
+        let nonce = nonce();
         Self {
             id: bucket.id,
-            record: bucket.to_record(),
+            body: body(&nonce, &bucket.to_record()),
+            subject: bucket.subject,
+            expires_at: bucket.expires_at.as_millis().to_be_bytes(),
             deadline: millis(bucket.purge_at()),
             index_deadline: millis(bucket.expires_at.after(PURGE_DELAY)),
-            nonce: nonce(),
+            nonce,
         }
     }
 
     pub(super) fn tombstone(tombstone: &Tombstone) -> Self {
-        let deadline = millis(tombstone.expires_at);
-        Self { id: tombstone.id, record: tombstone.to_record(), deadline, index_deadline: deadline, nonce: nonce() }
+        let (deadline, nonce) = (millis(tombstone.expires_at), nonce());
+        Self {
+            id: tombstone.id,
+            body: body(&nonce, &tombstone.to_record()),
+            subject: None,
+            expires_at: tombstone.expires_at.as_millis().to_be_bytes(),
+            deadline,
+            index_deadline: deadline,
+            nonce,
+        }
     }
+}
+
+fn body(nonce: &[u8; NONCE_LEN], record: &[u8]) -> Vec<u8> {
+    [&nonce[..], record].concat()
 }
 
 /// Redis takes neither 0 nor what is beyond its numbers.
@@ -73,8 +94,7 @@ fn nonce() -> [u8; NONCE_LEN] {
 
 /// The entry in a value.
 pub(super) fn entry(value: &[u8]) -> Result<Entry, StoreError> {
-    let record = value.len().checked_sub(TRAILER_LEN).and_then(|length| value.get(..length)).unwrap_or_default();
-    Entry::from_record(record).map_err(StoreError::corrupt)
+    Entry::from_record(value.get(HEAD_LEN..).unwrap_or_default()).map_err(StoreError::corrupt)
 }
 
 /// A member's two halves.

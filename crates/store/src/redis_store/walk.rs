@@ -11,20 +11,24 @@ use tokio::time::Instant;
 
 use super::Inner;
 use super::connection::Node;
-use super::scripts::unexpected;
+use super::scripts::{Swept, unexpected};
 use super::value::split;
 use crate::{StoreError, Which};
 
 /// Keys that `SCAN` looks at in one step.
 const STEP: usize = 1000;
-/// A walk that takes longer may miss a tombstone that stood for the shortest grace only, and is done again.
+/// A walk that takes longer may miss a tombstone that stood for the shortest grace only, and is done again. (Those of
+/// logged-in sessions stand for hours.)
 const SHORT_WALK: Duration = Duration::from_secs(20);
 /// Steps of tidying in one call.
 const TIDY_STEPS: usize = 4;
 /// Sessions that are ended at a time.
 const AT_ONCE: usize = 200;
-/// The kind of a record, in its second byte.
+/// Members, or keys, that one script goes through while everybody else waits: a millisecond or so.
+const IN_ONE_SCRIPT: usize = 128;
+/// The kind of a record, and its place in a value.
 const BUCKET: &[u8] = &[1];
+const KIND_AT: usize = 25;
 
 pub(super) async fn count(inner: &Inner) -> Result<u64, StoreError> {
     // `SCAN` may name a key twice.
@@ -34,8 +38,11 @@ pub(super) async fn count(inner: &Inner) -> Result<u64, StoreError> {
         while let Some(keys) = scan.next(inner).await? {
             let kinds = try_join_all(keys.iter().map(|key| async move {
                 let mut kind = cmd("GETRANGE");
-                kind.arg(&key[..]).arg(1).arg(1);
-                inner.connection.query::<Vec<u8>>(&kind).await
+                kind.arg(&key[..]).arg(KIND_AT).arg(KIND_AT);
+                match inner.connection.query::<Vec<u8>>(&kind).await {
+                    Err(StoreError::Corrupt(_)) => Ok(Vec::new()),
+                    outcome => outcome,
+                }
             }));
             let kinds = kinds.await?;
             buckets.extend(
@@ -54,10 +61,7 @@ pub(super) async fn count(inner: &Inner) -> Result<u64, StoreError> {
 /// may be of one that is about to be written, so each pass looks there again.
 pub(super) async fn remove_all(inner: &Inner, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
     if !inner.connection.is_cluster() {
-        return match which {
-            Which::Subjects(subjects) => inner.connection.end_subjects(&inner.keys, subjects, except).await,
-            Which::Everything => sweep(inner, except).await,
-        };
+        return sweep(inner, which, except).await;
     }
     let mut passes = Passes { inner, which, except, known_ends: HashSet::new(), removed: 0 };
     loop {
@@ -86,22 +90,36 @@ pub(super) async fn remove_all(inner: &Inner, which: Which<'_>, except: Option<&
     }
 }
 
-/// On a single server a step finds and ends in one go, so that none is renewed in between. One may be renewed from a part
-/// that is still to come into one that was gone through: its tombstone tells.
-async fn sweep(inner: &Inner, except: Option<&SessionId>) -> Result<u64, StoreError> {
+/// On a single server a step finds and ends some in one go, so that none is renewed in between. One may be renewed from a
+/// part that is still to come into one that was gone through: its tombstone tells.
+async fn sweep(inner: &Inner, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
     let (mut known_ends, mut removed) = (HashSet::new(), 0);
     loop {
         let start = Instant::now();
-        let (mut cursor, mut again) = (0, false);
-        loop {
-            let swept = inner.connection.sweep(&inner.keys, except, cursor, STEP).await?;
+        let mut again = false;
+        let mut take = |swept: Swept| {
             removed += swept.removed;
             for id in swept.ends {
                 again |= known_ends.insert(id);
             }
-            cursor = swept.next;
-            if cursor == 0 {
-                break;
+            Some(swept.next).filter(|next| !next.is_empty())
+        };
+        let (connection, keys) = (&inner.connection, &inner.keys);
+        match which {
+            Which::Subjects(subjects) => {
+                for subject in subjects {
+                    let mut bound = Some(b"-".to_vec());
+                    while let Some(from) = bound {
+                        let step = connection.end_some(keys, subject, subjects, except, &from, IN_ONE_SCRIPT);
+                        bound = take(step.await?);
+                    }
+                }
+            }
+            Which::Everything => {
+                let mut cursor = Some(b"0".to_vec());
+                while let Some(from) = cursor {
+                    cursor = take(connection.sweep(keys, except, &from, IN_ONE_SCRIPT).await?);
+                }
             }
         }
         if !again && start.elapsed() < SHORT_WALK {
@@ -150,11 +168,14 @@ impl Passes<'_> {
 
     async fn end_one(&self, id: &SessionId) -> Result<Found, StoreError> {
         if let Which::Subjects(_) = self.which {
-            match self.inner.load(id).await? {
-                Some(Entry::Bucket(bucket)) if self.which.covers(&bucket) => {}
-                Some(Entry::Bucket(_)) => return Ok(Found::Other),
-                Some(Entry::Tombstone(_)) => return Ok(Found::End),
-                None => return Ok(Found::Nothing),
+            match self.inner.load(id).await {
+                Ok(Some(Entry::Bucket(bucket))) if self.which.covers(&bucket) => {}
+                Ok(Some(Entry::Bucket(_))) => return Ok(Found::Other),
+                Ok(Some(Entry::Tombstone(_))) => return Ok(Found::End),
+                Ok(None) => return Ok(Found::Nothing),
+                // The index says whose it was.
+                Err(StoreError::Corrupt(_)) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(if self.inner.remove(id, None).await? { Found::Session } else { Found::End })

@@ -5,7 +5,7 @@ use secure_sessions_core::{
 };
 
 use super::dialect::{Row, Value};
-use crate::StoreError;
+use crate::{Listed, StoreError, Unreadable};
 
 /// A bucket's columns, the id last, in the order of the statements that write them. `retired` is borrowed, since
 /// it has to be encoded first.
@@ -91,11 +91,12 @@ pub(super) fn entry(row: &impl Row) -> Result<Entry, StoreError> {
     }))
 }
 
-/// Reads the row of a bucket; `None` for a tombstone.
-pub(super) fn bucket(row: &impl Row) -> Result<Option<Bucket>, StoreError> {
-    Ok(match entry(row)? {
-        Entry::Bucket(bucket) => Some(bucket),
-        Entry::Tombstone(_) => None,
+/// Reads a row of a list; `None` for a tombstone. It fails only if the row does not even have an id.
+pub(super) fn listed(row: &impl Row) -> Result<Option<Listed>, StoreError> {
+    Ok(match entry(row) {
+        Ok(Entry::Bucket(bucket)) => Some(Ok(bucket)),
+        Ok(Entry::Tombstone(_)) => None,
+        Err(error) => Some(Err(Unreadable { id: SessionId::from_bytes(exactly(row.bytes(0)?)?), error })),
     })
 }
 

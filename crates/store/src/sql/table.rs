@@ -10,7 +10,7 @@ use super::dialect::{Dialect, Row, Transaction, Value};
 use super::error::Failure;
 use super::migrate::migrate;
 use super::statements::Statements;
-use crate::{Page, StoreError, Which};
+use crate::{Listed, Page, StoreError, Which};
 
 /// Ids that one pass of `remove_all` finds and deletes.
 const REMOVE_BATCH: usize = 250;
@@ -70,7 +70,7 @@ impl<D: Dialect> Table<D> {
         unless_conflict(self.dialect().execute(self.statements().replace.clone(), &values).await.map(|rows| rows > 0))
     }
 
-    pub(super) async fn succeed(
+    pub(super) async fn renew_into(
         &self,
         bucket: &Bucket,
         old: &SessionId,
@@ -124,14 +124,14 @@ impl<D: Dialect> Table<D> {
         Ok(removed > 0)
     }
 
-    pub(super) async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Bucket>, StoreError> {
+    pub(super) async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
         if subjects.is_empty() || page.limit == 0 {
             return Ok(Vec::new());
         }
         let mut values = tags(subjects);
         values.extend([id_or_none(page.after.as_ref()), integer(page.limit.into())]);
         let rows = self.dialect().fetch(self.statements().list(subjects.len()), &values).await?;
-        rows.iter().filter_map(|row| columns::bucket(row).transpose()).collect()
+        rows.iter().filter_map(|row| columns::listed(row).transpose()).collect()
     }
 
     pub(super) async fn count(&self) -> Result<u64, StoreError> {

@@ -26,9 +26,9 @@ fn bucket(id: u8, subject: Option<u8>) -> Bucket {
 #[test]
 fn a_full_page_has_a_next_and_a_short_one_has_none() {
     let page = Page::first(2);
-    let next = page.next(&[bucket(1, None), bucket(2, None)]).unwrap();
+    let next = page.next(&[Ok(bucket(1, None)), Ok(bucket(2, None))]).unwrap();
     assert_eq!((next.after, next.limit), (Some(bucket(2, None).id), 2));
-    assert!(next.next(&[bucket(3, None)]).is_none());
+    assert!(next.next(&[Ok(bucket(3, None))]).is_none());
     assert!(next.next(&[]).is_none());
     assert!(Page::first(0).next(&[]).is_none());
 }

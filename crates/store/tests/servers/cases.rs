@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use secure_sessions_store::sqlx::mysql::MySqlPoolOptions;
 use secure_sessions_store::sqlx::postgres::PgPoolOptions;
 use secure_sessions_store::{
-    Bucket, Entry, Retired, Revision, SessionStore, SqlOptions, SqlPool, SqlStore, StoreError, Timestamp, Which,
+    Bucket, Entry, Page, Retired, Revision, SessionStore, SqlOptions, SqlPool, SqlStore, StoreError, Timestamp, Which,
 };
 
 use crate::support::{Database, Kind, NOW, all_of, assert_transient, expect, next, numbered, run, session, tombstone};
@@ -39,6 +39,8 @@ on_every_server! {
     a_pool_with_another_isolation_level_loses_no_race
     no_error_holds_a_value_of_a_row
     a_spoilt_row_is_an_error_and_not_a_missing_session
+    an_unreadable_row_is_listed_as_such_and_removed_like_any_other
+    many_sessions_of_one_subject_are_listed_and_ended_while_others_go_on
     a_lost_table_is_rejected
     a_closed_store_is_unavailable
     a_wrong_address_or_password_is_an_error_in_time
@@ -121,7 +123,7 @@ async fn a_user_without_the_right_to_change_tables_can_use_one_that_is_there(dat
     let place = rest.split_once('@').map_or(rest, |(_, place)| place);
     let store = database.options().connect(&format!("{scheme}://{user}:p@{place}")).await.unwrap();
     store.insert(&session(1)).await.unwrap();
-    assert!(store.succeed(&session(2), &session(1).id, Revision::FIRST, tombstone(session(1).id)).await.unwrap());
+    assert!(store.renew_into(&session(2), &session(1).id, Revision::FIRST, tombstone(session(1).id)).await.unwrap());
     assert_eq!(store.remove_all(Which::Everything, None).await.unwrap(), 1);
     assert_eq!(store.purge_expired(session(1).purge_at(), 10).await.unwrap(), 1);
     store.close().await;
@@ -165,7 +167,7 @@ async fn a_call_is_one_statement_and_a_renewal_one_transaction(database: Databas
     assert_eq!(since().await, [1, 0, 0, 0]);
     assert!(store.replace(&next(&first), Revision::FIRST).await.unwrap());
     assert_eq!(since().await, [0, 1, 0, 0]);
-    assert!(store.succeed(&second, &first.id, Revision::new(2), tombstone(first.id)).await.unwrap());
+    assert!(store.renew_into(&second, &first.id, Revision::new(2), tombstone(first.id)).await.unwrap());
     assert_eq!(since().await, [0, 1, 1, 1]);
     store.remove(&second.id, Some(tombstone(second.id))).await.unwrap();
     assert_eq!(since().await, [0, 1, 0, 0]);
@@ -187,7 +189,7 @@ async fn a_locked_row_makes_a_call_fail_in_time_and_nothing_is_lost(database: Da
     assert_transient(store.replace(&changed, Revision::FIRST).await, since, within);
     assert_transient(store.remove(&changed.id, None).await, since, within);
     assert_transient(
-        store.succeed(&successor, &changed.id, Revision::FIRST, tombstone(changed.id)).await,
+        store.renew_into(&successor, &changed.id, Revision::FIRST, tombstone(changed.id)).await,
         since,
         within,
     );
@@ -224,7 +226,7 @@ async fn an_exhausted_pool_makes_a_call_fail_in_time_and_serves_again(database: 
     for _ in 0..3 {
         assert_transient(store.load(&session(1).id).await, Instant::now(), Duration::from_secs(5));
         let (since, stone) = (Instant::now(), tombstone(session(1).id));
-        let renewal = store.succeed(&session(2), &stone.id, Revision::FIRST, stone).await;
+        let renewal = store.renew_into(&session(2), &stone.id, Revision::FIRST, stone).await;
         assert_transient(renewal, since, Duration::from_secs(5));
     }
     drop(held);
@@ -237,7 +239,7 @@ async fn a_dropped_call_leaves_no_lock_and_no_half_renewal(database: Database) {
     let (successor, id) = (session(2), session(1).id);
     for polls in 0..40_u32 {
         {
-            let mut call = std::pin::pin!(store.succeed(&successor, &id, Revision::FIRST, tombstone(id)));
+            let mut call = std::pin::pin!(store.renew_into(&successor, &id, Revision::FIRST, tombstone(id)));
             for _ in 0..polls {
                 if tokio::time::timeout(Duration::from_micros(200), &mut call).await.is_ok() {
                     break;
@@ -253,7 +255,7 @@ async fn a_dropped_call_leaves_no_lock_and_no_half_renewal(database: Database) {
             (old, new) => panic!("half a renewal: {old:?} {new:?}"),
         }
     }
-    assert!(store.succeed(&successor, &id, Revision::FIRST, tombstone(id)).await.unwrap());
+    assert!(store.renew_into(&successor, &id, Revision::FIRST, tombstone(id)).await.unwrap());
 }
 
 /// A connection that was left in the middle of an answer is not used again.
@@ -296,7 +298,7 @@ async fn a_pool_with_another_isolation_level_loses_no_race(database: Database) {
     join_all(sessions.iter().map(async |bucket| store.insert(bucket).await.unwrap())).await;
     let renew = async |bucket: &Bucket| {
         let successor = Bucket { id: numbered(1000 + u64::from(bucket.id.as_bytes()[7])).id, ..next(bucket) };
-        store.succeed(&successor, &bucket.id, bucket.revision, tombstone(bucket.id)).await.unwrap()
+        store.renew_into(&successor, &bucket.id, bucket.revision, tombstone(bucket.id)).await.unwrap()
     };
     let end = async || store.remove_all(Which::Everything, None).await.unwrap();
     futures_util::future::join3(join_all(sessions.iter().map(renew)), end(), end()).await;
@@ -359,6 +361,75 @@ async fn a_spoilt_row_is_an_error_and_not_a_missing_session(database: Database) 
         let failure = store.load(&session(1).id).await.unwrap_err();
         assert!(matches!(failure, StoreError::Corrupt(_)), "{column} = {value}: {failure:?}");
     }
+}
+
+async fn an_unreadable_row_is_listed_as_such_and_removed_like_any_other(database: Database) {
+    let store = database.open().await;
+    let mut admin = database.admin().await;
+    let subject = session(1).subject.unwrap();
+    for ending in 0..4 {
+        for id in 1..=3 {
+            let _ = store.insert(&session(id)).await;
+        }
+        let (literal, table) = (literal(&database, 2), &database.table);
+        admin.run(&format!("UPDATE {table} SET generation = -1 WHERE id = {literal}")).await;
+        let listed = store.list(&[subject], Page::first(2)).await.unwrap();
+        assert!(matches!(&listed[0], Ok(bucket) if bucket.id == session(1).id));
+        let Err(unreadable) = &listed[1] else { panic!("a spoilt row was read") };
+        assert!(unreadable.id == session(2).id && matches!(unreadable.error, StoreError::Corrupt(_)));
+        let rest = store.list(&[subject], Page::first(2).next(&listed).unwrap()).await.unwrap();
+        assert!(matches!(&rest[..], [Ok(bucket)] if bucket.id == session(3).id));
+        match ending {
+            0 => assert!(store.remove(&session(2).id, None).await.unwrap()),
+            1 => assert_eq!(store.remove_all(Which::Subjects(&[subject]), Some(&session(3).id)).await.unwrap(), 2),
+            2 => assert_eq!(store.remove_all(Which::Everything, None).await.unwrap(), 3),
+            _ => assert!(store.remove(&session(2).id, Some(tombstone(session(2).id))).await.unwrap()),
+        }
+        assert_eq!(store.load(&session(2).id).await.unwrap().is_some(), ending == 3);
+    }
+}
+
+/// Many sessions of one subject: each page and each step of their end takes time for itself. (Not more of them, since
+/// other tests share the server.)
+async fn many_sessions_of_one_subject_are_listed_and_ended_while_others_go_on(database: Database) {
+    const MANY: u32 = 20_000;
+    let (store, other) = (database.open().await, database.open().await);
+    make_many(&database, &store, MANY).await;
+    let subject = [session(1).subject.unwrap()];
+    let own = Bucket { subject: None, ..numbered(u64::MAX) };
+    other.insert(&own).await.unwrap();
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let client = tokio::spawn({
+        let stop = std::sync::Arc::clone(&stop);
+        async move {
+            let (mut current, mut longest, mut calls) = (own, Duration::ZERO, 0_u32);
+            while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+                let start = Instant::now();
+                assert!(other.replace(&next(&current), current.revision).await.unwrap());
+                longest = longest.max(start.elapsed());
+                current = next(&current);
+                calls += 1;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            (longest, calls)
+        }
+    });
+    let start = Instant::now();
+    let (mut listed, mut page) = (0, Some(Page::first(1000)));
+    while let Some(this) = page {
+        let found = store.list(&subject, this).await.unwrap();
+        listed += found.len();
+        page = this.next(&found);
+    }
+    let listing = start.elapsed();
+    assert_eq!(store.remove_all(Which::Subjects(&subject), None).await.unwrap(), u64::from(MANY));
+    let ending = start.elapsed() - listing;
+    stop.store(true, std::sync::atomic::Ordering::SeqCst);
+    let (longest, calls) = client.await.unwrap();
+    println!("{:?}: listed in {listing:?}, ended in {ending:?}; longest of {calls} swaps {longest:?}", database.kind);
+    assert_eq!(listed, MANY as usize);
+    assert_eq!(store.count().await.unwrap(), 1);
+    assert!(longest < Duration::from_secs(2), "another client waited for {longest:?}");
 }
 
 async fn a_lost_table_is_rejected(database: Database) {

@@ -104,7 +104,7 @@ async fn step(store: &SqlStore, number: u64, done: u64) -> Result<bool, StoreErr
         0 => store.insert(&first).await.map(|()| true),
         1 => store.replace(&second, first.revision).await,
         2 => store.replace(&third, second.revision).await,
-        3 => store.succeed(&successor, &third.id, third.revision, tombstone(third.id)).await,
+        3 => store.renew_into(&successor, &third.id, third.revision, tombstone(third.id)).await,
         _ => store.remove(&successor.id, None).await,
     }
 }

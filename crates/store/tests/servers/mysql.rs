@@ -133,7 +133,7 @@ fn an_applications_pool_is_left_as_it_is() {
         let pool = MySqlPoolOptions::new().max_connections(1).connect(&database.url).await.unwrap();
         let store = SqlOptions::new().table(&database.table).pool(pool.clone()).await.unwrap();
         store.insert(&session(1)).await.unwrap();
-        store.succeed(&session(2), &session(1).id, Revision::FIRST, tombstone(session(1).id)).await.unwrap();
+        store.renew_into(&session(2), &session(1).id, Revision::FIRST, tombstone(session(1).id)).await.unwrap();
         let isolation: String =
             sqlx::query("SHOW VARIABLES LIKE 'tx_isolation'").fetch_one(&pool).await.unwrap().get(1);
         assert_eq!(isolation, "REPEATABLE-READ");

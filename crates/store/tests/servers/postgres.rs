@@ -105,7 +105,7 @@ fn a_renewal_is_one_transaction_and_a_swap_another() {
         let mut admin = database.admin().await;
         let writers = format!("SELECT xmin::text::bigint FROM {} ORDER BY id", database.table);
         let swapped = admin.numbers(&writers).await[0];
-        store.succeed(&session(2), &session(1).id, Revision::new(2), tombstone(session(1).id)).await.unwrap();
+        store.renew_into(&session(2), &session(1).id, Revision::new(2), tombstone(session(1).id)).await.unwrap();
         let renewed = admin.numbers(&writers).await;
         assert_eq!(renewed[0], renewed[1]);
         assert_ne!(renewed[0], swapped);

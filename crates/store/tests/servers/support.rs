@@ -265,5 +265,5 @@ impl Drop for OnTable {
 
 impl SessionStore for OnTable {
     secure_sessions_store::forward_methods!(self => &self.0;
-        insert, load, replace, succeed, remove, list, count, remove_all, purge_expired);
+        insert, load, replace, renew_into, remove, list, count, remove_all, purge_expired);
 }

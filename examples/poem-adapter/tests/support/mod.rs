@@ -81,5 +81,5 @@ impl StoreWithASwitch {
 
 impl SessionStore for StoreWithASwitch {
     secure_sessions::store::forward_methods!(self => self.memory()?;
-        insert, load, replace, succeed, remove, list, count, remove_all, purge_expired);
+        insert, load, replace, renew_into, remove, list, count, remove_all, purge_expired);
 }

@@ -341,7 +341,7 @@ impl Metrics {
 
     /// Calls of the store that write, but for the purge.
     pub(crate) fn writes(&self) -> u64 {
-        ["insert", "replace", "succeed", "remove", "remove_all"].into_iter().map(|name| self.calls(name)).sum()
+        ["insert", "replace", "renew_into", "remove", "remove_all"].into_iter().map(|name| self.calls(name)).sum()
     }
 
     pub(crate) fn live(&self) -> u64 {

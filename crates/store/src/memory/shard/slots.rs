@@ -24,10 +24,6 @@ impl Slots {
         self.len
     }
 
-    pub(super) fn into_chunks(self) -> Vec<Vec<Packed>> {
-        self.chunks
-    }
-
     /// The number of the last slot; 0 if there is none.
     pub(super) fn last(&self) -> u32 {
         self.len.saturating_sub(1)
