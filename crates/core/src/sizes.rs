@@ -11,7 +11,7 @@ use crate::format::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SizeClasses {
-    /// Multiples of this many bytes. The default is 256.
+    /// Multiples of this many bytes. The default is 128.
     Step(usize),
     /// These lengths, in ascending order.
     List(Vec<usize>),
@@ -155,7 +155,7 @@ mod tests {
     fn classes_depend_on_the_length_alone_and_end_with_what_just_fits() {
         let step = Sizes::default_for(14).expect("the default");
         let max = step.max_plaintext();
-        assert_eq!((step.fill(0), step.fill(224), step.fill(225)), (Some(256), Some(256), Some(512)));
+        assert_eq!((step.fill(0), step.fill(96), step.fill(97)), (Some(128), Some(128), Some(256)));
         assert_eq!((step.fill(max - 32), step.fill(max - 31)), (Some(max), None));
 
         let list = Sizes::new(14, 4000, SizeClasses::List(vec![300, 1000])).expect("ascending");
@@ -173,7 +173,7 @@ mod tests {
         let needed = 14 + base64url::encoded_len(TOKEN_OVERHEAD + MIN_PLAINTEXT);
         assert!(error(needed - 1, SizeClasses::default()).contains(&needed.to_string()));
         assert!(Sizes::new(14, needed, SizeClasses::default()).is_ok());
-        assert!(error(4000, SizeClasses::Step(0)).contains("256"));
+        assert!(error(4000, SizeClasses::Step(0)).contains("128"));
         assert!(error(4000, SizeClasses::List(vec![1, 3, 3])).contains("class 3"));
     }
 }

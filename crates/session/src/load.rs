@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::Guard;
 use secure_sessions_core::{
-    Bucket, HandoffError, KeyKind, Opened, Refusal, Sealer, SessionId, Timestamp, Token, Verdict,
+    Bucket, DecodeError, HandoffError, KeyKind, Opened, Refusal, Sealer, SessionId, Timestamp, Token, Verdict,
 };
 use secure_sessions_store::{Entry, Recent, SessionStore};
 
@@ -80,6 +80,11 @@ impl Presented {
 
     fn take(&mut self, manager: &SessionManager, value: &[u8]) {
         let opened = match Token::decode(value).map(|token| self.sealer.open(token)) {
+            // As with an unknown key: a host of a later release made it, and the cookie is left alone.
+            Err(DecodeError::LaterVersion { .. }) => {
+                self.only_garbage = false;
+                return;
+            }
             Err(_) | Ok(Err(Refusal::NotAuthentic)) => return,
             Ok(Ok(opened)) => opened,
             Ok(Err(refusal)) => {
@@ -87,6 +92,9 @@ impl Presented {
                 match refusal {
                     Refusal::UnknownKey { kind, id } => manager.emit(&Event::UnknownKey { kind, key: id }),
                     Refusal::Forged { kind, id } => manager.emit(&Event::Forged { kind, key: id }),
+                    Refusal::Unmarked(suspect) => {
+                        manager.emit(&Event::Forged { kind: KeyKind::Seal, key: suspect.key() });
+                    }
                     _ => {}
                 }
                 return;
@@ -295,10 +303,11 @@ fn judge(manager: &SessionManager, presented: &mut Presented, entry: Option<Entr
                     Judged::Live(Arc::new(Live { bucket, newest, arrival, owed: Some(token) }))
                 }
                 Err(HandoffError::Expired) => expired(manager, &id),
-                Err(HandoffError::UnknownKey { id: key }) => {
-                    manager.emit(&Event::UnknownKey { kind: KeyKind::Seal, key });
+                Err(HandoffError::UnknownKey { kind, id: key }) => {
+                    manager.emit(&Event::UnknownKey { kind, key });
                     REFUSED
                 }
+                Err(HandoffError::Critical { .. }) => REFUSED,
                 // A bucket keeps its handoff for as long as a superseded token lives.
                 Err(_) => {
                     manager.emit(&Event::StoreTampered { session: manager.handle(&id) });
@@ -308,6 +317,7 @@ fn judge(manager: &SessionManager, presented: &mut Presented, entry: Option<Entr
         }
         Verdict::Expired => expired(manager, &id),
         Verdict::Replayed => Judged::Replayed,
+        Verdict::Critical { .. } => REFUSED,
         Verdict::Unremembered => {
             manager.emit(&Event::Unremembered { session: manager.handle(&id) });
             REFUSED

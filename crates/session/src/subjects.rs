@@ -66,7 +66,7 @@ impl SessionManager {
     ///
     /// [`SessionError::Store`] if the store fails.
     pub async fn revoke_subject(&self, subject: &str) -> Result<u64, SessionError> {
-        let tags = self.keyring().0.subject_tags(subject);
+        let tags = self.sealer().subject_tags(subject);
         self.revoke_which(Which::Subjects(&tags), None).await
     }
 
@@ -99,7 +99,7 @@ impl SessionManager {
 
     /// All live buckets of a subject.
     pub(crate) async fn buckets(&self, subject: &str) -> Result<Vec<Bucket>, SessionError> {
-        let tags = self.keyring().0.subject_tags(subject);
+        let tags = self.sealer().subject_tags(subject);
         let (now, policy) = (self.now(), self.times().bucket);
         let mut buckets = Vec::new();
         let mut after = None;
@@ -164,7 +164,7 @@ impl Session {
     pub async fn revoke_others(&self) -> Result<u64, SessionError> {
         let Some(subject) = self.subject() else { return Ok(0) };
         let manager = &self.request().manager;
-        let tags = manager.keyring().0.subject_tags(&subject);
+        let tags = manager.sealer().subject_tags(&subject);
         manager.revoke_which(Which::Subjects(&tags), self.session_id().as_ref()).await
     }
 
