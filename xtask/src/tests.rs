@@ -15,7 +15,7 @@ const WITH_RING: [&str; 3] = ["secure-sessions-core", "secure-sessions", "secure
 const TARGETS: [&str; 4] = ["--lib", "--bins", "--tests", "--examples"];
 
 /// Unit and integration tests with default features, on every database server there is, those of [`WITH_RING`] with
-/// `ring`, the core with `fiat`, the documentation's, and last the acceptance suite's table.
+/// `ring`, the documentation's, and last the acceptance suite's table.
 pub(crate) fn run(report: &mut Report) {
     let results = match empty_results() {
         Ok(results) => results,
@@ -30,8 +30,6 @@ pub(crate) fn run(report: &mut Report) {
     let packages: Vec<&str> = WITH_RING.iter().flat_map(|package| ["--package", package]).collect();
     let with_ring = cargo(["test", "--no-fail-fast", "--features", "ring"]).args(&packages).args(&TARGETS);
     report.tests("tests with ring", &with_ring);
-    let with_fiat = cargo(["test", "--no-fail-fast", "--package", "secure-sessions-core", "--features", "fiat"]);
-    report.tests("tests with fiat", &with_fiat.args(&TARGETS));
 
     report.tests("documentation tests", &cargo(["test", "--workspace", "--no-fail-fast", "--doc"]));
 

@@ -54,25 +54,24 @@ pub(crate) async fn c36_a_token_with_any_bit_flipped_is_refused(subject: Subject
     let mut browser = victim(&server).await;
     let token = forge::decode(&browser.token());
     let before = server.metrics().await;
-    let mut forged = 0;
     for bit in 0..token.len() * 8 {
         let at = bit / 8;
         let mut flipped = token.clone();
         flipped[at] ^= 1 << (bit % 8);
         let reply = present(&server, &forge::encode(&flipped)).await;
-        if SEAL_KEY_ID.contains(&at) || FINGERPRINT_KEY_ID.contains(&at) {
+        // A later version, or a key that this host has not got yet: the cookie is left alone.
+        let later = at == 0 && flipped[0] > 1;
+        // It opens, and the mark does not fit: its bucket knows that it was damaged, and no key is accused.
+        let damaged = at >= token.len() - ISSUE_LEN;
+        if later || damaged || SEAL_KEY_ID.contains(&at) || FINGERPRINT_KEY_ID.contains(&at) {
             assert_refused(&reply);
-        } else if at >= token.len() - ISSUE_LEN {
-            // It opens, and the issue mark does not fit: what a holder of the seal key would send.
-            assert_refused(&reply);
-            forged += 1;
         } else {
             assert_garbage(&reply);
         }
     }
     let after = server.metrics().await;
-    assert_eq!((after.event("forged"), after.event("unknown_key")), (forged, 64));
-    assert_eq!((after.all_calls(), after.live()), (before.all_calls(), 1), "the store was never asked");
+    assert_eq!(after.event("forged"), 0);
+    assert_eq!((after.writes(), after.live()), (before.writes(), 1), "nothing was written");
     assert_unharmed(&mut browser).await;
 }
 
@@ -161,7 +160,7 @@ pub(crate) async fn c43_oversized_input_is_refused_before_any_crypto(subject: Su
         assert_garbage(&present(&server, &forge::seal(&of_length(bytes), &server.keys, CONTEXT)).await);
     }
     let after = server.metrics().await;
-    assert_eq!((after.event("forged"), after.all_calls()), (1, before.all_calls()));
+    assert_eq!((after.event("forged"), after.writes()), (1, before.writes()));
     assert_unharmed(&mut browser).await;
 }
 
