@@ -38,8 +38,11 @@ pub fn forge(nonce: [u8; 24], plaintext: &[u8]) -> Forged {
     token.extend_from_slice(&sealed);
     token.extend_from_slice(&tag);
 
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(&derive::<32>(&FINGERPRINT_KEY, b"fingerprint")).expect("any length will do");
+    let mut mark_key = [0; 32];
+    Hkdf::<Sha256>::new(Some(&derive::<32>(&SEAL_KEY, b"mark")), &derive::<32>(&FINGERPRINT_KEY, b"fingerprint"))
+        .expand(b"secure-sessions/v1/mark", &mut mark_key)
+        .expect("a short output");
+    let mut mac = Hmac::<Sha256>::new_from_slice(&mark_key).expect("any length will do");
     mac.update(b"secure-sessions/v1/fingerprint\0");
     mac.update(&context());
     mac.update(&token);

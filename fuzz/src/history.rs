@@ -199,7 +199,7 @@ impl History {
         let id = SessionId::random(&mut self.rng).expect("randomness");
         let handoff_key = HandoffKey::random(&mut self.rng).expect("randomness");
         let expires_at = self.now.after(LIFETIME);
-        let Issued { token, fingerprint } = self.seal(id, &handoff_key, 1, expires_at, 0);
+        let Issued { token, fingerprint, .. } = self.seal(id, &handoff_key, 1, expires_at, 0);
         let new =
             NewBucket { id, subject: None, label: None, expires_at, idle_timeout: Some(IDLE), first: fingerprint };
         self.live = Some(Live {
@@ -316,9 +316,9 @@ impl History {
 
         let (id, expires_at) = (live.bucket.id, live.bucket.expires_at);
         let (generation, changes) = (live.bucket.next_generation()?, live.changes + 1);
-        let Issued { token, fingerprint } = self.seal(id, &visit.handoff_key, generation, expires_at, changes);
+        let Issued { token, fingerprint, .. } = self.seal(id, &visit.handoff_key, generation, expires_at, changes);
         let handoff =
-            self.sealer.seal_handoff(&id, &visit.handoff_key, generation, &token, &mut self.rng).expect("randomness");
+            self.sealer.seal_handoff(&id, &visit.handoff_key, &token, &mut self.rng).expect("randomness");
         let succession =
             Succession { fingerprint, handoff, subject: None, label: None, expires_at, idle_timeout: Some(IDLE) };
 

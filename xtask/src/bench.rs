@@ -47,13 +47,12 @@ fn requests(arguments: &[String]) -> Result<bool> {
     let rows = workspace::root().join("target/bench");
     fs::create_dir_all(&rows).with_context(|| format!("cannot make {}", rows.display()))?;
     let file = |name: &str| rows.join(name).display().to_string();
-    let [rustcrypto, fiat, ring, counts] = ["rustcrypto.tsv", "fiat.tsv", "ring.tsv", "counts.tsv"].map(file);
+    let [rustcrypto, ring, counts] = ["rustcrypto.tsv", "ring.tsv", "counts.tsv"].map(file);
     told(&[
         bench("speed", &[]).args(&[&rustcrypto]).args(arguments),
-        bench("speed", &["--features", "fiat"]).args(&[&fiat]).args(arguments),
         bench("speed", &["--features", "ring"]).args(&[&ring]).args(arguments),
         bench("counts", &[]).args(&[&counts]),
-        bench("table", &[]).args(&[&rustcrypto, &fiat, &ring, &counts]),
+        bench("table", &[]).args(&[&rustcrypto, &ring, &counts]),
     ])
 }
 

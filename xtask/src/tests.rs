@@ -42,7 +42,7 @@ const MODEL: &str = "model";
 const SUITE: &str = "suite";
 
 /// Unit and integration tests with default features, on every database server there is, those of [`WITH_RING`] with
-/// `ring`, the core with `fiat`, the documentation's, and last the acceptance suite's table.
+/// `ring`, the documentation's, and last the acceptance suite's table.
 pub(crate) fn run(report: &mut Report) {
     let (results, with_ring, table) = match prepare() {
         Ok(prepared) => prepared,
@@ -54,8 +54,6 @@ pub(crate) fn run(report: &mut Report) {
     let all = cargo(["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests", "--examples"]);
     report.tests("tests", &on_servers(all).variable("ACCEPTANCE_REPORT", &results));
     report.tests("tests with ring", &on_servers(with_ring));
-    let with_fiat = ["test", "--no-fail-fast", "--package", "secure-sessions-core", "--features", "fiat"];
-    report.tests("tests with fiat", &cargo(with_fiat).args(&["--lib", "--tests"]));
     report.tests("documentation tests", &cargo(["test", "--workspace", "--no-fail-fast", "--doc"]));
     report.command("acceptance table", &table);
 }

@@ -54,6 +54,8 @@ impl App {
         let clock = ShiftedClock::new(config::parsed("CLOCK_OFFSET_MS")?.unwrap_or_default());
         let recorder = Recorder::new(write_json);
         let builder = SessionManager::builder(config::keyring()?, store.clone());
+        #[cfg(feature = "ring")]
+        let builder = builder.aead(secure_sessions::Aead::Ring);
         let mut builder = config::configure(builder.clock(clock.clone()).observer(recorder.clone()))?;
         if let Some(path) = config::text("AUDIT")? {
             let file = AuditFile::append_to(&path).map_err(|error| format!("AUDIT={path}: {error}"))?;

@@ -14,3 +14,12 @@ pub mod pictures;
 pub mod report;
 pub mod rows;
 pub mod stores;
+
+use secure_sessions::Aead;
+
+/// The implementation that our sessions are sealed by in this build.
+#[cfg(feature = "ring")]
+pub(crate) const AEAD: Aead = Aead::Ring;
+/// The implementation that our sessions are sealed by in this build.
+#[cfg(not(feature = "ring"))]
+pub(crate) const AEAD: Aead = Aead::RustCrypto;

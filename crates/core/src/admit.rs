@@ -5,7 +5,7 @@ use core::fmt;
 use crate::bucket::{Arrival, Bucket, BucketPolicy, Standing};
 use crate::data::DataMap;
 use crate::ids::{Fingerprint, HandoffKey, SessionId};
-use crate::meta::Meta;
+use crate::meta::{Meta, MetaError};
 use crate::opened::{Opened, SealedUnder};
 use crate::sealer::Sealer;
 use crate::time::Timestamp;
@@ -27,6 +27,12 @@ pub enum Verdict {
     Evicted,
     /// We issued it, and the bucket does not know it: the store lost writes.
     Unremembered,
+    /// The newest token has an entry that a later version wrote and that must not be passed over. The session is alive on
+    /// hosts of that version: the browser's cookie is to be left alone.
+    Critical {
+        /// The entry's key.
+        key: u64,
+    },
     /// The bucket was changed by somebody else who can write to the store.
     Tampered,
 }
@@ -109,7 +115,11 @@ impl Sealer {
             return Verdict::Expired;
         }
         match bucket.standing(opened.generation(), &opened.fingerprint(), now) {
-            Standing::Current => self.content(bucket, opened).map_or(Verdict::Tampered, Verdict::Current),
+            Standing::Current => match content(bucket, opened) {
+                Ok(admitted) => Verdict::Current(admitted),
+                Err(Unfit::Critical { key }) => Verdict::Critical { key },
+                Err(Unfit::Tampered) => Verdict::Tampered,
+            },
             Standing::Superseded => Verdict::Superseded(Superseded {
                 session_id: opened.session_id(),
                 generation: opened.generation(),
@@ -121,29 +131,41 @@ impl Sealer {
             Standing::Unremembered => Verdict::Unremembered,
         }
     }
+}
 
-    /// The content of the bucket's current token, if the bucket says the same of it as the token itself.
-    #[inline]
-    pub(crate) fn content(&self, bucket: &Bucket, opened: Opened) -> Option<Admitted> {
-        let (session_id, generation, fingerprint) = (opened.session_id(), opened.generation(), opened.fingerprint());
-        let (issued_at, expires_at, keys) = (opened.issued_at(), opened.expires_at(), opened.sealed_under());
-        if session_id != bucket.id || generation != bucket.generation || !fingerprint.matches(&bucket.current) {
-            return None;
-        }
-        let meta = opened.meta()?;
-        let tag = meta.subject.as_deref().map(|subject| self.subject_tag_under(keys.fingerprint.0, subject));
-        let same_subject = match (tag, &bucket.subject) {
-            (None, None) => true,
-            (Some(Some(tag)), Some(kept)) => tag.matches(kept),
-            _ => false,
-        };
-        if !same_subject {
-            return None;
-        }
-        let handoff_key = opened.handoff_key();
-        let data = opened.into_data()?;
-        Some(Admitted { session_id, generation, fingerprint, handoff_key, issued_at, expires_at, keys, meta, data })
+/// Why a token that is the bucket's current one gives no content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unfit {
+    /// A later version wrote an entry that must not be passed over.
+    Critical { key: u64 },
+    /// The bucket says something else of it than the token itself.
+    Tampered,
+}
+
+/// The content of the bucket's current token, if the bucket says the same of it as the token itself.
+#[inline]
+pub(crate) fn content(bucket: &Bucket, opened: Opened) -> Result<Admitted, Unfit> {
+    let (session_id, generation, fingerprint) = (opened.session_id(), opened.generation(), opened.fingerprint());
+    let (issued_at, expires_at, keys) = (opened.issued_at(), opened.expires_at(), opened.sealed_under());
+    if session_id != bucket.id || generation != bucket.generation || !fingerprint.matches(&bucket.current) {
+        return Err(Unfit::Tampered);
     }
+    let (meta, tag) = opened.meta().map_err(|error| match error {
+        MetaError::Critical { key } => Unfit::Critical { key },
+        _ => Unfit::Tampered,
+    })?;
+    // The token has its tag only if it has a subject.
+    let same_subject = match (&tag, &bucket.subject) {
+        (None, None) => true,
+        (Some(tag), Some(kept)) => tag.matches(kept),
+        _ => false,
+    };
+    if !same_subject {
+        return Err(Unfit::Tampered);
+    }
+    let handoff_key = opened.handoff_key();
+    let data = opened.into_data().ok_or(Unfit::Tampered)?;
+    Ok(Admitted { session_id, generation, fingerprint, handoff_key, issued_at, expires_at, keys, meta, data })
 }
 
 impl fmt::Debug for Admitted {

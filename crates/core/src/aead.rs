@@ -1,38 +1,66 @@
-//! XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03), behind one seam with three implementations of the same bytes.
+//! XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03), behind one seam with two implementations of the same bytes.
 
 use core::fmt;
 
+use chacha20::XChaCha20;
+use chacha20::cipher::{KeyIvInit, StreamCipher, StreamCipherSeek};
+use zeroize::Zeroizing;
+
 use crate::format::{KEY_LEN, NONCE_LEN, TAG_LEN};
 
-#[cfg(all(feature = "fiat", any(test, not(feature = "ring"))))]
-mod fiat;
 #[cfg(feature = "ring")]
 mod ring;
-#[cfg(any(test, not(any(feature = "fiat", feature = "ring"))))]
 mod rustcrypto;
 
-#[cfg(all(feature = "fiat", not(feature = "ring")))]
-use self::fiat as provider;
-#[cfg(feature = "ring")]
-use self::ring as provider;
-#[cfg(not(any(feature = "fiat", feature = "ring")))]
-use self::rustcrypto as provider;
+/// The implementation that seals tokens. All of them make the same bytes, and open each other's.
+///
+/// A feature only makes an implementation available; you choose it by value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Aead {
+    /// RustCrypto's `chacha20poly1305`: pure Rust, and the default.
+    #[default]
+    RustCrypto,
+    /// `ring`'s ChaCha20-Poly1305 with HChaCha20 in front of it. Needs the feature `ring`.
+    #[cfg(feature = "ring")]
+    Ring,
+}
+
+impl fmt::Display for Aead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RustCrypto => "RustCrypto",
+            #[cfg(feature = "ring")]
+            Self::Ring => "ring",
+        })
+    }
+}
 
 /// The tag does not fit the key, nonce, associated data and ciphertext.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotAuthentic;
 
 /// One XChaCha20-Poly1305 key.
-pub(crate) struct AeadKey(provider::Key);
+pub(crate) struct AeadKey(Zeroizing<[u8; KEY_LEN]>);
 
 impl AeadKey {
-    pub(crate) fn new(key: &[u8; KEY_LEN]) -> Self {
-        Self(provider::Key::new(key))
+    pub(crate) fn new(key: Zeroizing<[u8; KEY_LEN]>) -> Self {
+        Self(key)
     }
 
     /// Encrypts in place and gives the tag. A nonce must never be used twice: callers draw it at random.
-    pub(crate) fn seal(&self, nonce: &[u8; NONCE_LEN], associated_data: &[u8], buffer: &mut [u8]) -> [u8; TAG_LEN] {
-        self.0.seal(nonce, associated_data, buffer)
+    pub(crate) fn seal(
+        &self,
+        aead: Aead,
+        nonce: &[u8; NONCE_LEN],
+        associated_data: &[u8],
+        buffer: &mut [u8],
+    ) -> [u8; TAG_LEN] {
+        match aead {
+            Aead::RustCrypto => rustcrypto::seal(&self.0, nonce, associated_data, buffer),
+            #[cfg(feature = "ring")]
+            Aead::Ring => ring::seal(&self.0, nonce, associated_data, buffer),
+        }
     }
 
     /// Checks the tag and decrypts in place.
@@ -40,12 +68,24 @@ impl AeadKey {
     /// On an error the buffer's content is unspecified, and never plaintext.
     pub(crate) fn open(
         &self,
+        aead: Aead,
         nonce: &[u8; NONCE_LEN],
         associated_data: &[u8],
         buffer: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> Result<(), NotAuthentic> {
-        self.0.open(nonce, associated_data, buffer, tag)
+        match aead {
+            Aead::RustCrypto => rustcrypto::open(&self.0, nonce, associated_data, buffer, tag),
+            #[cfg(feature = "ring")]
+            Aead::Ring => ring::open(&self.0, nonce, associated_data, buffer, tag),
+        }
+    }
+
+    /// Decrypts in place and checks nothing: for a ciphertext that its mark vouches for.
+    #[inline]
+    pub(crate) fn decrypt(&self, nonce: &[u8; NONCE_LEN], buffer: &mut [u8]) {
+        // The AEAD takes the first block of the keystream for Poly1305's key (RFC 8439, section 2.8).
+        keystream(&self.0, nonce, Some(1), buffer);
     }
 }
 
@@ -53,6 +93,21 @@ impl fmt::Debug for AeadKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AeadKey(..)")
     }
+}
+
+/// Encrypts or decrypts in place by the XChaCha20 keystream alone, from its first block on.
+pub(crate) fn xchacha20(key: &[u8; KEY_LEN], nonce: &[u8; NONCE_LEN], buffer: &mut [u8]) {
+    keystream(key, nonce, None, buffer);
+}
+
+#[inline]
+fn keystream(key: &[u8; KEY_LEN], nonce: &[u8; NONCE_LEN], first_block: Option<u32>, buffer: &mut [u8]) {
+    const BLOCK: u32 = 64;
+    let mut cipher = XChaCha20::new(key.into(), nonce.into());
+    if let Some(block) = first_block {
+        cipher.seek(block * BLOCK);
+    }
+    cipher.apply_keystream(buffer);
 }
 
 #[cfg(test)]

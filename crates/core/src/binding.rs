@@ -33,7 +33,7 @@ fn digest(key: &FingerprintSubkeys, id: &SessionId, properties: &[u8]) -> [u8; B
     let mut binding = [0; BINDING_LEN];
     let (key_id, mac) = binding.split_at_mut(KEY_ID_LEN);
     key_id.copy_from_slice(key.id.as_bytes());
-    mac.copy_from_slice(&key.binding.prefixed(&[id.as_bytes()]).truncated(properties));
+    mac.copy_from_slice(&key.binding.truncated(&[id.as_bytes(), properties]));
     binding
 }
 

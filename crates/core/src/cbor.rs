@@ -315,6 +315,12 @@ pub(crate) fn push_head(output: &mut Vec<u8>, header: Header) {
     debug_assert!(pushed.is_ok());
 }
 
+/// Appends one byte string.
+pub(crate) fn push_bytes(output: &mut Vec<u8>, bytes: &[u8]) {
+    push_head(output, Header::Bytes(Some(bytes.len())));
+    output.extend_from_slice(bytes);
+}
+
 /// Appends one text.
 pub(crate) fn push_text(output: &mut Vec<u8>, text: &str) {
     push_head(output, Header::Text(Some(text.len())));

@@ -7,12 +7,12 @@ use ciborium_ll::Header;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use self::outline::{Outline, Place, Places};
+use self::places::{Place, Places};
 use crate::cbor::{self, CborError};
 use crate::format::{MAX_KEY_LEN, MAX_TOKEN};
 use crate::secret::{SecretArray, SecretBytes};
 
-mod outline;
+mod places;
 
 /// What is wrong with a key, a value or a whole data map.
 #[derive(Debug, thiserror::Error)]
@@ -54,52 +54,80 @@ pub enum DataError {
 
 /// A session's data: one CBOR map of definite length, text key to any CBOR value, kept in its encoded form.
 ///
-/// Only the value that is asked for is decoded. Two maps are equal when their bytes are, but inserting a value that
-/// differs only in the order of its own maps' entries changes nothing. The bytes are zeroized on drop.
+/// Only the value that you ask for is decoded, and a map that came out of a token is walked only as far as the key that
+/// you ask for. Two maps are equal when their bytes are, but inserting a value that differs only in the order of its own
+/// maps' entries changes nothing. The bytes are zeroized on drop.
+///
+/// Another implementation may have written keys that do not ascend, or a key twice: the first one counts, and
+/// [`insert_encoded`](Self::insert_encoded) and [`remove`](Self::remove) take all of them. Whatever follows a malformed
+/// entry is not found.
 pub struct DataMap {
     buffer: SecretBytes,
     /// The map's items, without its head, within the buffer.
     items: Range<usize>,
+    /// How many entries the map's head counts.
     count: usize,
-    outline: Outline,
 }
 
 impl DataMap {
-    /// A map without keys.
+    /// Returns a map without keys.
     #[must_use]
     pub fn new() -> Self {
-        Self { buffer: SecretBytes::default(), items: 0..0, count: 0, outline: Outline::default() }
+        Self { buffer: SecretBytes::default(), items: 0..0, count: 0 }
     }
 
-    /// Checks one encoded map: definite length, text keys, no key twice, bounded depth, nothing after its end.
+    /// Checks all of one encoded map: definite length, text keys, no key twice, bounded depth, nothing after its end.
     ///
     /// # Errors
     ///
     /// [`DataError`] names what is wrong.
     pub fn from_cbor(bytes: &[u8]) -> Result<Self, DataError> {
-        Self::within(SecretBytes::from(bytes.to_vec()), 0..bytes.len())
+        let map = Self::within(SecretBytes::from(bytes.to_vec()), 0..bytes.len())?;
+        map.check()?;
+        Ok(map)
     }
 
-    /// As [`from_cbor`](Self::from_cbor), in place: the map is `buffer[range]`.
+    /// Takes the map at `buffer[range]` in place, and reads no more of it than its head.
     pub(crate) fn within(buffer: SecretBytes, range: Range<usize>) -> Result<Self, DataError> {
         let whole = buffer.get(range.clone()).ok_or(DataError::NotAMap)?;
         let mut input = whole;
         let Header::Map(Some(count)) = cbor::head(&mut input)? else { return Err(DataError::NotAMap) };
+        // An entry takes two bytes at least.
+        if count > input.len() / 2 {
+            return Err(DataError::NotAMap);
+        }
         let start = range.start + (whole.len() - input.len());
-        let outline = check_items(input, count)?;
-        Ok(Self { buffer, items: start..range.end, count, outline })
+        Ok(Self { buffer, items: start..range.end, count })
     }
 
-    /// How many keys there are.
+    fn check(&self) -> Result<(), DataError> {
+        let items = self.items();
+        let mut keys = Vec::with_capacity(self.count);
+        let mut at = 0;
+        for _ in 0..self.count {
+            let place = Place::read(items, at)?;
+            let key = &items[place.key()];
+            check_key(key)?;
+            keys.push(key);
+            at = place.end;
+        }
+        if at != items.len() {
+            return Err(DataError::NotAMap);
+        }
+        keys.sort_unstable();
+        if keys.windows(2).any(|pair| pair[0] == pair[1]) { Err(DataError::DuplicateKey) } else { Ok(()) }
+    }
+
+    /// Returns the number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.count
+        self.entries().count()
     }
 
-    /// Whether there is no key.
+    /// Returns `true` if there is no key.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.places().next().is_none()
     }
 
     /// The keys, in the map's order.
@@ -140,31 +168,63 @@ impl DataMap {
     ///
     /// # Errors
     ///
-    /// [`DataError`] if the key is too long or the value is not one well-formed item; nothing is changed then.
+    /// [`DataError`] if the key is too long, the value is not one well-formed item, or the map that another implementation
+    /// wrote is malformed; nothing is changed then.
     pub fn insert_encoded(&mut self, key: &str, value: &[u8]) -> Result<bool, DataError> {
         check_key(key.as_bytes())?;
         check_value(value)?;
-        let (place, old_count) = match self.find(key) {
-            Some(place) if self.items().get(place.value()).is_some_and(|old| cbor::is_same(old, value)) => {
-                return Ok(false);
+        let items = self.items();
+        let (mut taken, mut first, mut behind, mut end) = (0, None, None, 0);
+        for place in self.places() {
+            let found = &items[place.key()];
+            if found == key.as_bytes() {
+                taken += 1;
+                first = first.or(Some(place));
+            } else if found > key.as_bytes() {
+                behind = behind.or(Some(place));
             }
-            Some(place) => (place.range(), 1),
-            None => (self.place_of(key), 0),
-        };
+            end = place.end;
+        }
+        if end != items.len() {
+            return Err(DataError::NotAMap);
+        }
+        if taken == 1 && first.is_some_and(|place| cbor::is_same(&items[place.value()], value)) {
+            return Ok(false);
+        }
+        // Keys that we write ascend.
+        let place = first.map(Place::range).unwrap_or_else(|| {
+            let start = behind.map_or(items.len(), |place| place.range().start);
+            start..start
+        });
         self.splice(place, cbor::MAX_HEAD + key.len() + value.len(), |items| {
             cbor::push_text(items, key);
             items.extend_from_slice(value);
         });
-        self.count += 1 - old_count;
+        self.count += usize::from(taken == 0);
+        for _ in 1..taken {
+            self.remove_entry(key, 1);
+        }
         Ok(true)
     }
 
-    /// Takes the key and its value out. Whether it was there.
+    /// Removes the key and its value. Returns `true` if it was present.
     pub fn remove(&mut self, key: &str) -> bool {
-        let Some(place) = self.find(key) else { return false };
-        self.splice(place.range(), 0, |_| {});
-        self.count -= 1;
-        true
+        let mut found = false;
+        while self.remove_entry(key, 0) {
+            found = true;
+        }
+        found
+    }
+
+    /// Removes the entry of the key that stands behind `skipped` others of it. Returns `true` if there was one.
+    fn remove_entry(&mut self, key: &str, skipped: usize) -> bool {
+        let items = self.items();
+        let place = self.places().filter(|place| &items[place.key()] == key.as_bytes()).nth(skipped);
+        if let Some(place) = place {
+            self.splice(place.range(), 0, |_| {});
+            self.count -= 1;
+        }
+        place.is_some()
     }
 
     /// The whole map's encoding.
@@ -191,37 +251,35 @@ impl DataMap {
     }
 
     fn places(&self) -> Places<'_> {
-        Places { items: self.items(), at: 0 }
+        Places { items: self.items(), at: 0, left: self.count }
     }
 
+    /// The first entry of each key.
     fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
         let items = self.items();
-        self.places().filter_map(|place| {
-            let key = core::str::from_utf8(items.get(place.key())?).ok()?;
+        let mut highest = None;
+        self.places().filter_map(move |place| {
+            let bytes = items.get(place.key())?;
+            // Only a key that does not ascend may have stood before.
+            if highest.is_some_and(|highest| bytes <= highest) {
+                if self.find_bytes(bytes).is_some_and(|first| first.range() != place.range()) {
+                    return None;
+                }
+            } else {
+                highest = Some(bytes);
+            }
+            let key = core::str::from_utf8(bytes).ok()?;
             Some(Entry { key, value: items.get(place.value())? })
         })
     }
 
     fn find(&self, key: &str) -> Option<Place> {
-        let items = self.items();
-        let is_it = |place: &Place| items.get(place.key()) == Some(key.as_bytes());
-        match self.outline.last_up_to(items, key) {
-            Some(known) if is_it(&known) => Some(known),
-            Some(known) => {
-                let behind = |place: &Place| items.get(place.key()) > Some(key.as_bytes());
-                Places { items, at: known.end.into() }.take_while(|place| !behind(place)).find(is_it)
-            }
-            None if self.outline.known > 0 => None,
-            None => self.places().find(is_it),
-        }
+        self.find_bytes(key.as_bytes())
     }
 
-    /// Where a new key goes: keys that we write ascend, so that the reader's check for duplicates is one comparison.
-    fn place_of(&self, key: &str) -> Range<usize> {
+    fn find_bytes(&self, key: &[u8]) -> Option<Place> {
         let items = self.items();
-        let next = self.places().find(|place| items.get(place.key()) > Some(key.as_bytes()));
-        let place = next.map_or(items.len(), |place| place.range().start);
-        place..place
+        self.places().find(|place| items.get(place.key()) == Some(key))
     }
 
     /// Replaces a range of the items. The old buffer is zeroized when it is dropped.
@@ -232,7 +290,6 @@ impl DataMap {
         write(&mut buffer);
         buffer.extend_from_slice(&items[range.end..]);
         self.items = 0..buffer.len();
-        self.outline = Outline::default();
         self.buffer = SecretBytes::from(buffer);
     }
 }
@@ -241,12 +298,7 @@ impl DataMap {
 impl Clone for DataMap {
     fn clone(&self) -> Self {
         let items = self.items();
-        Self {
-            buffer: SecretBytes::from(items.to_vec()),
-            items: 0..items.len(),
-            count: self.count,
-            outline: self.outline.clone(),
-        }
+        Self { buffer: SecretBytes::from(items.to_vec()), items: 0..items.len(), count: self.count }
     }
 }
 
@@ -351,40 +403,6 @@ impl std::io::Write for Bounded {
 struct Entry<'a> {
     key: &'a str,
     value: &'a [u8],
-}
-
-fn check_items(items: &[u8], count: usize) -> Result<Outline, DataError> {
-    let mut outline = Outline::default();
-    let mut previous: Option<&[u8]> = None;
-    let mut ascending = true;
-    let mut at = 0;
-    for number in 0..count {
-        let place = Place::read(items, at)?;
-        let key = &items[place.key()];
-        check_key(key)?;
-        ascending &= previous.is_none_or(|previous| is_before(previous, key));
-        previous = Some(key);
-        outline.push(number, place);
-        at = place.end.into();
-    }
-    if at != items.len() {
-        return Err(DataError::NotAMap);
-    }
-    // Another implementation may keep another order.
-    if !ascending {
-        let mut keys: Vec<&[u8]> = Places { items, at: 0 }.map(|place| &items[place.key()]).collect();
-        keys.sort_unstable();
-        if keys.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(DataError::DuplicateKey);
-        }
-        return Ok(Outline::default());
-    }
-    Ok(outline)
-}
-
-/// `left < right`, without a call for most keys.
-fn is_before(left: &[u8], right: &[u8]) -> bool {
-    left.first() < right.first() || left < right
 }
 
 fn check_key(key: &[u8]) -> Result<(), DataError> {

@@ -1,9 +1,9 @@
-//! `key_id(4) | nonce(24) | ciphertext | tag(16)`: how handoffs and labels are sealed.
+//! `key_id(4) | nonce(24) | ciphertext | tag(16)`: how labels are sealed.
 
 use rand_core::TryCryptoRng;
 
-use crate::aead::AeadKey;
-use crate::format::{ENVELOPE_OVERHEAD, KEY_ID_LEN, NONCE_LEN, TAG_LEN};
+use crate::aead::{Aead, AeadKey};
+use crate::format::{KEY_ID_LEN, LABEL_OVERHEAD, NONCE_LEN, TAG_LEN};
 use crate::ids::{KeyId, RandomError, random};
 
 pub(crate) fn seal(
@@ -14,11 +14,11 @@ pub(crate) fn seal(
     rng: &mut (impl TryCryptoRng + ?Sized),
 ) -> Result<Vec<u8>, RandomError> {
     let nonce = random::<NONCE_LEN>(rng)?;
-    let mut sealed = Vec::with_capacity(ENVELOPE_OVERHEAD + plaintext.len());
+    let mut sealed = Vec::with_capacity(LABEL_OVERHEAD + plaintext.len());
     sealed.extend_from_slice(key_id.as_bytes());
     sealed.extend_from_slice(&nonce);
     sealed.extend_from_slice(plaintext);
-    let tag = key.seal(&nonce, associated_data, &mut sealed[KEY_ID_LEN + NONCE_LEN..]);
+    let tag = key.seal(Aead::default(), &nonce, associated_data, &mut sealed[KEY_ID_LEN + NONCE_LEN..]);
     sealed.extend_from_slice(&tag);
     Ok(sealed)
 }
@@ -32,6 +32,6 @@ pub(crate) fn open(key: &AeadKey, associated_data: &[u8], sealed: &[u8]) -> Opti
     let (nonce, rest) = rest.split_first_chunk::<NONCE_LEN>()?;
     let (ciphertext, tag) = rest.split_last_chunk::<TAG_LEN>()?;
     let mut buffer = ciphertext.to_vec();
-    key.open(nonce, associated_data, &mut buffer, tag).ok()?;
+    key.open(Aead::default(), nonce, associated_data, &mut buffer, tag).ok()?;
     Some(buffer)
 }

@@ -4,11 +4,19 @@
 //! token     = version(1) | seal_key_id(4) | fingerprint_key_id(4) | nonce(24) | ciphertext | tag(16) | issue(16)
 //! plaintext = session_id(16) | handoff_key(32) | generation(u32) | issued_at(u64 ms) | expires_at(u64 ms)
 //!           | meta_len(u16) | meta | data_len(u16) | data | bloat
-//! handoff   = seal_key_id(4) | nonce(24) | ciphertext | tag(16)
+//! mark key  = HKDF-SHA256(salt = subkey "mark" of the seal key, ikm = subkey "fingerprint" of the fingerprint key,
+//!           info "secure-sessions/v1/mark")
+//! mac       = HMAC-SHA256(mark key, "secure-sessions/v1/fingerprint" | 0x00 | u16 length | context
+//!           | token without issue);   issue = mac[0..16];   fingerprint = mac[16..32]
+//! handoff   = seal_key_id(4) | nonce(24) | XChaCha20(K, successor token)
+//! K         = HMAC-SHA256(subkey "handoff" of the seal key, "secure-sessions/v1/handoff" | 0x01 | session_id
+//!           | u16 length | context | handoff_key)
+//! subject   = HMAC-SHA256(subkey "subject" of the fingerprint key, u16 length | context of the cookie | name)[0..16]
 //! label     = fingerprint_key_id(4) | nonce(24) | ciphertext | tag(16)
 //! ```
 //!
-//! Integers are big-endian.
+//! Integers are big-endian. The mark covers every byte of a token under a key that takes both of our keys, so it is what
+//! authenticates a token. The tag of the AEAD is evidence: where the mark is wrong it tells a stolen seal key from noise.
 
 /// The version byte that every token starts with.
 pub const VERSION: u8 = 0x01;
@@ -36,18 +44,24 @@ pub const CSRF_LEN: usize = 32;
 
 /// The least number of random bytes in every plaintext.
 pub const MIN_BLOAT: usize = 32;
+/// Bytes of the seed that a token's bloat is expanded from.
+pub const SEED_LEN: usize = 32;
+/// The random bytes that sealing a token draws: a nonce and a seed.
+pub const SEAL_RANDOM_LEN: usize = NONCE_LEN + SEED_LEN;
 
 /// What browsers keep at most of a cookie: name and value together, in bytes (RFC 6265bis, section 5.6).
 pub const BROWSER_LIMIT: usize = 4096;
 /// The default limit of name and value together, in bytes.
 pub const DEFAULT_LIMIT: usize = 4000;
 /// The default step between size classes of the plaintext, in bytes.
-pub const DEFAULT_SIZE_STEP: usize = 256;
+pub const DEFAULT_SIZE_STEP: usize = 128;
 /// The most bytes of a context (a cookie's name, or `bearer:` and a header's name).
 pub const MAX_CONTEXT_LEN: usize = 256;
 
 /// The deepest nesting of a value in the data map.
 pub const MAX_DEPTH: usize = 32;
+/// The first meta key that is critical: a reader that does not know it refuses the token.
+pub const CRITICAL_META: u64 = 32;
 /// The longest key of the data map, in bytes.
 pub const MAX_KEY_LEN: usize = 256;
 /// The longest subject, in bytes.
@@ -70,6 +84,7 @@ pub const FINGERPRINT_KEY_PREFIX: &str = "fpk1_";
 pub(crate) const KDF_SALT: &[u8] = b"secure-sessions/v1";
 pub(crate) const INFO_KEY_ID: &[u8] = b"key id";
 pub(crate) const INFO_SEAL: &[u8] = b"seal";
+pub(crate) const INFO_MARK: &[u8] = b"mark";
 pub(crate) const INFO_HANDOFF: &[u8] = b"handoff";
 pub(crate) const INFO_FINGERPRINT: &[u8] = b"fingerprint";
 pub(crate) const INFO_SUBJECT: &[u8] = b"subject";
@@ -79,6 +94,7 @@ pub(crate) const INFO_HANDLE: &[u8] = b"handle";
 pub(crate) const INFO_BINDING: &[u8] = b"binding";
 
 pub(crate) const TOKEN_LABEL: &[u8] = b"secure-sessions/v1/token";
+pub(crate) const MARK_LABEL: &[u8] = b"secure-sessions/v1/mark";
 pub(crate) const FINGERPRINT_LABEL: &[u8] = b"secure-sessions/v1/fingerprint";
 pub(crate) const HANDOFF_LABEL: &[u8] = b"secure-sessions/v1/handoff";
 pub(crate) const HANDOFF_VERSION: u8 = 0x01;
@@ -108,8 +124,10 @@ pub const MIN_PLAINTEXT: usize = PLAINTEXT_FIXED + 1 + 1 + MIN_BLOAT;
 pub const MIN_TOKEN: usize = TOKEN_OVERHEAD + MIN_PLAINTEXT;
 /// The longest token, in bytes: what fits [`BROWSER_LIMIT`] as base64url beside a name of one byte.
 pub const MAX_TOKEN: usize = (BROWSER_LIMIT - 1) * 3 / 4;
-/// What a handoff or a label adds to what it seals, in bytes.
-pub const ENVELOPE_OVERHEAD: usize = KEY_ID_LEN + NONCE_LEN + TAG_LEN;
+/// What a handoff adds to the token that it seals, in bytes.
+pub const HANDOFF_OVERHEAD: usize = KEY_ID_LEN + NONCE_LEN;
+/// What a label's seal adds to its text, in bytes.
+pub const LABEL_OVERHEAD: usize = KEY_ID_LEN + NONCE_LEN + TAG_LEN;
 
 const _: () = {
     assert!(TOKEN_OVERHEAD == 65);

@@ -1,16 +1,16 @@
 //! The handoff: the newest token, kept by the server, opened only by an older one of the same session.
 
 use rand_core::TryCryptoRng;
+use zeroize::Zeroizing;
 
-use crate::admit::Admitted;
-use crate::aead::AeadKey;
+use crate::admit::{Admitted, Unfit, content};
+use crate::aead::xchacha20;
 use crate::bucket::Bucket;
-use crate::envelope;
-use crate::format::{HANDOFF_LABEL, HANDOFF_VERSION};
-use crate::ids::{HandoffKey, KeyId, RandomError, SessionId};
-use crate::kdf::handoff_sealing_key;
-use crate::keyring::KeyKind;
-use crate::sealer::{AssociatedData, Refusal, Sealer};
+use crate::format::{HANDOFF_LABEL, HANDOFF_OVERHEAD, HANDOFF_VERSION, KEY_ID_LEN, KEY_LEN, NONCE_LEN};
+use crate::ids::{HandoffKey, KeyId, RandomError, SessionId, random};
+use crate::keyring::{KeyKind, SealSubkeys};
+use crate::refusal::Refusal;
+use crate::sealer::Sealer;
 use crate::time::Timestamp;
 use crate::token::Token;
 
@@ -21,11 +21,20 @@ pub enum HandoffError {
     /// The bucket no longer keeps one.
     #[error("the bucket keeps no handoff any more")]
     Missing,
-    /// It was sealed under a key that is not in the keyring.
-    #[error("the handoff names seal key {id}, which is not in the keyring")]
+    /// It was sealed under a seal key, or its token marked under a fingerprint key, that is not in the keyring: a host has
+    /// not got the new key yet. Nobody is accused, since nothing of it can be checked.
+    #[error("the handoff names {kind} key {id}, which is not in the keyring")]
     UnknownKey {
+        /// The kind of the key.
+        kind: KeyKind,
         /// The key.
         id: KeyId,
+    },
+    /// The newest token has an entry that a later version wrote and that must not be passed over.
+    #[error("the newest token has the critical entry {key}, which this version does not know")]
+    Critical {
+        /// The entry's key.
+        key: u64,
     },
     /// The newest token is past its deadline.
     #[error("the newest token has expired")]
@@ -38,6 +47,8 @@ pub enum HandoffError {
 impl Sealer {
     /// Seals a successor for the holders of older tokens of the same bucket.
     ///
+    /// The successor's own mark authenticates it, so that it is encrypted by a stream cipher alone.
+    ///
     /// # Errors
     ///
     /// [`RandomError`] if there is no randomness.
@@ -45,18 +56,23 @@ impl Sealer {
         &self,
         session_id: &SessionId,
         handoff_key: &HandoffKey,
-        generation: u32,
         successor: &Token,
         rng: &mut (impl TryCryptoRng + ?Sized),
     ) -> Result<Vec<u8>, RandomError> {
         let seal = self.keyring().active_seal();
-        let key = AeadKey::new(&handoff_sealing_key(&seal.handoff, handoff_key));
-        let associated_data = self.handoff_data(seal.id, session_id, generation);
-        envelope::seal(&key, seal.id, associated_data.as_slice(), successor.as_bytes(), rng)
+        let nonce = random::<NONCE_LEN>(rng)?;
+        let mut sealed = Vec::with_capacity(HANDOFF_OVERHEAD + successor.as_bytes().len());
+        sealed.extend_from_slice(seal.id.as_bytes());
+        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(successor.as_bytes());
+        let key = self.handoff_sealing_key(seal, session_id, handoff_key);
+        xchacha20(&key, &nonce, &mut sealed[HANDOFF_OVERHEAD..]);
+        Ok(sealed)
     }
 
     /// Opens the bucket's handoff with the key that every token of the bucket carries, and checks what is inside as if
-    /// it had been presented.
+    /// it had been presented: its mark is right, it names the same seal key as its envelope, and its id, generation and
+    /// fingerprint are the bucket's. Until all of that is compared, nothing of it is used.
     ///
     /// # Errors
     ///
@@ -70,30 +86,41 @@ impl Sealer {
         not_before: Option<Timestamp>,
     ) -> Result<(Admitted, Token), HandoffError> {
         let handoff = bucket.handoff.as_deref().ok_or(HandoffError::Missing)?;
-        let id = envelope::key_id(handoff).ok_or(HandoffError::Tampered)?;
-        let seal = self.keyring().seal(id).ok_or(HandoffError::UnknownKey { id })?;
-        let key = AeadKey::new(&handoff_sealing_key(&seal.handoff, handoff_key));
-        let associated_data = self.handoff_data(id, &bucket.id, bucket.generation);
-        let bytes = envelope::open(&key, associated_data.as_slice(), handoff).ok_or(HandoffError::Tampered)?;
+        let (id, rest) = handoff.split_first_chunk::<KEY_ID_LEN>().ok_or(HandoffError::Tampered)?;
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>().ok_or(HandoffError::Tampered)?;
+        let id = KeyId::from_bytes(*id);
+        let seal = self.keyring().seal(id).ok_or(HandoffError::UnknownKey { kind: KeyKind::Seal, id })?;
 
+        let mut bytes = sealed.to_vec();
+        xchacha20(&self.handoff_sealing_key(seal, &bucket.id, handoff_key), nonce, &mut bytes);
         let token = Token::from_bytes(bytes).map_err(|_| HandoffError::Tampered)?;
+        if token.seal_key_id() != id {
+            return Err(HandoffError::Tampered);
+        }
         let opened = self.open(token.clone()).map_err(|refusal| match refusal {
-            Refusal::UnknownKey { kind: KeyKind::Seal | KeyKind::Fingerprint, id } => HandoffError::UnknownKey { id },
+            Refusal::UnknownKey { kind, id } => HandoffError::UnknownKey { kind, id },
             _ => HandoffError::Tampered,
         })?;
         let timely = opened.is_timely(now, not_before);
-        let admitted = self.content(bucket, opened).ok_or(HandoffError::Tampered)?;
+        let admitted = content(bucket, opened).map_err(|unfit| match unfit {
+            Unfit::Critical { key } => HandoffError::Critical { key },
+            Unfit::Tampered => HandoffError::Tampered,
+        })?;
         if timely { Ok((admitted, token)) } else { Err(HandoffError::Expired) }
     }
 
-    fn handoff_data(&self, seal_key_id: KeyId, session_id: &SessionId, generation: u32) -> AssociatedData {
-        AssociatedData::new([
+    fn handoff_sealing_key(
+        &self,
+        seal: &SealSubkeys,
+        session_id: &SessionId,
+        handoff_key: &HandoffKey,
+    ) -> Zeroizing<[u8; KEY_LEN]> {
+        Zeroizing::new(seal.handoff.mac(&[
             HANDOFF_LABEL,
             &[HANDOFF_VERSION],
-            seal_key_id.as_bytes(),
             session_id.as_bytes(),
-            &generation.to_be_bytes(),
             self.context.with_length(),
-        ])
+            handoff_key.as_bytes(),
+        ]))
     }
 }

@@ -4,8 +4,8 @@ use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::format::{HANDOFF_KEY_LEN, HANDOFF_LABEL, INFO_KEY_ID, KDF_SALT, KEY_ID_LEN, KEY_LEN};
-use crate::ids::{HandoffKey, KeyId};
+use crate::format::{INFO_KEY_ID, KDF_SALT, KEY_ID_LEN, KEY_LEN, MARK_LABEL};
+use crate::ids::KeyId;
 use crate::mac::MacKey;
 
 /// The pseudorandom key of one configured key, from which its subkeys come.
@@ -25,17 +25,13 @@ impl KeySchedule {
     }
 }
 
-/// The key that seals a handoff: from both a seal key's subkey and the bucket's own handoff key.
+/// The key that marks tokens: it takes a subkey of either kind of key, so that losing one of the two is not enough.
 ///
-/// HKDF-Extract is the HMAC of the input under the salt (RFC 5869, section 2.2), and the salt is here a subkey that was
-/// prepared once.
-pub(crate) fn handoff_sealing_key(
-    handoff_subkey: &MacKey,
-    handoff_key: &HandoffKey,
-) -> Zeroizing<[u8; HANDOFF_KEY_LEN]> {
-    let pseudorandom = Zeroizing::new(handoff_subkey.mac(handoff_key.as_bytes()));
+/// HKDF-Extract is the HMAC of the input under the salt (RFC 5869, section 2.2).
+pub(crate) fn mark_key(salt: &MacKey, fingerprint_subkey: &[u8; KEY_LEN]) -> MacKey {
+    let pseudorandom = Zeroizing::new(salt.mac(&[fingerprint_subkey]));
     match Hkdf::<Sha256>::from_prk(pseudorandom.as_slice()) {
-        Ok(hkdf) => Zeroizing::new(expand(&hkdf, HANDOFF_LABEL)),
+        Ok(hkdf) => MacKey::new(&Zeroizing::new(expand::<KEY_LEN>(&hkdf, MARK_LABEL))),
         Err(_) => unreachable!("an HMAC-SHA256 is as long as HKDF's pseudorandom key"),
     }
 }

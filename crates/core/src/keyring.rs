@@ -3,11 +3,12 @@
 use core::fmt;
 
 use rand_core::TryCryptoRng;
+use zeroize::Zeroizing;
 
 use crate::aead::AeadKey;
 use crate::format::{
     FINGERPRINT_KEY_PREFIX, INFO_BINDING, INFO_CSRF, INFO_FINGERPRINT, INFO_HANDLE, INFO_HANDOFF, INFO_LABEL,
-    INFO_SEAL, INFO_SUBJECT,
+    INFO_MARK, INFO_SEAL, INFO_SUBJECT, KEY_LEN,
 };
 use crate::ids::{KeyId, RandomError};
 use crate::keys::{FingerprintKey, KeyParseError, SealKey};
@@ -264,6 +265,10 @@ impl Keyring {
         &self.fingerprint[0]
     }
 
+    pub(crate) fn seal_keys(&self) -> &[SealSubkeys] {
+        &self.seal
+    }
+
     pub(crate) fn seal(&self, id: KeyId) -> Option<&SealSubkeys> {
         self.seal.iter().find(|key| key.id == id)
     }
@@ -283,14 +288,21 @@ pub(crate) struct SealSubkeys {
     pub(crate) id: KeyId,
     pub(crate) state: KeyState,
     pub(crate) aead: AeadKey,
+    /// One half of every mark key; the other is of a fingerprint key.
+    pub(crate) mark: MacKey,
     pub(crate) handoff: MacKey,
 }
 
 impl SealSubkeys {
     fn derive(key: &SealKey, id: KeyId, state: KeyState) -> Self {
         let schedule = key.schedule();
-        let (aead, handoff) = (AeadKey::new(&schedule.subkey(INFO_SEAL)), MacKey::new(&schedule.subkey(INFO_HANDOFF)));
-        Self { id, state, aead, handoff }
+        Self {
+            id,
+            state,
+            aead: AeadKey::new(schedule.subkey(INFO_SEAL)),
+            mark: MacKey::new(&schedule.subkey(INFO_MARK)),
+            handoff: MacKey::new(&schedule.subkey(INFO_HANDOFF)),
+        }
     }
 }
 
@@ -299,7 +311,8 @@ impl SealSubkeys {
 pub(crate) struct FingerprintSubkeys {
     pub(crate) id: KeyId,
     pub(crate) state: KeyState,
-    pub(crate) fingerprint: MacKey,
+    /// The other half of every mark key.
+    pub(crate) fingerprint: Subkey,
     pub(crate) subject: MacKey,
     pub(crate) csrf: MacKey,
     pub(crate) handle: MacKey,
@@ -314,13 +327,22 @@ impl FingerprintSubkeys {
         Self {
             id,
             state,
-            fingerprint: mac(INFO_FINGERPRINT),
+            fingerprint: Subkey(schedule.subkey(INFO_FINGERPRINT)),
             subject: mac(INFO_SUBJECT),
             csrf: mac(INFO_CSRF),
             handle: mac(INFO_HANDLE),
             binding: mac(INFO_BINDING),
-            label: AeadKey::new(&schedule.subkey(INFO_LABEL)),
+            label: AeadKey::new(schedule.subkey(INFO_LABEL)),
         }
+    }
+}
+
+/// A subkey that only another derivation takes.
+pub(crate) struct Subkey(pub(crate) Zeroizing<[u8; KEY_LEN]>);
+
+impl fmt::Debug for Subkey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Subkey(..)")
     }
 }
 

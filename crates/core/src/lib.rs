@@ -6,6 +6,7 @@ mod base64url;
 mod binding;
 mod bucket;
 mod cbor;
+mod context;
 mod data;
 mod envelope;
 pub mod format;
@@ -21,6 +22,7 @@ mod mac;
 mod meta;
 mod opened;
 pub mod record;
+mod refusal;
 mod sealer;
 mod secret;
 mod sizes;
@@ -29,11 +31,13 @@ mod time;
 mod token;
 
 pub use self::admit::{Admitted, Superseded, Verdict};
+pub use self::aead::Aead;
 pub use self::bucket::{
     Arrival, Bucket, BucketPolicy, CLOCK_TOLERANCE, Ending, Entry, Evicted, FIRST_GENERATION, MAX_TOUCH_STEP,
     NewBucket, PURGE_DELAY, Retired, Standing, Succession, Tombstone,
 };
 pub use self::cbor::CborError;
+pub use self::context::ContextError;
 pub use self::data::{DataError, DataMap, decode, encode};
 pub use self::handoff::HandoffError;
 pub use self::ids::{
@@ -44,7 +48,8 @@ pub use self::keys::{FingerprintKey, KeyParseError, SealKey};
 pub use self::meta::{Meta, MetaError};
 pub use self::opened::{Opened, SealedUnder};
 pub use self::record::RecordError;
-pub use self::sealer::{Content, ContextError, Issued, Refusal, SealError, Sealer};
+pub use self::refusal::{Refusal, Suspect};
+pub use self::sealer::{Content, Issued, SealError, Sealer};
 pub use self::secret::SecretBytes;
 pub use self::sizes::{SizeClasses, SizeError, Sizes};
 pub use self::tags::LabelError;

@@ -36,14 +36,18 @@ impl MacKey {
         Self(mac)
     }
 
-    pub(crate) fn mac(&self, message: &[u8]) -> [u8; MAC_LEN] {
+    /// The HMAC of these parts, one after another.
+    #[inline]
+    pub(crate) fn mac(&self, message: &[&[u8]]) -> [u8; MAC_LEN] {
         let mut mac = self.0.clone();
-        mac.update(message);
+        for part in message {
+            mac.update(part);
+        }
         mac.finalize().into_bytes().into()
     }
 
     /// The first 16 bytes of the HMAC.
-    pub(crate) fn truncated(&self, message: &[u8]) -> [u8; TAG_TRUNCATED_LEN] {
+    pub(crate) fn truncated(&self, message: &[&[u8]]) -> [u8; TAG_TRUNCATED_LEN] {
         let [first, _] = halves(&self.mac(message));
         first
     }

@@ -6,10 +6,14 @@ use ciborium_ll::{Header, simple};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::cbor::{self, CborError};
-use crate::format::{MAX_BINDING_LEN, MAX_SUBJECT_LEN};
+use crate::format::{CRITICAL_META, MAX_BINDING_LEN, MAX_SUBJECT_LEN, TAG_TRUNCATED_LEN};
+use crate::ids::SubjectTag;
 use crate::time::{Millis, Timestamp};
 
 /// The engine's own entries of a token: a CBOR map with integer keys, apart from the application's data.
+///
+/// The tag of the subject travels in the same map. Sealing adds it, and opening takes it out again: a subject without its
+/// tag, or a tag without its subject, is malformed.
 #[derive(Clone, Default, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Meta {
     /// Whom the session belongs to, after login.
@@ -31,19 +35,34 @@ pub struct Meta {
     pub binding: Option<Vec<u8>>,
     /// Messages for the next request: one encoded CBOR item.
     pub flash: Option<Vec<u8>>,
+    /// Entries that this version does not know, in ascending order of their keys. They are written again as they were read.
+    pub(crate) later: Vec<Later>,
+}
+
+/// An entry of a later version: its key, and the bytes of key and value.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub(crate) struct Later {
+    key: u64,
+    bytes: Vec<u8>,
 }
 
 /// Meta bytes that are none of ours, or entries that are too long to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MetaError {
-    /// Not one CBOR map with ascending integer keys, or an entry of the wrong type; or messages that are not one
-    /// well-formed item.
+    /// Not one CBOR map with ascending integer keys, or an entry of the wrong type; a subject without its tag, or the
+    /// reverse; or messages that are not one well-formed item.
     #[error("the meta map is malformed")]
     Malformed,
     /// The subject is empty, which tells no account from another.
     #[error("the subject is empty; pass the identifier of the account, or log out instead")]
     SubjectEmpty,
+    /// An entry that this version does not know, and that must not be passed over: a later version wrote it.
+    #[error("the meta map has the critical entry {key}, which this version does not know")]
+    Critical {
+        /// The entry's key, [`CRITICAL_META`] or above.
+        key: u64,
+    },
     /// The subject is longer than [`MAX_SUBJECT_LEN`].
     #[error("the subject has {length} bytes, more than {MAX_SUBJECT_LEN}; use a shorter identifier of the account")]
     SubjectTooLong {
@@ -72,6 +91,8 @@ const IDLE_TIMEOUT: u64 = 5;
 const LIFETIME: u64 = 6;
 const BINDING: u64 = 7;
 const FLASH: u64 = 8;
+// 9 is reserved for the device that a session is bound to, 10 for its vault.
+const SUBJECT_TAG: u64 = 11;
 
 impl Meta {
     /// Checks that every entry can be written, so that it can be read again.
@@ -80,6 +101,14 @@ impl Meta {
     ///
     /// [`MetaError`] names the entry and both lengths.
     pub fn check(&self) -> Result<(), MetaError> {
+        self.check_lengths()?;
+        if let Some(flash) = &self.flash {
+            whole(flash, cbor::item)?;
+        }
+        Ok(())
+    }
+
+    fn check_lengths(&self) -> Result<(), MetaError> {
         if self.subject.as_deref() == Some("") {
             return Err(MetaError::SubjectEmpty);
         }
@@ -89,17 +118,15 @@ impl Meta {
         if let Some(length) = self.binding.as_ref().map(Vec::len).filter(|length| *length > MAX_BINDING_LEN) {
             return Err(MetaError::BindingTooLong { length });
         }
-        if let Some(flash) = &self.flash {
-            whole(flash, cbor::item)?;
-        }
         Ok(())
     }
 
     pub(crate) fn encoded_len(&self) -> usize {
-        // The map's head has one byte, and so has each key's: there are eight.
+        // Each of our keys has a head of one byte.
         let number = |value: Option<u64>| value.map_or(0, |value| 1 + cbor::head_len(value));
         let bytes = |length: Option<usize>| length.map_or(0, |length| 1 + cbor::head_len(length as u64) + length);
-        1 + bytes(self.subject.as_ref().map(String::len))
+        cbor::head_len(self.count() as u64)
+            + bytes(self.subject.as_ref().map(String::len))
             + number(self.authenticated_at.map(Timestamp::as_millis))
             + number(self.assurance_level.map(u64::from))
             + self.persistent.map_or(0, |_| 2)
@@ -107,63 +134,60 @@ impl Meta {
             + number(self.lifetime.map(Millis::get))
             + bytes(self.binding.as_ref().map(Vec::len))
             + self.flash.as_ref().map_or(0, |flash| 1 + flash.len())
+            + bytes(self.subject.as_ref().map(|_| TAG_TRUNCATED_LEN))
+            + self.later.iter().map(|later| later.bytes.len()).sum::<usize>()
     }
 
-    /// More than the encoding takes, so that writing it never moves it.
-    pub(crate) fn capacity(&self) -> usize {
-        let bytes = self.subject.as_ref().map_or(0, String::len)
-            + self.binding.as_ref().map_or(0, Vec::len)
-            + self.flash.as_ref().map_or(0, Vec::len);
-        // Each of the eight entries has a head for its key and one for its value.
-        bytes + 17 * cbor::MAX_HEAD
-    }
-
-    pub(crate) fn append_to(&self, output: &mut Vec<u8>) {
-        let count = usize::from(self.subject.is_some())
+    fn count(&self) -> usize {
+        2 * usize::from(self.subject.is_some())
             + usize::from(self.authenticated_at.is_some())
             + usize::from(self.assurance_level.is_some())
             + usize::from(self.persistent.is_some())
             + usize::from(self.idle_timeout.is_some())
             + usize::from(self.lifetime.is_some())
             + usize::from(self.binding.is_some())
-            + usize::from(self.flash.is_some());
-        cbor::push_head(output, Header::Map(Some(count)));
-        let number = |output: &mut Vec<u8>, key, value: Option<u64>| {
-            if let Some(value) = value {
-                cbor::push_head(output, Header::Positive(key));
-                cbor::push_head(output, Header::Positive(value));
-            }
-        };
-        if let Some(subject) = &self.subject {
-            cbor::push_head(output, Header::Positive(SUBJECT));
-            cbor::push_text(output, subject);
-        }
-        number(output, AUTHENTICATED_AT, self.authenticated_at.map(Timestamp::as_millis));
-        number(output, ASSURANCE_LEVEL, self.assurance_level.map(u64::from));
-        if let Some(persistent) = self.persistent {
-            cbor::push_head(output, Header::Positive(PERSISTENT));
-            cbor::push_head(output, Header::Simple(if persistent { simple::TRUE } else { simple::FALSE }));
-        }
-        number(output, IDLE_TIMEOUT, self.idle_timeout.map(Millis::get));
-        number(output, LIFETIME, self.lifetime.map(Millis::get));
-        if let Some(binding) = &self.binding {
-            cbor::push_head(output, Header::Positive(BINDING));
-            cbor::push_head(output, Header::Bytes(Some(binding.len())));
-            output.extend_from_slice(binding);
-        }
-        if let Some(flash) = &self.flash {
-            cbor::push_head(output, Header::Positive(FLASH));
-            output.extend_from_slice(flash);
-        }
+            + usize::from(self.flash.is_some())
+            + self.later.len()
     }
 
-    /// Reads one map with ascending integer keys. Entries of a later version are passed over, so that hosts of two
-    /// versions can serve one session; such an entry is lost at the next rotation by the older host.
-    pub(crate) fn parse(mut input: &[u8]) -> Result<Self, MetaError> {
+    /// Appends the map, with the tag of the subject if there is a subject.
+    pub(crate) fn append_to(&self, output: &mut Vec<u8>, tag: Option<&SubjectTag>) {
+        debug_assert_eq!(self.subject.is_some(), tag.is_some());
+        cbor::push_head(output, Header::Map(Some(self.count())));
+        let mut entries = Entries { output, later: &self.later };
+        if let Some(subject) = &self.subject {
+            cbor::push_text(entries.key(SUBJECT), subject);
+        }
+        entries.number(AUTHENTICATED_AT, self.authenticated_at.map(Timestamp::as_millis));
+        entries.number(ASSURANCE_LEVEL, self.assurance_level.map(u64::from));
+        if let Some(persistent) = self.persistent {
+            let value = if persistent { simple::TRUE } else { simple::FALSE };
+            cbor::push_head(entries.key(PERSISTENT), Header::Simple(value));
+        }
+        entries.number(IDLE_TIMEOUT, self.idle_timeout.map(Millis::get));
+        entries.number(LIFETIME, self.lifetime.map(Millis::get));
+        if let Some(binding) = &self.binding {
+            cbor::push_bytes(entries.key(BINDING), binding);
+        }
+        if let Some(flash) = &self.flash {
+            entries.key(FLASH).extend_from_slice(flash);
+        }
+        if let Some(tag) = tag {
+            cbor::push_bytes(entries.key(SUBJECT_TAG), tag.as_bytes());
+        }
+        entries.push_later_up_to(u64::MAX);
+    }
+
+    /// Reads one map with ascending integer keys, and the tag of its subject.
+    ///
+    /// Entries of a later version are kept as they are, so that hosts of two versions can serve one session, unless such an
+    /// entry is critical.
+    pub(crate) fn parse(mut input: &[u8]) -> Result<(Self, Option<SubjectTag>), MetaError> {
         let Header::Map(Some(count)) = cbor::head(&mut input)? else { return Err(MetaError::Malformed) };
-        let mut meta = Self::default();
-        let mut previous = None;
+        let (mut meta, mut tag) = (Self::default(), None);
+        let (mut previous, mut critical) = (None, None);
         for _ in 0..count {
+            let entry = input;
             let Header::Positive(key) = cbor::head(&mut input)? else { return Err(MetaError::Malformed) };
             if previous.is_some_and(|previous| previous >= key) {
                 return Err(MetaError::Malformed);
@@ -182,14 +206,53 @@ impl Meta {
                 LIFETIME => meta.lifetime = Some(Millis::new(whole(value, number)?)),
                 BINDING => meta.binding = Some(whole(value, bytes)?.to_vec()),
                 FLASH => meta.flash = Some(value.to_vec()),
-                _ => {}
+                SUBJECT_TAG => {
+                    let bytes = SubjectTag::try_from(whole(value, bytes)?);
+                    tag = Some(bytes.map_err(|_| MetaError::Malformed)?);
+                }
+                CRITICAL_META.. => critical = critical.or(Some(key)),
+                _ => {
+                    let bytes = &entry[..entry.len() - input.len()];
+                    meta.later.push(Later { key, bytes: bytes.to_vec() });
+                }
             }
         }
-        if !input.is_empty() {
+        if !input.is_empty() || meta.subject.is_some() != tag.is_some() {
             return Err(MetaError::Malformed);
         }
-        meta.check()?;
-        Ok(meta)
+        if let Some(key) = critical {
+            return Err(MetaError::Critical { key });
+        }
+        meta.check_lengths()?;
+        Ok((meta, tag))
+    }
+}
+
+/// Writes the entries of a map, those of a later version in their places.
+struct Entries<'a> {
+    output: &'a mut Vec<u8>,
+    later: &'a [Later],
+}
+
+impl Entries<'_> {
+    /// Writes the key of our next entry, for its value to follow.
+    fn key(&mut self, key: u64) -> &mut Vec<u8> {
+        self.push_later_up_to(key);
+        cbor::push_head(self.output, Header::Positive(key));
+        self.output
+    }
+
+    fn number(&mut self, key: u64, value: Option<u64>) {
+        if let Some(value) = value {
+            cbor::push_head(self.key(key), Header::Positive(value));
+        }
+    }
+
+    fn push_later_up_to(&mut self, key: u64) {
+        while let Some((later, rest)) = self.later.split_first().filter(|(later, _)| later.key < key) {
+            self.output.extend_from_slice(&later.bytes);
+            self.later = rest;
+        }
     }
 }
 
@@ -238,24 +301,32 @@ mod tests {
             lifetime: Some(Millis::ZERO),
             binding: Some(vec![7; 32]),
             flash: Some(vec![0x81, 0x61, b'x']),
+            later: Vec::new(),
         }
     }
 
+    const TAG: SubjectTag = SubjectTag::from_bytes([9; 16]);
+
+    fn written(meta: &Meta) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        meta.append_to(&mut bytes, meta.subject.as_ref().map(|_| &TAG));
+        bytes
+    }
+
     #[test]
-    fn every_entry_round_trips_within_the_reserved_capacity() {
+    fn every_entry_round_trips_in_the_length_that_was_foretold() {
         let mut alone = Meta::default();
         alone.persistent = Some(true);
         for meta in [Meta::default(), alone, full()] {
-            let mut bytes = Vec::new();
-            meta.append_to(&mut bytes);
+            let bytes = written(&meta);
             assert_eq!(bytes.len(), meta.encoded_len());
-            assert!(bytes.len() <= meta.capacity());
-            assert!(Meta::parse(&bytes) == Ok(meta));
+            let tag = meta.subject.as_ref().map(|_| TAG);
+            assert!(Meta::parse(&bytes) == Ok((meta, tag)));
         }
     }
 
     #[test]
-    fn malformed_maps_are_refused_and_later_entries_passed_over() {
+    fn malformed_maps_are_refused() {
         for bytes in [
             &[][..],
             &[0xa0, 0x00],
@@ -268,8 +339,48 @@ mod tests {
         ] {
             assert_eq!(Meta::parse(bytes), Err(MetaError::Malformed), "{bytes:02x?}");
         }
-        let later = Meta::parse(&[0xa2, 0x03, 0x02, 0x18, 0x63, 0x80]).expect("an entry of a later version");
-        assert_eq!(later.assurance_level, Some(2));
+    }
+
+    #[test]
+    fn a_subject_without_its_tag_a_tag_without_a_subject_and_a_short_tag_are_malformed() {
+        let tag = [&[0x0b, 0x50][..], &[9; 16]].concat();
+        let short = [&[0x0b, 0x4f][..], &[9; 15]].concat();
+        let subject = [0x01, 0x61, b'a'];
+        for bytes in
+            [[&[0xa1][..], &subject].concat(), [&[0xa1][..], &tag].concat(), [&[0xa2][..], &subject, &short].concat()]
+        {
+            assert_eq!(Meta::parse(&bytes), Err(MetaError::Malformed), "{bytes:02x?}");
+        }
+        let both = [&[0xa2][..], &subject, &tag].concat();
+        let (meta, tag) = Meta::parse(&both).expect("both");
+        assert_eq!((meta.subject.as_deref(), tag), (Some("a"), Some(TAG)));
+    }
+
+    #[test]
+    fn entries_of_a_later_version_are_written_as_they_were_read_in_their_places() {
+        // 0, before all of ours; 9 and 10, which are reserved; 31 as the last that may be passed over, and its head in a
+        // spelling that we would not choose.
+        let bytes = [
+            &[0xa7, 0x00, 0x80, 0x03, 0x02, 0x09, 0x9f, 0x01, 0xff, 0x0a, 0x19, 0x00, 0x01][..],
+            &[0x0c, 0xf6, 0x18, 0x14, 0x61, b'x', 0x19, 0x00, 0x1f, 0xa0],
+        ]
+        .concat();
+        let (mut meta, _) = Meta::parse(&bytes).expect("entries of a later version");
+        assert_eq!((meta.assurance_level, meta.later.len()), (Some(2), 6));
+        assert_eq!(written(&meta), bytes);
+        assert_eq!(meta.encoded_len(), bytes.len());
+        meta.subject = Some("alice".to_owned());
+        let (again, tag) = Meta::parse(&written(&meta)).expect("its own");
+        assert!(again == meta && tag == Some(TAG));
+    }
+
+    #[test]
+    fn a_critical_entry_that_is_not_known_is_named() {
+        let critical = |bytes: &[u8]| Meta::parse(bytes).expect_err("critical");
+        assert_eq!(critical(&[0xa2, 0x03, 0x02, 0x18, 0x20, 0x80]), MetaError::Critical { key: 32 });
+        assert_eq!(critical(&[0xa2, 0x18, 0x63, 0x80, 0x19, 0x01, 0x00, 0x80]), MetaError::Critical { key: 99 });
+        // A map that is malformed besides is no word of a later version.
+        assert_eq!(critical(&[0xa2, 0x18, 0x63, 0x80, 0x18, 0x63, 0x80]), MetaError::Malformed);
     }
 
     #[test]
@@ -293,9 +404,7 @@ mod tests {
         let mut meta = full();
         meta.subject = Some("x".repeat(MAX_SUBJECT_LEN));
         meta.binding = Some(vec![7; MAX_BINDING_LEN]);
-        let mut bytes = Vec::new();
-        meta.append_to(&mut bytes);
-        assert!(Meta::parse(&bytes) == Ok(meta.clone()));
+        assert!(Meta::parse(&written(&meta)) == Ok((meta.clone(), Some(TAG))));
 
         meta.binding = Some(vec![7; MAX_BINDING_LEN + 1]);
         assert_eq!(meta.check(), Err(MetaError::BindingTooLong { length: MAX_BINDING_LEN + 1 }));

@@ -7,13 +7,13 @@ use crate::data::DataMap;
 use crate::format::{
     EXPIRES_AT_AT, GENERATION_AT, HANDOFF_KEY_AT, ISSUED_AT_AT, META_AT, META_LEN_AT, MIN_BLOAT, SESSION_ID_LEN,
 };
-use crate::ids::{Fingerprint, HandoffKey, KeyId, SessionId};
-use crate::keyring::{FingerprintSubkeys, KeyKind, KeyState, SealSubkeys};
-use crate::meta::Meta;
+use crate::ids::{Fingerprint, HandoffKey, KeyId, SessionId, SubjectTag};
+use crate::keyring::{KeyKind, KeyState};
+use crate::meta::{Meta, MetaError};
 use crate::secret::SecretBytes;
 use crate::time::Timestamp;
 
-/// A decrypted token that we once issued. Whether it is still good, its bucket decides:
+/// A decrypted token whose mark says that we issued it. Whether it is still good, its bucket decides:
 /// [`Sealer::admit`](crate::Sealer::admit) turns it into [`Admitted`](crate::Admitted), and only that gives out data.
 ///
 /// What it says stays in its buffer until it is asked for: nothing is copied that is not believed in the end.
@@ -62,8 +62,7 @@ impl Opened {
         buffer: SecretBytes,
         range: Range<usize>,
         fingerprint: Fingerprint,
-        seal: &SealSubkeys,
-        fingerprint_key: &FingerprintSubkeys,
+        keys: SealedUnder,
     ) -> Option<Self> {
         let plaintext = buffer.get(range.clone())?;
         let length_at = |at: usize| plaintext.get(at..)?.first_chunk().map(|length| u16::from_be_bytes(*length));
@@ -77,7 +76,7 @@ impl Opened {
             plaintext: within_buffer(0)?,
             data: (within_buffer(data)?, within_buffer(end)?),
             fingerprint,
-            keys: SealedUnder { seal: (seal.id, seal.state), fingerprint: (fingerprint_key.id, fingerprint_key.state) },
+            keys,
             buffer,
         })
     }
@@ -118,7 +117,8 @@ impl Opened {
     /// able to end a session with an old token of it.
     #[must_use]
     pub fn binding(&self) -> Option<Vec<u8>> {
-        self.meta()?.binding.clone()
+        let (mut meta, _) = self.meta().ok()?;
+        meta.binding.take()
     }
 
     pub(crate) fn handoff_key(&self) -> HandoffKey {
@@ -133,12 +133,13 @@ impl Opened {
         Timestamp::from_millis(u64::from_be_bytes(*self.fixed(EXPIRES_AT_AT)))
     }
 
-    pub(crate) fn meta(&self) -> Option<Meta> {
+    /// The engine's entries, and the tag of the subject.
+    pub(crate) fn meta(&self) -> Result<(Meta, Option<SubjectTag>), MetaError> {
         let start = usize::from(self.plaintext) + META_AT;
-        Meta::parse(self.buffer.get(start..usize::from(self.data.0) - 2)?).ok()
+        Meta::parse(self.buffer.get(start..usize::from(self.data.0) - 2).ok_or(MetaError::Malformed)?)
     }
 
-    /// The data, without copying it.
+    /// The data, without copying it, and without a look at its entries.
     pub(crate) fn into_data(self) -> Option<DataMap> {
         DataMap::within(self.buffer, self.data.0.into()..self.data.1.into()).ok()
     }

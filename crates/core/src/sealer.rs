@@ -1,20 +1,27 @@
 //! Seal and open: between a session's content and a token.
 
+use core::ops::Range;
 use std::sync::Arc;
 
+use chacha20::ChaCha20;
+use chacha20::cipher::{KeyIvInit, StreamCipher};
 use rand_core::TryCryptoRng;
 
+use crate::aead::Aead;
+use crate::context::{Context, ContextError};
 use crate::data::DataMap;
 use crate::format::{
-    CIPHERTEXT_AT, FINGERPRINT_LABEL, HANDOFF_LABEL, ISSUE_LEN, KEY_ID_LEN, MAX_CONTEXT_LEN, NONCE_AT, NONCE_LEN,
-    PLAINTEXT_FIXED, SESSION_ID_LEN, TAG_LEN, TOKEN_LABEL, TOKEN_OVERHEAD, VERSION,
+    CIPHERTEXT_AT, FINGERPRINT_LABEL, GENERATION_AT, ISSUE_LEN, MIN_TOKEN, NONCE_AT, NONCE_LEN, PLAINTEXT_FIXED,
+    SEAL_RANDOM_LEN, SEED_LEN, TAG_LEN, TOKEN_OVERHEAD, VERSION,
 };
-use crate::ids::{Fingerprint, HandoffKey, KeyId, RandomError, SessionId, same};
-use crate::keyring::{KeyKind, Keyring};
+use crate::ids::{Fingerprint, HandoffKey, RandomError, SessionId, SubjectTag, same};
+use crate::kdf::mark_key;
+use crate::keyring::{KeyKind, KeyState, Keyring, SealSubkeys};
 use crate::mac::{MacKey, halves};
 use crate::meta::{Meta, MetaError};
 use crate::opened::{Opened, SealedUnder};
-use crate::secret::SecretBytes;
+use crate::refusal::{Refusal, Suspect};
+use crate::secret::{SecretArray, SecretBytes};
 use crate::sizes::Sizes;
 use crate::time::Timestamp;
 use crate::token::Token;
@@ -24,9 +31,12 @@ use crate::token::Token;
 pub struct Sealer {
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) context: Context,
+    /// Whose subjects ours are.
+    pub(crate) subjects: Context,
+    aead: Aead,
     sizes: Sizes,
-    /// One for each fingerprint key, in the keyring's order, with label and context already taken in.
-    macs: Vec<MacKey>,
+    /// One for each pair of keys, with label and context already taken in: all of the first seal key come first.
+    marks: Vec<MacKey>,
 }
 
 /// What a token says, besides the keys and the random bytes that it is sealed with.
@@ -38,7 +48,7 @@ pub struct Content<'a> {
     pub handoff_key: &'a HandoffKey,
     /// Counts the tokens of the bucket.
     pub generation: u32,
-    /// Now.
+    /// When this token is issued.
     pub issued_at: Timestamp,
     /// When the token is refused without asking the store: the bucket's absolute deadline.
     pub expires_at: Timestamp,
@@ -55,6 +65,8 @@ pub struct Issued {
     pub token: Token,
     /// For the bucket.
     pub fingerprint: Fingerprint,
+    /// For the bucket, too: the tag of the subject, which the token carries.
+    pub subject: Option<SubjectTag>,
 }
 
 /// Why nothing was sealed.
@@ -63,7 +75,7 @@ pub struct Issued {
 pub enum SealError {
     /// The cookie would be larger than the limit.
     #[error(
-        "the session takes {size} bytes of cookie name and value, more than the limit of {limit}; keep less in it, or large things elsewhere and their ids here"
+        "the session takes {size} bytes of cookie name and value, more than the limit of {limit}; store less in the session, or keep large values elsewhere and store only their ids"
     )]
     TooLarge {
         /// Name and value, in bytes, as they would have been.
@@ -79,63 +91,66 @@ pub enum SealError {
     Random(#[from] RandomError),
 }
 
-/// Why a token was not opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// A key that we do not have, or not yet, or no more.
-    #[error("the token names {kind} key {id}, which is not in the keyring")]
-    UnknownKey {
-        /// The kind of the key.
-        kind: KeyKind,
-        /// Its id, as the token has it.
-        id: KeyId,
-    },
-    /// Neither the issue mark nor the seal fits: changed on the way, of another context, or made up.
-    #[error("the token is not authentic")]
-    NotAuthentic,
-    /// Half of it fits: made with a key of ours, and not by us. **That key has leaked.**
-    #[error("the token was made with {kind} key {id}, and not by us: the key has leaked")]
-    Forged {
-        /// The kind of the key that the forger holds.
-        kind: KeyKind,
-        /// The key.
-        id: KeyId,
-    },
-    /// We sealed and marked it, and cannot read it: of a later version of this library, or both keys have leaked.
-    #[error("the token's content is malformed")]
-    Malformed,
-}
-
 impl Sealer {
-    /// For tokens of the given context: a cookie's name, or `bearer:` and a header's name.
+    /// Returns a sealer for tokens of the given context: a cookie's name, or `bearer:` and a header's name.
+    ///
+    /// It seals by [`Aead::RustCrypto`], and its subjects are those of the same context.
     ///
     /// # Errors
     ///
-    /// [`ContextError`] if the context is empty or longer than [`MAX_CONTEXT_LEN`].
+    /// [`ContextError`] if the context is empty or longer than [`MAX_CONTEXT_LEN`](crate::format::MAX_CONTEXT_LEN).
     pub fn new(keyring: Arc<Keyring>, context: &str, sizes: Sizes) -> Result<Self, ContextError> {
         let context = Context::new(context)?;
-        let macs = keyring
-            .fingerprint_keys()
-            .iter()
-            .map(|key| key.fingerprint.prefixed(&[FINGERPRINT_LABEL, &[0], context.with_length()]))
-            .collect();
-        Ok(Self { keyring, context, sizes, macs })
+        let marks = marks(&keyring, &context);
+        Ok(Self { keyring, subjects: context.clone(), context, aead: Aead::default(), sizes, marks })
     }
 
-    /// The keys in force.
+    /// Seals by another implementation of the same bytes.
+    #[must_use]
+    pub fn with_aead(mut self, aead: Aead) -> Self {
+        self.aead = aead;
+        self
+    }
+
+    /// Returns a sealer for another context whose sessions belong to the same subjects: for the bearer tokens that stand in
+    /// for a cookie.
+    ///
+    /// # Errors
+    ///
+    /// [`ContextError`] if the context is empty or longer than [`MAX_CONTEXT_LEN`](crate::format::MAX_CONTEXT_LEN).
+    pub fn for_context(&self, context: &str, sizes: Sizes) -> Result<Self, ContextError> {
+        let context = Context::new(context)?;
+        let (keyring, subjects) = (Arc::clone(&self.keyring), self.subjects.clone());
+        Ok(Self { marks: marks(&keyring, &context), keyring, context, subjects, aead: self.aead, sizes })
+    }
+
+    /// Returns the same sealer with other keys.
+    #[must_use]
+    pub fn with_keyring(&self, keyring: Arc<Keyring>) -> Self {
+        let (context, subjects) = (self.context.clone(), self.subjects.clone());
+        let marks = marks(&keyring, &context);
+        Self { keyring, context, subjects, aead: self.aead, sizes: self.sizes.clone(), marks }
+    }
+
+    /// Returns the keys in force.
     #[must_use]
     pub fn keyring(&self) -> &Arc<Keyring> {
         &self.keyring
     }
 
-    /// The limit and the classes.
+    /// Returns the implementation that seals.
+    #[must_use]
+    pub fn aead(&self) -> Aead {
+        self.aead
+    }
+
+    /// Returns the limit and the classes.
     #[must_use]
     pub fn sizes(&self) -> &Sizes {
         &self.sizes
     }
 
-    /// Whether meta and data fit one token; without making one.
+    /// Checks that meta and data fit one token, without making one.
     ///
     /// # Errors
     ///
@@ -144,27 +159,18 @@ impl Sealer {
         self.fill(meta, data).map(|_| ())
     }
 
-    /// What name and value of a cookie with this content and so many more bytes take, within the limit or not.
+    /// Returns what name and value of a cookie with this content and so many more bytes take, within the limit or not.
     #[must_use]
     pub fn cookie_size_with(&self, meta: &Meta, data: &DataMap, more: usize) -> usize {
         let content = content_len(meta, data) + more;
         self.sizes.cookie_len(self.sizes.fill(content).unwrap_or(content + crate::format::MIN_BLOAT))
     }
 
-    /// The keys that the next token comes under.
+    /// Returns the keys that the next token comes under.
     #[must_use]
     pub fn active_keys(&self) -> SealedUnder {
         let (seal, fingerprint) = (self.keyring.active_seal(), self.keyring.active_fingerprint());
         SealedUnder { seal: (seal.id, seal.state), fingerprint: (fingerprint.id, fingerprint.state) }
-    }
-
-    /// How many random bytes [`seal`](Self::seal) draws for this content: a nonce and the bloat.
-    ///
-    /// # Errors
-    ///
-    /// [`SealError::TooLarge`] or [`SealError::Meta`], as [`seal`](Self::seal) would give.
-    pub fn random_len(&self, meta: &Meta, data: &DataMap) -> Result<usize, SealError> {
-        Ok(NONCE_LEN + self.fill(meta, data)? - content_len(meta, data))
     }
 
     fn fill(&self, meta: &Meta, data: &DataMap) -> Result<usize, SealError> {
@@ -176,48 +182,53 @@ impl Sealer {
         })
     }
 
-    /// Makes a token under the active keys, unlike any other.
+    /// Makes a token under the active keys, unlike any other. The tag of the subject is made anew.
+    ///
+    /// It draws [`SEAL_RANDOM_LEN`](crate::format::SEAL_RANDOM_LEN) random bytes at once: the nonce, and a seed that is expanded to the bloat and forgotten.
     ///
     /// # Errors
     ///
     /// [`SealError`]; no token was made then.
     pub fn seal(&self, content: &Content<'_>, rng: &mut (impl TryCryptoRng + ?Sized)) -> Result<Issued, SealError> {
         let plaintext_len = self.fill(content.meta, content.data)?;
+        let mut random = SecretArray([0; SEAL_RANDOM_LEN]);
+        rng.try_fill_bytes(&mut random.0).map_err(|_| RandomError)?;
+        let (nonce, seed) = random.split();
+
         let (seal, fingerprint) = (self.keyring.active_seal(), self.keyring.active_fingerprint());
+        let subject = content.meta.subject.as_deref().map(|subject| self.subject_tag(subject));
 
         // The buffer never moves, and is encrypted in place: no plaintext is left behind.
-        let mut bytes = Vec::with_capacity(TOKEN_OVERHEAD + plaintext_len + content.meta.capacity());
+        let mut bytes = Vec::with_capacity(TOKEN_OVERHEAD + plaintext_len);
         bytes.push(VERSION);
         bytes.extend_from_slice(seal.id.as_bytes());
         bytes.extend_from_slice(fingerprint.id.as_bytes());
-        bytes.extend_from_slice(&[0; NONCE_LEN]);
-        write_plaintext(content, &mut bytes);
+        bytes.extend_from_slice(nonce);
+        write_plaintext(content, subject.as_ref(), &mut bytes);
         let bloat_at = bytes.len();
         bytes.resize(CIPHERTEXT_AT + plaintext_len, 0);
-
-        let mut nonce = [0; NONCE_LEN];
-        let drawn = rng.try_fill_bytes(&mut nonce).and_then(|()| rng.try_fill_bytes(&mut bytes[bloat_at..]));
-        if drawn.is_err() {
-            drop(SecretBytes::from(bytes));
-            return Err(RandomError.into());
-        }
-        bytes[NONCE_AT..CIPHERTEXT_AT].copy_from_slice(&nonce);
+        // Each seed is drawn for one token, so that no nonce is needed beside it.
+        ChaCha20::new(seed.into(), &[0; 12].into()).apply_keystream(&mut bytes[bloat_at..]);
 
         let (header, plaintext) = bytes.split_at_mut(CIPHERTEXT_AT);
         let associated_data = self.context.associated_data(&header[..NONCE_AT]);
-        let tag = seal.aead.seal(&nonce, associated_data.as_slice(), plaintext);
+        let tag = seal.aead.seal(self.aead, nonce, associated_data.as_slice(), plaintext);
         bytes.extend_from_slice(&tag);
-        let [issue, kept] = halves(&self.macs[0].mac(&bytes));
+        // The active keys are the first of their kinds.
+        let [issue, kept] = halves(&self.marks[0].mac(&[&bytes]));
         bytes.extend_from_slice(&issue);
 
         let token = match Token::from_bytes(bytes) {
             Ok(token) => token,
             Err(_) => unreachable!("a plaintext that fits the size classes makes a token within its bounds"),
         };
-        Ok(Issued { token, fingerprint: Fingerprint::from_bytes(kept) })
+        Ok(Issued { token, fingerprint: Fingerprint::from_bytes(kept), subject })
     }
 
     /// Opens a token. What it says is not yet to be believed: see [`admit`](Self::admit).
+    ///
+    /// Its mark authenticates it, so it is decrypted without a look at the tag of the AEAD. Only where the mark is wrong, or
+    /// one of the two keys is compromised, is the tag verified, to say what has happened.
     ///
     /// # Errors
     ///
@@ -225,30 +236,97 @@ impl Sealer {
     #[inline]
     pub fn open(&self, token: Token) -> Result<Opened, Refusal> {
         let (seal_id, fingerprint_id) = (token.seal_key_id(), token.fingerprint_key_id());
-        let seal = self.keyring.seal(seal_id).ok_or(Refusal::UnknownKey { kind: KeyKind::Seal, id: seal_id })?;
-        let (fingerprint_key, mac) = self
-            .keyring
-            .fingerprint_keys()
-            .iter()
-            .zip(&self.macs)
-            .find(|(key, _)| key.id == fingerprint_id)
-            .ok_or(Refusal::UnknownKey { kind: KeyKind::Fingerprint, id: fingerprint_id })?;
+        let (seal_keys, fingerprint_keys) = (self.keyring.seal_keys(), self.keyring.fingerprint_keys());
+        let seal_at = seal_keys.iter().position(|key| key.id == seal_id);
+        let seal_at = seal_at.ok_or(Refusal::UnknownKey { kind: KeyKind::Seal, id: seal_id })?;
+        let fingerprint_at = fingerprint_keys.iter().position(|key| key.id == fingerprint_id);
+        let fingerprint_at =
+            fingerprint_at.ok_or(Refusal::UnknownKey { kind: KeyKind::Fingerprint, id: fingerprint_id })?;
+        let seal = &seal_keys[seal_at];
+        let keys = SealedUnder {
+            seal: (seal_id, seal.state),
+            fingerprint: (fingerprint_id, fingerprint_keys[fingerprint_at].state),
+        };
 
-        let [issue, kept] = halves(&mac.mac(token.unmarked()));
-        let marked = same(&issue, token.issue_mark());
+        let mark = &self.marks[seal_at * fingerprint_keys.len() + fingerprint_at];
+        let [issue, kept] = halves(&mark.mac(&[token.unmarked()]));
+        let fingerprint = Fingerprint::from_bytes(kept);
+        if !same(&issue, token.issue_mark()) {
+            return Err(self.unmarked(token, seal, fingerprint));
+        }
+        if keys.compromised().is_some() {
+            return self.open_fully(token, seal, fingerprint, keys);
+        }
+        let (nonce, range) = (*token.nonce(), token.ciphertext_range());
+        let mut buffer = SecretBytes::from(token.into_bytes());
+        seal.aead.decrypt(&nonce, &mut buffer.as_mut_slice()[range.clone()]);
+        Opened::parse(buffer, range, fingerprint, keys).ok_or(Refusal::Malformed)
+    }
 
+    /// Says what a token is whose mark is wrong.
+    #[cold]
+    fn unmarked(&self, token: Token, seal: &SealSubkeys, fingerprint: Fingerprint) -> Refusal {
+        let Some((buffer, range)) = self.verify(token, seal) else { return Refusal::NotAuthentic };
+        let plaintext = &buffer[range];
+        let suspect = plaintext.first_chunk().zip(plaintext.get(GENERATION_AT..).and_then(<[u8]>::first_chunk));
+        match suspect {
+            Some((id, generation)) => Refusal::Unmarked(Suspect {
+                key: seal.id,
+                session_id: SessionId::from_bytes(*id),
+                generation: u32::from_be_bytes(*generation),
+                fingerprint,
+            }),
+            None => unreachable!("a token has at least {MIN_TOKEN} bytes"),
+        }
+    }
+
+    /// Opens a token whose mark is right under a key that has leaked: its tag must be right, too.
+    #[cold]
+    fn open_fully(
+        &self,
+        token: Token,
+        seal: &SealSubkeys,
+        fingerprint: Fingerprint,
+        keys: SealedUnder,
+    ) -> Result<Opened, Refusal> {
+        let Some((buffer, range)) = self.verify(token, seal) else {
+            // A mark takes both keys, and one of them is known to have leaked: the other one is the news.
+            let (kind, id) = match keys.fingerprint {
+                (id, KeyState::Active | KeyState::Accepted) => (KeyKind::Fingerprint, id),
+                (_, KeyState::Compromised) => (KeyKind::Seal, keys.seal.0),
+            };
+            return Err(Refusal::Forged { kind, id });
+        };
+        Opened::parse(buffer, range, fingerprint, keys).ok_or(Refusal::Malformed)
+    }
+
+    /// Verifies the tag of the AEAD, and gives the plaintext's place in the buffer.
+    fn verify(&self, token: Token, seal: &SealSubkeys) -> Option<(SecretBytes, Range<usize>)> {
         let associated_data = self.context.associated_data(token.header());
         let (nonce, tag, range) = (*token.nonce(), *token.tag(), token.ciphertext_range());
         let mut buffer = SecretBytes::from(token.into_bytes());
-        let opened =
-            seal.aead.open(&nonce, associated_data.as_slice(), &mut buffer.as_mut_slice()[range.clone()], &tag);
+        let ciphertext = &mut buffer.as_mut_slice()[range.clone()];
+        seal.aead.open(self.aead, &nonce, associated_data.as_slice(), ciphertext, &tag).ok()?;
+        Some((buffer, range))
+    }
+}
 
-        match (marked, opened) {
-            (true, Ok(())) => Opened::parse(buffer, range, Fingerprint::from_bytes(kept), seal, fingerprint_key)
-                .ok_or(Refusal::Malformed),
-            (false, Ok(())) => Err(Refusal::Forged { kind: KeyKind::Seal, id: seal_id }),
-            (true, Err(_)) => Err(Refusal::Forged { kind: KeyKind::Fingerprint, id: fingerprint_id }),
-            (false, Err(_)) => Err(Refusal::NotAuthentic),
+/// A mark key for each pair of keys.
+fn marks(keyring: &Keyring, context: &Context) -> Vec<MacKey> {
+    let pairs =
+        keyring.seal_keys().iter().flat_map(|seal| keyring.fingerprint_keys().iter().map(move |key| (seal, key)));
+    pairs
+        .map(|(seal, key)| {
+            mark_key(&seal.mark, &key.fingerprint.0).prefixed(&[FINGERPRINT_LABEL, &[0], context.with_length()])
+        })
+        .collect()
+}
+
+impl SecretArray<SEAL_RANDOM_LEN> {
+    fn split(&self) -> (&[u8; NONCE_LEN], &[u8; SEED_LEN]) {
+        match (self.0.first_chunk(), self.0.last_chunk()) {
+            (Some(nonce), Some(seed)) => (nonce, seed),
+            _ => unreachable!("it is as long as both"),
         }
     }
 }
@@ -258,13 +336,13 @@ fn content_len(meta: &Meta, data: &DataMap) -> usize {
     PLAINTEXT_FIXED + meta.encoded_len() + data.encoded_len()
 }
 
-fn write_plaintext(content: &Content<'_>, bytes: &mut Vec<u8>) {
+fn write_plaintext(content: &Content<'_>, subject: Option<&SubjectTag>, bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(content.session_id.as_bytes());
     bytes.extend_from_slice(content.handoff_key.as_bytes());
     bytes.extend_from_slice(&content.generation.to_be_bytes());
     bytes.extend_from_slice(&content.issued_at.as_millis().to_be_bytes());
     bytes.extend_from_slice(&content.expires_at.as_millis().to_be_bytes());
-    with_length(bytes, |bytes| content.meta.append_to(bytes));
+    with_length(bytes, |bytes| content.meta.append_to(bytes, subject));
     with_length(bytes, |bytes| content.data.append_to(bytes));
 }
 
@@ -276,67 +354,6 @@ fn with_length(bytes: &mut Vec<u8>, append: impl FnOnce(&mut Vec<u8>)) {
     // Sizes::fill bounds both lengths far below 2^16.
     let length = u16::try_from(bytes.len() - at - 2).unwrap_or(u16::MAX);
     bytes[at..at + 2].copy_from_slice(&length.to_be_bytes());
-}
-
-/// A context that is empty or too long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the cookie's or header's name has {length} bytes; it must have 1 to {MAX_CONTEXT_LEN}")]
-pub struct ContextError {
-    /// Its length in bytes.
-    pub length: usize,
-}
-
-/// A context with its length in front, as every use takes it.
-#[derive(Debug, Clone)]
-pub(crate) struct Context(Vec<u8>);
-
-impl Context {
-    fn new(context: &str) -> Result<Self, ContextError> {
-        let refused = ContextError { length: context.len() };
-        if context.is_empty() || context.len() > MAX_CONTEXT_LEN {
-            return Err(refused);
-        }
-        let length = u16::try_from(context.len()).map_err(|_| refused)?;
-        let mut bytes = length.to_be_bytes().to_vec();
-        bytes.extend_from_slice(context.as_bytes());
-        Ok(Self(bytes))
-    }
-
-    /// `u16 length | context`.
-    pub(crate) fn with_length(&self) -> &[u8] {
-        &self.0
-    }
-
-    #[inline]
-    fn associated_data(&self, header: &[u8]) -> AssociatedData {
-        AssociatedData::new([TOKEN_LABEL, header, self.with_length()])
-    }
-}
-
-/// The associated data of a token or a handoff, on the stack.
-pub(crate) struct AssociatedData {
-    bytes: [u8; Self::CAPACITY],
-    length: usize,
-}
-
-impl AssociatedData {
-    /// A handoff's is longer than a token's.
-    const CAPACITY: usize = HANDOFF_LABEL.len() + 1 + KEY_ID_LEN + SESSION_ID_LEN + 4 + 2 + MAX_CONTEXT_LEN;
-
-    /// These parts, one after another.
-    #[inline]
-    pub(crate) fn new<const N: usize>(parts: [&[u8]; N]) -> Self {
-        let mut data = Self { bytes: [0; Self::CAPACITY], length: 0 };
-        for part in parts {
-            data.bytes[data.length..][..part.len()].copy_from_slice(part);
-            data.length += part.len();
-        }
-        data
-    }
-
-    pub(crate) fn as_slice(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
 }
 
 /// The parts of a token's length that [`Sealer::seal`] reserves.

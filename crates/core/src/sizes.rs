@@ -8,10 +8,29 @@ use crate::format::{
 /// The lengths, in bytes, up to which bloat fills a plaintext. The last class is always what just fits the limit.
 ///
 /// The class depends on the length alone: a random length would average out over a few tokens.
+///
+/// # What a class tells
+///
+/// Whoever sees a cookie's length learns the class of its session, which is a range of content as wide as the step. Every
+/// change that they see narrows it no further. Of a session without data, or with a subject, the class is the same for
+/// everybody; beyond that, up to the default limit of 4000 bytes (some 2,900 of plaintext), there are
+///
+/// | step | classes | tells of the content's length | bloat beyond the least, at most, on average |
+/// | --- | --- | --- | --- |
+/// | 64 | 45 | 5.5 bits | 63, 32 bytes |
+/// | 128 (the default) | 23 | 4.5 bits | 127, 64 bytes |
+/// | 256 | 12 | 3.6 bits | 255, 128 bytes |
+/// | [`Fixed`](Self::Fixed) | 1 | nothing | 2,800 bytes |
+///
+/// at the most, if all lengths were equally likely. A change of one short value (a name, a counter, a flag) crosses the
+/// end of a class about once in as many bytes as the step has: a value that is 8 bytes longer shows in one of 16 sessions
+/// with 128, one of 8 with 64, one of 32 with 256. Where the mere length of a value is a secret, use a list of two or three
+/// classes, or [`Fixed`](Self::Fixed). The step is also what a request carries: base64 makes 4 characters of 3 bytes, so
+/// that 256 costs 85 characters more than 128 on average, in every request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SizeClasses {
-    /// Multiples of this many bytes. The default is 256.
+    /// Multiples of this many bytes. The default is 128.
     Step(usize),
     /// These lengths, in ascending order.
     List(Vec<usize>),
@@ -155,7 +174,7 @@ mod tests {
     fn classes_depend_on_the_length_alone_and_end_with_what_just_fits() {
         let step = Sizes::default_for(14).expect("the default");
         let max = step.max_plaintext();
-        assert_eq!((step.fill(0), step.fill(224), step.fill(225)), (Some(256), Some(256), Some(512)));
+        assert_eq!((step.fill(0), step.fill(96), step.fill(97)), (Some(128), Some(128), Some(256)));
         assert_eq!((step.fill(max - 32), step.fill(max - 31)), (Some(max), None));
 
         let list = Sizes::new(14, 4000, SizeClasses::List(vec![300, 1000])).expect("ascending");
@@ -173,7 +192,7 @@ mod tests {
         let needed = 14 + base64url::encoded_len(TOKEN_OVERHEAD + MIN_PLAINTEXT);
         assert!(error(needed - 1, SizeClasses::default()).contains(&needed.to_string()));
         assert!(Sizes::new(14, needed, SizeClasses::default()).is_ok());
-        assert!(error(4000, SizeClasses::Step(0)).contains("256"));
+        assert!(error(4000, SizeClasses::Step(0)).contains("128"));
         assert!(error(4000, SizeClasses::List(vec![1, 3, 3])).contains("class 3"));
     }
 }

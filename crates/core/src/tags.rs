@@ -32,18 +32,6 @@ impl SubjectTag {
 }
 
 impl Keyring {
-    /// The tags under which stores may keep this subject's sessions: one for each fingerprint key, the active first.
-    #[must_use]
-    pub fn subject_tags(&self, subject: &str) -> Vec<SubjectTag> {
-        self.fingerprint_keys().iter().map(|key| tag(key, subject)).collect()
-    }
-
-    /// The tag that a new token's bucket gets.
-    #[must_use]
-    pub fn subject_tag(&self, subject: &str) -> SubjectTag {
-        tag(self.active_fingerprint(), subject)
-    }
-
     /// The session's public name under the active key.
     #[must_use]
     pub fn handle(&self, id: &SessionId) -> Handle {
@@ -65,7 +53,7 @@ impl Keyring {
     /// [`RandomError`] if there is no randomness.
     pub fn csrf_token(&self, id: &SessionId, rng: &mut (impl TryCryptoRng + ?Sized)) -> Result<String, RandomError> {
         let mask = random::<CSRF_LEN>(rng)?;
-        let secret = self.active_fingerprint().csrf.mac(id.as_bytes());
+        let secret = self.active_fingerprint().csrf.mac(&[id.as_bytes()]);
         let mut token = [0; 2 * CSRF_LEN];
         token[..CSRF_LEN].copy_from_slice(&mask);
         for (byte, (secret, mask)) in token[CSRF_LEN..].iter_mut().zip(secret.iter().zip(mask)) {
@@ -83,7 +71,7 @@ impl Keyring {
         let Ok(token) = base64url::decode(presented.as_bytes()) else { return false };
         let Some((mask, masked)) = token.split_at_checked(CSRF_LEN) else { return false };
         let secret: Vec<u8> = mask.iter().zip(masked).map(|(mask, masked)| mask ^ masked).collect();
-        self.fingerprint_keys().iter().any(|key| key.csrf.mac(id.as_bytes()).ct_eq(secret.as_slice()).into())
+        self.fingerprint_keys().iter().any(|key| key.csrf.mac(&[id.as_bytes()]).ct_eq(secret.as_slice()).into())
     }
 
     /// Seals what the application writes on a session, for the store to keep.
@@ -114,18 +102,28 @@ impl Keyring {
 }
 
 impl Sealer {
-    /// The subject's tag under one key of the ring.
-    pub(crate) fn subject_tag_under(&self, id: KeyId, subject: &str) -> Option<SubjectTag> {
-        self.keyring().fingerprint(id).map(|key| tag(key, subject))
+    /// The tags under which stores may keep this subject's sessions: one for each fingerprint key, the active first.
+    ///
+    /// They are of this sealer's subjects alone: another cookie's are other subjects, though their names, the keys and the
+    /// store be the same. See [`for_context`](Self::for_context).
+    #[must_use]
+    pub fn subject_tags(&self, subject: &str) -> Vec<SubjectTag> {
+        self.keyring().fingerprint_keys().iter().map(|key| self.tag(key, subject)).collect()
+    }
+
+    /// The tag that a new token has, and its bucket gets.
+    #[must_use]
+    pub fn subject_tag(&self, subject: &str) -> SubjectTag {
+        self.tag(self.keyring().active_fingerprint(), subject)
+    }
+
+    fn tag(&self, key: &FingerprintSubkeys, subject: &str) -> SubjectTag {
+        SubjectTag::from_bytes(key.subject.truncated(&[self.subjects.with_length(), subject.as_bytes()]))
     }
 }
 
-fn tag(key: &FingerprintSubkeys, subject: &str) -> SubjectTag {
-    SubjectTag::from_bytes(key.subject.truncated(subject.as_bytes()))
-}
-
 fn handle(key: &FingerprintSubkeys, id: &SessionId) -> Handle {
-    Handle::from_bytes(key.handle.truncated(id.as_bytes()))
+    Handle::from_bytes(key.handle.truncated(&[id.as_bytes()]))
 }
 
 fn label_data(key_id: KeyId, id: &SessionId) -> Vec<u8> {
@@ -137,7 +135,7 @@ mod tests {
     use getrandom::SysRng;
 
     use super::*;
-    use crate::format::ENVELOPE_OVERHEAD;
+    use crate::format::LABEL_OVERHEAD;
     use crate::keys::{FingerprintKey, SealKey};
 
     fn ring(keys: &[u8]) -> Keyring {
@@ -175,20 +173,35 @@ mod tests {
         assert_eq!(old.open_label(&A, &sealed[..10]), None);
         let longest = "x".repeat(MAX_LABEL_LEN);
         let sealed = old.seal_label(&A, &longest, &mut SysRng).expect("just fits");
-        assert_eq!(sealed.len(), ENVELOPE_OVERHEAD + MAX_LABEL_LEN);
+        assert_eq!(sealed.len(), LABEL_OVERHEAD + MAX_LABEL_LEN);
         assert_eq!(old.open_label(&A, &sealed), Some(longest));
         let error = old.seal_label(&A, &"x".repeat(513), &mut SysRng).expect_err("too long").to_string();
         assert!(error.contains("513") && error.contains("512"), "{error}");
     }
 
     #[test]
-    fn tags_and_handles_differ_by_key_and_session() {
+    fn handles_differ_by_key_and_session() {
         let (old, both) = (ring(&[1]), ring(&[2, 1]));
-        assert_eq!(both.subject_tags("alice")[1], old.subject_tag("alice"));
-        assert_ne!(both.subject_tag("alice"), old.subject_tag("alice"));
-        assert_ne!(old.subject_tag("alice"), old.subject_tag("bob"));
         let handle = old.handle(&A);
         assert_eq!(handle.to_string().parse(), Ok(handle));
         assert!(both.is_handle_of(&handle, &A) && !both.is_handle_of(&handle, &B));
+    }
+
+    #[test]
+    fn subjects_differ_by_key_by_name_and_by_the_cookie_that_they_log_in_with() {
+        let sealer = |keys: &[u8], context: &str| {
+            let sizes = crate::Sizes::default_for(context.len()).expect("a short name");
+            Sealer::new(ring(keys).into(), context, sizes).expect("a context")
+        };
+        let (old, both) = (sealer(&[1], "shop"), sealer(&[2, 1], "shop"));
+        assert_eq!(both.subject_tags("alice")[1], old.subject_tag("alice"));
+        assert_eq!(both.subject_tags("alice")[0], both.subject_tag("alice"));
+        assert_ne!(both.subject_tag("alice"), old.subject_tag("alice"));
+        assert_ne!(old.subject_tag("alice"), old.subject_tag("bob"));
+        assert_ne!(old.subject_tag("alice"), sealer(&[1], "admin").subject_tag("alice"));
+        // Of two names in a row, one does not run into the other.
+        assert_ne!(sealer(&[1], "shopa").subject_tag("lice"), old.subject_tag("alice"));
+        let bearer = old.for_context("bearer:session-token", old.sizes().clone()).expect("a context");
+        assert_eq!(bearer.subject_tag("alice"), old.subject_tag("alice"));
     }
 }

@@ -32,9 +32,16 @@ pub enum DecodeError {
     /// Not canonical base64url: padding, quotes, percent signs, white space or trailing bits.
     #[error("not canonical base64url")]
     NotCanonical,
-    /// Not a version that we know.
+    /// Not a version that there ever was.
     #[error("version {version} is not known")]
     Version {
+        /// The first byte.
+        version: u8,
+    },
+    /// A version above ours: perhaps of a host that runs a later release. The browser's cookie is to be left alone, as
+    /// with an unknown key.
+    #[error("version {version} is later than {VERSION}, the latest that this release knows")]
+    LaterVersion {
         /// The first byte.
         version: u8,
     },
@@ -74,6 +81,7 @@ impl Token {
         }
         match bytes[0] {
             VERSION => Ok(Self(bytes)),
+            version if version > VERSION => Err(DecodeError::LaterVersion { version }),
             version => Err(DecodeError::Version { version }),
         }
     }
@@ -120,7 +128,7 @@ impl Token {
         self.array(self.0.len() - ISSUE_LEN - TAG_LEN)
     }
 
-    /// What the fingerprint is made over: all but the issue mark.
+    /// What the mark is made over: all but the mark itself.
     pub(crate) fn unmarked(&self) -> &[u8] {
         &self.0[..self.0.len() - ISSUE_LEN]
     }

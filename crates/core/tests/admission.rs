@@ -134,8 +134,8 @@ fn a_bucket_of_another_session_admits_nothing() {
 
 #[test]
 fn a_bucket_whose_subject_was_moved_is_tampered_with() {
-    let keyring = ring(&[SEAL], &[FINGERPRINT]);
-    let tag = |subject: &str| Some(keyring.subject_tag(subject));
+    let sealer = support::fixtures::sealer();
+    let tag = |subject: &str| Some(sealer.subject_tag(subject));
     for (in_token, in_bucket) in [
         (Some("alice"), tag("bob")),
         (Some("alice"), None),
@@ -152,6 +152,22 @@ fn a_bucket_whose_subject_was_moved_is_tampered_with() {
 fn a_bucket_whose_generation_was_changed_is_tampered_with() {
     let mut session = Session::anonymous("data");
     session.bucket.generation = 7;
+    assert!(matches!(session.present(&session.token, later(1)), Verdict::Tampered));
+}
+
+#[test]
+fn a_subject_of_another_cookie_is_another_subject_and_a_bearer_token_s_is_the_cookie_s() {
+    let ring = ring(&[SEAL], &[FINGERPRINT]);
+    let mut session = Session::new(sealer_of(ring.clone(), "admin"), Some("alice"), "data");
+    session.bucket.subject = Some(sealer_of(ring, "shop").subject_tag("alice"));
+    assert!(matches!(session.present(&session.token, later(1)), Verdict::Tampered));
+
+    let shop = support::fixtures::sealer();
+    let bearer = shop.for_context("bearer:session-token", shop.sizes().clone()).expect("a context");
+    let mut session = Session::new(bearer, Some("alice"), "data");
+    assert_eq!(session.bucket.subject, Some(shop.subject_tag("alice")));
+    assert!(matches!(session.present(&session.token, later(1)), Verdict::Current(_)));
+    session.bucket.subject = Some(shop.subject_tag("bob"));
     assert!(matches!(session.present(&session.token, later(1)), Verdict::Tampered));
 }
 

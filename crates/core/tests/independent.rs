@@ -46,7 +46,7 @@ fn an_independent_program_opens_every_frozen_vector_and_makes_the_same_bytes() {
         return;
     }
     let report = succeeded(&program().output().expect("python3 starts"));
-    for file in ["keys.json", "token.json", "handoff.json", "tags.json", "negative.json"] {
+    for file in ["keys.json", "token.json", "handoff.json", "tags.json", "data.json", "negative.json"] {
         assert!(report.contains(file), "{report}");
     }
 }
@@ -72,7 +72,7 @@ fn a_token_that_the_independent_program_sealed_is_opened_and_admitted() {
     }
     let sizes = |classes| Sizes::new(CONTEXT.len(), 4000, classes).expect("sizes");
     for (classes, as_json, plaintext_len) in [
-        (SizeClasses::default(), json!({"step": 256}), 256),
+        (SizeClasses::default(), json!({"step": 128}), 256),
         (SizeClasses::List(vec![300, 600]), json!({"list": [300, 600]}), 300),
         (SizeClasses::Fixed, json!("fixed"), sizes(SizeClasses::Fixed).max_plaintext()),
     ] {
@@ -98,7 +98,7 @@ fn a_token_that_the_independent_program_sealed_is_opened_and_admitted() {
         assert_eq!(opened.session_id().as_bytes(), &[0x0f; 16]);
         let new = NewBucket {
             id: opened.session_id(),
-            subject: Some(sealer.keyring().subject_tag("Zoë")),
+            subject: Some(sealer.subject_tag("Zoë")),
             label: None,
             expires_at: Timestamp::from_millis(issued_at + 1000),
             idle_timeout: None,

@@ -54,22 +54,48 @@ fn the_same_content_never_makes_the_same_token_and_every_token_has_fresh_bloat()
     assert!(plain[0].bloat.len() >= format::MIN_BLOAT);
 }
 
-#[test]
-fn a_token_draws_as_many_random_bytes_as_it_was_said_to() {
-    let sealer = sealer();
-    for length in [0, 3, 150, 400] {
-        let made = Made { sealer: &sealer, meta: meta_of(Some("alice")), data: data_of(length) };
-        let needed = sealer.random_len(&made.meta, &made.data).expect("fits");
-        let handoff_key = HandoffKey::random(&mut Stream::new("length")).expect("random");
-        let seal = |available| {
-            let bytes = vec![1; available];
-            sealer.seal(&made.content(&handoff_key), &mut Replay(&bytes)).map(|_| ())
-        };
-        assert_eq!(seal(needed), Ok(()), "{length}");
-        assert_eq!(seal(needed - 1), Err(SealError::Random(RandomError)), "{length}");
+/// Counts the calls to the source of randomness.
+struct Counted<'a>(Replay<'a>, usize);
+
+impl rand_core::TryRng for Counted<'_> {
+    type Error = support::random::Spent;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        self.1 += 1;
+        self.0.try_next_u32()
     }
-    let large = sealer.random_len(&Meta::default(), &data_of(2950));
-    assert!(matches!(large, Err(SealError::TooLarge { .. })), "{large:?}");
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        self.1 += 1;
+        self.0.try_next_u64()
+    }
+
+    fn try_fill_bytes(&mut self, output: &mut [u8]) -> Result<(), Self::Error> {
+        self.1 += 1;
+        self.0.try_fill_bytes(output)
+    }
+}
+
+impl rand_core::TryCryptoRng for Counted<'_> {}
+
+#[test]
+fn a_token_of_any_length_draws_a_nonce_and_a_seed_at_once_and_expands_its_bloat_from_it() {
+    let sealer = sealer();
+    let random: Vec<u8> = (1..=56).collect();
+    assert_eq!(random.len(), format::SEAL_RANDOM_LEN);
+    for length in [0, 3, 150, 400, 2000] {
+        let made = Made { sealer: &sealer, meta: meta_of(Some("alice")), data: data_of(length) };
+        let handoff_key = HandoffKey::random(&mut Stream::new("length")).expect("random");
+        let mut source = Counted(Replay(&random), 0);
+        let issued = sealer.seal(&made.content(&handoff_key), &mut source).expect("enough");
+        assert_eq!((source.0.0.len(), source.1), (0, 1), "{length}");
+        let token = issued.token.as_bytes();
+        assert_eq!(token[9..33], random[..24], "{length}");
+        let seed: [u8; 32] = random[24..].try_into().expect("32 bytes");
+        let plain = raw::read(&SEAL, CONTEXT, token).expect("opens");
+        assert_eq!(plain.bloat, raw::bloat(&seed, plain.bloat.len()), "{length}");
+        assert!(plain.bloat.len() >= format::MIN_BLOAT);
+    }
 }
 
 #[test]
@@ -77,8 +103,7 @@ fn without_randomness_nothing_is_sealed() {
     let sealer = sealer();
     let made = Made { sealer: &sealer, meta: Meta::default(), data: data_of(3) };
     let handoff_key = HandoffKey::random(&mut Stream::new("a key")).expect("random");
-    // Enough for the nonce, and not for the bloat.
-    for available in [0, 23, 24, 100] {
+    for available in [0, 23, 24, 55] {
         let sealed = sealer.seal(&made.content(&handoff_key), &mut Replay(&vec![1; available]));
         assert!(matches!(sealed, Err(SealError::Random(RandomError))), "{available} bytes");
     }
@@ -160,9 +185,9 @@ fn the_length_of_a_token_tells_its_class_and_no_more() {
             made.seal(&mut random).expect("fits").as_bytes().len() - format::TOKEN_OVERHEAD
         })
         .collect();
-    assert!(lengths.iter().all(|length| length % 256 == 0));
+    assert!(lengths.iter().all(|length| length % 128 == 0));
     assert!(lengths.windows(2).all(|pair| pair[0] <= pair[1]));
-    assert_eq!(lengths.iter().collect::<std::collections::BTreeSet<_>>().len(), 3);
+    assert_eq!(lengths.iter().collect::<std::collections::BTreeSet<_>>().len(), 6);
 }
 
 #[test]

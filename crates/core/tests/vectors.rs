@@ -12,8 +12,8 @@ use secure_sessions_core::{
 };
 use serde::de::DeserializeOwned;
 use support::random::Replay;
-use support::vectors::{File, HandoffCase, KeyCase, NegativeCase, TagCase, TokenCase};
-use support::{generate, hex, raw};
+use support::vectors::{DataCase, File, HandoffCase, KeyCase, NegativeCase, TagCase, TokenCase};
+use support::{fixtures, generate, hex, raw};
 
 const POLICY: BucketPolicy = BucketPolicy { grace: Millis::from_secs(60) };
 
@@ -96,6 +96,7 @@ fn sealing_with_the_recorded_random_bytes_gives_exactly_the_frozen_tokens() {
         assert_eq!(hex::encode(issued.token.as_bytes()), case.token, "{}", case.name);
         assert_eq!(issued.token.encode(), case.cookie, "{}", case.name);
         assert_eq!(hex::encode(issued.fingerprint.as_bytes()), case.fingerprint, "{}", case.name);
+        assert_eq!(issued.subject.map(|tag| hex::encode(tag.as_bytes())), case.subject_tag, "{}", case.name);
         assert!(case.token.ends_with(&case.issue_mark), "{}", case.name);
         assert!(replay.0.is_empty(), "{}: {} recorded bytes are left", case.name, replay.0.len());
         assert!(case.context.len() + case.cookie.len() <= case.limit, "{}", case.name);
@@ -129,7 +130,7 @@ fn opening_the_frozen_tokens_gives_exactly_what_went_in() {
         let random = [9; 24];
         let sealed = [&admitted.handoff_key, &handoff_key(&case.handoff_key)].map(|key| {
             let successor = Token::decode(case.cookie.as_bytes()).expect("canonical");
-            sealer.seal_handoff(&id, key, 2, &successor, &mut Replay(&random)).expect("24 bytes")
+            sealer.seal_handoff(&id, key, &successor, &mut Replay(&random)).expect("24 bytes")
         });
         assert_eq!(sealed[0], sealed[1], "{}", case.name);
     }
@@ -174,7 +175,7 @@ fn handoffs_give_their_token_or_are_refused_as_frozen() {
         let ring = Keyring::builder().seal_key(case.sealed_by.parse().expect("a key")).fingerprint_key(fingerprint_key);
         let sealer = sealer(ring.build().expect("a ring").into());
         let random = hex::decode(&case.random);
-        let sealed = sealer.seal_handoff(&id, &key, case.generation, &token, &mut Replay(&random)).expect("24 bytes");
+        let sealed = sealer.seal_handoff(&id, &key, &token, &mut Replay(&random)).expect("24 bytes");
         assert_eq!(hex::encode(&sealed), case.handoff, "{}", case.name);
     }
 }
@@ -188,7 +189,10 @@ fn tags_handles_csrf_tokens_labels_and_bindings_are_as_frozen() {
             .build()
             .expect("a ring");
         let id = SessionId::from_bytes(hex::array(&case.session_id));
-        assert_eq!(hex::encode(ring.subject_tag(&case.subject).as_bytes()), case.subject_tag);
+        let ring = std::sync::Arc::new(ring);
+        let sizes = Sizes::default_for(case.context.len()).expect("the default");
+        let sealer = Sealer::new(ring.clone(), &case.context, sizes).expect("a context");
+        assert_eq!(hex::encode(sealer.subject_tag(&case.subject).as_bytes()), case.subject_tag);
         let handle: Handle = case.handle.parse().expect("a handle");
         assert_eq!(ring.handle(&id), handle);
 
@@ -213,6 +217,7 @@ fn judged(sealer: &Sealer, opened: Opened) -> &'static str {
     let fingerprint = hex::encode(opened.fingerprint().as_bytes());
     let bucket = bucket(opened.session_id(), opened.generation(), &fingerprint, None, u64::MAX);
     match sealer.admit(&bucket, opened, Timestamp::from_millis(0), None, &POLICY) {
+        Verdict::Critical { .. } => "critical",
         Verdict::Tampered => "malformed",
         _ => "admitted",
     }
@@ -228,15 +233,45 @@ fn refused_cookie_values_are_refused_for_the_frozen_reason() {
             Err(DecodeError::TooLong { .. }) => "too_long",
             Err(DecodeError::NotCanonical) => "not_canonical",
             Err(DecodeError::Version { .. }) => "version",
+            Err(DecodeError::LaterVersion { .. }) => "later_version",
             Ok(Err(Refusal::UnknownKey { kind: KeyKind::Seal, .. })) => "unknown_seal_key",
             Ok(Err(Refusal::UnknownKey { kind: KeyKind::Fingerprint, .. })) => "unknown_fingerprint_key",
             Ok(Err(Refusal::NotAuthentic)) => "not_authentic",
-            Ok(Err(Refusal::Forged { kind: KeyKind::Seal, .. })) => "forged_seal_key",
-            Ok(Err(Refusal::Forged { kind: KeyKind::Fingerprint, .. })) => "forged_fingerprint_key",
+            Ok(Err(Refusal::Unmarked(_))) => "unmarked",
+            Ok(Err(Refusal::Forged { .. })) => "forged",
             Ok(Err(Refusal::Malformed)) => "malformed",
             Ok(Ok(opened)) => judged(&sealer, opened),
             Err(_) | Ok(Err(_)) => "a reason that this test does not know",
         };
         assert_eq!(refused, case.refused, "{}", case.name);
+    }
+}
+
+#[test]
+fn data_maps_of_other_writers_give_what_the_frozen_reader_finds() {
+    let sealer = fixtures::sealer();
+    for case in cases::<DataCase>("data.json") {
+        let plaintext = raw::Plaintext {
+            session_id: [1; 16],
+            handoff_key: [2; 32],
+            generation: 1,
+            issued_at: 0,
+            expires_at: u64::MAX,
+            meta: vec![0xa0],
+            data: hex::decode(&case.data_cbor),
+            bloat: vec![3; 32],
+        };
+        let (token, fingerprint) =
+            raw::token(&fixtures::SEAL, &fixtures::FINGERPRINT, fixtures::CONTEXT, &[4; 24], &plaintext.to_bytes());
+        let opened = sealer.open(Token::from_bytes(token).expect("a token")).expect("with our keys");
+        let bucket = bucket(opened.session_id(), 1, &hex::encode(&fingerprint), None, u64::MAX);
+        let verdict = sealer.admit(&bucket, opened, Timestamp::from_millis(0), None, &POLICY);
+        let Verdict::Current(admitted) = verdict else { panic!("{}: {verdict:?}", case.name) };
+        let found: Vec<_> = admitted.data.iter().map(|(key, value)| (key.to_owned(), hex::encode(value))).collect();
+        assert_eq!(found, case.entries, "{}", case.name);
+        for (key, value) in &case.entries {
+            assert_eq!(admitted.data.get_encoded(key).map(hex::encode).as_ref(), Some(value), "{}", case.name);
+        }
+        assert_eq!(hex::encode(&admitted.data.to_cbor()), case.data_cbor, "{}", case.name);
     }
 }

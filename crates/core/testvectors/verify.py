@@ -4,7 +4,7 @@
     verify.py         checks every vector of the JSON files beside it; exits 1 at the first that does not hold
     verify.py seal    reads one JSON object from standard input, seals a token from it, and prints its cookie value
 
-It needs Python 3.8 and PyCryptodome (XChaCha20-Poly1305), and nothing else.
+It needs Python 3.8 and PyCryptodome (XChaCha20 and XChaCha20-Poly1305), and nothing else.
 """
 
 import base64
@@ -15,14 +15,14 @@ import os
 import pathlib
 import sys
 
-from Crypto.Cipher import ChaCha20_Poly1305
+from Crypto.Cipher import ChaCha20, ChaCha20_Poly1305
 
 VERSION = 1
 MIN_BLOAT = 32
 MIN_TOKEN = 171
 MAX_TOKEN = 3071
 MAX_DEPTH = 32
-MAX_KEY = 256
+CRITICAL = 32
 MAX_SUBJECT = 512
 MAX_BINDING = 64
 
@@ -35,6 +35,7 @@ META_ENTRIES = {
     6: "lifetime",
     7: "binding",
     8: "flash",
+    11: "subject_tag",
 }
 
 
@@ -202,7 +203,7 @@ def utf8(data):
 
 def read_meta(data):
     reader = Reader(data)
-    entries, previous = {}, -1
+    entries, previous, critical = {}, -1, None
     for _ in range(reader.map_length()):
         major, _, key = reader.head()
         if major != 0 or key is None or key <= previous:
@@ -211,7 +212,9 @@ def read_meta(data):
         raw = reader.skip()
         name = META_ENTRIES.get(key)
         if name is None:
-            continue  # Of a later version.
+            if key >= CRITICAL and critical is None:
+                critical = key
+            continue  # Of a later version: whoever seals again keeps it.
         value = Reader(raw)
         if name == "subject":
             entries[name] = value.text()
@@ -226,6 +229,11 @@ def read_meta(data):
             if major != 2 or length is None or length > MAX_BINDING:
                 raise Refused("malformed")
             entries[name] = value.take(length).hex()
+        elif name == "subject_tag":
+            major, _, length = value.head()
+            if major != 2 or length != 16:
+                raise Refused("malformed")
+            entries[name] = value.take(length).hex()
         elif name == "flash":
             entries[name] = raw.hex()
         else:
@@ -233,18 +241,26 @@ def read_meta(data):
             if major != 0 or (name == "assurance_level" and entries[name] > 255):
                 raise Refused("malformed")
     reader.end()
+    if ("subject" in entries) != ("subject_tag" in entries):
+        raise Refused("malformed")
+    if critical is not None:
+        raise Refused("critical")
     return entries
 
 
 def read_data(data):
+    """Each key with its value, the first of a key that is there twice, up to the first malformed entry."""
     reader = Reader(data)
     entries = {}
-    for _ in range(reader.map_length()):
-        key = reader.text()
-        if key in entries or len(key.encode()) > MAX_KEY:
-            raise Refused("malformed")
-        entries[key] = reader.skip()
-    reader.end()
+    count = reader.map_length()
+    if 2 * count > len(data) - reader.at:
+        raise Refused("malformed")
+    try:
+        for _ in range(count):
+            key = reader.text()
+            entries.setdefault(key, reader.skip())
+    except Refused:
+        pass
     return entries
 
 
@@ -281,7 +297,7 @@ def write_meta(entries):
     for number in sorted(present):
         name, value = META_ENTRIES[number], present[number]
         output += write_head(0, number)
-        if name == "binding":
+        if name in ("binding", "subject_tag"):
             output += write_head(2, len(value) // 2) + bytes.fromhex(value)
         elif name == "flash":
             output += bytes.fromhex(value)
@@ -313,10 +329,19 @@ def aead_seal(key, nonce, associated_data, plaintext):
     return ciphertext + tag
 
 
-def mark(fingerprint_key, context, unmarked):
-    """Issue mark and fingerprint."""
+def aead_decrypt(key, nonce, ciphertext):
+    """Without a look at the tag: Poly1305's key is the first block of the keystream, of 64 bytes."""
+    cipher = ChaCha20.new(key=key, nonce=nonce)
+    cipher.seek(64)
+    return cipher.decrypt(ciphertext)
+
+
+def mark(seal_key, fingerprint_key, context, unmarked):
+    """Issue mark and fingerprint, under a key of both keys."""
+    salt, secret = subkey(seal_key, "mark"), subkey(fingerprint_key, "fingerprint")
+    mark_key = hkdf_sha256(salt, secret, b"secure-sessions/v1/mark", 32)
     message = b"secure-sessions/v1/fingerprint" + b"\x00" + with_length(context) + unmarked
-    mac = hmac.new(subkey(fingerprint_key, "fingerprint"), message, hashlib.sha256).digest()
+    mac = hmac.new(mark_key, message, hashlib.sha256).digest()
     return mac[:16], mac[16:]
 
 
@@ -332,7 +357,7 @@ def check_token(token):
     if not MIN_TOKEN <= len(token) <= MAX_TOKEN:
         raise Refused("too_short" if len(token) < MIN_TOKEN else "too_long")
     if token[0] != VERSION:
-        raise Refused("version")
+        raise Refused("later_version" if token[0] > VERSION else "version")
     return token
 
 
@@ -350,14 +375,17 @@ def open_token(ring, context, token):
     seal_key, seal_state = ring.seal[header[1:5]]
     fingerprint_key, fingerprint_state = ring.fingerprint[header[5:9]]
 
-    expected, fingerprint = mark(fingerprint_key, context, token[:-16])
+    expected, fingerprint = mark(seal_key, fingerprint_key, context, token[:-16])
     marked = hmac.compare_digest(expected, issue)
-    associated_data = b"secure-sessions/v1/token" + header + with_length(context)
-    plaintext = aead_open(subkey(seal_key, "seal"), nonce, associated_data, ciphertext, tag)
-    if plaintext is None:
-        raise Refused("forged_fingerprint_key" if marked else "not_authentic")
-    if not marked:
-        raise Refused("forged_seal_key")
+    if marked and "compromised" not in (seal_state, fingerprint_state):
+        plaintext = aead_decrypt(subkey(seal_key, "seal"), nonce, ciphertext)
+    else:
+        associated_data = b"secure-sessions/v1/token" + header + with_length(context)
+        plaintext = aead_open(subkey(seal_key, "seal"), nonce, associated_data, ciphertext, tag)
+        if plaintext is None:
+            raise Refused("forged" if marked else "not_authentic")
+        if not marked:
+            raise Refused("unmarked")
 
     opened = parse_plaintext(plaintext)
     opened.update(
@@ -408,7 +436,7 @@ def seal_token(seal_key, fingerprint_key, context, content, nonce, bloat):
     header = bytes([VERSION]) + key_id(seal_key) + key_id(fingerprint_key)
     associated_data = b"secure-sessions/v1/token" + header + with_length(context)
     unmarked = header + nonce + aead_seal(subkey(seal_key, "seal"), nonce, associated_data, plaintext)
-    issue, _ = mark(fingerprint_key, context, unmarked)
+    issue, _ = mark(seal_key, fingerprint_key, context, unmarked)
     return unmarked + issue
 
 
@@ -425,19 +453,20 @@ def size_class(classes, name_length, limit, content):
     return min([size for size in classes["list"] if size >= needed] + [largest])
 
 
-def open_handoff(ring, context, session_id, handoff_key, generation, handoff):
-    identifier, nonce, ciphertext, tag = handoff[:4], handoff[4:28], handoff[28:-16], handoff[-16:]
+def expand(seed, length):
+    """The bloat that a seed becomes."""
+    return ChaCha20.new(key=seed, nonce=bytes(12)).encrypt(bytes(length))
+
+
+def open_handoff(ring, context, session_id, handoff_key, handoff):
+    identifier, nonce, sealed = handoff[:4], handoff[4:28], handoff[28:]
     seal_key, _ = ring.seal[identifier]
-    key = hkdf_sha256(subkey(seal_key, "handoff"), handoff_key, b"secure-sessions/v1/handoff", 32)
-    associated_data = (
-        b"secure-sessions/v1/handoff"
-        + b"\x01"
-        + identifier
-        + session_id
-        + generation.to_bytes(4, "big")
-        + with_length(context)
-    )
-    return aead_open(key, nonce, associated_data, ciphertext, tag)
+    message = b"secure-sessions/v1/handoff" + b"\x01" + session_id + with_length(context) + handoff_key
+    key = hmac.new(subkey(seal_key, "handoff"), message, hashlib.sha256).digest()
+    token = check_token(ChaCha20.new(key=key, nonce=nonce).decrypt(sealed))
+    if token[1:5] != identifier:
+        raise Refused("tampered")
+    return token
 
 
 # Tags
@@ -447,8 +476,8 @@ def tag(fingerprint_key, info, message):
     return hmac.new(subkey(fingerprint_key, info), message, hashlib.sha256).digest()
 
 
-def subject_tag(fingerprint_key, subject):
-    return tag(fingerprint_key, "subject", subject.encode())[:16]
+def subject_tag(fingerprint_key, context, subject):
+    return tag(fingerprint_key, "subject", with_length(context) + subject.encode())[:16]
 
 
 # The vectors
@@ -465,7 +494,7 @@ def check_key(case):
     kind, key = parse_key(case["key"])
     equal(case, "bytes", key)
     equal(case, "id", key_id(key))
-    uses = {"seal": ["handoff", "seal"], "fingerprint": ["binding", "csrf", "fingerprint", "handle", "label", "subject"]}[kind]
+    uses = {"seal": ["handoff", "mark", "seal"], "fingerprint": ["binding", "csrf", "fingerprint", "handle", "label", "subject"]}[kind]
     equal(case, "subkeys", {info: subkey(key, info).hex() for info in uses})
 
 
@@ -477,16 +506,22 @@ def check_token_case(case):
         equal(case, field, opened[field])
     for field in ("issue_mark", "fingerprint", "seal_key_state", "fingerprint_key_state"):
         equal(case, field, opened[field])
-    equal(case, "random", opened["nonce"] + opened["bloat"])
-    equal(case, "meta", {name: opened["meta"].get(name) for name in META_ENTRIES.values()})
+    nonce, seed = bytes.fromhex(case["random"])[:24], bytes.fromhex(case["random"])[24:]
+    equal(case, "random", opened["nonce"] + seed)
+    bloat = expand(seed, len(opened["bloat"]))
+    assert bloat == opened["bloat"], f"{case['name']}: the bloat is not the seed's"
+    found = {name: opened["meta"].get(name) for name in META_ENTRIES.values()}
+    equal(case, "subject_tag", found.pop("subject_tag"))
+    equal(case, "meta", found)
     subject = opened["meta"].get("subject")
-    equal(case, "subject_tag", None if subject is None else subject_tag(opened["fingerprint_key"], subject))
+    made = None if subject is None else subject_tag(opened["fingerprint_key"], case["context"], subject)
+    equal(case, "subject_tag", None if made is None else made.hex())
 
     # The other way: the same inputs give the same bytes, and the same size.
     seal_key = parse_key(case["sealed_by"]["seal"][0])[1]
     fingerprint_key = parse_key(case["sealed_by"]["fingerprint"][0])[1]
-    content = dict(opened, meta_cbor=write_meta(case["meta"]))
-    equal(case, "token", seal_token(seal_key, fingerprint_key, case["context"], content, opened["nonce"], opened["bloat"]))
+    content = dict(opened, meta_cbor=write_meta(dict(case["meta"], subject_tag=case["subject_tag"])))
+    equal(case, "token", seal_token(seal_key, fingerprint_key, case["context"], content, nonce, bloat))
     without_bloat = len(opened["plaintext"]) - len(opened["bloat"])
     length = size_class(case["size_classes"], len(case["context"].encode()), case["limit"], without_bloat)
     assert length == len(opened["plaintext"]), f"{case['name']}: {length} bytes of plaintext expected"
@@ -495,11 +530,9 @@ def check_token_case(case):
 def check_handoff(case):
     ring, context = Ring(case["keyring"]), case["context"]
     session_id, handoff_key = bytes.fromhex(case["session_id"]), bytes.fromhex(case["handoff_key"])
-    token = open_handoff(ring, context, session_id, handoff_key, case["generation"], bytes.fromhex(case["handoff"]))
     try:
-        if token is None:
-            raise Refused("tampered")
-        opened = open_token(ring, context, check_token(token))
+        token = open_handoff(ring, context, session_id, handoff_key, bytes.fromhex(case["handoff"]))
+        opened = open_token(ring, context, token)
         named = (opened["session_id"], opened["generation"], opened["fingerprint"].hex())
         if named != (session_id, case["generation"], case["fingerprint"]):
             raise Refused("tampered")
@@ -513,7 +546,7 @@ def check_handoff(case):
 def check_tags(case):
     _, key = parse_key(case["key"])
     session_id = bytes.fromhex(case["session_id"])
-    equal(case, "subject_tag", subject_tag(key, case["subject"]))
+    equal(case, "subject_tag", subject_tag(key, case["context"], case["subject"]))
     equal(case, "handle", encode_base64url(tag(key, "handle", session_id)[:16]))
     secret, mask = tag(key, "csrf", session_id), bytes.fromhex(case["csrf_mask"])
     equal(case, "csrf_secret", secret)
@@ -523,6 +556,10 @@ def check_tags(case):
     sealed = aead_seal(subkey(key, "label"), nonce, associated_data, case["label"].encode())
     equal(case, "label_sealed", identifier + nonce + sealed)
     equal(case, "binding", identifier + tag(key, "binding", session_id + case["label"].encode())[:16])
+
+
+def check_data(case):
+    equal(case, "entries", [[key, value.hex()] for key, value in read_data(bytes.fromhex(case["data_cbor"])).items()])
 
 
 def check_negative(case):
@@ -541,6 +578,7 @@ def check_all():
         "token.json": check_token_case,
         "handoff.json": check_handoff,
         "tags.json": check_tags,
+        "data.json": check_data,
         "negative.json": check_negative,
     }
     for name, check in files.items():
@@ -553,18 +591,21 @@ def check_all():
 
 def seal_from_stdin():
     wanted = json.load(sys.stdin)
+    seal_key, fingerprint_key = parse_key(wanted["seal_key"])[1], parse_key(wanted["fingerprint_key"])[1]
+    meta = dict(wanted["meta"])
+    if meta.get("subject") is not None:
+        meta["subject_tag"] = subject_tag(fingerprint_key, wanted["context"], meta["subject"]).hex()
     content = {
         "session_id": bytes.fromhex(wanted["session_id"]),
         "handoff_key": bytes.fromhex(wanted["handoff_key"]),
         "generation": wanted["generation"],
         "issued_at": wanted["issued_at"],
         "expires_at": wanted["expires_at"],
-        "meta_cbor": write_meta(wanted["meta"]),
+        "meta_cbor": write_meta(meta),
         "data_cbor": write(wanted["data"]),
     }
     without_bloat = 72 + len(content["meta_cbor"]) + len(content["data_cbor"])
     length = size_class(wanted["size_classes"], len(wanted["context"].encode()), wanted["limit"], without_bloat)
-    seal_key, fingerprint_key = parse_key(wanted["seal_key"])[1], parse_key(wanted["fingerprint_key"])[1]
     bloat = os.urandom(length - without_bloat)
     token = seal_token(seal_key, fingerprint_key, wanted["context"], content, os.urandom(24), bloat)
     print(encode_base64url(token))

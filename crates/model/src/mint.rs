@@ -76,10 +76,8 @@ impl Mint {
             data: &data,
         };
         let issued = self.sealer.seal(&content, &mut random).expect("little data");
-        let handoff = self
-            .sealer
-            .seal_handoff(&id(coin.session), &key, coin.generation, &issued.token, &mut random)
-            .expect("randomness");
+        let handoff =
+            self.sealer.seal_handoff(&id(coin.session), &key, &issued.token, &mut random).expect("randomness");
         let minted = Arc::new(Minted { token: issued.token, fingerprint: issued.fingerprint, handoff });
         let mut by_fingerprint = self.by_fingerprint.lock().unwrap_or_else(PoisonError::into_inner);
         let other = by_fingerprint.insert(*minted.fingerprint.as_bytes(), coin);

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secure_sessions_core::format::DEFAULT_LIMIT;
-use secure_sessions_core::{BucketPolicy, ContextError, Millis, Sealer, SizeClasses, SizeError, Sizes, Timestamp};
+use secure_sessions_core::{
+    Aead, BucketPolicy, ContextError, Millis, Sealer, SizeClasses, SizeError, Sizes, Timestamp,
+};
 use secure_sessions_store::{AnyStore, SessionStore};
 
 use crate::binding::Binding;
@@ -117,6 +119,7 @@ pub struct Builder {
     times: Times,
     size_limit: usize,
     size_classes: SizeClasses,
+    aead: Aead,
     on_replay: OnReplay,
     not_before: Option<Timestamp>,
     cookies: bool,
@@ -159,6 +162,7 @@ impl Builder {
             },
             size_limit: DEFAULT_LIMIT,
             size_classes: SizeClasses::default(),
+            aead: Aead::default(),
             on_replay: OnReplay::default(),
             not_before: None,
             cookies: true,
@@ -264,6 +268,15 @@ impl Builder {
     /// The most bytes of cookie name and value, at most 4096.
     pub fn size_limit(mut self, bytes: usize) -> Self {
         self.size_limit = bytes;
+        self
+    }
+
+    /// The implementation that seals tokens. All of them make the same bytes and open each other's, so that you can change
+    /// it at any time. The choice is logged when the manager is built.
+    ///
+    /// A feature such as `ring` only makes an implementation available; the default is always [`Aead::RustCrypto`].
+    pub fn aead(mut self, aead: Aead) -> Self {
+        self.aead = aead;
         self
     }
 
@@ -436,17 +449,18 @@ impl Builder {
             return Err(BuildError::SessionLimit);
         }
         let sizes = |name: &str| Sizes::new(name.len(), self.size_limit, self.size_classes.clone());
-        let keyring = Arc::clone(&self.keyring.0);
+        let name = &self.cookie.name;
+        let sealer = Sealer::new(self.keyring.0, name, sizes(name)?)?.with_aead(self.aead);
         let bearer = match self.bearer {
-            Some(header) => Some(Bearer::new(header, keyring, sizes(header)?)?),
+            Some(header) => Some(Bearer::new(header, &sealer, sizes(header)?)?),
             None if self.cookies => None,
             None => {
                 let problem = "cookies are off and bearer tokens too; turn one of them on";
                 return Err(BuildError::Bearer { header: DEFAULT_BEARER_HEADER, problem });
             }
         };
-        let sealer = Sealer::new(self.keyring.0, &self.cookie.name, sizes(&self.cookie.name)?)?;
         check_header("csrf_header", self.csrf_header)?;
+        tracing::info!(target: "secure_sessions", cookie = %self.cookie.name, aead = %self.aead, "sessions are sealed");
         if self.insecure_dev {
             tracing::warn!(
                 target: "secure_sessions",

@@ -113,9 +113,9 @@ pub enum Event {
     },
     /// A token was made with a key of ours, and not by us: **the key has leaked**. Nothing was touched.
     ///
-    /// One thing looks the same: a genuine cookie whose last 16 bytes, the issue mark, its own holder damaged. Only the
-    /// store could tell, and it is not asked about what we did not mark. So a single event from one address may be
-    /// mischief; a replaced and compromised key costs no user anything, and is the safe answer.
+    /// A genuine cookie whose last 16 bytes its own holder damaged is told from it by its bucket, and raises nothing. Only
+    /// once that session has ended can nobody tell any more, so a single event from one address may be mischief. A key
+    /// that you replace and list as compromised costs no user anything, and is the safe answer.
     Forged {
         /// The kind of the key.
         kind: KeyKind,
@@ -144,6 +144,12 @@ pub enum Event {
     LaterVersion {
         /// The token's version.
         version: u8,
+    },
+    /// A token has an entry that this release does not know and that must not be passed over: another host runs a newer one.
+    /// The browser's cookie is left alone.
+    CriticalEntry {
+        /// The number of the entry.
+        key: u64,
     },
     /// A superseded token was refused that its session had no room left to remember: more than 128 responses were under
     /// way at once. No reason for an alarm, and nothing was revoked.
@@ -232,6 +238,7 @@ impl Event {
         "unremembered",
         "store_tampered",
         "unknown_key",
+        "critical_entry",
         "crowded_out",
         "ambiguous",
         "binding_mismatch",
@@ -260,6 +267,7 @@ impl Event {
             Self::Unremembered { .. } => "unremembered",
             Self::StoreTampered { .. } => "store_tampered",
             Self::UnknownKey { .. } | Self::LaterVersion { .. } => "unknown_key",
+            Self::CriticalEntry { .. } => "critical_entry",
             Self::CrowdedOut { .. } => "crowded_out",
             Self::Ambiguous { .. } => "ambiguous",
             Self::BindingMismatch { .. } => "binding_mismatch",
@@ -310,6 +318,7 @@ impl Event {
             Self::Forged { .. }
             | Self::UnknownKey { .. }
             | Self::LaterVersion { .. }
+            | Self::CriticalEntry { .. }
             | Self::Ambiguous { .. }
             | Self::LoginRefused { .. }
             | Self::KeysChanged { .. }
@@ -331,6 +340,7 @@ impl Event {
             | Self::Unremembered { .. }
             | Self::UnknownKey { .. }
             | Self::LaterVersion { .. }
+            | Self::CriticalEntry { .. }
             | Self::Ambiguous { .. }
             | Self::BindingMismatch { .. }
             | Self::LoginRefused { .. }
@@ -397,6 +407,9 @@ impl fmt::Display for Event {
                     f,
                     "a token has version {version} of the format, which this release does not know: update this host"
                 )
+            }
+            Self::CriticalEntry { key } => {
+                write!(f, "a token has the critical entry {key}, which this release does not know: update this host")
             }
             Self::CrowdedOut { .. } => f.write_str(
                 "a superseded token was refused: more responses were under way at once than a session remembers",

@@ -41,8 +41,8 @@ mod typed;
 mod vocabulary;
 
 pub use secure_sessions_core::{
-    DataError, DataMap, Handle, InvalidHandle, KeyId, KeyKind, KeyState, KeyringError, LabelError, MetaError, Millis,
-    RandomError, SizeClasses, SizeError, Timestamp,
+    Aead, DataError, DataMap, Handle, InvalidHandle, KeyId, KeyKind, KeyState, KeyringError, LabelError, MetaError,
+    Millis, RandomError, SizeClasses, SizeError, Timestamp,
 };
 pub use secure_sessions_store as store;
 #[cfg(feature = "cached")]

@@ -3,10 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use arc_swap::Guard;
-use secure_sessions_core::format::VERSION;
 use secure_sessions_core::{
-    Bucket, DecodeError, Ending, HandoffError, KeyKind, Meta, Opened, Refusal, Sealer, SessionId, Timestamp, Token,
-    Verdict,
+    Bucket, DecodeError, Ending, HandoffError, KeyKind, Meta, Opened, Refusal, Sealer, SessionId, Suspect, Timestamp,
+    Token, Verdict,
 };
 use secure_sessions_store::{Entry, SessionStore, StoreError};
 
@@ -36,6 +35,8 @@ pub(crate) struct Presented {
     /// Of each session the token with the highest generation.
     first: Option<Opened>,
     others: Vec<Opened>,
+    /// Sealed with a key of ours, without a right mark.
+    suspects: Vec<Suspect>,
     /// There were values, and all of them were no tokens of ours at all: the response removes the cookie.
     only_garbage: bool,
 }
@@ -70,6 +71,7 @@ impl Presented {
             body: BodySize::Exact(0),
             first: None,
             others: Vec::new(),
+            suspects: Vec::new(),
             only_garbage: true,
         }
     }
@@ -81,7 +83,7 @@ impl Presented {
             Ok(Ok(opened)) => opened,
             // A blank that some client put behind the value does not make it garbage, nor a token.
             Err(_) if value.trim_ascii().len() < value.len() => return self.only_garbage = false,
-            Err(DecodeError::Version { version }) if version > VERSION => {
+            Err(DecodeError::LaterVersion { version }) => {
                 self.only_garbage = false;
                 return manager.emit(&Event::LaterVersion { version });
             }
@@ -91,6 +93,8 @@ impl Presented {
                 match refusal {
                     Refusal::UnknownKey { kind, id } => manager.emit(&Event::UnknownKey { kind, key: id }),
                     Refusal::Forged { kind, id } => manager.emit(&Event::Forged { kind, key: id }),
+                    // Those beyond were made by whoever made the first ones, or are damaged like them.
+                    Refusal::Unmarked(suspect) if self.suspects.len() < MAX_SESSIONS => self.suspects.push(suspect),
                     _ => {}
                 }
                 return;
@@ -144,7 +148,8 @@ pub(crate) fn load_now(
     presented: &mut Presented,
     caller: &Caller,
 ) -> Option<Box<Mutex<State>>> {
-    let opened = presented.first.as_ref().filter(|_| presented.others.is_empty())?;
+    let alone = presented.others.is_empty() && presented.suspects.is_empty();
+    let opened = presented.first.as_ref().filter(|_| alone)?;
     if !opened.is_timely(presented.at, manager.not_before()) {
         return None;
     }
@@ -163,6 +168,9 @@ pub(crate) async fn load(
     mut presented: Presented,
     caller: Caller,
 ) -> Result<Box<Mutex<State>>, SessionError> {
+    for suspect in std::mem::take(&mut presented.suspects) {
+        accuse(manager, &suspect).await;
+    }
     let mut verdicts = Verdicts::default();
     while let Some(opened) = &presented.first {
         let id = opened.session_id();
@@ -193,6 +201,19 @@ pub(crate) async fn load(
         }
     }
     Ok(verdicts.state(manager, &presented, &caller))
+}
+
+/// Raises the alarm that the seal key has leaked, unless the bucket shows that the token is a genuine one whose holder
+/// damaged its mark: else anyone with a cookie could raise it. Nothing else comes of such a token.
+async fn accuse(manager: &SessionManager, suspect: &Suspect) {
+    match manager.store().load(&suspect.session_id()).await {
+        Ok(Some(Entry::Bucket(bucket))) if suspect.is_damaged(&bucket) => {}
+        Ok(_) => manager.emit(&Event::Forged { kind: KeyKind::Seal, key: suspect.key() }),
+        // Nobody can tell now. A forger's next try will.
+        Err(error) => {
+            manager.store_failed("load", error);
+        }
+    }
 }
 
 /// What the tokens of one request came to.
@@ -347,15 +368,17 @@ fn judge_by(manager: &SessionManager, presented: &Presented, opened: Opened, buc
                 live(bucket, newest, superseded.arrival(at), Some(token))
             }
             Err(HandoffError::Expired) => expired(manager, &id),
-            Err(HandoffError::UnknownKey { id: key }) => {
-                manager.emit(&Event::UnknownKey { kind: KeyKind::Seal, key });
+            Err(HandoffError::UnknownKey { kind, id: key }) => {
+                manager.emit(&Event::UnknownKey { kind, key });
                 REFUSED
             }
+            Err(HandoffError::Critical { key }) => critical(manager, key),
             // A bucket keeps its handoff for as long as a superseded token lives.
             Err(_) => tampered(),
         },
         Verdict::Expired => expired(manager, &id),
         Verdict::Replayed => Judged::Replayed { id },
+        Verdict::Critical { key } => critical(manager, key),
         Verdict::Evicted => {
             manager.emit(&Event::CrowdedOut { session: manager.handle(&id) });
             OUTDATED
@@ -366,6 +389,12 @@ fn judge_by(manager: &SessionManager, presented: &Presented, opened: Opened, buc
         }
         _ => tampered(),
     }
+}
+
+/// A host of a later release wrote an entry that must not be passed over: as with a later version, the cookie stays.
+fn critical(manager: &SessionManager, key: u64) -> Judged {
+    manager.emit(&Event::CriticalEntry { key });
+    OUTDATED
 }
 
 fn ended(manager: &SessionManager, id: &SessionId) -> Judged {

@@ -130,12 +130,10 @@ impl SessionManager {
     ///
     /// None today: the cookie's name and sizes were checked when the manager was built.
     pub fn set_keyring(&self, keyring: Keyring) -> Result<(), BuildError> {
-        let sizes = self.sealer().sizes().clone();
-        let sealer = Sealer::new(Arc::clone(&keyring.0), &self.0.cookie_name, sizes)?;
+        self.0.sealer.store(Arc::new(self.sealer().with_keyring(Arc::clone(&keyring.0))));
         if let Some(bearer) = &self.0.bearer {
-            bearer.set_keyring(keyring.0)?;
+            bearer.set_keyring(keyring.0);
         }
-        self.0.sealer.store(Arc::new(sealer));
         self.report_keys();
         Ok(())
     }

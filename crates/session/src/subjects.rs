@@ -90,7 +90,7 @@ impl SessionManager {
 
     /// Ends all sessions of a subject but one. Returns how many there were.
     pub(crate) async fn revoke_all_of(&self, subject: &str, except: Option<&SessionId>) -> Result<u64, SessionError> {
-        let tags = self.keyring().0.subject_tags(subject);
+        let tags = self.sealer().subject_tags(subject);
         self.revoke_which(Which::Subjects(&tags), except).await
     }
 
@@ -105,7 +105,7 @@ impl SessionManager {
 
     /// All live buckets of a subject.
     pub(crate) async fn buckets(&self, subject: &str) -> Result<Vec<Bucket>, SessionError> {
-        let tags = self.keyring().0.subject_tags(subject);
+        let tags = self.sealer().subject_tags(subject);
         let (now, policy) = (self.now(), self.times().bucket);
         let mut buckets = Vec::new();
         let mut next = Some(Page::first(PAGE));

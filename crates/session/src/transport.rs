@@ -1,9 +1,9 @@
 //! How a session travels: in a cookie, or as a bearer token in headers that scripts and apps set themselves.
 
-use secure_sessions_core::{ContextError, Keyring, Sealer, Sizes};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use secure_sessions_core::{Keyring, Sealer, Sizes};
 
 use crate::config::BuildError;
 use crate::head::RequestHead;
@@ -32,20 +32,16 @@ pub(crate) struct Bearer {
 }
 
 impl Bearer {
-    pub(crate) fn new(header: &'static str, keyring: Arc<Keyring>, sizes: Sizes) -> Result<Self, BuildError> {
+    /// The sealer is the one of cookies: a bearer token's subjects are the cookie's.
+    pub(crate) fn new(header: &'static str, cookies: &Sealer, sizes: Sizes) -> Result<Self, BuildError> {
         check_header(header)?;
-        Ok(Self { header, sealer: ArcSwap::from_pointee(sealer(header, keyring, sizes)?) })
+        Ok(Self { header, sealer: ArcSwap::from_pointee(cookies.for_context(&format!("bearer:{header}"), sizes)?) })
     }
 
-    pub(crate) fn set_keyring(&self, keyring: Arc<Keyring>) -> Result<(), ContextError> {
-        let sizes = self.sealer.load().sizes().clone();
-        self.sealer.store(Arc::new(sealer(self.header, keyring, sizes)?));
-        Ok(())
+    pub(crate) fn set_keyring(&self, keyring: Arc<Keyring>) {
+        let sealer = self.sealer.load().with_keyring(keyring);
+        self.sealer.store(Arc::new(sealer));
     }
-}
-
-fn sealer(header: &str, keyring: Arc<Keyring>, sizes: Sizes) -> Result<Sealer, ContextError> {
-    Sealer::new(keyring, &format!("bearer:{header}"), sizes)
 }
 
 /// Headers that HTTP, or the engine, uses for something else.

@@ -63,6 +63,7 @@ impl Event {
             Self::Ended { .. } | Self::Expired { .. } => "session_expired",
             Self::Replayed { .. } => "authn_token_reuse",
             Self::UnknownKey { .. } | Self::LaterVersion { .. } => "crypt_decrypt_fail",
+            Self::CriticalEntry { .. } => "session_critical_entry",
             Self::CrowdedOut { .. } => "session_crowded_out",
             Self::CsrfMismatch { .. } | Self::CrossOrigin { .. } => "malicious_csrf",
             Self::Suppressed { .. } => "excess_rate_limit_exceeded",
@@ -89,6 +90,7 @@ impl Event {
             Self::Unremembered { .. }
             | Self::UnknownKey { .. }
             | Self::LaterVersion { .. }
+            | Self::CriticalEntry { .. }
             | Self::CrowdedOut { .. }
             | Self::Ambiguous { .. }
             | Self::BindingMismatch { .. }
@@ -131,7 +133,8 @@ impl Event {
             Self::CrossOrigin { reason, .. } => reason.name(),
             Self::Suppressed { event, .. } => event,
             Self::LaterVersion { .. } => "later_version",
-            Self::CrowdedOut { .. }
+            Self::CriticalEntry { .. }
+            | Self::CrowdedOut { .. }
             | Self::HandedOff { .. }
             | Self::Forged { .. }
             | Self::Unremembered { .. }
@@ -179,6 +182,7 @@ impl Event {
             }
             Self::Suppressed { count, .. } => vec![("count", Detail::Number(*count))],
             Self::LaterVersion { version } => vec![("version", Detail::Number((*version).into()))],
+            Self::CriticalEntry { key } => vec![("entry", Detail::Number(*key))],
             Self::Created { .. }
             | Self::HandedOff { .. }
             | Self::Expired { .. }

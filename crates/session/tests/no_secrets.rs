@@ -267,6 +267,7 @@ async fn raise_all(site: &Site) {
         Event::BindingMismatch { session: session.id().unwrap() },
         Event::CrowdedOut { session: session.id().unwrap() },
         Event::LaterVersion { version: 2 },
+        Event::CriticalEntry { key: 32 },
         Event::LoginRefused { limit: 3 },
         Event::Suppressed { event: "forged", count: 3 },
     ] {

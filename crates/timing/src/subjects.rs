@@ -152,8 +152,7 @@ impl Site {
             meta: &meta,
             data: &DataMap::new(),
         };
-        let Issued { token, fingerprint } = sealer.seal(&content, &mut SysRng).expect("little data");
-        let subject = Some(sealer.keyring().subject_tag("alice"));
+        let Issued { token, fingerprint, subject } = sealer.seal(&content, &mut SysRng).expect("little data");
         let new = NewBucket { id, subject, label: None, expires_at: LATER, idle_timeout: None, first: fingerprint };
         Self { bucket: Bucket::create(new, NOW), sealer, token }
     }

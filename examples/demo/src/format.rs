@@ -24,7 +24,7 @@ const CIPHERTEXT_AT: usize = HEADER + NONCE;
 const OVERHEAD: usize = CIPHERTEXT_AT + TAG + ISSUE;
 /// Session id, handoff key, generation, two times and two lengths.
 const PLAINTEXT_FIXED: usize = 16 + 32 + 4 + 8 + 8 + 2 + 2;
-const SIZE_STEP: usize = 256;
+const SIZE_STEP: usize = 128;
 const MIN_BLOAT: usize = 32;
 
 /// Why a text or a token was not read.

@@ -1,4 +1,4 @@
-//! Prints the benchmark's tables and its budgets: `table RUSTCRYPTO FIAT RING COUNTS`.
+//! Prints the benchmark's tables and its budgets: `table RUSTCRYPTO RING COUNTS`.
 
 use std::env;
 use std::path::Path;
@@ -13,10 +13,10 @@ use bench::rows::{self, Row, find};
 
 fn main() -> Result<()> {
     let files: Vec<String> = env::args().skip(1).collect();
-    let [rustcrypto, fiat, ring, counts] = files.as_slice() else { bail!("usage: table RUSTCRYPTO FIAT RING COUNTS") };
+    let [rustcrypto, ring, counts] = files.as_slice() else { bail!("usage: table RUSTCRYPTO RING COUNTS") };
     let read = |file: &String| rows::read(Path::new(file));
-    let (rustcrypto, fiat, ring, counts) = (read(rustcrypto)?, read(fiat)?, read(ring)?, read(counts)?);
-    let runs: Runs<'_> = [&rustcrypto, &fiat, &ring];
+    let (rustcrypto, ring, counts) = (read(rustcrypto)?, read(ring)?, read(counts)?);
+    let runs: Runs<'_> = [&rustcrypto, &ring];
     println!("{}", table(runs, &counts)?);
     println!("{}", floors(runs)?);
     println!("{}", adapters(runs)?);
@@ -28,7 +28,7 @@ fn main() -> Result<()> {
 type Runs<'a> = [&'a [Row]; BUILDS.len()];
 
 /// What our sessions are sealed by.
-const BUILDS: [&str; 3] = ["RustCrypto", "fiat", "ring"];
+const BUILDS: [&str; 2] = ["RustCrypto", "ring"];
 
 /// The same for programs.
 fn report(runs: Runs<'_>, counts: &[Row]) -> Result<Report> {
@@ -55,11 +55,9 @@ fn report(runs: Runs<'_>, counts: &[Row]) -> Result<Report> {
 }
 
 /// Those without a store that is counted have no reads and writes.
-const COLUMNS: [&str; 10] = [
+const COLUMNS: [&str; 8] = [
     "RustCrypto: ns over the bare route",
     "RustCrypto: ns in all",
-    "fiat: ns over the bare route",
-    "fiat: ns in all",
     "ring: ns over the bare route",
     "ring: ns in all",
     "allocations",
@@ -91,8 +89,8 @@ const HEAD: &str = "\
 One request in one process on one core, in nanoseconds over the framework's bare route (+- half of the passes), and as a
 multiple of the framework's usual choice in the same run (tower-sessions, actix-session's private cookie, Rocket's
 private cookies), reads of reads and writes of writes. 300 bytes of data in five keys, of which one is read, or read and
-changed, ten seconds after the last change. Three builds: our sessions sealed by RustCrypto, by its cipher with
-fiat-crypto's arithmetic, and by ring; the other rows differ between them by noise only. Actix and Rocket are called
+changed, ten seconds after the last change. Two builds: our sessions sealed by RustCrypto and by
+ring; the other rows differ between them by noise only. Actix and Rocket are called
 through their test clients, whose own cost is in the bare route's.
 ";
 
@@ -200,14 +198,13 @@ fn range(costs: &[f64]) -> f64 {
 /// What, how much it is, how much it may be, and its unit.
 type Budget = (&'static str, f64, f64, &'static str);
 
-fn budgets([rustcrypto, fiat, ring]: Runs<'_>, counts: &[Row]) -> Result<[Budget; 10]> {
+fn budgets([rustcrypto, ring]: Runs<'_>, counts: &[Row]) -> Result<[Budget; 9]> {
     let read = |run: &[Row]| Ok::<_, anyhow::Error>(cost(run, Axum, OURS_READ)? / cost(run, Axum, Axum.usual_read())?);
     let unseen = cost(rustcrypto, Axum, OURS_UNSEEN)? - cost(rustcrypto, Axum, NO_OP)?;
     let count = |case: &str, column| number(counts, &Axum.row(case), column);
     let allocations = count(OURS_UNSEEN, ALLOCATIONS)? - count(NO_OP, ALLOCATIONS)?;
     Ok([
         ("authenticated read, RustCrypto, beside tower-sessions", read(rustcrypto)?, 1.5, "x"),
-        ("authenticated read, fiat, beside tower-sessions", read(fiat)?, 1.5, "x"),
         ("authenticated read, ring, beside tower-sessions", read(ring)?, 1.0, "x"),
         ("never looked at, over a no-op layer", unseen, 130.0, " ns"),
         ("never looked at, over a no-op layer", allocations, 3.0, " allocations"),

@@ -17,6 +17,7 @@ use super::application::Application;
 use super::{
     Calls, Case, Contents, FILL, Framework, OURS_READ, OURS_UNSEEN, OURS_WRITE, READ, UNSEEN, USUAL_SIZE, WRITE, status,
 };
+use crate::AEAD;
 
 pub(super) async fn all(counted: bool) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
@@ -43,13 +44,13 @@ pub(super) fn manager_for(path: &str) -> Result<(SessionManager, Option<Passing>
 
 /// A manager for the requests to this path of a server with many browsers.
 pub(super) fn manager_served(path: &str) -> Result<SessionManager> {
-    let builder = SessionManager::builder(Keyring::generate()?, MemoryStore::new());
+    let builder = SessionManager::builder(Keyring::generate()?, MemoryStore::new()).aead(AEAD);
     let builder = if path == WRITE { builder.clock(InTurn).absolute_timeout(LONG) } else { builder };
     Ok(builder.build()?)
 }
 
 fn manager(store: impl SessionStore, path: &str) -> Result<(SessionManager, Option<Passing>)> {
-    let builder = SessionManager::builder(Keyring::generate()?, store);
+    let builder = SessionManager::builder(Keyring::generate()?, store).aead(AEAD);
     if path != WRITE {
         return Ok((builder.build()?, None));
     }

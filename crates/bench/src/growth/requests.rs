@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use futures_util::FutureExt;
 use secure_sessions::{Keyring, ManualClock, MemoryStore, Session, SessionManager};
-use secure_sessions_core::SubjectTag;
+use secure_sessions_core::{Sealer, Sizes, SubjectTag};
 use secure_sessions_store::{Page, SessionStore};
 
 use super::curve::{Curve, Law};
@@ -61,12 +61,19 @@ struct Client {
     cookie: String,
 }
 
+/// The tag that a store keeps of the subject under these keys.
+fn tag_of(seal: &str, fingerprint: &str) -> Result<SubjectTag> {
+    let keyring = secure_sessions_core::Keyring::builder().parse(seal, fingerprint, "")?.build()?;
+    let cookie = "__Host-session";
+    let sealer = Sealer::new(keyring.into(), cookie, Sizes::default_for(cookie.len())?)?;
+    Ok(sealer.subject_tag(SUBJECT))
+}
+
 impl Client {
     fn log_in(fill: impl FnOnce(&Session) -> Result<()>) -> Result<Self> {
         let (seal, fingerprint) = Keyring::generate_texts()?;
         let keyring = secure_sessions_core::Keyring::builder().parse(&seal, &fingerprint, "")?.build()?;
-        let tag = keyring.subject_tag(SUBJECT);
-        Self::with(keyring.into(), tag, fill)
+        Self::with(keyring.into(), tag_of(&seal, &fingerprint)?, fill)
     }
 
     fn with(keyring: Keyring, tag: SubjectTag, fill: impl FnOnce(&Session) -> Result<()>) -> Result<Self> {
@@ -194,8 +201,7 @@ fn ring() -> Result<Vec<Subject>> {
             let texts = (0..keys).map(|_| Keyring::generate_texts()).collect::<Result<Vec<_>, _>>()?;
             let (seal, fingerprint) = texts.last().context("no key")?;
             let old = secure_sessions_core::Keyring::builder().parse(seal, fingerprint, "")?.build()?;
-            let tag = old.subject_tag(SUBJECT);
-            let client = Client::with(old.into(), tag, filled)?;
+            let client = Client::with(old.into(), tag_of(seal, fingerprint)?, filled)?;
             let seal: Vec<_> = texts.iter().map(|(seal, _)| seal.as_str()).collect();
             let fingerprint: Vec<_> = texts.iter().map(|(_, fingerprint)| fingerprint.as_str()).collect();
             let (seal, fingerprint) = (seal.join(" "), fingerprint.join(" "));

@@ -52,7 +52,6 @@ fn bars(table: &Table, ours: &str, act: &str) -> Result<Vec<Bar>> {
     };
     let mut bars = vec![
         ("secure-sessions, ring".to_owned(), over(ours, RING)?, OURS),
-        ("secure-sessions, fiat".to_owned(), over(ours, FIAT)?, OURS_TOO),
         ("secure-sessions, RustCrypto".to_owned(), over(ours, RUSTCRYPTO)?, OURS_TOO),
     ];
     for row in table.rows.iter().filter(|row| row.name.ends_with(act) && !row.name.starts_with("secure-sessions")) {
@@ -64,8 +63,7 @@ fn bars(table: &Table, ours: &str, act: &str) -> Result<Vec<Bar>> {
 
 /// The columns of a framework's table.
 const RUSTCRYPTO: usize = 0;
-const FIAT: usize = 2;
-const RING: usize = 4;
+const RING: usize = 2;
 
 fn fill(
     area: &Area<'_>,

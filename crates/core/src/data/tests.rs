@@ -74,32 +74,6 @@ fn a_map_says_what_is_in_it_and_an_equal_value_changes_nothing() {
 }
 
 #[test]
-fn evenly_spread_places_are_known_from_the_check_and_every_key_is_found() {
-    for (count, known, step) in [(0_u8, 0, 1), (1, 1, 1), (8, 8, 1), (9, 5, 2), (16, 8, 2), (17, 5, 4), (100, 7, 16)] {
-        let keys: Vec<String> = (0..count).map(|number| format!("{:03}", 2 * number)).collect();
-        let entries: Vec<(&str, Vec<u8>)> =
-            keys.iter().zip(0..).map(|(key, number)| (key.as_str(), vec![0x18, 100 + number])).collect();
-        let entries: Vec<(&str, &[u8])> = entries.iter().map(|(key, value)| (*key, value.as_slice())).collect();
-        let written = map_of(&entries);
-        let read = DataMap::from_cbor(&written.to_cbor()).expect("its own encoding");
-        assert_eq!((written.outline.known, read.outline.known, read.outline.step), (0, known, step), "{count}");
-        let known = &read.outline.places[..known];
-        assert!(
-            known.iter().map(|place| &read.items()[place.key()]).eq(keys.iter().step_by(step).map(String::as_bytes))
-        );
-        for map in [&written, &read] {
-            assert!(map.keys().eq(&keys));
-            for (key, value) in &entries {
-                assert_eq!(map.get_encoded(key), Some(*value));
-            }
-            for absent in (0..=count).map(|number| format!("{:03}", 2 * u16::from(number) + 1)) {
-                assert!(!map.contains_key(&absent) && !map.contains_key("") && !map.contains_key("zzz"));
-            }
-        }
-    }
-}
-
-#[test]
 fn keys_of_a_foreign_map_are_found_in_whatever_order_they_stand() {
     let keys: Vec<String> = (0..20_u8).rev().map(|number| format!("{number:02}")).collect();
     let mut encoded = vec![0xb4];
@@ -222,6 +196,72 @@ fn foreign_maps_are_refused_unless_well_formed() {
     assert_eq!(unordered.get::<u8>("a").expect("a number"), Some(2));
 }
 
+/// As a token brings it: nothing but its head is looked at.
+fn in_a_token(bytes: &[u8]) -> DataMap {
+    let buffer = [&[0xff; 10][..], bytes, &[0xff; 40]].concat();
+    DataMap::within(buffer.into(), 10..10 + bytes.len()).expect("a map's head")
+}
+
+#[test]
+fn of_a_doubled_key_the_first_counts_and_a_change_takes_all_of_them() {
+    // b, a, b, c, b; not in order.
+    let bytes = [0xa5, 0x61, b'b', 0x01, 0x61, b'a', 0x02, 0x61, b'b', 0x03, 0x61, b'c', 0x04, 0x61, b'b', 0x05];
+    let map = in_a_token(&bytes);
+    assert_eq!((map.len(), map.is_empty()), (3, false));
+    assert_eq!(map.keys().collect::<Vec<_>>(), ["b", "a", "c"]);
+    assert_eq!(map.iter().map(|(_, value)| value[0]).collect::<Vec<_>>(), [1, 2, 4]);
+    assert_eq!(map.get::<u8>("b").expect("a number"), Some(1));
+    assert_eq!(&map.to_cbor()[..], bytes, "an unchanged map is written as it came");
+
+    for value in [[0x07], [0x01]] {
+        let mut changed = in_a_token(&bytes);
+        assert!(changed.insert_encoded("b", &value).expect("fits"), "the others are gone, that is a change");
+        assert_eq!(changed.to_cbor()[..], [0xa3, 0x61, b'b', value[0], 0x61, b'a', 0x02, 0x61, b'c', 0x04]);
+        assert!(!changed.insert_encoded("b", &value).expect("fits"));
+    }
+    let mut removed = in_a_token(&bytes);
+    assert!(removed.remove("b") && !removed.remove("b"));
+    assert_eq!(removed.to_cbor()[..], [0xa2, 0x61, b'a', 0x02, 0x61, b'c', 0x04]);
+    DataMap::from_cbor(&removed.to_cbor()).expect("well-formed");
+}
+
+#[test]
+fn what_stands_before_a_malformed_entry_is_found_and_nothing_can_be_inserted() {
+    let cases: [(&[u8], &str); 5] = [
+        (&[0xa2, 0x61, b'a', 0x01, 0x61, b'b', 0x19, 0x01], "a value that is cut off"),
+        (&[0xa2, 0x61, b'a', 0x01, 0x01, 0x01], "a key that is no text"),
+        (&[0xa2, 0x61, b'a', 0x01, 0x62, 0xff, 0xff, 0x01], "a key that is no UTF-8"),
+        (&[0xa2, 0x61, b'a', 0x01, 0x61, b'b', 0xff], "a value that is a lone break"),
+        (&[0xa1, 0x61, b'a', 0x01, 0x61, b'b', 0x01], "an entry that is not counted"),
+    ];
+    for (bytes, what) in cases {
+        let mut map = in_a_token(bytes);
+        assert_eq!(map.keys().collect::<Vec<_>>(), ["a"], "{what}");
+        assert_eq!((map.get::<u8>("a").expect("a number"), map.get_encoded("b")), (Some(1), None), "{what}");
+        assert!(matches!(map.insert_encoded("c", &[0x01]), Err(DataError::NotAMap)), "{what}");
+        assert_eq!(&map.to_cbor()[..], bytes, "{what}");
+        assert!(map.remove("a") && !map.contains_key("a"), "{what}");
+        assert!(DataMap::from_cbor(bytes).is_err(), "{what}");
+    }
+}
+
+#[test]
+fn a_value_that_is_nested_too_deeply_never_comes_out() {
+    let deep = [&[0xa2, 0x61, b'a'][..], &[0x81; 32], &[0x01, 0x61, b'b', 0x01]].concat();
+    let map = in_a_token(&deep);
+    assert_eq!((map.len(), map.get_encoded("a"), map.get_encoded("b")), (0, None, None));
+    // One level less is what a value may have.
+    let level = [&[0xa2, 0x61, b'a'][..], &[0x81; 31], &[0x01, 0x61, b'b', 0x01]].concat();
+    assert_eq!(in_a_token(&level).get_encoded("b"), Some(&[0x01][..]));
+}
+
+#[test]
+fn a_head_that_counts_more_than_there_can_be_is_no_map() {
+    for bytes in [&[0xa2, 0x61, b'a', 0x01][..], &[0xbb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], &[0xa1]] {
+        assert!(matches!(DataMap::within(bytes.to_vec().into(), 0..bytes.len()), Err(DataError::NotAMap)));
+    }
+}
+
 proptest! {
     #[test]
     fn the_map_behaves_as_an_ordered_map(
@@ -245,6 +285,35 @@ proptest! {
         let read: BTreeMap<String, u32> =
             read.iter().map(|(key, value)| (key.to_owned(), decode(value).unwrap())).collect();
         prop_assert_eq!(read, model);
+    }
+
+    #[test]
+    fn no_bytes_of_a_token_panic_whatever_is_done_with_them(
+        bytes in prop::collection::vec(any::<u8>(), 0..60), key in "[a-c]{0,2}", small in any::<bool>(),
+    ) {
+        // Mostly short texts and small numbers, so that entries are found at all.
+        let bytes: Vec<u8> = match small {
+            true => [0xa0 | (bytes.len() / 4) as u8 & 0x0f].into_iter()
+                .chain(bytes.iter().map(|byte| [0x61, b'a', b'b', 0x01, 0x60, 0x81][usize::from(*byte) % 6])).collect(),
+            false => bytes,
+        };
+        if let Ok(mut map) = DataMap::within(bytes.clone().into(), 0..bytes.len()) {
+            prop_assert_eq!(map.iter().count(), map.len());
+            prop_assert_eq!(map.is_empty(), map.len() == 0);
+            prop_assert_eq!(map.encoded_len(), map.to_cbor().len());
+            for (key, value) in map.iter() {
+                prop_assert_eq!(map.get_encoded(key), Some(value));
+                prop_assert!(check_value(value).is_ok());
+            }
+            let keys: Vec<String> = map.keys().map(str::to_owned).collect();
+            let inserted = map.insert_encoded(&key, &[0x18, 0x2a]);
+            prop_assert_eq!(inserted.is_ok() , map.get_encoded(&key) == Some(&[0x18, 0x2a][..]));
+            for key in keys.iter().chain([&key]) {
+                map.remove(key);
+                prop_assert!(!map.contains_key(key));
+            }
+            prop_assert_eq!(map.encoded_len(), map.to_cbor().len());
+        }
     }
 
     #[test]

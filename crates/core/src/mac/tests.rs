@@ -11,7 +11,7 @@ fn hmac(key: &[u8], message: &[u8]) -> [u8; MAC_LEN] {
     match padded.get_mut(..key.len()) {
         Some(start) => {
             start.copy_from_slice(key);
-            MacKey::new(&padded).mac(message)
+            MacKey::new(&padded).mac(&[message])
         }
         None => {
             let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any length");
@@ -69,12 +69,12 @@ fn hmac_passes_wycheproof() {
 }
 
 #[test]
-fn a_prefix_is_the_start_of_the_message_and_a_half_is_half() {
+fn a_prefix_is_the_start_of_the_message_parts_are_one_and_a_half_is_half() {
     let key = MacKey::new(&[3; KEY_LEN]);
-    let whole = key.mac(b"secure sessions");
-    assert_eq!(key.prefixed(&[b"sec", b"", b"ure "]).mac(b"sessions"), whole);
-    assert_eq!(key.truncated(b"secure sessions")[..], whole[..16]);
+    let whole = key.mac(&[b"secure ", b"", b"sessions"]);
+    assert_eq!(key.prefixed(&[b"sec", b"", b"ure "]).mac(&[b"sessions"]), whole);
+    assert_eq!(key.truncated(&[b"secure sessions"])[..], whole[..16]);
     let [first, second] = halves(&whole);
     assert_eq!([first, second].concat(), whole);
-    assert_ne!(MacKey::new(&[4; KEY_LEN]).mac(b"secure sessions"), whole);
+    assert_ne!(MacKey::new(&[4; KEY_LEN]).mac(&[b"secure sessions"]), whole);
 }

@@ -144,7 +144,7 @@ impl Wire for Sealed {
     fn succeed(&mut self, bucket: &Bucket, state: u64, now: Timestamp) -> (Succession, Token) {
         let generation = bucket.next_generation().expect("few generations");
         let (token, fingerprint) = self.issue(bucket.id, generation, state, now);
-        let handoff = self.sealer.seal_handoff(&bucket.id, &self.handoff_key, generation, &token, &mut self.random);
+        let handoff = self.sealer.seal_handoff(&bucket.id, &self.handoff_key, &token, &mut self.random);
         (succession(bucket, fingerprint, handoff.expect("random")), token)
     }
 

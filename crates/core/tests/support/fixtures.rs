@@ -77,7 +77,7 @@ impl Session {
             issue(&sealer, id, &handoff_key, FIRST_GENERATION, START, subject, text, &mut random).expect("fits");
         let new = NewBucket {
             id,
-            subject: subject.map(|subject| sealer.keyring().subject_tag(subject)),
+            subject: issued.subject,
             label: None,
             expires_at: START.after(LIFETIME),
             idle_timeout: Some(Millis::from_secs(30 * 60)),
@@ -104,12 +104,11 @@ impl Session {
         let (id, handoff_key) = (self.bucket.id, &self.handoff_key);
         let issued = issue(&self.sealer, id, handoff_key, generation, now, subject, text, &mut self.random);
         let issued = issued.expect("fits");
-        let handoff =
-            self.sealer.seal_handoff(&id, handoff_key, generation, &issued.token, &mut self.random).expect("random");
+        let handoff = self.sealer.seal_handoff(&id, handoff_key, &issued.token, &mut self.random).expect("random");
         let succession = Succession {
             fingerprint: issued.fingerprint,
             handoff,
-            subject: subject.map(|subject| self.sealer.keyring().subject_tag(subject)),
+            subject: issued.subject,
             label: None,
             expires_at: self.bucket.expires_at,
             idle_timeout: self.bucket.idle_timeout,

@@ -1,5 +1,6 @@
 //! Makes the frozen vectors: the same ones each time.
 
+mod foreign;
 mod handoffs;
 mod negatives;
 mod tokens;
@@ -27,6 +28,7 @@ pub(crate) fn files() -> Vec<(&'static str, String)> {
             "tags.json",
             file("Subject tags, handles, CSRF tokens, labels and bindings of a fingerprint key.", tag_cases()),
         ),
+        ("data.json", file("Data maps of other writers, each with what a reader finds in it.", foreign::cases())),
         ("negative.json", file("Cookie values that are refused, each with the reason.", negatives::cases())),
     ]
 }
@@ -68,7 +70,7 @@ fn key_cases() -> Vec<KeyCase> {
             key: seal_text(label),
             bytes: hex::encode(&bytes),
             id: SealKey::from_bytes(bytes).id().to_string(),
-            subkeys: subkeys(&bytes, &["seal", "handoff"]),
+            subkeys: subkeys(&bytes, &["seal", "mark", "handoff"]),
         });
     }
     for label in ["fingerprint 1", "fingerprint 2"] {
@@ -100,7 +102,8 @@ fn tag_cases() -> Vec<TagCase> {
             key: fingerprint_text(label),
             session_id: hex::encode(id.as_bytes()),
             subject: subject.to_owned(),
-            subject_tag: hex::encode(ring.subject_tag(subject).as_bytes()),
+            context: COOKIE.to_owned(),
+            subject_tag: hex::encode(&raw::subject_tag(&key(label), COOKIE, subject)),
             handle: ring.handle(&id).to_string(),
             csrf_secret: hex::encode(&raw::hmac(&raw::derive(&key(label), "csrf"), id.as_bytes())),
             csrf_mask: hex::encode(&mask),

@@ -1,5 +1,7 @@
 //! The format written a second time, from its description and on the bare primitives: what a thief of keys can make.
 
+use chacha20::cipher::{KeyIvInit, StreamCipher, StreamCipherSeek};
+use chacha20::{ChaCha20, XChaCha20};
 use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
 use hkdf::Hkdf;
@@ -110,11 +112,29 @@ pub(crate) fn unmarked(
     [&header[..], nonce, &sealed].concat()
 }
 
-/// Issue mark and fingerprint: what a fingerprint key alone can make.
-pub(crate) fn mark(fingerprint_key: &[u8; 32], context: &str, unmarked: &[u8]) -> ([u8; 16], [u8; 16]) {
+/// The key that marks: what takes both keys.
+pub(crate) fn mark_key(seal_key: &[u8; 32], fingerprint_key: &[u8; 32]) -> [u8; 32] {
+    let (salt, input): ([u8; 32], [u8; 32]) = (derive(seal_key, "mark"), derive(fingerprint_key, "fingerprint"));
+    let mut key = [0; 32];
+    Hkdf::<Sha256>::new(Some(&salt), &input).expand(b"secure-sessions/v1/mark", &mut key).expect("short");
+    key
+}
+
+/// Issue mark and fingerprint under any mark key.
+pub(crate) fn mark_under(mark_key: &[u8; 32], context: &str, unmarked: &[u8]) -> ([u8; 16], [u8; 16]) {
     let message = [b"secure-sessions/v1/fingerprint", &[0][..], &with_length(context), unmarked].concat();
-    let mac = hmac(&derive(fingerprint_key, "fingerprint"), &message);
+    let mac = hmac(mark_key, &message);
     (mac[..16].try_into().expect("half"), mac[16..].try_into().expect("half"))
+}
+
+/// Issue mark and fingerprint: what takes both keys.
+pub(crate) fn mark(
+    seal_key: &[u8; 32],
+    fingerprint_key: &[u8; 32],
+    context: &str,
+    unmarked: &[u8],
+) -> ([u8; 16], [u8; 16]) {
+    mark_under(&mark_key(seal_key, fingerprint_key), context, unmarked)
 }
 
 /// A whole token and its fingerprint: what takes both keys.
@@ -126,8 +146,21 @@ pub(crate) fn token(
     plaintext: &[u8],
 ) -> (Vec<u8>, [u8; 16]) {
     let unmarked = unmarked(seal_key, key_id(fingerprint_key), context, nonce, plaintext);
-    let (issue, fingerprint) = mark(fingerprint_key, context, &unmarked);
+    let (issue, fingerprint) = mark(seal_key, fingerprint_key, context, &unmarked);
     ([&unmarked[..], &issue].concat(), fingerprint)
+}
+
+/// A subject's tag: what takes the fingerprint key.
+pub(crate) fn subject_tag(fingerprint_key: &[u8; 32], context: &str, subject: &str) -> [u8; 16] {
+    let mac = hmac(&derive(fingerprint_key, "subject"), &[&with_length(context), subject.as_bytes()].concat());
+    mac[..16].try_into().expect("half")
+}
+
+/// The meta map of a session of this subject, with nothing else in it.
+pub(crate) fn meta_of(fingerprint_key: &[u8; 32], context: &str, subject: &str) -> Vec<u8> {
+    let length = u8::try_from(subject.len()).expect("short");
+    let text = [&[0x78, length], subject.as_bytes()].concat();
+    [&[0xa2, 0x01][..], &text, &[0x0b, 0x50], &subject_tag(fingerprint_key, context, subject)].concat()
 }
 
 /// Opens a token with a stolen seal key, whatever its issue mark.
@@ -144,19 +177,28 @@ pub(crate) fn handoff(
     context: &str,
     session_id: &[u8; 16],
     handoff_key: &[u8; 32],
-    generation: u32,
     nonce: &[u8; 24],
     successor: &[u8],
 ) -> Vec<u8> {
-    let id = key_id(seal_key);
-    let mut key = [0; 32];
-    Hkdf::<Sha256>::new(Some(&derive::<32>(seal_key, "handoff")), handoff_key)
-        .expand(b"secure-sessions/v1/handoff", &mut key)
-        .expect("short");
-    let aad =
-        [b"secure-sessions/v1/handoff", &[1][..], &id, session_id, &generation.to_be_bytes(), &with_length(context)]
-            .concat();
-    [&id[..], nonce, &seal(&key, nonce, &aad, successor)].concat()
+    let message = [b"secure-sessions/v1/handoff", &[1][..], session_id, &with_length(context), handoff_key].concat();
+    let key = hmac(&derive(seal_key, "handoff"), &message);
+    [&key_id(seal_key)[..], nonce, &keystream(&key, nonce, 0, successor)].concat()
+}
+
+/// XChaCha20 from the given block on.
+pub(crate) fn keystream(key: &[u8; 32], nonce: &[u8; 24], block: u32, text: &[u8]) -> Vec<u8> {
+    let mut output = text.to_vec();
+    let mut cipher = <XChaCha20 as KeyIvInit>::new(key.into(), nonce.into());
+    cipher.seek(block * 64);
+    cipher.apply_keystream(&mut output);
+    output
+}
+
+/// What a seed becomes: the ChaCha20 keystream under a nonce of zeros.
+pub(crate) fn bloat(seed: &[u8; 32], length: usize) -> Vec<u8> {
+    let mut output = vec![0; length];
+    <ChaCha20 as KeyIvInit>::new(seed.into(), &[0; 12].into()).apply_keystream(&mut output);
+    output
 }
 
 /// base64url without padding (RFC 4648, section 5), bit by bit.

@@ -64,16 +64,16 @@ impl MetaEntries {
     }
 
     pub(crate) fn to_meta(&self) -> Meta {
-        Meta {
-            subject: self.subject.clone(),
-            authenticated_at: self.authenticated_at.map(Timestamp::from_millis),
-            assurance_level: self.assurance_level,
-            persistent: self.persistent,
-            idle_timeout: self.idle_timeout.map(Millis::new),
-            lifetime: self.lifetime.map(Millis::new),
-            binding: self.binding.as_deref().map(hex::decode),
-            flash: self.flash.as_deref().map(hex::decode),
-        }
+        let mut meta = Meta::default();
+        meta.subject.clone_from(&self.subject);
+        meta.authenticated_at = self.authenticated_at.map(Timestamp::from_millis);
+        meta.assurance_level = self.assurance_level;
+        meta.persistent = self.persistent;
+        meta.idle_timeout = self.idle_timeout.map(Millis::new);
+        meta.lifetime = self.lifetime.map(Millis::new);
+        meta.binding = self.binding.as_deref().map(hex::decode);
+        meta.flash = self.flash.as_deref().map(hex::decode);
+        meta
     }
 }
 
@@ -96,7 +96,7 @@ pub(crate) struct TokenCase {
     pub(crate) meta: MetaEntries,
     pub(crate) meta_cbor: String,
     pub(crate) data_cbor: String,
-    /// Nonce, then bloat: the random bytes in the order in which they are drawn.
+    /// Nonce, then seed: the random bytes in the order in which they are drawn.
     pub(crate) random: String,
     pub(crate) token: String,
     pub(crate) cookie: String,
@@ -160,6 +160,8 @@ pub(crate) struct TagCase {
     pub(crate) key: String,
     pub(crate) session_id: String,
     pub(crate) subject: String,
+    /// The cookie whose subject it is.
+    pub(crate) context: String,
     pub(crate) subject_tag: String,
     /// As it is shown: 22 characters of base64url.
     pub(crate) handle: String,
@@ -182,4 +184,13 @@ pub(crate) struct NegativeCase {
     pub(crate) context: String,
     pub(crate) cookie: String,
     pub(crate) refused: String,
+}
+
+/// A data map of another writer, and what a reader finds in it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct DataCase {
+    pub(crate) name: String,
+    pub(crate) data_cbor: String,
+    /// Each key that is found, in the map's order, with the bytes of its value.
+    pub(crate) entries: Vec<(String, String)>,
 }

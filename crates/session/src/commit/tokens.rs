@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use secure_sessions_core::{
     Admitted, Bucket, Content, DataMap, FIRST_GENERATION, HandoffKey, Issued, Meta, NewBucket, RandomError, SessionId,
-    Succession, Timestamp, format::NONCE_LEN,
+    Succession, Timestamp,
 };
 
 use super::Work;
+use crate::entropy::FIRST_TOKEN;
 use crate::error::SessionError;
 use crate::limit::Place;
 use crate::state::Live;
@@ -22,6 +23,7 @@ impl Work<'_> {
         place: Option<&Place<'_>>,
     ) -> Result<Arc<Live>, SessionError> {
         let now = self.now();
+        self.entropy.prepare(FIRST_TOKEN).map_err(|_| RandomError)?;
         let id = match self.next_id {
             Some(id) => id,
             None => SessionId::random(&mut self.entropy)?,
@@ -48,14 +50,7 @@ impl Work<'_> {
         self.caller.bind(self.sealer.keyring(), &id, &mut meta);
         let (issued, newest) = self.seal(id, handoff_key, FIRST_GENERATION, now, expires_at, meta, data)?;
         let bucket = Bucket::create(
-            NewBucket {
-                id,
-                subject: newest.meta.subject.as_deref().map(|subject| self.sealer.keyring().subject_tag(subject)),
-                label,
-                expires_at,
-                idle_timeout,
-                first: issued.fingerprint,
-            },
+            NewBucket { id, subject: issued.subject, label, expires_at, idle_timeout, first: issued.fingerprint },
             now,
         );
         let arrival = newest.arrival(now);
@@ -91,16 +86,11 @@ impl Work<'_> {
         let handoff_key = live.newest.handoff_key.clone();
         self.caller.bind_again(keyring, &bucket.id, &mut meta);
         let (issued, newest) = self.seal(bucket.id, handoff_key, generation, now, expires_at, meta, data)?;
-        let handoff =
-            sealer.seal_handoff(&bucket.id, &newest.handoff_key, generation, &issued.token, &mut self.entropy)?;
+        let handoff = sealer.seal_handoff(&bucket.id, &newest.handoff_key, &issued.token, &mut self.entropy)?;
         let succession = Succession {
             fingerprint: issued.fingerprint,
             handoff,
-            subject: match &newest.meta.subject {
-                // The bucket was admitted with its tag.
-                same if same_key && *same == live.newest.meta.subject => bucket.subject,
-                subject => subject.as_deref().map(|subject| keyring.subject_tag(subject)),
-            },
+            subject: issued.subject,
             label,
             expires_at,
             idle_timeout,
@@ -131,9 +121,6 @@ impl Work<'_> {
             meta: &meta,
             data: &data,
         };
-        // The nonce of a handoff comes next.
-        let random = self.sealer.random_len(&meta, &data)? + NONCE_LEN;
-        self.entropy.prepare(random).map_err(|_| RandomError)?;
         let issued = self.sealer.seal(&content, &mut self.entropy)?;
         let newest = Admitted {
             session_id,

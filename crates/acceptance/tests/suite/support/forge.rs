@@ -2,6 +2,8 @@
 //! attacker with stolen keys would write.
 
 use base64_simd::URL_SAFE_NO_PAD;
+use chacha20::XChaCha20;
+use chacha20::cipher::{KeyIvInit as _, StreamCipher};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hkdf::Hkdf;
@@ -95,7 +97,7 @@ impl Plaintext {
             generation: 1,
             issued_at: now,
             expires_at: now + 8 * 60 * 60 * 1000,
-            meta: meta_of(subject),
+            meta: meta_of(subject, &random()),
             data,
             bloat: random::<100>().to_vec(),
         }
@@ -154,10 +156,11 @@ impl Plaintext {
     }
 }
 
-/// The engine's own map: `{1: subject}`.
-fn meta_of(subject: &str) -> Vec<u8> {
+/// The engine's own map: `{1: subject, 11: its tag}`.
+pub(crate) fn meta_of(subject: &str, tag: &[u8; 16]) -> Vec<u8> {
+    let entries = [(1.into(), subject.into()), (11.into(), ciborium::Value::Bytes(tag.to_vec()))];
     let mut meta = Vec::new();
-    ciborium::into_writer(&std::collections::BTreeMap::from([(1, subject)]), &mut meta).unwrap();
+    ciborium::into_writer(&ciborium::Value::Map(entries.into()), &mut meta).unwrap();
     meta
 }
 
@@ -186,15 +189,21 @@ pub(crate) fn seal_without_mark(plaintext: &Plaintext, keys: &Keys, context: &st
 /// Seals and marks with both keys.
 pub(crate) fn seal(plaintext: &Plaintext, keys: &Keys, context: &str) -> String {
     let mut token = sealed(plaintext, keys, context);
-    let mac = mac(&token, &keys.fingerprint, context);
+    let mac = mac(&token, &mark_key(keys), context);
     token.extend_from_slice(&mac[..ISSUE]);
     encode(&token)
 }
 
-/// Marks with the fingerprint key alone: there is nothing sealed in it.
+/// Marks with the fingerprint key alone, as well as that goes: there is nothing sealed in it.
 pub(crate) fn mark_without_seal(keys: &Keys, context: &str) -> String {
-    let mut token = [&[1][..], &key_id(&keys.seal), &key_id(&keys.fingerprint), &random::<300>()].concat();
-    let mac = mac(&token, &keys.fingerprint, context);
+    let token = [&[1][..], &key_id(&keys.seal), &key_id(&keys.fingerprint), &random::<300>()].concat();
+    mark_by_fingerprint_key(&token, keys, context)
+}
+
+/// Another mark for the bytes of a token, as the fingerprint key alone would make it.
+pub(crate) fn mark_by_fingerprint_key(unmarked: &[u8], keys: &Keys, context: &str) -> String {
+    let mac = mac(unmarked, &expand(SALT, &keys.fingerprint, b"fingerprint"), context);
+    let mut token = unmarked.to_vec();
     token.extend_from_slice(&mac[..ISSUE]);
     encode(&token)
 }
@@ -219,9 +228,16 @@ pub(crate) fn flipped_and_marked(
 }
 
 /// What a bucket keeps of a token.
-pub(crate) fn fingerprint(cookie: &str, fingerprint: &[u8; 32], context: &str) -> [u8; 16] {
+pub(crate) fn fingerprint(cookie: &str, keys: &Keys, context: &str) -> [u8; 16] {
     let token = decode(cookie);
-    mac(&token[..token.len() - ISSUE], fingerprint, context)[ISSUE..].try_into().unwrap()
+    mac(&token[..token.len() - ISSUE], &mark_key(keys), context)[ISSUE..].try_into().unwrap()
+}
+
+/// The key that marks, from one of each kind.
+fn mark_key(keys: &Keys) -> [u8; 32] {
+    let (salt, input): ([u8; 32], [u8; 32]) =
+        (expand(SALT, &keys.seal, b"mark"), expand(SALT, &keys.fingerprint, b"fingerprint"));
+    expand(&salt, &input, b"secure-sessions/v1/mark")
 }
 
 fn sealed(plaintext: &Plaintext, keys: &Keys, context: &str) -> Vec<u8> {
@@ -235,8 +251,8 @@ fn sealed(plaintext: &Plaintext, keys: &Keys, context: &str) -> Vec<u8> {
     token
 }
 
-fn mac(token: &[u8], key: &[u8; 32], context: &str) -> [u8; 32] {
-    let mut mac = Hmac::<Sha256>::new_from_slice(&expand::<32>(SALT, key, b"fingerprint")).unwrap();
+fn mac(token: &[u8], mark_key: &[u8; 32], context: &str) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(mark_key).unwrap();
     mac.update(b"secure-sessions/v1/fingerprint\0");
     mac.update(&u16::try_from(context.len()).unwrap().to_be_bytes());
     mac.update(context.as_bytes());
@@ -244,51 +260,38 @@ fn mac(token: &[u8], key: &[u8; 32], context: &str) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
-/// Tries to open a bucket's handoff, given the session's handoff key.
+/// Tries to open a bucket's handoff, given the session's handoff key. A wrong key gives no token.
 pub(crate) fn open_handoff(
     handoff: &[u8],
     handoff_key: &[u8; 32],
     session_id: &[u8; 16],
-    generation: u32,
     seal: &[u8; 32],
     context: &str,
 ) -> Option<Vec<u8>> {
-    let cipher = handoff_cipher(handoff_key, seal);
-    let associated_data = handoff_data(&key_id(seal), session_id, generation, context);
-    let nonce = XNonce::try_from(&handoff[4..28]).unwrap();
-    cipher.decrypt(&nonce, Payload { msg: &handoff[28..], aad: &associated_data }).ok()
+    let mut token = handoff[28..].to_vec();
+    let nonce = handoff[4..28].try_into().unwrap();
+    handoff_cipher(handoff_key, session_id, seal, context, nonce).apply_keystream(&mut token);
+    (token[0] == 1 && token[1..5] == key_id(seal)).then_some(token)
 }
 
 /// Seals any token as a bucket's handoff, as someone would who holds the seal key and a cookie of the session.
-pub(crate) fn seal_handoff(
-    cookie: &str,
-    plaintext: &Plaintext,
-    generation: u32,
+pub(crate) fn seal_handoff(cookie: &str, plaintext: &Plaintext, seal: &[u8; 32], context: &str) -> Vec<u8> {
+    let (nonce, mut token): ([u8; 24], _) = (random(), decode(cookie));
+    handoff_cipher(&plaintext.handoff_key, &plaintext.session_id, seal, context, &nonce).apply_keystream(&mut token);
+    [&key_id(seal)[..], &nonce, &token].concat()
+}
+
+fn handoff_cipher(
+    handoff_key: &[u8; 32],
+    session_id: &[u8; 16],
     seal: &[u8; 32],
     context: &str,
-) -> Vec<u8> {
-    let cipher = handoff_cipher(&plaintext.handoff_key, seal);
-    let associated_data = handoff_data(&key_id(seal), &plaintext.session_id, generation, context);
-    let nonce: [u8; 24] = random();
-    let sealed = cipher.encrypt(&nonce.into(), Payload { msg: &decode(cookie), aad: &associated_data }).expect("short");
-    [&key_id(seal)[..], &nonce, &sealed].concat()
-}
-
-fn handoff_cipher(handoff_key: &[u8; 32], seal: &[u8; 32]) -> XChaCha20Poly1305 {
-    let salt: [u8; 32] = expand(SALT, seal, b"handoff");
-    XChaCha20Poly1305::new(&expand::<32>(&salt, handoff_key, b"secure-sessions/v1/handoff").into())
-}
-
-fn handoff_data(seal_key_id: &[u8; 4], session_id: &[u8; 16], generation: u32, context: &str) -> Vec<u8> {
+    nonce: &[u8; 24],
+) -> XChaCha20 {
+    let mut mac = Hmac::<Sha256>::new_from_slice(&expand::<32>(SALT, seal, b"handoff")).unwrap();
     let length = u16::try_from(context.len()).unwrap().to_be_bytes();
-    [
-        b"secure-sessions/v1/handoff",
-        &[1][..],
-        seal_key_id,
-        session_id,
-        &generation.to_be_bytes(),
-        &length,
-        context.as_bytes(),
-    ]
-    .concat()
+    for part in [b"secure-sessions/v1/handoff\x01", &session_id[..], &length, context.as_bytes(), handoff_key] {
+        mac.update(part);
+    }
+    XChaCha20::new(&mac.finalize().into_bytes(), nonce.into())
 }

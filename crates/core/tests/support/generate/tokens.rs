@@ -117,8 +117,7 @@ impl Input {
         case.cookie = issued.token.encode();
         case.issue_mark = hex::encode(&bytes[bytes.len() - format::ISSUE_LEN..]);
         case.fingerprint = hex::encode(issued.fingerprint.as_bytes());
-        case.subject_tag =
-            self.meta.subject.as_deref().map(|subject| hex::encode(sealer.keyring().subject_tag(subject).as_bytes()));
+        case.subject_tag = issued.subject.map(|tag| hex::encode(tag.as_bytes()));
         case.seal_key_state = state(opened.sealed_under().seal.1);
         case.fingerprint_key_state = state(opened.sealed_under().fingerprint.1);
         case
@@ -158,16 +157,14 @@ pub(super) fn cases() -> Vec<TokenCase> {
     cases.push(unordered);
 
     let mut full = Input::named("every meta entry").with("theme", "dark");
-    full.meta = Meta {
-        subject: Some("user-4711".to_owned()),
-        authenticated_at: Some(Timestamp::from_millis(ISSUED_AT - 1)),
-        assurance_level: Some(2),
-        persistent: Some(true),
-        idle_timeout: Some(Millis::from_secs(1800)),
-        lifetime: Some(Millis::from_secs(28_800)),
-        binding: Some((0..32).collect()),
-        flash: Some(hex::decode("81657361766564")),
-    };
+    full.meta.subject = Some("user-4711".to_owned());
+    full.meta.authenticated_at = Some(Timestamp::from_millis(ISSUED_AT - 1));
+    full.meta.assurance_level = Some(2);
+    full.meta.persistent = Some(true);
+    full.meta.idle_timeout = Some(Millis::from_secs(1800));
+    full.meta.lifetime = Some(Millis::from_secs(28_800));
+    full.meta.binding = Some((0..32).collect());
+    full.meta.flash = Some(hex::decode("81657361766564"));
     cases.push(full);
 
     let mut subject = Input::named("a subject of 512 bytes, a session that is not persistent");

@@ -62,8 +62,7 @@ pub async fn run(script: &mut Script<'_>, leaked: &Leaked) -> Conclusion {
             && both(is_refused, |pair| &pair.ours)
             && both(|exchange| exchange.reported("forged"), |pair| &pair.ours),
         by_invention.ours.is_served() || by_edit.ours.is_served(),
-        "Both cookies decrypt, and both were refused before the store was asked: the issue mark at their end takes a \
-         second, independent key. The event names the key that has leaked. Nobody was logged out.",
+        "Both cookies decrypt, and both were refused: the mark at their end takes a second, independent key, too. The event names the key that has leaked. Nobody was logged out.",
         "A forged cookie opened the administrators' page.",
     );
     let peer = Outcome::decide(
