@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::Inner;
 use super::connection::Node;
-use super::scripts::unexpected;
+use super::error::unexpected;
 use super::value::split;
 use crate::{StoreError, Which};
 
