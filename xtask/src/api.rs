@@ -4,6 +4,7 @@
 //! The list is what public-api reads in the JSON that nightly's rustdoc writes, with all features on. Automatic and
 //! blanket implementations are left out.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -83,14 +84,14 @@ fn lists() -> Result<Vec<(PathBuf, String)>> {
         .collect()
 }
 
-/// One line for each item, in order.
+/// One line for each item, in public-api's order: an item, what it has, what it implements.
 fn list(json: &Path) -> Result<String> {
     let read = Builder::from_rustdoc_json(json).omit_blanket_impls(true).omit_auto_trait_impls(true).build();
     let api = read.with_context(|| unread(&fs::read_to_string(json).unwrap_or_default()))?;
-    let mut lines: Vec<String> = api.items().map(ToString::to_string).collect();
+    // What is exported twice has its implementations listed twice.
+    let mut seen = BTreeSet::new();
+    let lines: Vec<String> = api.items().map(ToString::to_string).filter(|line| seen.insert(line.clone())).collect();
     ensure!(!lines.is_empty(), "no public item in {}", json.display());
-    lines.sort();
-    lines.dedup();
     Ok(lines.join("\n") + "\n")
 }
 
@@ -105,7 +106,7 @@ fn unread(json: &str) -> String {
     )
 }
 
-/// What is only in one of two sorted lists.
+/// What is only in one of two lists.
 fn differences<'t>(kept: &'t str, fresh: &'t str) -> Vec<(char, &'t str)> {
     let (kept, fresh): (Vec<&str>, Vec<&str>) = (kept.lines().collect(), fresh.lines().collect());
     let gone = kept.iter().filter(|line| !fresh.contains(line)).map(|line| ('-', *line));
