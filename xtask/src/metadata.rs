@@ -11,6 +11,7 @@ use crate::workspace;
 #[derive(Debug)]
 pub(crate) struct Published {
     pub(crate) name: String,
+    pub(crate) version: String,
     /// Where its manifest is.
     pub(crate) folder: PathBuf,
 }
@@ -19,7 +20,10 @@ pub(crate) struct Published {
 pub(crate) fn published() -> Result<Vec<Published>> {
     let metadata = read("Cargo.toml")?;
     let packages = metadata.workspace_packages().into_iter().filter(|package| !is_private(package));
-    let published = packages.map(|package| Ok(Published { name: package.name.to_string(), folder: folder(package)? }));
+    let published = packages.map(|package| {
+        let (name, version) = (package.name.to_string(), package.version.to_string());
+        Ok(Published { name, version, folder: folder(package)? })
+    });
     let mut published = published.collect::<Result<Vec<_>>>()?;
     ensure!(!published.is_empty(), "no crate is published");
     published.sort_by(|one, other| one.folder.cmp(&other.folder));

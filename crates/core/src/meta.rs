@@ -388,7 +388,8 @@ mod tests {
         let mut meta = Meta::default();
         meta.subject = Some(String::new());
         assert_eq!(meta.check(), Err(MetaError::SubjectEmpty));
-        assert_eq!(Meta::parse(&[0xa1, 0x01, 0x60]), Err(MetaError::SubjectEmpty));
+        let tag = [&[0xa2, 0x01, 0x60, 0x0b, 0x50][..], &[9; 16]].concat();
+        assert_eq!(Meta::parse(&tag).err(), Some(MetaError::SubjectEmpty));
     }
 
     #[test]

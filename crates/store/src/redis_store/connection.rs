@@ -14,8 +14,7 @@ use redis::io::tcp::TcpSettings;
 use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value, cmd, pipe};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::error;
-use super::scripts::unexpected;
+use super::error::{self, unexpected};
 use crate::StoreError;
 
 /// Between tries to connect: a server that is back is found within this time.

@@ -33,6 +33,11 @@ pub(super) fn read(error: &RedisError) -> StoreError {
     }
 }
 
+/// Reports an answer of another shape than our commands and scripts have.
+pub(super) fn unexpected() -> StoreError {
+    StoreError::corrupt("redis answered what our scripts and commands do not")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,8 +11,9 @@ use redis::cmd;
 use secure_sessions_core::{Entry, SessionId, SubjectTag};
 
 use super::connection::Connection;
+use super::error::unexpected;
 use super::keys::Keys;
-use super::scripts::{behind, unexpected};
+use super::scripts::behind;
 use super::value::{self, Member, Ticket, Write, split};
 use crate::{Listed, Page, StoreError, Unreadable, Which};
 

@@ -22,6 +22,7 @@ use redis::{Cmd, ErrorKind, RedisError, Script, ServerErrorKind, Value};
 use secure_sessions_core::{Revision, SessionId, SubjectTag};
 
 use super::connection::{Answer, Connection};
+use super::error::unexpected;
 use super::keys::Keys;
 use super::value::{Member, TICKET_LEN, Ticket, Write};
 use crate::StoreError;
@@ -502,10 +503,6 @@ fn outcome(answer: &Value) -> Result<Outcome, StoreError> {
         Value::Int(-3) => Ok(Outcome::Duplicate),
         _ => Err(unexpected()),
     }
-}
-
-pub(super) fn unexpected() -> StoreError {
-    StoreError::corrupt("redis answered what our scripts and commands do not")
 }
 
 /// A member's place in the order of an index: the first that can follow all of an id.

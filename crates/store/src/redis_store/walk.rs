@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 use super::Inner;
 use super::connection::Node;
-use super::scripts::{Swept, unexpected};
+use super::error::unexpected;
+use super::scripts::Swept;
 use super::value::split;
 use crate::{StoreError, Which};
 
