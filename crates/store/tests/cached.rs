@@ -227,7 +227,9 @@ async fn who_has_seen_a_write_before_it_returned_is_not_shown_again_what_was_bef
     tokio::task::yield_now().await;
     // The store has it, and the writer has not been told.
     assert_eq!(look(&cached, &kept.id).await, (Some(1), false));
-    assert!(matches!(cached.load(&kept.id).await.unwrap(), Some(Entry::Bucket(found)) if found.revision == Revision::new(2)));
+    assert!(
+        matches!(cached.load(&kept.id).await.unwrap(), Some(Entry::Bucket(found)) if found.revision == Revision::new(2))
+    );
     assert_eq!(look(&cached, &kept.id).await, (Some(2), true), "the session went back");
     gate.add_permits(1);
     assert!(swap.await.unwrap().unwrap());
