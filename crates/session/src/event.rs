@@ -106,9 +106,8 @@ pub enum Event {
     },
     /// A token was made with a key of ours, and not by us: **the key has leaked**. Nothing was touched.
     ///
-    /// One thing looks the same: a genuine cookie whose last 16 bytes, the issue mark, its own holder damaged. Only the
-    /// store could tell, and it is not asked about what we did not mark. So a single event from one address may be
-    /// mischief; a replaced and compromised key costs no user anything, and is the safe answer.
+    /// A genuine cookie whose last 16 bytes its holder damaged raises no alarm: its bucket knows the other half of the mark.
+    /// A replaced and compromised key costs no user anything, and is the safe answer to this event.
     Forged {
         /// The kind of the key.
         kind: KeyKind,
