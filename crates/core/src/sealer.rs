@@ -184,7 +184,8 @@ impl Sealer {
 
     /// Makes a token under the active keys, unlike any other. The tag of the subject is made anew.
     ///
-    /// It draws [`SEAL_RANDOM_LEN`](crate::format::SEAL_RANDOM_LEN) random bytes at once: the nonce, and a seed that is expanded to the bloat and forgotten.
+    /// It draws [`SEAL_RANDOM_LEN`](crate::format::SEAL_RANDOM_LEN) random bytes at once: the nonce, and a seed that is
+    /// expanded to the bloat and forgotten.
     ///
     /// # Errors
     ///

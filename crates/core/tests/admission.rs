@@ -208,3 +208,67 @@ fn a_grace_of_nothing_still_admits_the_newest_token() {
     let verdict = session.sealer.admit(&session.bucket, opened, later(1), None, &policy);
     assert_eq!(text(&admitted(verdict)), "data");
 }
+
+/// A newer build of the reader: it knows an entry that ours does not, and reads it out of a token.
+fn newer_reads(token: &Token) -> Vec<u8> {
+    raw::read(&SEAL, CONTEXT, token.as_bytes()).expect("both have the keys").meta
+}
+
+#[test]
+fn an_older_build_that_rotates_drops_none_of_a_newer_one_s_entries() {
+    let mut session = Session::new(support::fixtures::sealer(), Some("alice"), "old");
+    // The newer build writes entry 9, between ours, and entry 20, after them.
+    let mut plaintext = raw::read(&SEAL, CONTEXT, session.token.as_bytes()).expect("both have the keys");
+    let (device, other) = ([0x09, 0x82, 0x01, 0x43, 7, 7, 7], [0x14, 0xa1, 0x61, b'x', 0x1b, 0, 0, 0, 0, 0, 0, 0, 1]);
+    let tag = plaintext.meta.len() - 18;
+    plaintext.meta[0] += 2;
+    let meta = plaintext.meta.clone();
+    let (before, tag) = meta.split_at(tag);
+    plaintext.meta = [before, &device, tag, &other].concat();
+    let (token, fingerprint) = raw::token(&SEAL, &FINGERPRINT, CONTEXT, &[1; 24], &plaintext.to_bytes());
+    let token = Token::from_bytes(token).expect("a token");
+    session.bucket.current = secure_sessions_core::Fingerprint::from_bytes(fingerprint);
+
+    // Ours passes over them, changes what it knows, and rotates twice.
+    let mut random = support::random::Stream::new("an older build");
+    let mut newest = admitted(session.present(&token, later(1)));
+    for generation in 2..4 {
+        newest.meta.persistent = Some(generation == 2);
+        let content = secure_sessions_core::Content {
+            session_id: newest.session_id,
+            handoff_key: &newest.handoff_key,
+            generation,
+            issued_at: later(generation.into()),
+            expires_at: newest.expires_at,
+            meta: &newest.meta,
+            data: &newest.data,
+        };
+        let issued = session.sealer.seal(&content, &mut random).expect("fits");
+        (session.bucket.generation, session.bucket.current) = (generation, issued.fingerprint);
+        session.bucket.subject = issued.subject;
+
+        let read = newer_reads(&issued.token);
+        let persistent = [0x04, if generation == 2 { 0xf5 } else { 0xf4 }];
+        let expected = [&[0xa5][..], &before[1..], &persistent, &device, tag, &other].concat();
+        assert_eq!(read, expected, "generation {generation}");
+        newest = admitted(session.present(&issued.token, later(5)));
+        assert_eq!((newest.meta.subject.as_deref(), text(&newest).as_str()), (Some("alice"), "old"));
+    }
+}
+
+#[test]
+fn a_critical_entry_of_a_newer_build_is_a_verdict_of_its_own_and_no_tampering() {
+    let mut session = Session::anonymous("data");
+    let mut plaintext = raw::read(&SEAL, CONTEXT, session.token.as_bytes()).expect("both have the keys");
+    for (meta, expected) in [(&[0xa1, 0x18, 0x1f, 0x00], None), (&[0xa1, 0x18, 0x20, 0x00], Some(32))] {
+        plaintext.meta = meta.to_vec();
+        let (token, fingerprint) = raw::token(&SEAL, &FINGERPRINT, CONTEXT, &[1; 24], &plaintext.to_bytes());
+        session.bucket.current = secure_sessions_core::Fingerprint::from_bytes(fingerprint);
+        let verdict = session.present(&Token::from_bytes(token).expect("a token"), later(1));
+        match (&verdict, expected) {
+            (Verdict::Current(_), None) => {}
+            (Verdict::Critical { key }, Some(expected)) if *key == expected => {}
+            _ => panic!("{verdict:?}"),
+        }
+    }
+}

@@ -175,7 +175,7 @@ impl SealKey {
     }
 
     /// Seals any content at all into a cookie's value. Only the issue mark is beyond this key: it takes an HMAC under
-    /// the fingerprint key, so the caller hands in 16 bytes that he hopes for.
+    /// a key made of this one and the fingerprint key, so the caller hands in 16 bytes that they hope for.
     ///
     /// # Errors
     ///

@@ -135,8 +135,7 @@ fn line(framework: Framework, row: &str, prefix: &str, runs: Runs<'_>, counted: 
 fn floors(runs: Runs<'_>) -> Result<String> {
     let mut lines = vec![
         "Ours beside the floor: nanoseconds over the bare route. The floor of a read is a layer that adds one extension,\n\
-         base64, HMAC-SHA256, XChaCha20-Poly1305 and a map; that of a write makes and sets the next cookie besides. The floor\n\
-         beside `fiat` is RustCrypto's.\n"
+         base64, HMAC-SHA256, XChaCha20-Poly1305 and a map; that of a write makes and sets the next cookie besides.\n"
             .to_owned(),
     ];
     let head = format!("{:>10}{:>10}{:>8}", "ours", "floor", "ratio");

@@ -115,7 +115,7 @@ fn dissect(keys: &KeyFile, name: &str, value: &str) -> Result<(CookieView, Sessi
         ("your data", "p-data", lengths.data, keys),
         ("bloat", "p-bloat", lengths.bloat, "random filling".to_owned()),
         ("tag", "p-tag", 16, "seals all of the above".to_owned()),
-        ("issue mark", "p-issue", 16, "by the other key: we issued it".to_owned()),
+        ("issue mark", "p-issue", 16, "by both keys: we issued it".to_owned()),
     ];
     let mut start = 0;
     let parts = described.map(|(name, class, bytes, about)| {
