@@ -108,16 +108,15 @@ impl<'r> Work<'r> {
 
     async fn run(&mut self, base: Base) -> Result<Base, SessionError> {
         let base = self.resolve(base).await?;
+        self.replace_other(&base);
         let others_ended = self.end_others(&base).await?;
         match (base, self.pending.ending.clone(), self.pending.mark) {
             // The new session takes the old one's place in one step.
             (Base::Live(live), Some(ending), Some(Mark::Login)) => {
-                let next = Base::Live(self.renew(live, Mark::Login).await?);
-                self.reached = Some(next.clone());
                 if ending.why == Why::Logout {
-                    self.end_also().await?;
+                    self.end_also().await?; // First, while the ending is pending, so that another try repeats it.
                 }
-                Ok(next)
+                self.renew(live, Mark::Login).await.map(Base::Live)
             }
             (Base::Live(live), Some(ending), _) if ending.keeps_data => self.leave(live).await,
             (Base::Anonymous(anonymous), Some(Ending { why: Why::Replaced, .. }), mark) => {
@@ -151,6 +150,18 @@ impl<'r> Work<'r> {
         self.view = None;
         // Others may have gone on from there.
         self.catch_up(attempt.after, bucket).map(Base::Live)
+    }
+
+    /// Lets a login begin afresh if the session has become another subject's since it was asked for: by an earlier try,
+    /// or by a commit that was under way.
+    fn replace_other(&mut self, base: &Base) {
+        let (Base::Live(live), None, Some(login)) = (base, &self.pending.ending, &self.pending.settings.login) else {
+            return;
+        };
+        if live.newest.meta.subject.as_ref().is_some_and(|subject| *subject != login.subject) {
+            self.pending.ending = Some(Ending { why: Why::Replaced, keeps_data: false, everywhere: None });
+            self.view = None;
+        }
     }
 
     /// Ends every other session of the subject that logs out everywhere. One that is being renewed does not slip through:
@@ -188,13 +199,9 @@ impl<'r> Work<'r> {
 
     /// Ends the session, and begins an anonymous one with its data in one step.
     async fn leave(&mut self, live: Arc<Live>) -> Result<Base, SessionError> {
+        self.end_also().await?; // First, while the ending is pending, so that another try repeats it.
         match self.renew(Arc::clone(&live), Mark::Renew).await {
-            Ok(next) => {
-                let next = Base::Live(next);
-                self.reached = Some(next.clone());
-                self.end_also().await?;
-                Ok(next)
-            }
+            Ok(next) => Ok(Base::Live(next)),
             // Somebody ended or renewed it. There is no new session then, and the one that it was renewed into ends too.
             Err(SessionError::Ended) => {
                 let anonymous = self.log_out(Base::Live(live), false).await?;

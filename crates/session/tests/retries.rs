@@ -1,0 +1,292 @@
+//! What becomes of a request whose store fails in between: nothing is lost, doubled, or left alive with a 200.
+
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::sync::{Arc, Mutex};
+
+use secure_sessions::store::{
+    Bucket, Entry, Page, Revision, SessionId, SubjectTag, Tombstone, Which, forward_methods,
+};
+use secure_sessions::{Keyring, Login, MemoryStore, Session, SessionError, SessionManager, SessionStore, StoreError};
+
+use support::{App, Head, app, set_cookie};
+
+/// A store in memory, one call of which fails: before it took effect, or after.
+#[derive(Clone)]
+struct Faulty {
+    store: MemoryStore,
+    plan: Arc<Mutex<Option<(&'static str, u32, bool)>>>,
+}
+
+impl Faulty {
+    fn new() -> (SessionManager, Self) {
+        let store = Self { store: MemoryStore::new(), plan: Arc::default() };
+        let builder = SessionManager::builder(Keyring::generate().unwrap(), store.clone());
+        (builder.insecure_dev().build().unwrap(), store)
+    }
+
+    /// Lets the call of this name after `skip` others fail, `carried_out` or not.
+    fn fail(&self, name: &'static str, skip: u32, carried_out: bool) {
+        *self.plan.lock().unwrap() = Some((name, skip, carried_out));
+    }
+
+    /// Returns how the call that begins now is to fail, if it is.
+    fn fault(&self, name: &str) -> Option<bool> {
+        let mut plan = self.plan.lock().unwrap();
+        match &mut *plan {
+            Some((planned, skip, _)) if *planned == name && *skip > 0 => *skip -= 1,
+            Some((planned, _, carried_out)) if *planned == name => {
+                let carried_out = *carried_out;
+                *plan = None;
+                return Some(carried_out);
+            }
+            _ => {}
+        }
+        None
+    }
+}
+
+fn failed() -> StoreError {
+    StoreError::unavailable("cut off")
+}
+
+macro_rules! faulty {
+    ($self:ident, $name:ident, $($argument:expr),*) => {
+        match $self.fault(stringify!($name)) {
+            None => $self.store.$name($($argument),*).await,
+            Some(carried_out) => {
+                if carried_out {
+                    $self.store.$name($($argument),*).await?;
+                }
+                Err(failed())
+            }
+        }
+    };
+}
+
+impl SessionStore for Faulty {
+    forward_methods!(self => &self.store; list, count, purge_expired);
+
+    async fn load(&self, id: &SessionId) -> Result<Option<Entry>, StoreError> {
+        faulty!(self, load, id)
+    }
+
+    async fn insert(&self, bucket: &Bucket) -> Result<(), StoreError> {
+        faulty!(self, insert, bucket)
+    }
+
+    async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
+        faulty!(self, replace, bucket, expected)
+    }
+
+    async fn succeed(
+        &self,
+        bucket: &Bucket,
+        old: &SessionId,
+        expected: Revision,
+        tombstone: Tombstone,
+    ) -> Result<bool, StoreError> {
+        faulty!(self, succeed, bucket, old, expected, tombstone)
+    }
+
+    async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {
+        faulty!(self, remove, id, tombstone)
+    }
+
+    async fn remove_all(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
+        faulty!(self, remove_all, which, except)
+    }
+}
+
+async fn request(manager: &SessionManager, cookie: Option<&str>) -> (secure_sessions::RequestSession, Session) {
+    let request = manager.begin();
+    let session = request.session(&Head::with(cookie)).await.unwrap();
+    (request, session)
+}
+
+async fn visit(manager: &SessionManager, cookie: Option<&str>, handler: impl FnOnce(&Session)) -> String {
+    let (request, session) = request(manager, cookie).await;
+    handler(&session);
+    set_cookie(request.finish(200).await.as_ref()).unwrap()
+}
+
+async fn alice(app: &App) -> String {
+    app.visit(None, |session| {
+        session.login("alice").unwrap();
+        session.insert("secret", 1).unwrap();
+    })
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_second_login_in_one_request_does_not_make_the_first_one_a_logout() {
+    let app = app();
+    let cookie = alice(&app).await;
+    let (request, session) = app.request(Some(&cookie)).await;
+    session.login("bob").unwrap();
+    session.login("carol").unwrap();
+    assert_eq!(set_cookie(request.finish(500).await.as_ref()), None);
+    assert_eq!(app.request(Some(&cookie)).await.1.subject().as_deref(), Some("alice"));
+}
+
+#[tokio::test]
+async fn logout_keeping_data_keeps_none_of_a_session_that_was_left_before() {
+    let leave: [fn(&Session); 2] = [|session| session.login("bob").unwrap(), |session| session.logout().unwrap()];
+    for leave in leave {
+        for writes in [false, true] {
+            let app = app();
+            let cookie = alice(&app).await;
+            let (request, session) = app.request(Some(&cookie)).await;
+            leave(&session);
+            if writes {
+                session.insert("basket", 1).unwrap();
+            }
+            session.logout_keeping_data().unwrap();
+            let expected: Vec<String> = if writes { vec!["basket".to_owned()] } else { Vec::new() };
+            assert_eq!(session.keys(), expected, "at once");
+            let next = set_cookie(request.finish(200).await.as_ref()).unwrap();
+            let (_, session) = app.request(Some(&next)).await;
+            assert_eq!((session.subject(), session.keys()), (None, expected), "afterwards");
+            assert!(app.request(Some(&cookie)).await.1.is_new());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_follows_a_discard_is_not_taken_for_what_was_saved_before() {
+    let (manager, store) = Faulty::new();
+    let cookie = visit(&manager, None, |session| session.insert("n", 0).unwrap()).await;
+    for carried_out in [true, false] {
+        let (request, session) = request(&manager, Some(&cookie)).await;
+        store.fail("replace", 0, carried_out);
+        session.insert("before", carried_out).unwrap();
+        assert!(matches!(session.save().await, Err(SessionError::Store(_))));
+        session.discard();
+        session.insert("after", carried_out).unwrap();
+        let next = set_cookie(request.finish(200).await.as_ref()).unwrap();
+        let (_, session) = self::request(&manager, Some(&next)).await;
+        assert_eq!(session.get::<bool>("after").unwrap(), Some(carried_out));
+    }
+}
+
+#[tokio::test]
+async fn a_stronger_login_after_a_save_that_failed_is_not_taken_for_it() {
+    let stronger: [fn(&Session); 2] = [
+        |session| session.login_with(Login::new("alice").assurance(2)).unwrap(),
+        |session| session.step_up(2).unwrap(),
+    ];
+    for stronger in stronger {
+        for carried_out in [true, false] {
+            let (manager, store) = Faulty::new();
+            let cookie = visit(&manager, None, |session| session.insert("n", 0).unwrap()).await;
+            let (request, session) = request(&manager, Some(&cookie)).await;
+            store.fail("succeed", 0, carried_out);
+            session.login_with(Login::new("alice").assurance(1)).unwrap();
+            session.save().await.unwrap_err();
+            stronger(&session);
+            let next = set_cookie(request.finish(200).await.as_ref()).unwrap();
+            let (_, session) = self::request(&manager, Some(&next)).await;
+            assert_eq!((session.subject().as_deref(), session.assurance()), (Some("alice"), Some(2)));
+            assert_eq!(manager.count().await.unwrap(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_second_step_up_after_a_save_that_failed_counts() {
+    for carried_out in [true, false] {
+        let (manager, store) = Faulty::new();
+        let cookie = visit(&manager, None, |session| session.login("alice").unwrap()).await;
+        let (request, session) = request(&manager, Some(&cookie)).await;
+        store.fail("succeed", 0, carried_out);
+        session.step_up(2).unwrap();
+        session.save().await.unwrap_err();
+        session.step_up(3).unwrap();
+        let next = set_cookie(request.finish(200).await.as_ref()).unwrap();
+        assert_eq!(self::request(&manager, Some(&next)).await.1.assurance(), Some(3));
+    }
+}
+
+#[tokio::test]
+async fn a_login_that_was_carried_out_though_it_failed_leaves_nothing_to_another_subject() {
+    let (manager, store) = Faulty::new();
+    let cookie = visit(&manager, None, |session| session.insert("n", 0).unwrap()).await;
+    let (request, session) = request(&manager, Some(&cookie)).await;
+    store.fail("succeed", 0, true);
+    session.login_with(Login::new("alice").label("alice's")).unwrap();
+    session.insert("secret", 1).unwrap();
+    session.save().await.unwrap_err();
+    session.discard();
+    session.login("bob").unwrap();
+    let next = set_cookie(request.finish(200).await.as_ref()).unwrap();
+    let (_, session) = self::request(&manager, Some(&next)).await;
+    assert_eq!(session.subject().as_deref(), Some("bob"));
+    assert!(!session.contains_key("secret"));
+    let [info] = session.sessions().await.unwrap().try_into().unwrap();
+    assert_eq!(info.label, None);
+}
+
+type Ends = fn(&Session);
+const ENDINGS: [Ends; 4] = [
+    |session| session.logout().unwrap(),
+    |session| session.logout_everywhere().unwrap(),
+    |session| session.logout_keeping_data().unwrap(),
+    |session| {
+        session.logout().unwrap();
+        session.login("bob").unwrap();
+    },
+];
+
+/// Every way in which one call of the store may fail during a logout that also ends a second session: whenever the
+/// answer is a success, of neither anything is left.
+#[tokio::test]
+async fn an_ending_that_is_tried_again_after_any_fault_leaves_nothing_alive() {
+    for (kind, end) in ENDINGS.iter().enumerate() {
+        for name in ["load", "remove", "succeed", "insert", "remove_all"] {
+            for skip in 0..4 {
+                for carried_out in [false, true] {
+                    for saves in [false, true] {
+                        check_ending(kind, *end, name, skip, carried_out, saves).await;
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn check_ending(kind: usize, end: Ends, name: &'static str, skip: u32, carried_out: bool, saves: bool) {
+    let (manager, store) = Faulty::new();
+    let own = visit(&manager, None, |session| session.login("alice").unwrap()).await;
+    // The other one moves on just before, so that it cannot be judged.
+    let other = visit(&manager, None, |session| session.login("alice").unwrap()).await;
+    let moved = visit(&manager, Some(&other), |session| session.renew().unwrap()).await;
+    let mut head = Head::with(Some(&own));
+    head.cookies.push(format!("session={other}"));
+    let request = manager.begin();
+    let session = request.session(&head).await.unwrap();
+    assert_eq!(session.subject().as_deref(), Some("alice"));
+    end(&session);
+    store.fail(name, skip, carried_out);
+    if saves {
+        let _ = session.save().await;
+    }
+    let reply = request.finish(200).await.unwrap();
+    let what = format!("ending {kind}, {name} {skip} {carried_out}, save {saves}");
+    if reply.failure().is_some() {
+        return;
+    }
+    *store.plan.lock().unwrap() = None;
+    for cookie in [&own, &other, &moved] {
+        assert_eq!(self::request(&manager, Some(cookie)).await.1.subject(), None, "{what}");
+    }
+    let tags_of_alice = manager.sessions_of("alice").await.unwrap();
+    assert_eq!(tags_of_alice.len(), 0, "{what}");
+    let expected = match set_cookie(Some(&reply)) {
+        Some(value) if !value.is_empty() => 1,
+        _ => 0,
+    };
+    assert_eq!(manager.count().await.unwrap(), expected, "{what}");
+}
