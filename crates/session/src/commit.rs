@@ -334,7 +334,9 @@ impl<'r> Work<'r> {
             // Upkeep that fails is no reason to fail the request: its event was raised where it happened.
             Err(_) if !changes => {
                 self.unresolved = None;
-                Ok(Base::Live(Arc::new(Live { owed: None, ..Arc::unwrap_or_clone(live) })))
+                let mut live = Arc::unwrap_or_clone(live);
+                live.owed = live.owed.filter(|_| live.made_here);
+                Ok(Base::Live(Arc::new(live)))
             }
             Err(error) => Err(error),
         }
@@ -342,7 +344,7 @@ impl<'r> Work<'r> {
 
     async fn advance_live(&mut self, mut live: Arc<Live>, changes: bool) -> Result<Arc<Live>, SessionError> {
         let finish = self.when == When::Finish;
-        if finish && !changes && live.owed.is_some() {
+        if finish && !changes && live.owed.is_some() && !live.made_here {
             // The newest at the time of the response: a slow handler must not put a stale token on the wire.
             live = self.refresh(live).await?;
         }

@@ -6,9 +6,7 @@ mod support;
 
 use std::sync::{Arc, Mutex};
 
-use secure_sessions::store::{
-    Bucket, Entry, Page, Revision, SessionId, SubjectTag, Tombstone, Which, forward_methods,
-};
+use secure_sessions::store::{Bucket, Entry, Revision, SessionId, Tombstone, Which, forward_methods};
 use secure_sessions::{Keyring, Login, MemoryStore, Session, SessionError, SessionManager, SessionStore, StoreError};
 
 use support::{App, Head, app, set_cookie};
@@ -227,6 +225,31 @@ async fn a_login_that_was_carried_out_though_it_failed_leaves_nothing_to_another
     assert!(!session.contains_key("secret"));
     let [info] = session.sessions().await.unwrap().try_into().unwrap();
     assert_eq!(info.label, None);
+}
+
+#[tokio::test]
+async fn a_saved_login_gets_its_cookie_though_the_store_fails_afterwards() {
+    let makes: [fn(&Session); 3] = [
+        |session| session.login("alice").unwrap(),
+        |session| session.renew().unwrap(),
+        |session| session.logout_keeping_data().unwrap(),
+    ];
+    for makes in makes {
+        let (manager, store) = Faulty::new();
+        let cookie = visit(&manager, None, |session| {
+            session.login("alice").unwrap();
+            session.insert("n", 1).unwrap();
+        })
+        .await;
+        let (request, session) = request(&manager, Some(&cookie)).await;
+        makes(&session);
+        session.save().await.unwrap();
+        store.fail("load", 0, false);
+        let reply = request.finish(200).await;
+        let next = set_cookie(reply.as_ref()).expect("the client has no other way to this session");
+        *store.plan.lock().unwrap() = None;
+        assert_eq!(self::request(&manager, Some(&next)).await.1.get::<u64>("n").unwrap(), Some(1));
+    }
 }
 
 type Ends = fn(&Session);
