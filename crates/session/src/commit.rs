@@ -50,7 +50,7 @@ pub(crate) async fn commit(request: &Arc<Request>, when: When) -> Result<(), Ses
             state.rebase(base)
         }
         Err(error) => {
-            // What has ended stays so, though what was to follow it failed.
+            // What was carried out stays so, though what was to follow it failed.
             if let Some(base) = reached {
                 state.base = base;
             }
@@ -72,7 +72,7 @@ struct Work<'r> {
     presented: bool,
     removes_cookie: bool,
     also: Also,
-    /// Where the request stands after an ending, whatever becomes of the rest.
+    /// Where the request stands after an ending, or after an earlier try, whatever becomes of the rest.
     reached: Option<Base>,
     /// What the pending operations make of the base that the commit began with; of no other.
     view: Option<DataMap>,
@@ -146,10 +146,12 @@ impl<'r> Work<'r> {
         if !vouches_for(&bucket, &attempt) {
             return Ok(base);
         }
+        // Others may have gone on from there.
+        let base = Base::Live(self.catch_up(attempt.after, bucket)?);
         self.pending.drop_committed(&attempt.carried);
         self.view = None;
-        // Others may have gone on from there.
-        self.catch_up(attempt.after, bucket).map(Base::Live)
+        self.reached = Some(base.clone());
+        Ok(base)
     }
 
     /// Lets a login begin afresh if the session has become another subject's since it was asked for: by an earlier try,

@@ -152,6 +152,8 @@ pub(crate) struct Pending {
     pub(crate) keep: bool,
     /// Counts how often the operations were dropped, or cut off from the base's data.
     era: u32,
+    /// Counts the endings, each of which drops everything but the operations.
+    endings: u32,
 }
 
 impl Pending {
@@ -170,8 +172,8 @@ impl Pending {
 
     /// Takes everything out, and leaves what counts on.
     pub(crate) fn take(&mut self) -> Self {
-        let era = self.era;
-        std::mem::replace(self, Self { era, ..Self::default() })
+        let Self { era, endings, .. } = *self;
+        std::mem::replace(self, Self { era, endings, ..Self::default() })
     }
 
     /// Drops what was pending, save for the data that the ending keeps.
@@ -182,13 +184,14 @@ impl Pending {
         let keeps_data = ending.keeps_data && before.as_ref().is_none_or(|before| before.keeps_data);
         let everywhere = ending.everywhere.or(before.and_then(|before| before.everywhere));
         let era = self.era.wrapping_add(u32::from(!keeps_data));
-        *self = Self { ending: Some(Ending { keeps_data, everywhere, ..ending }), operations, era, ..Self::default() };
+        let (ending, endings) = (Some(Ending { keeps_data, everywhere, ..ending }), self.endings.wrapping_add(1));
+        *self = Self { ending, operations, era, endings, ..Self::default() };
     }
 
     /// Drops everything but a logout.
     pub(crate) fn discard(&mut self) {
         let ending = self.ending.take().filter(|ending| ending.why == Why::Logout);
-        *self = Self { ending, era: self.era.wrapping_add(1), ..Self::default() };
+        *self = Self { ending, era: self.era.wrapping_add(1), endings: self.endings, ..Self::default() };
     }
 
     /// Returns the data after these changes.
@@ -206,9 +209,10 @@ impl Pending {
             return; // An ending or a discard since then dropped it.
         }
         self.operations.drain(..carried.operations.len().min(self.operations.len()));
-        if carried.ending == self.ending {
-            self.ending = None;
+        if carried.endings != self.endings {
+            return; // What is left came after an ending that keeps the data, and so does that ending.
         }
+        self.ending = None;
         if carried.mark == self.mark {
             self.mark = None;
         }
@@ -232,7 +236,7 @@ impl Pending {
             // It came later, and drops what it would have dropped.
             taken.end(ending);
         }
-        taken.era = self.era;
+        (taken.era, taken.endings) = (self.era, self.endings);
         taken.operations.append(&mut self.operations);
         taken.mark = match (taken.mark, self.mark) {
             // A login renews anyway.

@@ -11,11 +11,11 @@ use secure_sessions::{Keyring, Login, MemoryStore, Session, SessionError, Sessio
 
 use support::{App, Head, app, set_cookie};
 
-/// A store in memory, one call of which fails: before it took effect, or after.
+/// A store in memory, one call of which fails (the next of each planned name): before it took effect, or after.
 #[derive(Clone)]
 struct Faulty {
     store: MemoryStore,
-    plan: Arc<Mutex<Option<(&'static str, u32, bool)>>>,
+    plan: Arc<Mutex<Vec<(&'static str, u32, bool)>>>,
 }
 
 impl Faulty {
@@ -27,22 +27,22 @@ impl Faulty {
 
     /// Lets the call of this name after `skip` others fail, `carried_out` or not.
     fn fail(&self, name: &'static str, skip: u32, carried_out: bool) {
-        *self.plan.lock().unwrap() = Some((name, skip, carried_out));
+        self.plan.lock().unwrap().push((name, skip, carried_out));
+    }
+
+    fn heal(&self) {
+        self.plan.lock().unwrap().clear();
     }
 
     /// Returns how the call that begins now is to fail, if it is.
     fn fault(&self, name: &str) -> Option<bool> {
         let mut plan = self.plan.lock().unwrap();
-        match &mut *plan {
-            Some((planned, skip, _)) if *planned == name && *skip > 0 => *skip -= 1,
-            Some((planned, _, carried_out)) if *planned == name => {
-                let carried_out = *carried_out;
-                *plan = None;
-                return Some(carried_out);
-            }
-            _ => {}
+        let at = plan.iter().position(|(planned, ..)| *planned == name)?;
+        if plan[at].1 > 0 {
+            plan[at].1 -= 1;
+            return None;
         }
-        None
+        Some(plan.remove(at).2)
     }
 }
 
@@ -247,9 +247,39 @@ async fn a_saved_login_gets_its_cookie_though_the_store_fails_afterwards() {
         store.fail("load", 0, false);
         let reply = request.finish(200).await;
         let next = set_cookie(reply.as_ref()).expect("the client has no other way to this session");
-        *store.plan.lock().unwrap() = None;
+        store.heal();
         assert_eq!(self::request(&manager, Some(&next)).await.1.get::<u64>("n").unwrap(), Some(1));
     }
+}
+
+#[tokio::test]
+async fn a_logout_after_a_save_that_failed_is_not_taken_for_an_earlier_one() {
+    let (manager, store) = Faulty::new();
+    let cookie = visit(&manager, None, |session| session.login("alice").unwrap()).await;
+    let (request, session) = request(&manager, Some(&cookie)).await;
+    session.logout_keeping_data().unwrap();
+    session.login("bob").unwrap();
+    store.fail("succeed", 0, true);
+    session.save().await.unwrap_err();
+    session.logout_keeping_data().unwrap();
+    request.finish(200).await;
+    assert!(manager.sessions_of("bob").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_session_that_a_failed_save_made_is_the_one_that_the_next_save_goes_on_with() {
+    let (manager, store) = Faulty::new();
+    let (request, session) = request(&manager, None).await;
+    store.fail("insert", 0, true);
+    session.insert("a", 1).unwrap();
+    session.save().await.unwrap_err();
+    store.fail("replace", 0, false);
+    session.insert("b", 2).unwrap();
+    session.save().await.unwrap_err();
+    let cookie = set_cookie(request.finish(200).await.as_ref()).unwrap();
+    let (_, session) = self::request(&manager, Some(&cookie)).await;
+    assert_eq!(session.keys(), ["a", "b"]);
+    assert_eq!(manager.count().await.unwrap(), 1);
 }
 
 type Ends = fn(&Session);
@@ -301,7 +331,7 @@ async fn check_ending(kind: usize, end: Ends, name: &'static str, skip: u32, car
     if reply.failure().is_some() {
         return;
     }
-    *store.plan.lock().unwrap() = None;
+    store.heal();
     for cookie in [&own, &other, &moved] {
         assert_eq!(self::request(&manager, Some(cookie)).await.1.subject(), None, "{what}");
     }
@@ -312,4 +342,152 @@ async fn check_ending(kind: usize, end: Ends, name: &'static str, skip: u32, car
         _ => 0,
     };
     assert_eq!(manager.count().await.unwrap(), expected, "{what}");
+}
+
+/// What one request may do, and what its store does to the commits.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Insert(u8, u8),
+    Remove(u8),
+    Clear,
+    /// Counts, so that an operation that is lost or made twice shows.
+    Count,
+    Login(&'static str),
+    Renew,
+    Logout,
+    LogoutKeepingData,
+    Flash,
+    Save,
+    /// A save whose write fails: carried out or not.
+    FailedSave(bool),
+}
+
+/// The session as its handler should see it, and as the next request should find it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Model {
+    subject: Option<&'static str>,
+    data: std::collections::BTreeMap<String, u64>,
+    flashes: usize,
+}
+
+impl Model {
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Insert(key, value) => drop(self.data.insert(format!("k{key}"), value.into())),
+            Step::Remove(key) => drop(self.data.remove(&format!("k{key}"))),
+            Step::Clear => self.data.clear(),
+            Step::Count => *self.data.entry("n".to_owned()).or_default() += 1,
+            Step::Login(subject) => {
+                if self.subject.is_some_and(|current| current != subject) {
+                    *self = Self::default();
+                }
+                self.subject = Some(subject);
+            }
+            Step::Logout => *self = Self::default(),
+            Step::LogoutKeepingData => *self = Self { data: std::mem::take(&mut self.data), ..Self::default() },
+            Step::Flash => self.flashes = 8.min(self.flashes + 1),
+            Step::Renew | Step::Save | Step::FailedSave(_) => {}
+        }
+    }
+
+    fn of(session: &Session) -> Self {
+        let subject = session.subject().map(|subject| if subject == "alice" { "alice" } else { "bob" });
+        let data = session.keys().into_iter().map(|key| (key.clone(), session.get(&key).unwrap().unwrap())).collect();
+        Self { subject, data, flashes: 0 }
+    }
+}
+
+fn act(session: &Session, step: Step) {
+    match step {
+        Step::Insert(key, value) => session.insert(&format!("k{key}"), u64::from(value)).unwrap(),
+        Step::Remove(key) => drop(session.remove(&format!("k{key}")).unwrap()),
+        Step::Clear => session.clear().unwrap(),
+        Step::Count => session.update("n", |n: &mut u64| *n += 1).unwrap(),
+        Step::Login(subject) => session.login(subject).unwrap(),
+        Step::Renew => session.renew().unwrap(),
+        Step::Logout => session.logout().unwrap(),
+        Step::LogoutKeepingData => session.logout_keeping_data().unwrap(),
+        Step::Flash => session.flash(secure_sessions::FlashLevel::Info, "text").unwrap(),
+        Step::Save | Step::FailedSave(_) => {}
+    }
+}
+
+fn steps() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
+    use proptest::prelude::*;
+    let step = prop_oneof![
+        3 => (0..3_u8, 0..3_u8).prop_map(|(key, value)| Step::Insert(key, value)),
+        1 => (0..3_u8).prop_map(Step::Remove),
+        1 => Just(Step::Clear),
+        3 => Just(Step::Count),
+        2 => prop_oneof![Just(Step::Login("alice")), Just(Step::Login("bob"))],
+        1 => Just(Step::Renew),
+        1 => Just(Step::Logout),
+        1 => Just(Step::LogoutKeepingData),
+        1 => Just(Step::Flash),
+        2 => Just(Step::Save),
+        3 => any::<bool>().prop_map(Step::FailedSave),
+    ];
+    prop::collection::vec(step, 1..10)
+}
+
+/// Runs one request after a first one that made a session, and says where it parts from the model.
+async fn run(first: &[Step], second: &[Step]) -> Result<(), String> {
+    let (manager, store) = Faulty::new();
+    let mut model = Model::default();
+    let mut cookie = None;
+    for steps in [first, second] {
+        let (request, session) = request(&manager, cookie.as_deref()).await;
+        for step in steps {
+            act(&session, *step);
+            model.step(*step);
+            let seen = Model { flashes: model.flashes, ..Model::of(&session) };
+            if seen != model {
+                return Err(format!("after {step:?} it shows {seen:?}, not {model:?}"));
+            }
+            match step {
+                Step::Save => session.save().await.map_err(|error| error.to_string())?,
+                Step::FailedSave(carried_out) => {
+                    for write in ["insert", "replace", "succeed", "remove"] {
+                        // Which write it will be the engine knows.
+                        store.fail(write, 0, *carried_out);
+                    }
+                    let _ = session.save().await;
+                    store.heal();
+                }
+                _ => continue,
+            }
+            let seen = Model { flashes: model.flashes, ..Model::of(&session) };
+            if seen != model {
+                return Err(format!("after {step:?} it shows {seen:?}, not {model:?}"));
+            }
+        }
+        let reply = request.finish(200).await;
+        if let Some(failure) = reply.as_ref().and_then(|reply| reply.failure()) {
+            return Err(failure.to_string());
+        }
+        match set_cookie(reply.as_ref()) {
+            Some(value) if value.is_empty() => cookie = None,
+            Some(value) => cookie = Some(value),
+            None => {}
+        }
+        let (_, session) = self::request(&manager, cookie.as_deref()).await;
+        let mut found = Model::of(&session);
+        found.flashes = session.take_flashes().unwrap().len();
+        if found != model {
+            return Err(format!("the next request finds {found:?}, not {model:?}"));
+        }
+    }
+    let left = manager.count().await.unwrap();
+    if left > 1 { Err(format!("{left} sessions are left")) } else { Ok(()) }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn no_operation_is_lost_or_made_twice_whatever_the_store_does(first in steps(), second in steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let outcome = runtime.block_on(run(&first, &second));
+        proptest::prop_assert_eq!(outcome, Ok(()));
+    }
 }
