@@ -294,10 +294,11 @@ fn expired(manager: &SessionManager, id: &SessionId) -> Judged {
 /// A dead token was presented: somebody holds a copy. Ends the session, wherever it has moved to.
 async fn revoke(manager: &SessionManager, id: &SessionId, body: BodySize) -> Result<(), SessionError> {
     let revokes = manager.on_replay() == OnReplay::Revoke && !body.may_be_held_back();
-    let ended = if revokes { ending::end(manager, id, false).await? } else { None };
-    let session = manager.handle(ended.as_ref().unwrap_or(id));
-    manager.emit(&Event::Replayed { session, revoked: ended.is_some() });
-    Ok(())
+    let outcome = if revokes { ending::end(manager, id, false).await } else { Ok(None) };
+    let ended = outcome.as_ref().ok().and_then(Option::as_ref);
+    // Also if it could not be ended: a theft must not go unseen because of that.
+    manager.emit(&Event::Replayed { session: manager.handle(ended.unwrap_or(id)), revoked: ended.is_some() });
+    outcome.map(drop)
 }
 
 /// Judges the first token, which it takes, against what the store has under its session's id.

@@ -7,7 +7,9 @@ mod support;
 use std::sync::{Arc, Mutex};
 
 use secure_sessions::store::{Bucket, Entry, Revision, SessionId, Tombstone, Which, forward_methods};
-use secure_sessions::{Keyring, Login, MemoryStore, Session, SessionError, SessionManager, SessionStore, StoreError};
+use secure_sessions::{
+    Event, Keyring, Login, MemoryStore, Session, SessionError, SessionManager, SessionStore, StoreError,
+};
 
 use support::{App, Head, app, set_cookie};
 
@@ -280,6 +282,28 @@ async fn a_session_that_a_failed_save_made_is_the_one_that_the_next_save_goes_on
     let (_, session) = self::request(&manager, Some(&cookie)).await;
     assert_eq!(session.keys(), ["a", "b"]);
     assert_eq!(manager.count().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_replay_that_could_not_be_revoked_is_reported_all_the_same() {
+    let store = Faulty { store: MemoryStore::new(), plan: Arc::default() };
+    let (clock, replays) = (secure_sessions::ManualClock::at_present(), Arc::new(Mutex::new(Vec::new())));
+    let seen = Arc::clone(&replays);
+    let observer = move |event: &Event| {
+        if let Event::Replayed { revoked, .. } = event {
+            seen.lock().unwrap().push(*revoked);
+        }
+    };
+    let builder = SessionManager::builder(Keyring::generate().unwrap(), store.clone()).insecure_dev();
+    let manager = builder.clock(clock.clone()).observer(observer).build().unwrap();
+    let cookie = visit(&manager, None, |session| session.login("alice").unwrap()).await;
+    visit(&manager, Some(&cookie), |session| session.renew().unwrap()).await;
+    clock.advance(std::time::Duration::from_secs(61));
+    store.fail("remove", 0, false);
+    assert!(manager.begin().session(&Head::with(Some(&cookie))).await.is_err());
+    assert_eq!(*replays.lock().unwrap(), [false]);
+    request(&manager, Some(&cookie)).await;
+    assert_eq!(*replays.lock().unwrap(), [false, true]);
 }
 
 type Ends = fn(&Session);
