@@ -50,7 +50,7 @@ pub(crate) async fn commit(request: &Arc<Request>, when: When) -> Result<(), Ses
             state.rebase(base)
         }
         Err(error) => {
-            // What has ended stays so, though what was to follow it failed.
+            // What was carried out stays so, though what was to follow it failed.
             if let Some(base) = reached {
                 state.base = base;
             }
@@ -72,7 +72,7 @@ struct Work<'r> {
     presented: bool,
     removes_cookie: bool,
     also: Also,
-    /// Where the request stands after an ending, whatever becomes of the rest.
+    /// Where the request stands after an ending, or after an earlier try, whatever becomes of the rest.
     reached: Option<Base>,
     /// What the pending operations make of the base that the commit began with; of no other.
     view: Option<DataMap>,
@@ -108,16 +108,15 @@ impl<'r> Work<'r> {
 
     async fn run(&mut self, base: Base) -> Result<Base, SessionError> {
         let base = self.resolve(base).await?;
+        self.replace_other(&base);
         let others_ended = self.end_others(&base).await?;
         match (base, self.pending.ending.clone(), self.pending.mark) {
             // The new session takes the old one's place in one step.
             (Base::Live(live), Some(ending), Some(Mark::Login)) => {
-                let next = Base::Live(self.renew(live, Mark::Login).await?);
-                self.reached = Some(next.clone());
                 if ending.why == Why::Logout {
-                    self.end_also().await?;
+                    self.end_also().await?; // First, while the ending is pending, so that another try repeats it.
                 }
-                Ok(next)
+                self.renew(live, Mark::Login).await.map(Base::Live)
             }
             (Base::Live(live), Some(ending), _) if ending.keeps_data => self.leave(live).await,
             (Base::Anonymous(anonymous), Some(Ending { why: Why::Replaced, .. }), mark) => {
@@ -147,10 +146,24 @@ impl<'r> Work<'r> {
         if !vouches_for(&bucket, &attempt) {
             return Ok(base);
         }
+        // Others may have gone on from there.
+        let base = Base::Live(self.catch_up(attempt.after, bucket)?);
         self.pending.drop_committed(&attempt.carried);
         self.view = None;
-        // Others may have gone on from there.
-        self.catch_up(attempt.after, bucket).map(Base::Live)
+        self.reached = Some(base.clone());
+        Ok(base)
+    }
+
+    /// Lets a login begin afresh if the session has become another subject's since it was asked for: by an earlier try,
+    /// or by a commit that was under way.
+    fn replace_other(&mut self, base: &Base) {
+        let (Base::Live(live), None, Some(login)) = (base, &self.pending.ending, &self.pending.settings.login) else {
+            return;
+        };
+        if live.newest.meta.subject.as_ref().is_some_and(|subject| *subject != login.subject) {
+            self.pending.ending = Some(Ending { why: Why::Replaced, keeps_data: false, everywhere: None });
+            self.view = None;
+        }
     }
 
     /// Ends every other session of the subject that logs out everywhere. One that is being renewed does not slip through:
@@ -188,13 +201,9 @@ impl<'r> Work<'r> {
 
     /// Ends the session, and begins an anonymous one with its data in one step.
     async fn leave(&mut self, live: Arc<Live>) -> Result<Base, SessionError> {
+        self.end_also().await?; // First, while the ending is pending, so that another try repeats it.
         match self.renew(Arc::clone(&live), Mark::Renew).await {
-            Ok(next) => {
-                let next = Base::Live(next);
-                self.reached = Some(next.clone());
-                self.end_also().await?;
-                Ok(next)
-            }
+            Ok(next) => Ok(Base::Live(next)),
             // Somebody ended or renewed it. There is no new session then, and the one that it was renewed into ends too.
             Err(SessionError::Ended) => {
                 let anonymous = self.log_out(Base::Live(live), false).await?;
@@ -328,7 +337,9 @@ impl<'r> Work<'r> {
             // Upkeep that fails is no reason to fail the request: its event was raised where it happened.
             Err(_) if !changes => {
                 self.unresolved = None;
-                Ok(Base::Live(Arc::new(Live { owed: None, ..Arc::unwrap_or_clone(live) })))
+                let mut live = Arc::unwrap_or_clone(live);
+                live.owed = live.owed.filter(|_| live.made_here);
+                Ok(Base::Live(Arc::new(live)))
             }
             Err(error) => Err(error),
         }
@@ -336,7 +347,7 @@ impl<'r> Work<'r> {
 
     async fn advance_live(&mut self, mut live: Arc<Live>, changes: bool) -> Result<Arc<Live>, SessionError> {
         let finish = self.when == When::Finish;
-        if finish && !changes && live.owed.is_some() {
+        if finish && !changes && live.owed.is_some() && !live.made_here {
             // The newest at the time of the response: a slow handler must not put a stale token on the wire.
             live = self.refresh(live).await?;
         }

@@ -159,7 +159,7 @@ pub(crate) fn load_now(
     }
     let mut verdicts = Verdicts::default();
     verdicts.add(judge(manager, presented, caller, Some(Entry::Bucket(bucket))));
-    Some(verdicts.state(manager, presented, caller))
+    Some(verdicts.state(manager, presented.only_garbage, caller))
 }
 
 /// Asks the store about what the request came with.
@@ -179,8 +179,9 @@ pub(crate) async fn load(
                 Ok(entry) => judge(manager, &mut presented, &caller, entry),
                 // It stays unreadable until it is removed, which a logout does: no reason to refuse this browser for ever.
                 Err(error @ StoreError::Corrupt(_)) => {
+                    let bound = bound_as(manager, opened);
                     manager.store_failed("load", error);
-                    Judged::Unjudged { id, was_ended: false }
+                    admit_client(manager, &presented, &caller, &bound, Judged::Unjudged { id, was_ended: false }, &id)
                 }
                 Err(error) => return Err(manager.store_failed("load", error)),
             }
@@ -200,7 +201,7 @@ pub(crate) async fn load(
             Box::pin(commit::touch(manager, live, presented.at)).await;
         }
     }
-    Ok(verdicts.state(manager, &presented, &caller))
+    Ok(verdicts.state(manager, presented.only_garbage, &caller))
 }
 
 /// Raises the alarm that the seal key has leaked, unless the bucket shows that the token is a genuine one whose holder
@@ -245,24 +246,20 @@ impl Verdicts {
     }
 
     /// Serves the request as the one session that is alive, if it is one.
-    fn state(self, manager: &SessionManager, presented: &Presented, caller: &Caller) -> Box<Mutex<State>> {
+    fn state(self, manager: &SessionManager, only_garbage: bool, caller: &Caller) -> Box<Mutex<State>> {
         let Self { anonymous, live, more, unjudged } = self;
-        let only_login = Anonymous { only_login: true, ..anonymous };
         let mut admitted = Vec::new();
         let base = match live {
             Some(live) if !more.is_empty() => {
                 manager.emit(&Event::Ambiguous { count: 1 + more.len() });
                 admitted = more;
                 admitted.push(Other::from(&*live));
-                Base::Anonymous(only_login)
-            }
-            Some(live) if is_refused(manager, presented, caller, &live.bucket.id, &live.newest.meta) => {
-                Base::Anonymous(only_login)
+                Base::Anonymous(Anonymous { only_login: true, ..anonymous })
             }
             Some(live) => Base::Live(live),
             None => Base::Anonymous(anonymous),
         };
-        let mut state = State::new(base, true, presented.only_garbage, caller.clone());
+        let mut state = State::new(base, true, only_garbage, caller.clone());
         state.also = Also { admitted, unjudged };
         Box::new(Mutex::new(state))
     }
@@ -307,10 +304,11 @@ fn expired(manager: &SessionManager, id: &SessionId) -> Judged {
 /// A dead token was presented: somebody holds a copy. Ends the session, wherever it has moved to.
 async fn revoke(manager: &SessionManager, id: &SessionId, body: BodySize) -> Result<(), SessionError> {
     let revokes = manager.on_replay() == OnReplay::Revoke && !body.may_be_held_back();
-    let ended = if revokes { ending::end(manager, id, false).await? } else { None };
-    let session = manager.handle(ended.as_ref().unwrap_or(id));
-    manager.emit(&Event::Replayed { session, revoked: ended.is_some() });
-    Ok(())
+    let outcome = if revokes { ending::end(manager, id, false).await } else { Ok(None) };
+    let ended = outcome.as_ref().ok().and_then(Option::as_ref);
+    // Also if it could not be ended: a theft must not go unseen because of that.
+    manager.emit(&Event::Replayed { session: manager.handle(ended.unwrap_or(id)), revoked: ended.is_some() });
+    outcome.map(drop)
 }
 
 /// Judges the first token, which it takes, against what the store has under its session's id.
@@ -318,8 +316,7 @@ async fn revoke(manager: &SessionManager, id: &SessionId, body: BodySize) -> Res
 fn judge(manager: &SessionManager, presented: &mut Presented, caller: &Caller, entry: Option<Entry>) -> Judged {
     let Some(opened) = presented.first.take() else { return REFUSED };
     let (id, at) = (opened.session_id(), presented.at);
-    // Before the token is taken apart: a client that a binding refuses must not be able to end the session either.
-    let binding = manager.binding().and_then(|_| opened.binding());
+    let bound = bound_as(manager, &opened);
     let judged = match entry {
         Some(Entry::Bucket(bucket)) => judge_by(manager, presented, opened, bucket),
         Some(Entry::Tombstone(tombstone)) => match tombstone.ending(at, &manager.times().bucket) {
@@ -330,14 +327,33 @@ fn judge(manager: &SessionManager, presented: &mut Presented, caller: &Caller, e
         },
         None => ended(manager, &id),
     };
-    if matches!(judged, Judged::Replayed { .. }) {
-        let mut meta = Meta::default();
-        meta.binding = binding;
-        if is_refused(manager, presented, caller, &id, &meta) {
-            return OUTDATED;
-        }
-    }
-    judged
+    admit_client(manager, presented, caller, &bound, judged, &id)
+}
+
+/// What a token says of its client, which needs no verdict. Nothing unless sessions are bound.
+fn bound_as(manager: &SessionManager, opened: &Opened) -> Meta {
+    let mut meta = Meta::default();
+    meta.binding = manager.binding().and_then(|_| opened.binding());
+    meta
+}
+
+/// Lets nothing pass that a client presents and its binding refuses: it must not see the session, nor end it, nor keep it
+/// alive.
+#[inline]
+fn admit_client(
+    manager: &SessionManager,
+    presented: &Presented,
+    caller: &Caller,
+    bound: &Meta,
+    judged: Judged,
+    id: &SessionId,
+) -> Judged {
+    let meta = match &judged {
+        Judged::Refused { .. } => return judged,
+        Judged::Live(live) => &live.newest.meta,
+        Judged::Unjudged { .. } | Judged::Replayed { .. } => bound,
+    };
+    if is_refused(manager, presented, caller, id, meta) { OUTDATED } else { judged }
 }
 
 /// Judges a token by its bucket.

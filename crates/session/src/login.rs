@@ -83,8 +83,7 @@ impl Session {
         authenticated.apply(&mut meta);
         self.sealer(&state).check_size(&meta, &data)?;
         if replaces {
-            let logged_out = state.pending.ending.is_some();
-            let why = if logged_out { Why::Logout } else { Why::Replaced };
+            let why = state.pending.ending.as_ref().map_or(Why::Replaced, |before| before.why);
             state.end(Ending { why, keeps_data: false, everywhere: None });
         }
         self.mark(&mut state, Mark::Login)?;

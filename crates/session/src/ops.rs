@@ -79,7 +79,7 @@ pub(crate) struct Settings {
 }
 
 /// Who logged in, when and how.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Authenticated {
     pub(crate) subject: String,
     pub(crate) at: Timestamp,
@@ -95,7 +95,7 @@ impl Authenticated {
 }
 
 /// Another authentication of whoever is logged in.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StepUp {
     pub(crate) at: Timestamp,
     pub(crate) assurance: u8,
@@ -150,8 +150,10 @@ pub(crate) struct Pending {
     pub(crate) label: Option<String>,
     /// Makes a session even though it is empty: something outside depends on its id.
     pub(crate) keep: bool,
-    /// Counts the endings that dropped the operations before them.
+    /// Counts how often the operations were dropped, or cut off from the base's data.
     era: u32,
+    /// Counts the endings, each of which drops everything but the operations.
+    endings: u32,
 }
 
 impl Pending {
@@ -170,22 +172,26 @@ impl Pending {
 
     /// Takes everything out, and leaves what counts on.
     pub(crate) fn take(&mut self) -> Self {
-        let era = self.era;
-        std::mem::replace(self, Self { era, ..Self::default() })
+        let Self { era, endings, .. } = *self;
+        std::mem::replace(self, Self { era, endings, ..Self::default() })
     }
 
     /// Drops what was pending, save for the data that the ending keeps.
     pub(crate) fn end(&mut self, ending: Ending) {
-        let everywhere = ending.everywhere.or(self.ending.take().and_then(|before| before.everywhere));
         let operations = if ending.keeps_data { std::mem::take(&mut self.operations) } else { Vec::new() };
-        let era = self.era.wrapping_add(u32::from(!ending.keeps_data));
-        *self = Self { ending: Some(Ending { everywhere, ..ending }), operations, era, ..Self::default() };
+        let before = self.ending.take();
+        // A session that was left before leaves no data, and what came since stands alone.
+        let keeps_data = ending.keeps_data && before.as_ref().is_none_or(|before| before.keeps_data);
+        let everywhere = ending.everywhere.or(before.and_then(|before| before.everywhere));
+        let era = self.era.wrapping_add(u32::from(!keeps_data));
+        let (ending, endings) = (Some(Ending { keeps_data, everywhere, ..ending }), self.endings.wrapping_add(1));
+        *self = Self { ending, operations, era, endings, ..Self::default() };
     }
 
     /// Drops everything but a logout.
     pub(crate) fn discard(&mut self) {
         let ending = self.ending.take().filter(|ending| ending.why == Why::Logout);
-        *self = Self { ending, era: self.era, ..Self::default() };
+        *self = Self { ending, era: self.era.wrapping_add(1), endings: self.endings, ..Self::default() };
     }
 
     /// Returns the data after these changes.
@@ -200,19 +206,21 @@ impl Pending {
     /// Takes out what an earlier try already carried: all that was pending then came first.
     pub(crate) fn drop_committed(&mut self, carried: &Self) {
         if carried.era != self.era {
-            return; // An ending since then dropped it.
+            return; // An ending or a discard since then dropped it.
         }
         self.operations.drain(..carried.operations.len().min(self.operations.len()));
-        if carried.ending == self.ending {
-            self.ending = None;
+        if carried.endings != self.endings {
+            return; // What is left came after an ending that keeps the data, and so does that ending.
         }
+        self.ending = None;
         if carried.mark == self.mark {
             self.mark = None;
         }
-        if carried.settings.login.is_some() && self.mark.is_none() {
+        // One that differs came since. It needs no further id: nobody has seen a token of this one.
+        if carried.settings.login == self.settings.login {
             self.settings.login = None;
         }
-        if carried.settings.step_up.is_some() && self.mark.is_none() {
+        if carried.settings.step_up == self.settings.step_up {
             self.settings.step_up = None;
         }
         if carried.label == self.label {
@@ -228,7 +236,7 @@ impl Pending {
             // It came later, and drops what it would have dropped.
             taken.end(ending);
         }
-        taken.era = self.era;
+        (taken.era, taken.endings) = (self.era, self.endings);
         taken.operations.append(&mut self.operations);
         taken.mark = match (taken.mark, self.mark) {
             // A login renews anyway.

@@ -88,6 +88,8 @@ pub(crate) struct Live {
     pub(crate) owed: Option<Token>,
     /// The bucket's times were ahead of the clock: the next touch is due, and writes them as they are here.
     pub(crate) is_corrected: bool,
+    /// The bucket was made by this request, so that nobody else can have moved on from its newest token.
+    pub(crate) made_here: bool,
 }
 
 impl Live {
@@ -100,7 +102,7 @@ impl Live {
         arrival: Arrival,
         owed: Option<Token>,
     ) -> Self {
-        let mut live = Self { bucket, newest, arrival, owed, is_corrected: false };
+        let mut live = Self { bucket, newest, arrival, owed, is_corrected: false, made_here: false };
         let (_, lifetime) = manager.lifetimes(&live.newest.meta);
         let latest = arrival.at.after(lifetime);
         if live.bucket.expires_at > latest.after(CLOCK_TOLERANCE) {

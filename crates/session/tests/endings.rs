@@ -497,6 +497,47 @@ async fn a_dead_cookie_from_a_client_that_the_binding_refuses_revokes_nobody() {
 }
 
 #[tokio::test]
+async fn a_client_that_the_binding_refuses_ends_no_session() {
+    let app = app_with(|builder| builder.bind_to(Binding::new().user_agent()));
+    let by = |agent: &str, cookies: &[&str]| {
+        let cookies = cookies.iter().map(|cookie| format!("session={cookie}")).collect();
+        Head { cookies, headers: vec![("user-agent", agent.to_owned())], ..Head::with(None) }
+    };
+    let login = async |agent: &str, subject: &str| {
+        let (request, session) = app.try_request(&by(agent, &[])).await.unwrap();
+        session.login(subject).unwrap();
+        set_cookie(request.finish(200).await.as_ref()).unwrap()
+    };
+    let stolen = login("Firefox", "alice").await;
+    let own = login("curl", "mallory").await;
+    let ends = async |cookies: &[&str], end: Ends| {
+        let (request, session) = app.try_request(&by("curl", cookies)).await.unwrap();
+        end(&session);
+        request.finish(200).await;
+    };
+    // Next to a good one it does not even make the request ambiguous.
+    let (_, session) = app.try_request(&by("curl", &[&stolen, &own])).await.unwrap();
+    assert_eq!(session.subject().as_deref(), Some("mallory"));
+    ends(&[&stolen], |session| session.logout().unwrap()).await;
+    ends(&[&stolen, &own], |session| session.logout().unwrap()).await;
+    let again = login("curl", "mallory").await;
+    ends(&[&stolen, &again], |session| session.login("carol").unwrap()).await;
+    // Just renewed, so that it cannot be judged.
+    let (request, session) = app.try_request(&by("Firefox", &[&stolen])).await.unwrap();
+    session.renew().unwrap();
+    let next = set_cookie(request.finish(200).await.as_ref()).unwrap();
+    ends(&[&stolen], |session| session.logout().unwrap()).await;
+    let (_, session) = app.try_request(&by("Firefox", &[&next])).await.unwrap();
+    assert_eq!(session.subject().as_deref(), Some("alice"));
+    // Nor does it keep an idle one alive.
+    let seen = async || app.manager.sessions_of("alice").await.unwrap().first().map(|info| info.last_seen_at);
+    let before = seen().await;
+    app.pass(120);
+    app.try_request(&by("curl", &[&next])).await.unwrap();
+    assert_eq!(seen().await, before);
+}
+
+#[tokio::test]
 async fn sessions_made_by_a_clock_a_day_ahead_do_not_outlive_the_absolute_limit() {
     let app = app();
     let right = app.clock.now().as_millis();

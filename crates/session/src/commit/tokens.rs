@@ -58,7 +58,7 @@ impl Work<'_> {
         if let Some(place) = place {
             place.order(&mut bucket);
         }
-        Ok(Arc::new(Live { bucket, newest, arrival, owed: Some(issued.token), is_corrected: false }))
+        Ok(Arc::new(Live { bucket, newest, arrival, owed: Some(issued.token), is_corrected: false, made_here: true }))
     }
 
     /// The next token of the same bucket.
@@ -97,8 +97,8 @@ impl Work<'_> {
         };
         let policy = &self.manager.times().bucket;
         let bucket = bucket.rotated(&live.arrival, succession, now, policy).ok_or(SessionError::Conflict)?;
-        let (arrival, owed) = (live.arrival, Some(issued.token));
-        Ok(Arc::new(Live { bucket, newest, arrival, owed, is_corrected: false }))
+        let (arrival, owed, made_here) = (live.arrival, Some(issued.token), live.made_here);
+        Ok(Arc::new(Live { bucket, newest, arrival, owed, is_corrected: false, made_here }))
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of a token's content, each named in `Content`")]
