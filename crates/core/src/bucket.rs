@@ -109,11 +109,12 @@ impl Tombstone {
         Self { id, ended_at: now, expires_at: now.after(policy.grace), successor: None }
     }
 
-    /// Returns the tombstone of a logged-in bucket that moves to `successor` now. It stays for the successor's life.
+    /// Returns the tombstone of a logged-in bucket that moves to `successor` now. It stays for the longer of both lives:
+    /// the successor's own may be shortened now, and prolonged again later.
     #[must_use]
-    pub fn renewed(id: SessionId, successor: &Bucket, now: Timestamp, policy: &BucketPolicy) -> Self {
-        let expires_at = now.after(policy.grace).max(successor.expires_at);
-        Self { id, ended_at: now, expires_at, successor: Some(successor.id) }
+    pub fn renewed(old: &Bucket, successor: &Bucket, now: Timestamp, policy: &BucketPolicy) -> Self {
+        let expires_at = now.after(policy.grace).max(successor.expires_at).max(old.expires_at);
+        Self { id: old.id, ended_at: now, expires_at, successor: Some(successor.id) }
     }
 
     /// Judges a token of the bucket that stood here.

@@ -121,6 +121,14 @@ impl Opened {
         meta.binding.take()
     }
 
+    /// Returns the subject that the token was issued for: to end all of its sessions if this one cannot be followed. It is
+    /// no proof that the subject sent the request.
+    #[must_use]
+    pub fn subject(&self) -> Option<String> {
+        let (mut meta, _) = self.meta().ok()?;
+        meta.subject.take()
+    }
+
     pub(crate) fn handoff_key(&self) -> HandoffKey {
         HandoffKey::from_bytes(*self.fixed(HANDOFF_KEY_AT))
     }

@@ -182,11 +182,9 @@ impl<'r> Work<'r> {
     async fn log_out(&mut self, base: Base, others_ended: bool) -> Result<Anonymous, SessionError> {
         let (ended, outdated) = match &base {
             Base::Live(live) => {
-                let id = live.bucket.id;
-                let logged_in = live.bucket.subject.is_some();
-                let ended = self.end(&id, logged_in, EndReason::Logout).await? || others_ended;
+                let ended = self.end(&Other::from(&**live), EndReason::Logout).await? || others_ended;
                 // Under a tombstone that is not ours the browser may already hold a newer login's cookie.
-                (ended, !ended && self.load(&id).await?.is_some())
+                (ended, !ended && self.load(&live.bucket.id).await?.is_some())
             }
             Base::Anonymous(anonymous) => (false, anonymous.only_login),
         };
@@ -217,9 +215,8 @@ impl<'r> Work<'r> {
     /// Ends what the request presented besides its session. Returns `true` if one of them was alive.
     async fn end_also(&mut self) -> Result<bool, SessionError> {
         let mut ended = self.end_presented(EndReason::Logout).await?;
-        while let Some(id) = self.also.unjudged.last().copied() {
-            // It had a successor, which only a logged-in session has, or nobody can tell.
-            ended |= self.end(&id, true, EndReason::Logout).await?;
+        while let Some(session) = self.also.unjudged.last() {
+            ended |= self.end(session, EndReason::Logout).await?;
             self.also.unjudged.pop();
         }
         Ok(ended)
@@ -228,18 +225,18 @@ impl<'r> Work<'r> {
     /// Ends the live sessions that the request presented, of which it is served as none. Returns `true` if there were any.
     async fn end_presented(&mut self, reason: EndReason) -> Result<bool, SessionError> {
         let mut ended = false;
-        while let Some(Other { id, logged_in }) = self.also.admitted.last().copied() {
-            ended |= self.end(&id, logged_in, reason).await?;
+        while let Some(session) = self.also.admitted.last() {
+            ended |= self.end(session, reason).await?;
             self.also.admitted.pop();
         }
         Ok(ended)
     }
 
     /// Ends one session, wherever it has moved to. Returns `true` if it was alive.
-    async fn end(&self, id: &SessionId, logged_in: bool, reason: EndReason) -> Result<bool, SessionError> {
-        let ended = ending::end(self.manager, id, true).await?;
+    async fn end(&self, Other { id, subject }: &Other, reason: EndReason) -> Result<bool, SessionError> {
+        let ended = ending::end(self.manager, id, subject.as_deref(), true).await?;
         if let Some(id) = &ended {
-            let session = Some(self.manager.handle(id));
+            let (session, logged_in) = (Some(self.manager.handle(id)), subject.is_some());
             self.manager.emit(&Event::Ended { session, count: 1, reason, logged_in });
         }
         Ok(ended.is_some())
@@ -284,7 +281,7 @@ impl<'r> Work<'r> {
             if gone {
                 if ending.is_some() {
                     // Nothing may survive of the session that is to end, wherever it has moved to.
-                    ending::end(self.manager, &old, true).await?;
+                    ending::end(self.manager, &old, live.newest.meta.subject.as_deref(), true).await?;
                 }
                 let inserted = self.manager.store().insert(&next.bucket).await;
                 self.written("insert", inserted, &next)?;
@@ -292,7 +289,7 @@ impl<'r> Work<'r> {
                 let (now, policy) = (self.now(), &self.manager.times().bucket);
                 // An anonymous session has nothing that a thief could keep, and a session that ended has no successor.
                 let tombstone = if live.bucket.subject.is_some() && ending.is_none() {
-                    Tombstone::renewed(old, &next.bucket, now, policy)
+                    Tombstone::renewed(&live.bucket, &next.bucket, now, policy)
                 } else {
                     Tombstone::new(old, now, policy)
                 };

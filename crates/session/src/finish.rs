@@ -111,7 +111,9 @@ fn is_settled(manager: &SessionManager, state: &State) -> bool {
 
 /// Says what the response sends: by the session's transport alone, never by both.
 fn reply(manager: &SessionManager, state: &State) -> Reply {
-    let clear_site_data = manager.clear_site_data().filter(|_| state.ended_by_logout).cloned();
+    // Not beside the cookie of a session that begins after a logout: the browser would forget that one, too.
+    let clear_site_data =
+        manager.clear_site_data().filter(|_| state.ended_by_logout && state.live().is_none()).cloned();
     let reply = Reply { clear_site_data, ..Reply::new(manager) };
     match (state.caller.transport, manager.bearer()) {
         (Transport::Bearer, Some(bearer)) => {

@@ -11,7 +11,6 @@ use secure_sessions_core::{Bucket, SessionId, Timestamp};
 use secure_sessions_store::SessionStore;
 use tokio::time::Instant;
 
-use crate::ending;
 use crate::error::SessionError;
 use crate::event::{EndReason, Event};
 use crate::manager::SessionManager;
@@ -118,10 +117,17 @@ impl<'m> Place<'m> {
     /// the others had come a moment later.
     async fn evict(&self, oldest: &[Bucket]) {
         for bucket in oldest {
-            // A store that fails has raised its event, and is no reason to fail the login.
-            if let Ok(Some(id)) = ending::end(self.manager, &bucket.id, false).await {
-                let session = Some(self.manager.handle(&id));
-                self.manager.emit(&Event::Ended { session, count: 1, reason: EndReason::Evicted, logged_in: true });
+            // Under its own id alone: one that is renewed meanwhile, by its own login perhaps, is the next login's to end.
+            match self.manager.store().remove(&bucket.id, None).await {
+                Ok(true) => {
+                    let session = Some(self.manager.handle(&bucket.id));
+                    self.manager.emit(&Event::Ended { session, count: 1, reason: EndReason::Evicted, logged_in: true });
+                }
+                Ok(false) => {}
+                // No reason to fail the login.
+                Err(error) => {
+                    self.manager.store_failed("remove", error);
+                }
             }
         }
     }

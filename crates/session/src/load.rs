@@ -181,7 +181,15 @@ pub(crate) async fn load(
                 Err(error @ StoreError::Corrupt(_)) => {
                     let bound = bound_as(manager, opened);
                     manager.store_failed("load", error);
-                    admit_client(manager, &presented, &caller, &bound, Judged::Unjudged { id, was_ended: false }, &id)
+                    let session = Other { id, subject: opened.subject() };
+                    admit_client(
+                        manager,
+                        &presented,
+                        &caller,
+                        &bound,
+                        Judged::Unjudged { session, was_ended: false },
+                        &id,
+                    )
                 }
                 Err(error) => return Err(manager.store_failed("load", error)),
             }
@@ -189,8 +197,8 @@ pub(crate) async fn load(
             expired(manager, &id)
         };
         presented.first = presented.others.pop();
-        if let Judged::Replayed { id, .. } = &judged {
-            revoke(manager, id, presented.body).await?;
+        if let Judged::Replayed(session) = &judged {
+            revoke(manager, session, presented.body).await?;
         }
         verdicts.add(judged);
     }
@@ -224,7 +232,7 @@ struct Verdicts {
     live: Option<Arc<Live>>,
     /// Of a request that came with several live sessions, all but the first.
     more: Vec<Other>,
-    unjudged: Vec<SessionId>,
+    unjudged: Vec<Other>,
 }
 
 impl Verdicts {
@@ -236,12 +244,12 @@ impl Verdicts {
                 self.anonymous.was_ended |= was_ended;
                 self.anonymous.only_login |= only_login;
             }
-            Judged::Unjudged { id, was_ended } => {
-                self.unjudged.push(id);
+            Judged::Unjudged { session, was_ended } => {
+                self.unjudged.push(session);
                 self.anonymous.was_ended |= was_ended;
                 self.anonymous.only_login = true;
             }
-            Judged::Replayed { .. } => self.anonymous.was_ended = true,
+            Judged::Replayed(_) => self.anonymous.was_ended = true,
         }
     }
 
@@ -282,13 +290,11 @@ enum Judged {
     },
     /// Authentic, and its session could not be judged: see [`Also::unjudged`].
     Unjudged {
-        id: SessionId,
+        session: Other,
         was_ended: bool,
     },
     /// Somebody holds a copy of a token of this session.
-    Replayed {
-        id: SessionId,
-    },
+    Replayed(Other),
 }
 
 const REFUSED: Judged = Judged::Refused { was_ended: false, only_login: false };
@@ -302,9 +308,10 @@ fn expired(manager: &SessionManager, id: &SessionId) -> Judged {
 }
 
 /// A dead token was presented: somebody holds a copy. Ends the session, wherever it has moved to.
-async fn revoke(manager: &SessionManager, id: &SessionId, body: BodySize) -> Result<(), SessionError> {
+async fn revoke(manager: &SessionManager, session: &Other, body: BodySize) -> Result<(), SessionError> {
+    let Other { id, subject } = session;
     let revokes = manager.on_replay() == OnReplay::Revoke && !body.may_be_held_back();
-    let outcome = if revokes { ending::end(manager, id, false).await } else { Ok(None) };
+    let outcome = if revokes { ending::end(manager, id, subject.as_deref(), false).await } else { Ok(None) };
     let ended = outcome.as_ref().ok().and_then(Option::as_ref);
     // Also if it could not be ended: a theft must not go unseen because of that.
     manager.emit(&Event::Replayed { session: manager.handle(ended.unwrap_or(id)), revoked: ended.is_some() });
@@ -320,9 +327,11 @@ fn judge(manager: &SessionManager, presented: &mut Presented, caller: &Caller, e
     let judged = match entry {
         Some(Entry::Bucket(bucket)) => judge_by(manager, presented, opened, bucket),
         Some(Entry::Tombstone(tombstone)) => match tombstone.ending(at, &manager.times().bucket) {
-            Ending::Recent if tombstone.successor.is_some() => Judged::Unjudged { id, was_ended: true },
+            Ending::Recent if tombstone.successor.is_some() => {
+                Judged::Unjudged { session: Other { id, subject: opened.subject() }, was_ended: true }
+            }
             Ending::Recent => Judged::Refused { was_ended: true, only_login: true },
-            Ending::Replayed(successor) => Judged::Replayed { id: successor },
+            Ending::Replayed(successor) => Judged::Replayed(Other { id: successor, subject: opened.subject() }),
             Ending::Past => ended(manager, &id),
         },
         None => ended(manager, &id),
@@ -393,7 +402,7 @@ fn judge_by(manager: &SessionManager, presented: &Presented, opened: Opened, buc
             Err(_) => tampered(),
         },
         Verdict::Expired => expired(manager, &id),
-        Verdict::Replayed => Judged::Replayed { id },
+        Verdict::Replayed => Judged::Replayed(Other { id, subject: None }),
         Verdict::Critical { key } => critical(manager, key),
         Verdict::Evicted => {
             manager.emit(&Event::CrowdedOut { session: manager.handle(&id) });

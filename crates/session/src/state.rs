@@ -44,19 +44,19 @@ pub(crate) struct Also {
     pub(crate) admitted: Vec<Other>,
     /// Authentic tokens of sessions that nobody could judge: moved on within the last grace, or unreadable in the store. A
     /// logout ends them. A login does not, as the browser may be about to get the cookie of one.
-    pub(crate) unjudged: Vec<SessionId>,
+    pub(crate) unjudged: Vec<Other>,
 }
 
-/// One of several live sessions that a request presented.
-#[derive(Debug, Clone, Copy)]
+/// A session that a request presented and is not served as.
+#[derive(Debug, Clone)]
 pub(crate) struct Other {
     pub(crate) id: SessionId,
-    pub(crate) logged_in: bool,
+    pub(crate) subject: Option<String>,
 }
 
 impl From<&Live> for Other {
     fn from(live: &Live) -> Self {
-        Self { id: live.bucket.id, logged_in: live.bucket.subject.is_some() }
+        Self { id: live.bucket.id, subject: live.newest.meta.subject.clone() }
     }
 }
 

@@ -51,7 +51,7 @@ impl SessionManager {
         let mut revoked = false;
         for bucket in self.buckets(subject).await? {
             if keyring.is_handle_of(handle, &bucket.id) {
-                revoked |= ending::end(self, &bucket.id, false).await?.is_some();
+                revoked |= ending::end(self, &bucket.id, Some(subject), false).await?.is_some();
             }
         }
         if !revoked {

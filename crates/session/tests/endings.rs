@@ -143,6 +143,24 @@ async fn a_renewed_sessions_old_cookie_is_a_replay_after_a_grace_and_ends_the_su
 }
 
 #[tokio::test]
+async fn a_session_that_is_renewed_without_end_ends_with_all_others_of_its_subject() {
+    let app = app();
+    let (cookie, other) = (alice(&app).await, alice(&app).await);
+    let bob = app.visit(None, |session| session.login("bob").unwrap()).await.unwrap();
+    let mut stolen = cookie.clone();
+    for _ in 0..100 {
+        stolen = renewed(&app, &stolen).await;
+    }
+    app.pass(61);
+    app.request(Some(&cookie)).await;
+    assert_eq!(app.event_names().last(), Some(&"replayed"));
+    assert_eq!(app.store.count().await.unwrap(), 1);
+    for (cookie, expected) in [(stolen, None), (other, None), (bob, Some("bob"))] {
+        assert_eq!(subject(&app, &cookie).await.as_deref(), expected);
+    }
+}
+
+#[tokio::test]
 async fn an_anonymous_sessions_old_cookie_revokes_nobody() {
     let app = app();
     let fixed = app.visit(None, |session| session.insert("n", 1).unwrap()).await.unwrap();

@@ -214,13 +214,15 @@ async fn raise_all(site: &Site) {
     let one = site.visit(one.as_deref(), |_| ()).await;
     app.pass(60 * 60);
     site.visit(one.as_deref(), |_| ()).await;
-    // forged: a genuine cookie with a damaged issue mark
+    // forged: a genuine cookie with a damaged mark, whose session can no longer tell that
     let one = site.login().await.unwrap();
+    site.visit(Some(&one), |session| session.logout().unwrap()).await;
     let mut damaged = one.clone().into_bytes();
     let at = damaged.len() - 8;
     damaged[at] = if damaged[at] == b'A' { b'B' } else { b'A' };
     site.visit(Some(&String::from_utf8(damaged).unwrap()), |_| ()).await;
     // unremembered: a backup is restored
+    let one = site.login().await.unwrap();
     let backup = site.bucket().await;
     let two = site.change(Some(&one), 2).await;
     site.put_back(&backup).await;

@@ -81,14 +81,14 @@ impl SessionStore for Faulty {
         faulty!(self, replace, bucket, expected)
     }
 
-    async fn succeed(
+    async fn renew_into(
         &self,
         bucket: &Bucket,
         old: &SessionId,
         expected: Revision,
         tombstone: Tombstone,
     ) -> Result<bool, StoreError> {
-        faulty!(self, succeed, bucket, old, expected, tombstone)
+        faulty!(self, renew_into, bucket, old, expected, tombstone)
     }
 
     async fn remove(&self, id: &SessionId, tombstone: Option<Tombstone>) -> Result<bool, StoreError> {
@@ -183,7 +183,7 @@ async fn a_stronger_login_after_a_save_that_failed_is_not_taken_for_it() {
             let (manager, store) = Faulty::new();
             let cookie = visit(&manager, None, |session| session.insert("n", 0).unwrap()).await;
             let (request, session) = request(&manager, Some(&cookie)).await;
-            store.fail("succeed", 0, carried_out);
+            store.fail("renew_into", 0, carried_out);
             session.login_with(Login::new("alice").assurance(1)).unwrap();
             session.save().await.unwrap_err();
             stronger(&session);
@@ -201,7 +201,7 @@ async fn a_second_step_up_after_a_save_that_failed_counts() {
         let (manager, store) = Faulty::new();
         let cookie = visit(&manager, None, |session| session.login("alice").unwrap()).await;
         let (request, session) = request(&manager, Some(&cookie)).await;
-        store.fail("succeed", 0, carried_out);
+        store.fail("renew_into", 0, carried_out);
         session.step_up(2).unwrap();
         session.save().await.unwrap_err();
         session.step_up(3).unwrap();
@@ -215,7 +215,7 @@ async fn a_login_that_was_carried_out_though_it_failed_leaves_nothing_to_another
     let (manager, store) = Faulty::new();
     let cookie = visit(&manager, None, |session| session.insert("n", 0).unwrap()).await;
     let (request, session) = request(&manager, Some(&cookie)).await;
-    store.fail("succeed", 0, true);
+    store.fail("renew_into", 0, true);
     session.login_with(Login::new("alice").label("alice's")).unwrap();
     session.insert("secret", 1).unwrap();
     session.save().await.unwrap_err();
@@ -261,7 +261,7 @@ async fn a_logout_after_a_save_that_failed_is_not_taken_for_an_earlier_one() {
     let (request, session) = request(&manager, Some(&cookie)).await;
     session.logout_keeping_data().unwrap();
     session.login("bob").unwrap();
-    store.fail("succeed", 0, true);
+    store.fail("renew_into", 0, true);
     session.save().await.unwrap_err();
     session.logout_keeping_data().unwrap();
     request.finish(200).await;
@@ -322,7 +322,7 @@ const ENDINGS: [Ends; 4] = [
 #[tokio::test]
 async fn an_ending_that_is_tried_again_after_any_fault_leaves_nothing_alive() {
     for (kind, end) in ENDINGS.iter().enumerate() {
-        for name in ["load", "remove", "succeed", "insert", "remove_all"] {
+        for name in ["load", "remove", "renew_into", "insert", "remove_all"] {
             for skip in 0..4 {
                 for carried_out in [false, true] {
                     for saves in [false, true] {
@@ -471,7 +471,7 @@ async fn run(first: &[Step], second: &[Step]) -> Result<(), String> {
             match step {
                 Step::Save => session.save().await.map_err(|error| error.to_string())?,
                 Step::FailedSave(carried_out) => {
-                    for write in ["insert", "replace", "succeed", "remove"] {
+                    for write in ["insert", "replace", "renew_into", "remove"] {
                         // Which write it will be the engine knows.
                         store.fail(write, 0, *carried_out);
                     }

@@ -505,7 +505,7 @@ fn a_tombstone_without_a_successor_only_says_for_a_grace_that_its_session_ended(
 #[test]
 fn a_tombstone_of_a_renewal_turns_what_comes_after_a_grace_into_a_replay_for_the_successor_s_life() {
     let next = Bucket { id: SessionId::from_bytes([2; 16]), ..fresh() };
-    let tombstone = Tombstone::renewed(fresh().id, &next, at(10), &POLICY);
+    let tombstone = Tombstone::renewed(&fresh(), &next, at(10), &POLICY);
     assert_eq!(tombstone.ending(at(70), &POLICY), Ending::Recent, "the last moment");
     let replayed = Ending::Replayed(next.id);
     assert_eq!(tombstone.ending(millis_at(70_001), &POLICY), replayed);
@@ -513,8 +513,10 @@ fn a_tombstone_of_a_renewal_turns_what_comes_after_a_grace_into_a_replay_for_the
     assert_eq!(tombstone.ending(Timestamp::from_millis(end - 1), &POLICY), replayed);
     assert_eq!(tombstone.ending(Timestamp::from_millis(end), &POLICY), Ending::Past);
     // A successor that is about to end does not take the grace from requests under way.
-    let short = Bucket { expires_at: at(11), ..next };
-    assert_eq!(Tombstone::renewed(fresh().id, &short, at(10), &POLICY).ending(at(60), &POLICY), Ending::Recent);
+    let short = Bucket { expires_at: at(11), ..next.clone() };
+    assert_eq!(Tombstone::renewed(&short, &short, at(10), &POLICY).ending(at(60), &POLICY), Ending::Recent);
+    // A life that is shortened at the renewal may be prolonged again.
+    assert_eq!(Tombstone::renewed(&fresh(), &short, at(10), &POLICY).ending(at(100), &POLICY), replayed);
 }
 
 #[test]

@@ -3,11 +3,14 @@
 use crate::support::hex;
 use crate::support::vectors::DataCase;
 
+/// A case's name, the map as hexadecimal text, and what a reader finds in it.
+type Case<'v> = (&'static str, String, Vec<(String, &'v str)>);
+
 pub(super) fn cases() -> Vec<DataCase> {
     let deep = |levels: usize| format!("a26161{}01616202", "81".repeat(levels));
     let nested = format!("{}01", "81".repeat(31));
     let long = format!("a2790101{}01616202", "6b".repeat(257));
-    let cases: Vec<(&str, String, Vec<(String, &str)>)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         ("no entry", "a0".into(), vec![]),
         ("keys that descend", "a2616201616102".into(), vec![("b".into(), "01"), ("a".into(), "02")]),
         ("a key twice in a row: the first counts", "a2616101616102".into(), vec![("a".into(), "01")]),
