@@ -3,20 +3,31 @@
 
 use secure_sessions_core::format::MAX_RETIRED;
 use secure_sessions_core::{
-    Admitted, Bucket, Entry, FIRST_GENERATION, NewBucket, Retired, Succession, Timestamp, Tombstone, Verdict,
+    Admitted, Bucket, Ending as Moved, Entry, FIRST_GENERATION, NewBucket, Retired, Succession, Timestamp, Tombstone,
+    Verdict,
 };
 
 use crate::checked::{Protocol, Seen};
 use crate::fault::Fault;
 use crate::mint::{Coin, handoff_key, id, read};
 use crate::planted::Planted;
-use crate::world::{Answer, EXPIRES, GRACE_TICKS, IDLE, Kept, Kind, POLICY, Phase, Who, Work, World, time};
+use crate::world::{
+    Answer, BURST, EXPIRES, Ending, Everywhere, GRACE_TICKS, IDLE, Kept, Kind, POLICY, Phase, Subject, Who, Why, Work,
+    World, time,
+};
 
 /// How the first judgement of a request ended.
 enum Judged {
-    Admitted { newest: Coin, owed: bool },
-    JustEnded,
+    Admitted {
+        newest: Coin,
+        owed: bool,
+    },
+    JustEnded {
+        moved: Option<u8>,
+    },
     Refused,
+    /// The session under this id is to be revoked, wherever it has moved to.
+    Replayed(u8),
 }
 
 impl Protocol {
@@ -24,21 +35,29 @@ impl Protocol {
     pub(crate) fn arrive(&self, world: &mut World, index: usize, cookie: Coin) {
         let session = cookie.session;
         // Before the judgement, which may itself end the session.
-        let excused = world.stolen || world.failed_over || world.slept || world.oracle.has_ended(session);
+        let excused = world.stolen
+            || world.failed_over
+            || world.slept
+            || world.oracle.has_ended(session)
+            || world.oracle.is_crowded_out(session, cookie.generation, world.now);
         let judged = match world.store.get(&session).map(Kept::shared).as_deref() {
             Some(Entry::Bucket(bucket)) => self.judge(world, bucket, cookie),
-            Some(Entry::Tombstone(tombstone)) if time(world.now) < tombstone.expires_at => {
-                self.under_tombstone(world, cookie)
-            }
-            _ => Judged::Refused,
+            Some(Entry::Tombstone(tombstone)) => self.under_tombstone(world, tombstone, cookie),
+            None => Judged::Refused,
         };
-        if matches!(judged, Judged::Refused) {
-            let honest = world.requests[index].who == Who::Browser;
+        let honest = world.requests[index].who == Who::Browser;
+        if matches!(judged, Judged::Refused | Judged::Replayed(_)) {
             world.faults.note_if(honest && !excused, Fault::HonestRefused);
+        }
+        if let Judged::Replayed(id) = judged {
+            let may_revoke = world.stolen || world.missed || world.failed_over;
+            world.faults.note_if(honest && !may_revoke && world.oracle.lives_on(id), Fault::HonestRevoked);
         }
         world.requests[index].phase = match judged {
             Judged::Refused => Phase::Done,
-            Judged::JustEnded => Phase::JustEnded,
+            Judged::Replayed(_) if self.breaks(Planted::ReplayIsIgnored) => Phase::Done,
+            Judged::Replayed(id) => Phase::Ending(Ending { from: id, at: id, why: Why::Replay }),
+            Judged::JustEnded { moved } => Phase::JustEnded { moved },
             Judged::Admitted { newest, owed } => {
                 self.check_admission(world, cookie, newest);
                 self.touch(world, cookie, world.now);
@@ -71,9 +90,10 @@ impl Protocol {
             Verdict::Replayed if self.breaks(Planted::DeadIsAlive) => Judged::Admitted { newest: cookie, owed: false },
             Verdict::Replayed => {
                 self.saw(Seen::Replay);
-                if !self.breaks(Planted::ReplayIsIgnored) {
-                    self.revoke(world, session);
-                }
+                Judged::Replayed(session)
+            }
+            Verdict::Evicted => {
+                self.saw(Seen::CrowdedOut);
                 Judged::Refused
             }
             Verdict::Unremembered if self.breaks(Planted::UnrememberedIsAdmitted) => {
@@ -94,22 +114,42 @@ impl Protocol {
             }
             other => panic!("{other:?}: nobody writes to this store but the host"),
         };
+        let crowded_out = world.oracle.is_crowded_out(session, cookie.generation, world.now);
+        let is_replay = matches!(judged, Judged::Replayed(_)) && !self.breaks(Planted::ReplayIsIgnored);
+        if !world.failed_over {
+            world.faults.note_if(is_replay && (!dead || crowded_out), Fault::RevokedTooEarly);
+        }
         if dead && !world.failed_over {
             world.faults.note_if(matches!(judged, Judged::Admitted { .. }), Fault::DeadAdmitted);
-            let expired = bucket.is_expired(now, &POLICY);
-            world.faults.note_if(!expired && !world.oracle.has_ended(session), Fault::DeadUnnoticed);
+            let excused = crowded_out || bucket.is_expired(now, &POLICY) || world.oracle.has_ended(session);
+            world.faults.note_if(!is_replay && !excused, Fault::DeadUnnoticed);
         }
         judged
     }
 
-    fn under_tombstone(&self, world: &World, cookie: Coin) -> Judged {
-        let successor = world.store.get(&(cookie.session + 1)).map(Kept::entry);
-        match successor {
-            Some(Entry::Bucket(bucket)) if self.breaks(Planted::HandoffCrossesRenew) => {
-                Judged::Admitted { newest: self.mint.find(&bucket.current), owed: true }
-            }
-            _ => Judged::JustEnded,
+    fn under_tombstone(&self, world: &mut World, tombstone: &Tombstone, cookie: Coin) -> Judged {
+        let next = world.store.get(&(cookie.session + 1)).map(Kept::entry);
+        if let (Some(Entry::Bucket(bucket)), true) = (next, self.breaks(Planted::HandoffCrossesRenew)) {
+            return Judged::Admitted { newest: self.mint.find(&bucket.current), owed: true };
         }
+        let successor = tombstone.successor.map(|id| id.as_bytes()[0]);
+        let judged = match (tombstone.ending(time(world.now), &POLICY), successor) {
+            (Moved::Recent, Some(successor)) if self.breaks(Planted::ReplayWithinTheGrace) => {
+                Judged::Replayed(successor)
+            }
+            (Moved::Recent, successor) => Judged::JustEnded { moved: successor.map(|_| cookie.session) },
+            (Moved::Replayed(_), Some(successor)) => {
+                self.saw(Seen::MovedOn);
+                Judged::Replayed(successor)
+            }
+            (Moved::Replayed(_) | Moved::Past, _) => Judged::Refused,
+        };
+        let moved_on = world.oracle.has_moved_on(cookie.session, world.now);
+        let is_replay = matches!(judged, Judged::Replayed(_));
+        world.faults.note_if(is_replay && !moved_on, Fault::RevokedTooEarly);
+        let lives_on = world.oracle.lives_on(cookie.session);
+        world.faults.note_if(moved_on && lives_on && !is_replay && !world.slept, Fault::DeadUnnoticed);
+        judged
     }
 
     /// What must be true when a request is let in.
@@ -134,7 +174,8 @@ impl Protocol {
         };
         if bucket.touch_due(now, &POLICY) {
             let next = bucket.touched(&presented.arrived(&self.mint, time(arrived)), now, &POLICY);
-            self.write(world, session, &bucket, next, (presented.generation, arrived), None);
+            world.oracle.wrote(session, (presented.generation, arrived), None, world.now);
+            self.write(world, session, Kept::new(Entry::Bucket(self.spoilt(&bucket, next))));
         }
     }
 
@@ -142,17 +183,23 @@ impl Protocol {
     pub(crate) fn work(&self, world: &mut World, index: usize) {
         let kind = world.requests[index].kind;
         let next = match world.requests[index].phase.clone() {
-            Phase::JustEnded if kind == Kind::Login => {
-                // A login always ends logged in. (Nothing was admitted that could be carried over.)
-                Phase::Answered { cookie: Answer::Set(self.begin(world, index, 0)), at: world.now }
+            // A login always ends logged in. (Nothing was admitted that could be carried over.)
+            Phase::JustEnded { .. } if kind == Kind::Login => self.log_in(world, index, Subject::User, 0),
+            Phase::JustEnded { .. } if kind == Kind::LoginOther => self.log_in(world, index, Subject::Other, 0),
+            Phase::JustEnded { moved: Some(from) } if kind == Kind::Logout => {
+                self.end(world, index, Ending { from, at: from, why: Why::Logout })
             }
-            Phase::JustEnded => Phase::Done,
+            // Nobody is logged in who could log out everywhere; nothing else comes of it either.
+            Phase::JustEnded { .. } => Phase::Done,
             Phase::Working(work) => match kind {
                 Kind::Read => self.end_of_read(world, &work),
-                Kind::Write => self.try_to_rotate(world, index, *work),
-                Kind::Login => self.try_to_renew(world, index, *work),
-                Kind::Logout => self.log_out(world, &work),
+                Kind::Write | Kind::Burst => self.try_to_rotate(world, index, *work),
+                Kind::Renew | Kind::Login | Kind::LoginOther => self.try_to_renew(world, index, *work),
+                Kind::Logout => self.end(world, index, Ending::of(&work, Why::Logout)),
+                Kind::LogoutEverywhere => self.log_out_everywhere(world, &work),
             },
+            Phase::Sweeping { from, found, everywhere } => self.sweep(world, from, &found, everywhere),
+            Phase::Ending(ending) => self.end(world, index, ending),
             other => panic!("no handler is at work: {other:?}"),
         };
         let by_thief = world.requests[index].who == Who::Thief;
@@ -193,25 +240,6 @@ impl Protocol {
     fn try_to_rotate(&self, world: &mut World, index: usize, work: Work) -> Phase {
         let session = work.presented.session;
         let Entry::Bucket(loaded) = work.loaded.entry() else { panic!("a bucket was admitted") };
-        let bit = 1 << index;
-        let coin = Coin {
-            session,
-            generation: loaded.next_generation().expect("few generations"),
-            maker: maker(index),
-            data: work.newest.data | bit,
-            at: world.now,
-        };
-        let minted = self.mint.make(coin);
-        let succession = Succession {
-            fingerprint: minted.fingerprint,
-            handoff: minted.handoff.clone(),
-            subject: None,
-            label: None,
-            expires_at: EXPIRES,
-            idle_timeout: Some(IDLE),
-        };
-        let arrival = work.presented.arrived(&self.mint, time(work.arrived));
-        let next = loaded.rotated(&arrival, succession, time(world.now), &POLICY).expect("few generations");
         let swaps = match world.store.get(&session).map(Kept::entry) {
             Some(Entry::Bucket(kept)) => {
                 kept.revision == loaded.revision || self.breaks(Planted::SwapIgnoresTheRevision)
@@ -219,8 +247,20 @@ impl Protocol {
             _ => self.breaks(Planted::CommitRecreates),
         };
         if swaps {
-            self.write(world, session, loaded, next, (work.presented.generation, work.arrived), Some(bit));
-            return Phase::Answered { cookie: Answer::Set(coin), at: world.now };
+            let changes = if world.requests[index].kind == Kind::Burst { BURST } else { 1 };
+            let (kept, newest) = self.changed.get((work.clone(), index, world.now), |(work, index, now)| {
+                let (mut bucket, mut newest) = (loaded.clone(), work.newest);
+                for _ in 0..changes {
+                    (bucket, newest) = self.rotate(*now, *index, work, &bucket, newest);
+                }
+                (Kept::new(Entry::Bucket(bucket)), newest)
+            });
+            for _ in 0..changes {
+                let arrival = (work.presented.generation, work.arrived);
+                world.oracle.wrote(session, arrival, Some(bit(index)), world.now);
+            }
+            self.write(world, session, kept);
+            return Phase::Answered { cookie: Answer::Set(newest), at: world.now };
         }
         self.saw(Seen::Conflict);
         match self.catch_up(world, &work) {
@@ -229,17 +269,48 @@ impl Protocol {
         }
     }
 
+    /// Issues the session's next token.
+    fn rotate(&self, now: u16, index: usize, work: &Work, bucket: &Bucket, newest: Coin) -> (Bucket, Coin) {
+        let coin = Coin {
+            generation: bucket.next_generation().expect("few generations"),
+            maker: maker(index),
+            data: newest.data | bit(index),
+            at: now,
+            ..newest
+        };
+        let minted = self.mint.make(coin);
+        let succession = Succession {
+            fingerprint: minted.fingerprint,
+            handoff: minted.handoff.clone(),
+            subject: self.mint.tag(coin.subject),
+            label: None,
+            expires_at: EXPIRES,
+            idle_timeout: Some(IDLE),
+        };
+        let arrival = work.presented.arrived(&self.mint, time(work.arrived));
+        let next = bucket.rotated(&arrival, succession, time(now), &POLICY).expect("few generations");
+        (self.spoilt(bucket, next), coin)
+    }
+
     /// Moves the session to a new bucket; the old one ends in the same step.
     fn try_to_renew(&self, world: &mut World, index: usize, work: Work) -> Phase {
         let session = work.presented.session;
         let Entry::Bucket(loaded) = work.loaded.entry() else { panic!("a bucket was admitted") };
         match world.store.get(&session).map(Kept::entry) {
             Some(Entry::Bucket(kept)) if kept.revision == loaded.revision => {
-                let coin = self.begin(world, index, work.newest.data);
+                world.faults.note_if(world.oracle.has_ended(session), Fault::EndedCameBack);
+                let (subject, data) = self.after_the_move(world, index, &work);
+                let coin = self.begin(world, index, subject, data);
+                let replaced = is_replaced(work.newest.subject, subject);
+                world.faults.note_if(replaced && data != 0, Fault::Inherited);
                 if !self.breaks(Planted::RenewKeepsTheOld) {
-                    self.entomb(world, session);
+                    self.succeed(world, session, coin, replaced);
                 }
-                world.oracle.ended(session);
+                if replaced {
+                    world.oracle.ended(session);
+                } else {
+                    world.oracle.moved(session, coin.session, world.now);
+                }
                 Phase::Answered { cookie: Answer::Set(coin), at: world.now }
             }
             Some(Entry::Bucket(_)) => {
@@ -249,23 +320,135 @@ impl Protocol {
                     None => Phase::Done,
                 }
             }
-            // The old bucket is gone: a new one with the data admitted at load.
-            _ => Phase::Answered { cookie: Answer::Set(self.begin(world, index, work.newest.data)), at: world.now },
+            // The old bucket is gone.
+            _ if world.requests[index].kind == Kind::Renew => Phase::Done,
+            _ => {
+                let (subject, data) = self.after_the_move(world, index, &work);
+                if is_replaced(work.newest.subject, subject) {
+                    return self.end(world, index, Ending::of(&work, Why::Replaced));
+                }
+                // A new one with the data admitted at load.
+                self.log_in(world, index, subject, data)
+            }
         }
     }
 
-    fn log_out(&self, world: &mut World, work: &Work) -> Phase {
-        let session = work.presented.session;
-        match world.store.get(&session).map(Kept::entry) {
-            Some(Entry::Bucket(_)) => {
-                self.entomb(world, session);
-                world.oracle.ended(session);
-            }
-            // The browser may already hold a newer login's cookie.
-            Some(Entry::Tombstone(_)) => return Phase::Done,
-            None => {}
+    /// Whom the session belongs to after a renewal or a login, and its data.
+    fn after_the_move(&self, world: &World, index: usize, work: &Work) -> (Subject, u8) {
+        let Coin { subject, data, .. } = work.newest;
+        let next = match world.requests[index].kind {
+            Kind::Login => Subject::User,
+            Kind::LoginOther => Subject::Other,
+            _ => subject,
+        };
+        let inherits = !is_replaced(subject, next) || self.breaks(Planted::OtherSubjectInherits);
+        (next, if inherits { data } else { 0 })
+    }
+
+    /// The old session's place is taken by a tombstone.
+    fn succeed(&self, world: &mut World, session: u8, coin: Coin, replaced: bool) {
+        let logged_in = world.oracle.subject(session) != Subject::Nobody;
+        let named = match self.planted() {
+            Some(Planted::TombstoneWithoutSuccessor) => false,
+            Some(Planted::AnonymousIsReplayed) => true,
+            _ => logged_in && !replaced,
+        };
+        let tombstone = match world.store.get(&coin.session).map(Kept::entry) {
+            Some(Entry::Bucket(next)) if named => Tombstone::renewed(id(session), next, time(world.now), &POLICY),
+            _ => Tombstone::new(id(session), time(world.now), &POLICY),
+        };
+        world.store.insert(session, Kept::new(Entry::Tombstone(tombstone)));
+    }
+
+    /// A login of which nothing is left but its own session.
+    fn log_in(&self, world: &mut World, index: usize, subject: Subject, data: u8) -> Phase {
+        Phase::Answered { cookie: Answer::Set(self.begin(world, index, subject, data)), at: world.now }
+    }
+
+    /// Looks for the subject's other sessions; what it finds it ends in its next step.
+    fn log_out_everywhere(&self, world: &World, work: &Work) -> Phase {
+        let (from, subject) = (work.presented.session, work.newest.subject);
+        if subject == Subject::Nobody {
+            return Phase::Done; // A typed error: nobody is logged in.
         }
-        Phase::Answered { cookie: Answer::Remove, at: world.now }
+        let everywhere = Everywhere { subject, began: world.sessions, others: false };
+        let found = self.sessions_of(world, subject, from);
+        if found.is_empty() {
+            return Phase::Ending(Ending::of(work, Why::LogoutEverywhere(everywhere)));
+        }
+        Phase::Sweeping { from, found, everywhere }
+    }
+
+    /// Ends what was found; if others were faster, it looks again.
+    fn sweep(&self, world: &mut World, from: u8, found: &[u8], everywhere: Everywhere) -> Phase {
+        let mut complete = true;
+        for session in found {
+            if matches!(world.store.get(session).map(Kept::entry), Some(Entry::Bucket(_))) {
+                self.revoke(world, *session);
+            } else {
+                complete = false;
+            }
+        }
+        let everywhere = Everywhere { others: true, ..everywhere };
+        let more = self.sessions_of(world, everywhere.subject, from);
+        if complete || more.is_empty() || self.breaks(Planted::SweepsOnce) {
+            return Phase::Ending(Ending { from, at: from, why: Why::LogoutEverywhere(everywhere) });
+        }
+        Phase::Sweeping { from, found: more, everywhere }
+    }
+
+    fn sessions_of(&self, world: &World, subject: Subject, except: u8) -> Vec<u8> {
+        let tag = self.mint.tag(subject);
+        let is_of = |kept: &Kept| match (kept.entry(), &tag) {
+            (Entry::Bucket(Bucket { subject: Some(subject), .. }), Some(tag)) => subject.as_bytes() == tag.as_bytes(),
+            _ => false,
+        };
+        world.store.iter().filter(|(id, kept)| **id != except && is_of(kept)).map(|(id, _)| *id).collect()
+    }
+
+    /// One step of an ending: what it finds under the id at which it has arrived.
+    fn end(&self, world: &mut World, index: usize, ending: Ending) -> Phase {
+        let Ending { from, at, why } = ending;
+        let found = match world.store.get(&at).map(Kept::shared).as_deref() {
+            Some(Entry::Bucket(_)) if why == Why::Replay => {
+                self.revoke(world, at);
+                true
+            }
+            Some(Entry::Bucket(_)) => {
+                self.entomb(world, at);
+                world.oracle.ended(at);
+                true
+            }
+            Some(Entry::Tombstone(Tombstone { successor: Some(next), .. })) => {
+                self.saw(Seen::Followed);
+                let stops = match self.planted() {
+                    Some(Planted::EndingDoesNotFollow) => true,
+                    Some(Planted::EndingFollowsOneStep) => at != from,
+                    _ => false,
+                };
+                if !stops {
+                    return Phase::Ending(Ending { at: next.as_bytes()[0], ..ending });
+                }
+                false
+            }
+            _ => false,
+        };
+        world.faults.note_if(!world.failed_over && world.oracle.lives_on(from), Fault::SuccessorLives);
+        let others = match why {
+            Why::Replay => return Phase::Done,
+            Why::Replaced => return self.log_in(world, index, Subject::Other, 0),
+            Why::Logout => false,
+            Why::LogoutEverywhere(Everywhere { subject, began, others }) => {
+                world.faults.note_if(world.oracle.any_lives(subject, began), Fault::SubjectLives);
+                others
+            }
+        };
+        // Under a tombstone of another's making the browser may already hold a newer login's cookie.
+        if found || others || !world.store.contains_key(&from) {
+            Phase::Answered { cookie: Answer::Remove, at: world.now }
+        } else {
+            Phase::Done
+        }
     }
 
     /// The newest state, through the handoff if the token moved on; `None` if there is no way.
@@ -285,48 +468,51 @@ impl Protocol {
     }
 
     /// A new session, with its first token.
-    pub(crate) fn begin(&self, world: &mut World, index: usize, data: u8) -> Coin {
+    pub(crate) fn begin(&self, world: &mut World, index: usize, subject: Subject, data: u8) -> Coin {
         let session = world.sessions;
         world.sessions += 1;
-        let coin = Coin { session, generation: FIRST_GENERATION, maker: maker(index), data, at: world.now };
+        let coin = Coin { session, subject, generation: FIRST_GENERATION, maker: maker(index), data, at: world.now };
         let new = NewBucket {
             id: id(session),
-            subject: None,
+            subject: self.mint.tag(subject),
             label: None,
             expires_at: EXPIRES,
             idle_timeout: Some(IDLE),
             first: self.mint.make(coin).fingerprint,
         };
-        world.oracle.began(session, data, world.now);
+        world.oracle.began(session, subject, data, world.now);
         let bucket = Bucket::create(new, time(world.now));
         world.store.insert(session, Kept::new(Entry::Bucket(bucket)));
         coin
     }
 
-    fn write(
-        &self,
-        world: &mut World,
-        session: u8,
-        before: &Bucket,
-        mut next: Bucket,
-        arrival: (u32, u16),
-        update: Option<u8>,
-    ) {
-        let now = time(world.now);
+    /// The next bucket of a host that breaks a rule.
+    fn spoilt(&self, before: &Bucket, mut next: Bucket) -> Bucket {
         if self.breaks(Planted::DiesAGraceAfterItsSuccessor) {
             for retired in next.retired.iter_mut().filter(|retired| retired.dead_after.is_none()) {
                 retired.dead_after = Some(retired.superseded_at.after(POLICY.grace));
             }
         }
-        if self.breaks(Planted::KeepsTheDead) {
-            keep_the_dead(before, &mut next);
+        match self.planted() {
+            Some(Planted::KeepsTheDead) => keep_the_dead(before, &mut next),
+            Some(Planted::NoWatermark) => next.evicted = None,
+            Some(Planted::WatermarkNeverDies) => {
+                next.evicted = next.evicted.or(before.evicted);
+                next.evicted.iter_mut().for_each(|evicted| evicted.dead_after = None);
+            }
+            _ => {}
         }
-        world.faults.note_if(!is_bounded(&next, now), Fault::Unbounded);
+        next
+    }
+
+    /// Writes a bucket, and checks what must be true of it.
+    fn write(&self, world: &mut World, session: u8, kept: Kept) {
+        let Entry::Bucket(bucket) = kept.entry() else { panic!("only buckets are written") };
+        world.faults.note_if(!is_bounded(bucket, time(world.now)), Fault::Unbounded);
         world.faults.note_if(world.oracle.has_ended(session) && !world.failed_over, Fault::EndedCameBack);
-        world.oracle.wrote(session, arrival, update, world.now);
-        let held = self.mint.find(&next.current).data;
+        let held = self.mint.find(&bucket.current).data;
         world.faults.note_if(!world.failed_over && held != world.oracle.committed(session), Fault::LostUpdate);
-        world.store.insert(session, Kept::new(Entry::Bucket(next)));
+        world.store.insert(session, kept);
     }
 
     fn entomb(&self, world: &mut World, session: u8) {
@@ -352,6 +538,23 @@ impl Protocol {
             }
         }
     }
+}
+
+impl Ending {
+    fn of(work: &Work, why: Why) -> Self {
+        let from = work.presented.session;
+        Self { from, at: from, why }
+    }
+}
+
+/// Whether a login is of somebody else than who is logged in.
+fn is_replaced(before: Subject, after: Subject) -> bool {
+    before != Subject::Nobody && before != after
+}
+
+/// The update that a request makes.
+fn bit(index: usize) -> u8 {
+    1 << index
 }
 
 fn maker(index: usize) -> u8 {

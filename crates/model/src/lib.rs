@@ -13,6 +13,7 @@
 mod checked;
 mod fault;
 mod host;
+mod memo;
 mod mint;
 mod oracle;
 mod planted;
