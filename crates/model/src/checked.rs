@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use stateright::{Model, Property};
 
 use crate::fault::{Fault, Faults};
+use crate::host::Known;
 use crate::memo::Memo;
 use crate::mint::{Coin, Mint};
 use crate::oracle::Oracle;
@@ -33,6 +34,10 @@ pub struct Protocol {
     pub(crate) mint: Mint,
     /// What each change of each bucket led to: a function of the two.
     pub(crate) changed: Memo<(Work, usize, u16), (Kept, Coin)>,
+    /// What each token came to at each bucket.
+    pub(crate) judged: Memo<(Kept, Coin, u16), Known>,
+    /// Where each bucket's handoff leads.
+    pub(crate) followed: Memo<(Kept, u16), Option<Coin>>,
     tally: [AtomicU64; Seen::COUNT],
 }
 
@@ -107,6 +112,8 @@ impl Protocol {
             planted: None,
             mint: Mint::new(),
             changed: Memo::default(),
+            judged: Memo::default(),
+            followed: Memo::default(),
             tally: Default::default(),
         }
     }

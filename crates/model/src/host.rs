@@ -3,8 +3,7 @@
 
 use secure_sessions_core::format::MAX_RETIRED;
 use secure_sessions_core::{
-    Admitted, Bucket, Ending as Moved, Entry, FIRST_GENERATION, NewBucket, Retired, Succession, Timestamp, Tombstone,
-    Verdict,
+    Bucket, Ending as Moved, Entry, FIRST_GENERATION, NewBucket, Retired, Succession, Timestamp, Tombstone, Verdict,
 };
 
 use crate::checked::{Protocol, Seen};
@@ -30,6 +29,31 @@ enum Judged {
     Replayed(u8),
 }
 
+/// The core's verdict, with nothing of the token but what the model knows it by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Known {
+    Current(Coin),
+    Superseded,
+    Expired,
+    Replayed,
+    Evicted,
+    Unremembered,
+}
+
+impl Known {
+    fn of(verdict: &Verdict) -> Self {
+        match verdict {
+            Verdict::Current(admitted) => Self::Current(read(admitted)),
+            Verdict::Superseded(_) => Self::Superseded,
+            Verdict::Expired => Self::Expired,
+            Verdict::Replayed => Self::Replayed,
+            Verdict::Evicted => Self::Evicted,
+            Verdict::Unremembered => Self::Unremembered,
+            other => panic!("{other:?}: nobody writes to this store but the host"),
+        }
+    }
+}
+
 impl Protocol {
     /// A request arrives and is judged.
     pub(crate) fn arrive(&self, world: &mut World, index: usize, cookie: Coin) {
@@ -40,9 +64,11 @@ impl Protocol {
             || world.slept
             || world.oracle.has_ended(session)
             || world.oracle.is_crowded_out(session, cookie.generation, world.now);
-        let judged = match world.store.get(&session).map(Kept::shared).as_deref() {
-            Some(Entry::Bucket(bucket)) => self.judge(world, bucket, cookie),
-            Some(Entry::Tombstone(tombstone)) => self.under_tombstone(world, tombstone, cookie),
+        let judged = match world.store.get(&session).cloned() {
+            Some(kept) => match kept.entry() {
+                Entry::Bucket(bucket) => self.judge(world, &kept, bucket, cookie),
+                Entry::Tombstone(tombstone) => self.under_tombstone(world, tombstone, cookie),
+            },
             None => Judged::Refused,
         };
         let honest = world.requests[index].who == Who::Browser;
@@ -67,39 +93,39 @@ impl Protocol {
         };
     }
 
-    fn judge(&self, world: &mut World, bucket: &Bucket, cookie: Coin) -> Judged {
+    fn judge(&self, world: &mut World, kept: &Kept, bucket: &Bucket, cookie: Coin) -> Judged {
         let (now, session) = (time(world.now), cookie.session);
-        let mut bucket = bucket.clone();
-        if self.breaks(Planted::IgnoresIdle) {
-            bucket.idle_timeout = None;
-        }
-        let opened = self.mint.sealer.open(self.mint.make(cookie).token.clone()).expect("sealed here");
-        let verdict = self.mint.sealer.admit(&bucket, opened, now, None, &POLICY);
+        let verdict = self.judged.get((kept.clone(), cookie, world.now), |_| {
+            let mut bucket = bucket.clone();
+            if self.breaks(Planted::IgnoresIdle) {
+                bucket.idle_timeout = None;
+            }
+            let opened = self.mint.sealer.open(self.mint.make(cookie).token.clone()).expect("sealed here");
+            Known::of(&self.mint.sealer.admit(&bucket, opened, now, None, &POLICY))
+        });
         let dead = world.oracle.is_dead(session, cookie.generation, world.now);
         let judged = match verdict {
-            Verdict::Current(admitted) => Judged::Admitted { newest: read(&admitted), owed: false },
-            Verdict::Superseded(_) if self.breaks(Planted::NoHandoff) => Judged::Refused,
-            Verdict::Superseded(superseded) => {
+            Known::Current(newest) => Judged::Admitted { newest, owed: false },
+            Known::Superseded if self.breaks(Planted::NoHandoff) => Judged::Refused,
+            Known::Superseded => {
                 self.saw(Seen::Handoff);
-                match self.mint.sealer.follow(&bucket, superseded.handoff_key(), now, None) {
-                    Ok((newest, _)) => Judged::Admitted { newest: read(&newest), owed: true },
-                    // A bucket keeps its handoff for as long as a superseded token lives.
-                    Err(error) => panic!("a live token leads nowhere: {error}"),
-                }
+                // A bucket keeps its handoff for as long as a superseded token lives.
+                let newest = self.follow(kept, world.now).expect("a live token leads to the newest");
+                Judged::Admitted { newest, owed: true }
             }
-            Verdict::Replayed if self.breaks(Planted::DeadIsAlive) => Judged::Admitted { newest: cookie, owed: false },
-            Verdict::Replayed => {
+            Known::Replayed if self.breaks(Planted::DeadIsAlive) => Judged::Admitted { newest: cookie, owed: false },
+            Known::Replayed => {
                 self.saw(Seen::Replay);
                 Judged::Replayed(session)
             }
-            Verdict::Evicted => {
+            Known::Evicted => {
                 self.saw(Seen::CrowdedOut);
                 Judged::Refused
             }
-            Verdict::Unremembered if self.breaks(Planted::UnrememberedIsAdmitted) => {
+            Known::Unremembered if self.breaks(Planted::UnrememberedIsAdmitted) => {
                 Judged::Admitted { newest: cookie, owed: false }
             }
-            Verdict::Unremembered => {
+            Known::Unremembered => {
                 self.saw(Seen::Unremembered);
                 if self.breaks(Planted::LostWriteIsTheft) {
                     self.revoke(world, session);
@@ -108,11 +134,10 @@ impl Protocol {
                 world.faults.note_if(gone, Fault::LostWritePunished);
                 Judged::Refused
             }
-            Verdict::Expired => {
+            Known::Expired => {
                 self.saw(Seen::Expired);
                 Judged::Refused
             }
-            other => panic!("{other:?}: nobody writes to this store but the host"),
         };
         let crowded_out = world.oracle.is_crowded_out(session, cookie.generation, world.now);
         let is_replay = matches!(judged, Judged::Replayed(_)) && !self.breaks(Planted::ReplayIsIgnored);
@@ -462,9 +487,17 @@ impl Protocol {
         if bucket.current.matches(&self.mint.make(work.newest).fingerprint) {
             return Some((kept.clone(), work.newest));
         }
-        let newest = self.mint.sealer.follow(bucket, &handoff_key(work.presented.session), now, None);
-        let (newest, _): (Admitted, _) = newest.ok()?;
-        Some((kept.clone(), read(&newest)))
+        Some((kept.clone(), self.follow(kept, world.now)?))
+    }
+
+    /// What a bucket's handoff holds for the tokens of its session.
+    fn follow(&self, kept: &Kept, now: u16) -> Option<Coin> {
+        self.followed.get((kept.clone(), now), |(kept, now)| {
+            let Entry::Bucket(bucket) = kept.entry() else { return None };
+            let key = handoff_key(bucket.id.as_bytes()[0]);
+            let newest = self.mint.sealer.follow(bucket, &key, time(*now), None);
+            newest.ok().map(|(newest, _)| read(&newest))
+        })
     }
 
     /// A new session, with its first token.
