@@ -70,9 +70,13 @@ fn renewing_everywhere() -> Protocol {
     Protocol::of(&[Login, LogoutEverywhere], 1).signed_in().with_thief(&[Renew, Renew])
 }
 
-/// A thief who logs the user out, here and everywhere.
+/// A thief who renews, writes, and logs the user out, here and everywhere, while the user does the same.
 fn ending_thief() -> Protocol {
-    Protocol::of(&[Logout, Renew], 1).signed_in().with_thief(&[Logout, LogoutEverywhere, Renew])
+    Protocol::of(&[Logout, Renew], 1).signed_in().with_thief(&[Logout, LogoutEverywhere, Renew, Write])
+}
+
+fn ending_thief_everywhere() -> Protocol {
+    Protocol::of(&[Login, LogoutEverywhere], 1).signed_in().with_thief(&[Logout, LogoutEverywhere, Renew, Write])
 }
 
 /// A thief who renews the session, and goes on alone.
@@ -96,6 +100,11 @@ fn clicking_login_again() -> Protocol {
 
 fn clicking_renew() -> Protocol {
     Protocol::of(&[Renew, Renew, Read], 5).signed_in()
+}
+
+/// Changes whose responses cross that of a renewal.
+fn renewing() -> Protocol {
+    Protocol::of(&[Renew, Write, Read], 5).signed_in()
 }
 
 fn bursting() -> Protocol {
@@ -150,12 +159,13 @@ fn in_every_history_with_a_long_sleep_idle_is_over_and_the_purge_spares_the_livi
 #[test]
 fn a_logout_beside_a_thief_who_renews_leaves_nothing_of_the_session() {
     exhaust("renewing thief", renewing_thief(), &[Seen::Followed, Seen::Conflict]);
-    exhaust("ending thief", ending_thief(), &[Seen::Followed]);
+    exhaust("ending thief", ending_thief(), &[Seen::Followed, Seen::Conflict]);
 }
 
 #[test]
 fn a_logout_everywhere_beside_a_thief_who_renews_leaves_nothing() {
     exhaust("renewing everywhere", renewing_everywhere(), &[Seen::Followed]);
+    exhaust("ending thief everywhere", ending_thief_everywhere(), &[Seen::Followed, Seen::Conflict]);
 }
 
 #[test]
@@ -173,6 +183,7 @@ fn a_login_or_renewal_that_is_clicked_twice_ends_no_session() {
     exhaust("clicking login", clicking_login(), &[]);
     exhaust("clicking login again", clicking_login_again(), &[]);
     exhaust("clicking renew", clicking_renew(), &[Seen::MovedOn]);
+    exhaust("renewing", renewing(), &[Seen::MovedOn, Seen::Handoff]);
 }
 
 #[test]
