@@ -11,6 +11,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a model that cannot go on has found something")]
 
 mod checked;
+mod ending;
 mod fault;
 mod host;
 mod memo;
