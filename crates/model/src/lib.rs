@@ -16,6 +16,7 @@ mod fault;
 mod host;
 mod memo;
 mod mint;
+mod moving;
 mod oracle;
 mod planted;
 mod world;
