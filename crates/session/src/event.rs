@@ -4,7 +4,14 @@ use std::fmt;
 
 use secure_sessions_core::{Handle, KeyId, KeyKind};
 
-use crate::cross_origin::{CrossOriginReason, Origin};
+use self::origin::{CrossOriginReason, Origin};
+
+pub(crate) mod audit;
+#[cfg(feature = "metrics")]
+pub(crate) mod counters;
+pub(crate) mod origin;
+pub(crate) mod throttle;
+pub(crate) mod vocabulary;
 
 /// Receives every event, synchronously: it must be quick and must not block.
 ///

@@ -3,11 +3,11 @@
 use secure_sessions_core::{Bucket, Handle, SessionId, Timestamp};
 use secure_sessions_store::{Page, SessionStore, Which};
 
-use crate::ending;
 use crate::error::SessionError;
 use crate::event::{EndReason, Event};
 use crate::manager::SessionManager;
-use crate::ops::{Ending, Why};
+use crate::request::ending;
+use crate::request::ops::{Ending, Why};
 use crate::session::Session;
 
 /// What the store knows of one session of a subject.

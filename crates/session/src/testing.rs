@@ -18,9 +18,9 @@
 
 use serde::Serialize;
 
+use crate::adapter::head::RequestHead;
 use crate::clock::ManualClock;
 use crate::error::SessionError;
-use crate::head::RequestHead;
 use crate::keyring::Keyring;
 use crate::manager::SessionManager;
 use crate::session::Session;

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use secure_sessions_core::{Keyring, Sealer, Sizes};
 
-use crate::config::BuildError;
-use crate::head::RequestHead;
+use crate::adapter::head::RequestHead;
+use crate::config::build_error::BuildError;
+
+pub(crate) mod cookie;
 
 /// How a session travels between client and server. Fixed for the session's whole life: its tokens are sealed for one
 /// of the two, and are garbage to the other.

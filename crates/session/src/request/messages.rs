@@ -1,13 +1,8 @@
-//! Flash messages: short texts for the next page, gone once they were read.
+//! The data of flash messages, and what a request does to those that wait.
 
 use secure_sessions_core::{Meta, decode, encode};
 use serde::{Deserialize, Serialize};
 
-use crate::error::SessionError;
-use crate::session::Session;
-
-/// The most bytes of one message's text.
-pub const MAX_FLASH_LEN: usize = 512;
 /// The most messages that wait at once; of more, the oldest are dropped.
 pub const MAX_FLASHES: usize = 8;
 
@@ -74,65 +69,6 @@ pub struct Flash {
     pub text: String,
 }
 
-impl Session {
-    /// Leaves a message for the next page that takes the messages, often after a redirect. It lasts through renew and
-    /// login, and ends with the session. One that is left after [`logout`](Self::logout), in the same request, begins a
-    /// new session: "You have been logged out."
-    ///
-    /// At most [`MAX_FLASHES`] messages wait; of more, the oldest are dropped. A session is made for a message.
-    ///
-    /// ```
-    /// use secure_sessions::{FlashLevel, testing};
-    ///
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), secure_sessions::SessionError> {
-    /// let (manager, _) = testing::manager();
-    /// let cookie = testing::session(&manager).with(|session| session.flash(FlashLevel::Success, "Saved.")).cookie();
-    /// # assert!(cookie.await?.starts_with("session="));
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError::Flash`] if the text is longer than [`MAX_FLASH_LEN`] bytes, [`SessionError::TooLarge`] if it
-    /// outgrows the cookie, [`SessionError::Finished`] if the response's headers are gone. Nothing is changed then.
-    pub fn flash(&self, level: FlashLevel, text: impl Into<String>) -> Result<(), SessionError> {
-        let text = text.into();
-        if text.len() > MAX_FLASH_LEN {
-            return Err(SessionError::Flash { length: text.len() });
-        }
-        self.change_flashes(|changes, _| changes.added.push(Flash { level, text }))
-    }
-
-    /// Takes the messages that wait, those of this request included. They are gone once the response is below 500.
-    ///
-    /// Each is read once; two requests at the same time may both get it. Taking none changes nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError::Finished`] if the response's headers are gone.
-    #[doc(alias = "flashes")]
-    pub fn take_flashes(&self) -> Result<Vec<Flash>, SessionError> {
-        self.change_flashes(|changes, waiting| {
-            changes.take(&waiting);
-            waiting
-        })
-    }
-
-    fn change_flashes<R>(&self, change: impl FnOnce(&mut FlashChanges, Vec<Flash>) -> R) -> Result<R, SessionError> {
-        let mut state = self.changeable()?;
-        let waiting = waiting(&state.meta());
-        let before = state.pending.settings.flash.clone();
-        let result = change(&mut state.pending.settings.flash, waiting);
-        let data = state.data().cloned().unwrap_or_default();
-        if let Err(error) = self.sealer(&state).check_size(&state.meta(), &data) {
-            state.pending.settings.flash = before;
-            return Err(error.into());
-        }
-        Ok(result)
-    }
-}
-
 /// What a request does to the messages that wait: applied to the newest ones at commit, so that a message which another
 /// request left meanwhile is not lost.
 #[derive(Clone, Default)]
@@ -140,7 +76,7 @@ pub(crate) struct FlashChanges {
     /// Those that were read.
     taken: Vec<Flash>,
     /// Those that were left, and not read again by the same request.
-    added: Vec<Flash>,
+    pub(crate) added: Vec<Flash>,
 }
 
 impl FlashChanges {
@@ -165,7 +101,7 @@ impl FlashChanges {
     }
 
     /// Reads all messages that wait as this request sees them.
-    fn take(&mut self, waiting: &[Flash]) {
+    pub(crate) fn take(&mut self, waiting: &[Flash]) {
         for flash in waiting {
             match self.added.iter().position(|added| added == flash) {
                 Some(index) => {

@@ -7,16 +7,18 @@ use secure_sessions_core::{Bucket, DataMap, HandoffError, Meta, Sealer, SessionI
 use secure_sessions_store::{Entry, SessionStore, StoreError};
 use tokio::time::Instant;
 
-use crate::caller::Caller;
-use crate::ending;
-use crate::entropy::Entropy;
+use crate::detached::Detached;
 use crate::error::SessionError;
 use crate::event::{EndReason, Event, RotationReason};
-use crate::limit::Place;
 use crate::manager::SessionManager;
-use crate::ops::{Ending, Mark, Pending, Why};
-use crate::request::Request;
-use crate::state::{Also, Anonymous, Attempt, Base, Live, Other};
+use crate::request::caller::Caller;
+use crate::request::cell::Request;
+use crate::request::ending;
+use crate::request::entropy::Entropy;
+use crate::request::ops::{Ending, Mark, Pending, Why};
+use crate::request::slot::Place;
+use crate::request::state::{Also, Anonymous, Attempt, Base, Live, Other};
+use crate::request::upkeep::{is_renewal_due, is_touch_due, touch};
 
 mod tokens;
 
@@ -30,6 +32,14 @@ pub(crate) enum When {
     Save,
     /// The end of the request: upkeep is done too, and the client gets the newest token.
     Finish,
+}
+
+impl Request {
+    pub(crate) fn save(self: &Arc<Self>) -> Detached<Result<(), SessionError>> {
+        let request = Arc::clone(self);
+        let commit = async move { commit(&request, When::Save).await };
+        Detached::once_started(self.manager.commits(), commit)
+    }
 }
 
 /// Commits what the request changed. On an error everything stays pending.
@@ -502,32 +512,7 @@ impl<'r> Work<'r> {
     }
 }
 
-pub(crate) fn is_touch_due(manager: &SessionManager, live: &Live, now: Timestamp) -> bool {
-    live.is_corrected || live.bucket.touch_due(now, &manager.times().bucket)
-}
-
-/// Writes when the session was last seen. A conflict means that someone else did; a failure is reported, and is no reason
-/// to refuse anybody.
-pub(crate) async fn touch(manager: &SessionManager, live: &mut Arc<Live>, now: Timestamp) {
-    let touched = live.bucket.touched(&live.arrival, now, &manager.times().bucket);
-    let live = Arc::make_mut(live);
-    live.is_corrected = false;
-    match manager.store().replace(&touched, live.bucket.revision).await {
-        Ok(true) => live.bucket = touched,
-        // Once is enough for one request; its revision is out of date, so nothing can be written from here.
-        Ok(false) => live.bucket.last_seen_at = now.max(live.bucket.last_seen_at),
-        Err(error) => {
-            manager.store_failed("replace", error);
-        }
-    }
-}
-
 fn vouches_for(bucket: &Bucket, attempt: &Attempt) -> bool {
     bucket.current.matches(&attempt.fingerprint)
         || bucket.retired.iter().any(|retired| retired.fingerprint.matches(&attempt.fingerprint))
-}
-
-/// Whether the token is old enough to be replaced although nothing changed.
-pub(crate) fn is_renewal_due(manager: &SessionManager, live: &Live, now: Timestamp) -> bool {
-    manager.times().renewal.is_some_and(|interval| now >= live.bucket.rotated_at.after(interval))
 }

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::clock::{Clock, SystemClock};
+use crate::event::throttle::{EventLimit, Throttle};
 use crate::event::{Event, Observer};
-use crate::throttle::{EventLimit, Throttle};
 
 mod file;
 mod record;

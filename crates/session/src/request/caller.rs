@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use secure_sessions_core::{Keyring, Meta, SessionId};
 
-use crate::binding::{Client, Match};
-use crate::head::RequestHead;
+use crate::adapter::head::RequestHead;
+use crate::config::binding::{Client, Match};
 use crate::manager::SessionManager;
 use crate::transport::Transport;
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use secure_sessions_core::format::BINDING_LEN;
 use secure_sessions_core::{Keyring, Meta, SessionId};
 
-use crate::config::BuildError;
-use crate::head::RequestHead;
+use crate::adapter::head::RequestHead;
+use crate::config::build_error::BuildError;
 
 /// What to do with a request whose client has other properties than its session is bound to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use secure_sessions_core::{Handle, Timestamp};
 
 use crate::event::Event;
-use crate::vocabulary::{Detail, Severity};
+use crate::event::vocabulary::{Detail, Severity};
 
 /// One event, as OWASP's Logging Vocabulary has it.
 ///

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::path::PathRule;
-use super::{CrossOrigin, Events, Inner, Origin};
+use super::{CrossOrigin, Events, Inner};
+use crate::event::origin::{InvalidOrigin, Origin};
+use crate::event::throttle::{EventLimit, Throttle};
 use crate::manager::SessionManager;
-use crate::throttle::{EventLimit, Throttle};
 
 /// A configuration of [`CrossOrigin`] that cannot work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,7 +19,7 @@ pub enum CrossOriginError {
         /// As it was given.
         text: String,
         /// What one looks like.
-        source: super::InvalidOrigin,
+        source: InvalidOrigin,
     },
     /// An exempt path is none.
     #[error(

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use secure_sessions_core::{Millis, Token};
 
-use crate::config::BuildError;
+use crate::config::build_error::BuildError;
 
 /// The longest life that browsers give a cookie: 400 days (RFC 6265bis, section 5.5).
 pub const MAX_COOKIE_AGE: Millis = Millis::from_secs(400 * 24 * 60 * 60);

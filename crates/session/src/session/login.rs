@@ -6,7 +6,7 @@ use std::time::Duration;
 use secure_sessions_core::{DataMap, Meta, Timestamp};
 
 use crate::error::SessionError;
-use crate::ops::{Authenticated, Ending, Mark, StepUp, Why};
+use crate::request::ops::{Authenticated, Ending, Mark, StepUp, Why};
 use crate::session::Session;
 
 /// Who logs in, and how. Given to [`Session::login_with`].
@@ -58,6 +58,22 @@ impl Login {
 }
 
 impl Session {
+    /// Logs a subject in: at commit the session moves to a new id, with a fresh absolute life, and the old cookie is
+    /// refused from then on.
+    ///
+    /// 1. The data stays, unless *another* subject was logged in: then nothing of that session is left, neither data nor
+    ///    messages, label, persistence or lifetime.
+    /// 2. The session is logged in afterwards even if it ended meanwhile, as by a double click.
+    /// 3. If a browser sent several live sessions, all of them end.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Meta`] if the subject is longer than 512 bytes, [`SessionError::TooLarge`] if it outgrows the
+    /// cookie, [`SessionError::Finished`] if the response's headers are gone.
+    pub fn login(&self, subject: &str) -> Result<(), SessionError> {
+        self.login_with(Login::new(subject))
+    }
+
     /// As [`login`](Self::login), with more than a subject.
     ///
     /// # Errors

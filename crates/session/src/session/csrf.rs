@@ -3,9 +3,9 @@
 use getrandom::SysRng;
 use secure_sessions_core::SessionId;
 
+use crate::adapter::head::RequestHead;
 use crate::error::SessionError;
 use crate::event::Event;
-use crate::head::RequestHead;
 use crate::session::{Session, current_id};
 
 impl Session {

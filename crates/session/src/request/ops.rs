@@ -5,7 +5,7 @@ use std::sync::Arc;
 use secure_sessions_core::{DataMap, Meta, Millis, SecretBytes, Timestamp};
 
 use crate::error::SessionError;
-use crate::flash::FlashChanges;
+use crate::request::messages::FlashChanges;
 
 /// A change that depends on what is there: it runs now, and again on the newest state after a conflict.
 pub(crate) type Change = Arc<dyn Fn(&mut DataMap) -> Result<(), SessionError> + Send + Sync>;

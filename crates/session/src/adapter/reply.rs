@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::SessionError;
-use crate::manager::SessionManager;
 
 /// A response's headers, as an adapter's framework has them. Names are in lower case.
 pub trait ResponseHeaders {
@@ -71,11 +70,11 @@ impl Vary {
 
 impl Reply {
     /// Of a response that read a session, and sends nothing.
-    pub(crate) fn new(manager: &SessionManager) -> Self {
-        let vary = match (manager.takes_cookies(), manager.bearer()) {
-            (_, None) => Vary::Cookie,
-            (true, Some(_)) => Vary::Both,
-            (false, Some(_)) => Vary::Authorization,
+    pub(crate) fn new(takes_cookies: bool, takes_bearer: bool) -> Self {
+        let vary = match (takes_cookies, takes_bearer) {
+            (_, false) => Vary::Cookie,
+            (true, true) => Vary::Both,
+            (false, true) => Vary::Authorization,
         };
         Self { vary, read: true, ..Self::default() }
     }

@@ -9,17 +9,17 @@ use secure_sessions_core::{
 };
 use secure_sessions_store::{Entry, SessionStore, StoreError};
 
-use crate::binding::Binding;
-use crate::caller::Caller;
-use crate::commit;
+use crate::adapter::head::{BodySize, RequestHead};
 use crate::config::OnReplay;
-use crate::cookie;
-use crate::ending;
+use crate::config::binding::Binding;
 use crate::error::SessionError;
 use crate::event::{EndReason, Event};
-use crate::head::{BodySize, RequestHead};
 use crate::manager::SessionManager;
-use crate::state::{Also, Anonymous, Base, Live, Other, State};
+use crate::request::caller::Caller;
+use crate::request::ending;
+use crate::request::state::{Also, Anonymous, Base, Live, Other, State};
+use crate::request::upkeep;
+use crate::transport::cookie;
 use crate::transport::{self, Transport};
 
 /// The most sessions that one request is asked about. What is no token of ours does not count, whatever its number.
@@ -204,9 +204,9 @@ pub(crate) async fn load(
     }
     if let Some(live) = &mut verdicts.live {
         // On arrival, not at the end: a handler of many minutes must not make its session look idle.
-        if commit::is_touch_due(manager, live, presented.at) {
+        if upkeep::is_touch_due(manager, live, presented.at) {
             // It seldom is, and most requests need no room for it.
-            Box::pin(commit::touch(manager, live, presented.at)).await;
+            Box::pin(upkeep::touch(manager, live, presented.at)).await;
         }
     }
     Ok(verdicts.state(manager, presented.only_garbage, &caller))

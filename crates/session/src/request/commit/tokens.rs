@@ -8,10 +8,10 @@ use secure_sessions_core::{
 };
 
 use super::Work;
-use crate::entropy::FIRST_TOKEN;
 use crate::error::SessionError;
-use crate::limit::Place;
-use crate::state::Live;
+use crate::request::entropy::FIRST_TOKEN;
+use crate::request::slot::Place;
+use crate::request::state::Live;
 
 impl Work<'_> {
     /// A new bucket with its first token; after login or renew, of the old one's session.

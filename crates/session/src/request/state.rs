@@ -8,10 +8,10 @@ use secure_sessions_core::{
     Admitted, Arrival, Bucket, CLOCK_TOLERANCE, DataMap, Fingerprint, Meta, Sealer, SessionId, Token,
 };
 
-use crate::caller::Caller;
 use crate::error::SessionError;
 use crate::manager::SessionManager;
-use crate::ops::{Ending, Operation, Pending};
+use crate::request::caller::Caller;
+use crate::request::ops::{Ending, Operation, Pending};
 
 /// One request's session, behind its lock.
 pub(crate) struct State {

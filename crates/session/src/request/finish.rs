@@ -7,12 +7,13 @@ use std::task::{Context, Poll};
 
 use secure_sessions_core::Token;
 
-use crate::commit::{self, When, is_renewal_due};
+use crate::adapter::reply::Reply;
 use crate::detached::Detached;
 use crate::manager::SessionManager;
-use crate::reply::Reply;
-use crate::request::Request;
-use crate::state::{Base, Live, State};
+use crate::request::cell::Request;
+use crate::request::commit::{self, When};
+use crate::request::state::{Base, Live, State};
+use crate::request::upkeep::{is_renewal_due, is_touch_due};
 use crate::transport::Transport;
 
 /// The end of a request: a future of the response's [`Reply`], `None` if it needs nothing.
@@ -67,7 +68,7 @@ fn commits(status: u16) -> bool {
 pub(crate) fn finish(request: &Arc<Request>, status: u16) -> Finish {
     let Some(mut state) = request.loaded_state() else {
         // The store failed, and the handler's answer says so to this client alone.
-        return Finish(Inner::Now(Some(Reply::new(&request.manager).to(status))));
+        return Finish(Inner::Now(Some(read_only(&request.manager).to(status))));
     };
     let failed = !commits(status);
     if failed {
@@ -88,7 +89,7 @@ async fn complete(request: &Arc<Request>, failed: bool) -> Reply {
     match result {
         Ok(()) => reply(&request.manager, &state),
         // Nothing that was asked for is half done: no cookie leaves. The handler's own failure stays.
-        Err(error) => Reply { failure: Some(error).filter(|_| !failed), ..Reply::new(&request.manager) },
+        Err(error) => Reply { failure: Some(error).filter(|_| !failed), ..read_only(&request.manager) },
     }
 }
 
@@ -104,7 +105,7 @@ fn is_settled(manager: &SessionManager, state: &State) -> bool {
             live.owed.is_none()
                 && live.newest.keys.compromised().is_none()
                 && !is_renewal_due(manager, live, now)
-                && !commit::is_touch_due(manager, live, now)
+                && !is_touch_due(manager, live, now)
         }
     }
 }
@@ -114,7 +115,7 @@ fn reply(manager: &SessionManager, state: &State) -> Reply {
     // Not beside the cookie of a session that begins after a logout: the browser would forget that one, too.
     let clear_site_data =
         manager.clear_site_data().filter(|_| state.ended_by_logout && state.live().is_none()).cloned();
-    let reply = Reply { clear_site_data, ..Reply::new(manager) };
+    let reply = Reply { clear_site_data, ..read_only(manager) };
     match (state.caller.transport, manager.bearer()) {
         (Transport::Bearer, Some(bearer)) => {
             let token = match &state.base {
@@ -132,6 +133,11 @@ fn reply(manager: &SessionManager, state: &State) -> Reply {
             Reply { set_cookie, ..reply }
         }
     }
+}
+
+/// Answers a request that read its session, and sends nothing.
+fn read_only(manager: &SessionManager) -> Reply {
+    Reply::new(manager.takes_cookies(), manager.bearer().is_some())
 }
 
 fn set_cookie(manager: &SessionManager, live: &Live) -> Option<String> {
