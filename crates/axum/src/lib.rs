@@ -22,9 +22,9 @@ pub use secure_sessions::{
     AnyStore, AuditFile, AuditLog, AuditRecord, AuditSink, Binding, BuildError, Builder, ClearSiteData, Clock,
     CrossOrigin, CrossOriginError, CrossOriginReason, CrossOriginRefused, DataMap, EndReason, Event, EventLimit, Flash,
     FlashLevel, Handle, KeySourceError, KeyWatch, Keyring, Login, ManualClock, MemoryStore, Millis, Observer,
-    OnMismatch, OnReplay, PurgeHandle, RequestHead, RotationReason, SameSite, SessionData,
-    SessionError as SessionErrorKind, SessionInfo, SessionLimit, SessionManager, SessionStore, SizeClasses, StoreError,
-    SystemClock, Throttled, Timestamp, Transport, store, testing,
+    OnMismatch, OnReplay, PurgeHandle, RequestHead, RotationReason, SameSite, SessionData, SessionError as EngineError,
+    SessionInfo, SessionLimit, SessionManager, SessionStore, SizeClasses, StoreError, SystemClock, Throttled,
+    Timestamp, Transport, store, testing,
 };
 
 pub use self::cross_origin::{

@@ -27,7 +27,7 @@ use crate::transport::{Bearer, DEFAULT_BEARER_HEADER};
 /// | cookie | `__Host-session`; Secure; HttpOnly; SameSite=Lax; Path=/; no Domain; until the browser closes |
 /// | idle timeout | 30 minutes |
 /// | absolute timeout | 8 hours |
-/// | renewal interval | 15 minutes |
+/// | rotation interval | 15 minutes |
 /// | grace | 60 seconds, which tolerates delays of 30 seconds one way |
 /// | on replay | the session is revoked |
 /// | size limit | 4000 bytes of name and value |
@@ -83,7 +83,7 @@ impl Builder {
             times: Times {
                 idle: Some(Millis::from_secs(30 * MINUTE)),
                 absolute: Millis::from_secs(8 * HOUR),
-                renewal: Some(Millis::from_secs(15 * MINUTE)),
+                rotation: Some(Millis::from_secs(15 * MINUTE)),
                 bucket: BucketPolicy { grace: Millis::from_secs(MINUTE) },
             },
             size_limit: DEFAULT_LIMIT,
@@ -180,8 +180,8 @@ impl Builder {
 
     /// After how long the token is replaced although nothing changed; `None`: never. It bounds how long a theft can go
     /// unnoticed.
-    pub fn renewal_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
-        self.times.renewal = interval.into().map(Millis::from);
+    pub fn rotation_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.times.rotation = interval.into().map(Millis::from);
         self
     }
 
@@ -438,7 +438,7 @@ mod tests {
         for (builder, expected) in [
             (builder().idle_timeout(zero), "idle_timeout"),
             (builder().absolute_timeout(zero), "absolute_timeout"),
-            (builder().renewal_interval(zero), "renewal_interval"),
+            (builder().rotation_interval(zero), "rotation_interval"),
             (builder().grace(zero), "grace"),
             (builder().grace(Duration::from_secs(3601)), "3601s"),
             (builder().domain("example.org"), "__Host-"),

@@ -26,7 +26,7 @@ pub enum OnReplay {
 pub(crate) struct Times {
     pub(crate) idle: Option<Millis>,
     pub(crate) absolute: Millis,
-    pub(crate) renewal: Option<Millis>,
+    pub(crate) rotation: Option<Millis>,
     pub(crate) bucket: BucketPolicy,
 }
 
@@ -36,7 +36,11 @@ impl Times {
         let settings = [
             ("idle_timeout", self.idle, "it must be at least a millisecond; `None` turns the idle timeout off"),
             ("absolute_timeout", Some(self.absolute), too_short),
-            ("renewal_interval", self.renewal, "it must be at least a millisecond; `None` turns the renewal off"),
+            (
+                "rotation_interval",
+                self.rotation,
+                "it must be at least a millisecond; `None` turns the rotation by time off",
+            ),
             (
                 "grace",
                 Some(self.bucket.grace),

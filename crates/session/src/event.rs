@@ -36,7 +36,7 @@ impl<F: Fn(&Event) + Send + Sync + 'static> Observer for F {
 pub enum RotationReason {
     /// Its data or settings changed.
     Changed,
-    /// The renewal interval passed.
+    /// The rotation interval passed.
     Interval,
     /// The token was made with a compromised key.
     CompromisedKey,
@@ -370,7 +370,7 @@ impl fmt::Display for Event {
             Self::Rotated { generation, reason, .. } => {
                 let why = match reason {
                     RotationReason::Changed => "its content changed",
-                    RotationReason::Interval => "the renewal interval passed",
+                    RotationReason::Interval => "the rotation interval passed",
                     RotationReason::CompromisedKey => "its key is compromised",
                 };
                 write!(f, "the session got token {generation}: {why}")

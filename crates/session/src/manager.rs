@@ -115,7 +115,7 @@ impl SessionManager {
     /// The most bytes that the cookie's name and value may have.
     #[must_use]
     pub fn size_limit(&self) -> usize {
-        self.sealer().sizes().limit()
+        self.sealer(Transport::Cookie).sizes().limit()
     }
 
     /// The request header that brings a CSRF token, in lower case.
@@ -137,7 +137,7 @@ impl SessionManager {
     ///
     /// None today: the cookie's name and sizes were checked when the manager was built.
     pub fn set_keyring(&self, keyring: Keyring) -> Result<(), BuildError> {
-        self.0.sealer.store(Arc::new(self.sealer().with_keyring(Arc::clone(&keyring.0))));
+        self.0.sealer.store(Arc::new(self.sealer(Transport::Cookie).with_keyring(Arc::clone(&keyring.0))));
         if let Some(bearer) = &self.0.bearer {
             bearer.set_keyring(keyring.0);
         }
@@ -193,23 +193,11 @@ impl SessionManager {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    pub(crate) fn sealer(&self) -> Guard<Arc<Sealer>> {
-        self.0.sealer.load()
-    }
-
-    /// The sealer of a transport, to be held across an await.
-    pub(crate) fn sealer_owned(&self, transport: Transport) -> Arc<Sealer> {
-        self.sealers(transport).load_full()
-    }
-
-    pub(crate) fn sealer_for(&self, transport: Transport) -> Guard<Arc<Sealer>> {
-        self.sealers(transport).load()
-    }
-
-    fn sealers(&self, transport: Transport) -> &ArcSwap<Sealer> {
+    /// The sealer of a transport. To hold it across an await, take the `Arc` out of the guard.
+    pub(crate) fn sealer(&self, transport: Transport) -> Guard<Arc<Sealer>> {
         match (&self.0.bearer, transport) {
-            (Some(bearer), Transport::Bearer) => &bearer.sealer,
-            _ => &self.0.sealer,
+            (Some(bearer), Transport::Bearer) => bearer.sealer.load(),
+            _ => self.0.sealer.load(),
         }
     }
 
@@ -254,7 +242,7 @@ impl SessionManager {
     }
 
     pub(crate) fn handle(&self, id: &SessionId) -> Handle {
-        self.sealer().keyring().handle(id)
+        self.sealer(Transport::Cookie).keyring().handle(id)
     }
 
     /// Observers see every event; the log only what an attacker cannot flood it with.

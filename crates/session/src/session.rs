@@ -451,7 +451,7 @@ impl Session {
 
     /// The sealer of the session's transport.
     pub(crate) fn sealer(&self, state: &State) -> Guard<Arc<Sealer>> {
-        self.0.manager.sealer_for(state.caller.transport)
+        self.0.manager.sealer(state.caller.transport)
     }
 
     fn set(&self, set: impl FnOnce(&mut State)) -> Result<()> {

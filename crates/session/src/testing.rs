@@ -100,7 +100,7 @@ impl TestSession {
 struct NoHead;
 
 impl RequestHead for NoHead {
-    fn each_value(&self, _: &'static str, _: &mut dyn FnMut(&[u8])) {}
+    fn for_each_value(&self, _: &'static str, _: &mut dyn FnMut(&[u8])) {}
 
     fn method(&self) -> &'static str {
         "GET"

@@ -75,7 +75,7 @@ fn check_header(header: &'static str) -> Result<(), BuildError> {
 /// Visits the credentials of every `Authorization` header of the scheme `Bearer`, as they are. Whether there was one.
 pub(crate) fn each_token(head: &dyn RequestHead, visit: &mut dyn FnMut(&[u8])) -> bool {
     let mut found = false;
-    head.each_value("authorization", &mut |value| {
+    head.for_each_value("authorization", &mut |value| {
         if let Some(credentials) = credentials(value) {
             found = true;
             visit(credentials);

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, on, post};
 use futures_util::stream;
 use secure_sessions_axum::{
-    CrossOrigin, CrossOriginLayer, CsrfSession, Session, SessionError, SessionErrorKind, SessionLayer, Typed,
+    CrossOrigin, CrossOriginLayer, CsrfSession, EngineError, Session, SessionError, SessionLayer, Typed,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -44,7 +44,7 @@ fn routes(app: App) -> Router {
     }
     let layer = SessionLayer::new(app.manager.clone());
     router = if app.on_error {
-        router.layer(layer.on_error(|error: &SessionErrorKind| response(work::own_response(error))))
+        router.layer(layer.on_error(|error: &EngineError| response(work::own_response(error))))
     } else {
         router.layer(layer)
     };

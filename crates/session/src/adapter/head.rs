@@ -18,11 +18,11 @@ impl BodySize {
     /// only the framework can tell.
     pub fn declared(head: &(impl RequestHead + ?Sized)) -> Option<Self> {
         let mut size = None;
-        head.each_value("content-length", &mut |value| {
+        head.for_each_value("content-length", &mut |value| {
             let length = std::str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok());
             size = Some(length.map_or(Self::Unknown, Self::Exact));
         });
-        head.each_value("transfer-encoding", &mut |_| size = Some(Self::Unknown));
+        head.for_each_value("transfer-encoding", &mut |_| size = Some(Self::Unknown));
         size
     }
 
@@ -38,7 +38,7 @@ impl BodySize {
 /// Implemented by adapters; the engine asks only for what it needs.
 pub trait RequestHead {
     /// Calls `visit` with each value of the header `name` (in lower case), in order, as its bytes are.
-    fn each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8]));
+    fn for_each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8]));
 
     /// The method, in upper case.
     fn method(&self) -> &str;
@@ -67,7 +67,7 @@ mod tests {
     struct Head(&'static str, &'static [(&'static str, &'static str)]);
 
     impl RequestHead for Head {
-        fn each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
+        fn for_each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
             self.1.iter().filter(|(other, _)| *other == name).for_each(|(_, value)| visit(value.as_bytes()));
         }
 

@@ -8,7 +8,7 @@ use crate::error::SessionError;
 /// A response's headers, as an adapter's framework has them. Names are in lower case.
 pub trait ResponseHeaders {
     /// Calls `visit` with each value of the header `name`, in order, as its bytes are.
-    fn each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8]));
+    fn for_each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8]));
 
     /// Adds a header beside those of the same name. A `sensitive` one is kept out of HPACK's tables.
     fn append(&mut self, name: &'static str, value: &str, sensitive: bool);
@@ -136,7 +136,7 @@ impl Reply {
 
 fn is_present(headers: &(impl ResponseHeaders + ?Sized), name: &'static str) -> bool {
     let mut present = false;
-    headers.each_value(name, &mut |_| present = true);
+    headers.for_each_value(name, &mut |_| present = true);
     present
 }
 
@@ -155,7 +155,7 @@ impl fmt::Debug for Reply {
 /// Whether a header that is a list of directives holds one of these.
 fn mentions(headers: &dyn ResponseHeaders, name: &'static str, directives: &[&str]) -> bool {
     let mut found = false;
-    headers.each_value(name, &mut |value| {
+    headers.for_each_value(name, &mut |value| {
         found |= value.split(|byte| *byte == b',').any(|part| {
             // `private="field"` speaks of that field alone, and so is not the `private` that is looked for.
             directives.iter().any(|wanted| part.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
@@ -171,7 +171,7 @@ mod tests {
     struct Headers(Vec<(&'static str, String)>);
 
     impl ResponseHeaders for Headers {
-        fn each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
+        fn for_each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
             self.0.iter().filter(|(other, _)| *other == name).for_each(|(_, value)| visit(value.as_bytes()));
         }
 

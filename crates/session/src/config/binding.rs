@@ -94,7 +94,7 @@ impl Binding {
     /// // Set by our own proxy, which removes what clients send under this name.
     /// fn client_address(head: &dyn RequestHead) -> Option<Vec<u8>> {
     ///     let mut address = None;
-    ///     head.each_value("x-real-ip", &mut |value| address = Some(value.to_vec()));
+    ///     head.for_each_value("x-real-ip", &mut |value| address = Some(value.to_vec()));
     ///     address
     /// }
     ///
@@ -141,7 +141,7 @@ impl Binding {
         };
         if self.user_agent {
             let mut agent = None;
-            head.each_value("user-agent", &mut |value| agent.get_or_insert_with(Vec::new).extend_from_slice(value));
+            head.for_each_value("user-agent", &mut |value| agent.get_or_insert_with(Vec::new).extend_from_slice(value));
             property(agent.as_deref());
         }
         if let Some(prefix) = self.address {
@@ -241,7 +241,7 @@ mod tests {
     }
 
     impl RequestHead for Head {
-        fn each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
+        fn for_each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
             if name == "user-agent"
                 && let Some(agent) = self.agent
             {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::Guard;
 use secure_sessions_core::{Bucket, DataMap, HandoffError, Meta, Sealer, SessionId, Timestamp, Tombstone};
 use secure_sessions_store::{Entry, SessionStore, StoreError};
 use tokio::time::Instant;
@@ -16,9 +17,9 @@ use crate::request::cell::Request;
 use crate::request::ending;
 use crate::request::entropy::Entropy;
 use crate::request::ops::{Ending, Mark, Pending, Why};
-use crate::request::slot::Place;
-use crate::request::state::{Also, Anonymous, Attempt, Base, Live, Other};
-use crate::request::upkeep::{is_renewal_due, is_touch_due, touch};
+use crate::request::slot::SessionSlot;
+use crate::request::state::{Admission, Also, Anonymous, Attempt, Base, Other};
+use crate::request::upkeep::{is_rotation_due, is_touch_due, touch};
 
 mod tokens;
 
@@ -45,9 +46,9 @@ impl Request {
 /// Commits what the request changed. On an error everything stays pending.
 pub(crate) async fn commit(request: &Arc<Request>, when: When) -> Result<(), SessionError> {
     let _gate = request.gate.lock().await;
-    let Some((mut work, base)) = Work::begin(request, when) else { return Ok(()) };
-    let outcome = work.run(base).await;
-    let Work { pending, unresolved, removes_cookie, also, reached, .. } = work;
+    let Some((mut running, base)) = Commit::begin(request, when) else { return Ok(()) };
+    let outcome = running.run(base).await;
+    let Commit { pending, unresolved, removes_cookie, also, reached, .. } = running;
 
     let Some(mut state) = request.loaded_state() else { return Ok(()) };
     state.unresolved = unresolved;
@@ -70,7 +71,7 @@ pub(crate) async fn commit(request: &Arc<Request>, when: When) -> Result<(), Ses
     }
 }
 
-struct Work<'r> {
+struct Commit<'r> {
     manager: &'r SessionManager,
     sealer: Arc<Sealer>,
     request: &'r Arc<Request>,
@@ -91,13 +92,13 @@ struct Work<'r> {
     attempts: u32,
 }
 
-impl<'r> Work<'r> {
+impl<'r> Commit<'r> {
     /// Takes what is pending out of the request.
     fn begin(request: &'r Arc<Request>, when: When) -> Option<(Self, Base)> {
         let mut state = request.loaded_state()?;
-        let work = Self {
+        let commit = Self {
             manager: &request.manager,
-            sealer: request.manager.sealer_owned(state.caller.transport),
+            sealer: Guard::into_inner(request.manager.sealer(state.caller.transport)),
             request,
             when,
             caller: state.caller.clone(),
@@ -113,7 +114,7 @@ impl<'r> Work<'r> {
             deadline: Instant::now() + RETRY_FOR,
             attempts: 0,
         };
-        Some((work, state.base.clone()))
+        Some((commit, state.base.clone()))
     }
 
     async fn run(&mut self, base: Base) -> Result<Base, SessionError> {
@@ -208,7 +209,7 @@ impl<'r> Work<'r> {
     }
 
     /// Ends the session, and begins an anonymous one with its data in one step.
-    async fn leave(&mut self, live: Arc<Live>) -> Result<Base, SessionError> {
+    async fn leave(&mut self, live: Arc<Admission>) -> Result<Base, SessionError> {
         self.end_also().await?; // First, while the ending is pending, so that another try repeats it.
         match self.renew(Arc::clone(&live), Mark::Renew).await {
             Ok(next) => Ok(Base::Live(next)),
@@ -265,11 +266,11 @@ impl<'r> Work<'r> {
             // Else the browser would go on presenting several sessions, and be anonymous.
             self.end_presented(EndReason::Replaced).await?;
         }
-        let place = self.find_place(&meta, mark, None).await?;
-        let live = self.first_token(meta, data, None, place.as_ref())?;
+        let slot = self.find_slot(&meta, mark, None).await?;
+        let live = self.first_token(meta, data, None, slot.as_ref())?;
         let inserted = self.manager.store().insert(&live.bucket).await;
         self.written("insert", inserted, &live)?;
-        self.settle(place, &live).await?;
+        self.enforce(slot, &live).await?;
         self.manager.emit(&Event::Created { session: self.manager.handle(&live.bucket.id), logged_in: login });
         self.pending = Pending::default();
         Ok(Base::Live(live))
@@ -278,16 +279,16 @@ impl<'r> Work<'r> {
     /// Moves the session to a new bucket with a new id. A login always ends logged in.
     ///
     /// After an ending it begins afresh, or with nothing but the old session's data.
-    async fn renew(&mut self, mut live: Arc<Live>, mark: Mark) -> Result<Arc<Live>, SessionError> {
+    async fn renew(&mut self, mut live: Arc<Admission>, mark: Mark) -> Result<Arc<Admission>, SessionError> {
         let login = mark == Mark::Login;
         let ending = self.pending.ending.clone();
         let mut gone = false;
         loop {
             let (meta, data) = self.applied_after(ending.as_ref(), &live)?;
             let old = live.bucket.id;
-            let place = self.find_place(&meta, Some(mark), Some(&old)).await?;
+            let slot = self.find_slot(&meta, Some(mark), Some(&old)).await?;
             let predecessor = ending.is_none().then_some((&live.bucket, login));
-            let next = self.first_token(meta, data, predecessor, place.as_ref())?;
+            let next = self.first_token(meta, data, predecessor, slot.as_ref())?;
             if gone {
                 if ending.is_some() {
                     // Nothing may survive of the session that is to end, wherever it has moved to.
@@ -316,7 +317,7 @@ impl<'r> Work<'r> {
                     continue;
                 }
             }
-            self.settle(place, &next).await?;
+            self.enforce(slot, &next).await?;
             let (old, session) = (self.manager.handle(&old), self.manager.handle(&next.bucket.id));
             if ending.is_some() && !login {
                 let (session_ended, logged_in) = (Some(old), live.bucket.subject.is_some());
@@ -333,7 +334,7 @@ impl<'r> Work<'r> {
     }
 
     /// Issues the next token if the content changed; at the end of a request also when it is time to.
-    async fn advance(&mut self, live: Arc<Live>) -> Result<Base, SessionError> {
+    async fn advance(&mut self, live: Arc<Admission>) -> Result<Base, SessionError> {
         let changes = !self.pending.is_empty();
         let result = self.advance_live(Arc::clone(&live), changes).await;
         match result {
@@ -345,16 +346,16 @@ impl<'r> Work<'r> {
             Err(_) if !changes => {
                 self.unresolved = None;
                 let mut live = Arc::unwrap_or_clone(live);
-                live.owed = live.owed.filter(|_| live.made_here);
+                live.to_deliver = live.to_deliver.filter(|_| live.made_here);
                 Ok(Base::Live(Arc::new(live)))
             }
             Err(error) => Err(error),
         }
     }
 
-    async fn advance_live(&mut self, mut live: Arc<Live>, changes: bool) -> Result<Arc<Live>, SessionError> {
+    async fn advance_live(&mut self, mut live: Arc<Admission>, changes: bool) -> Result<Arc<Admission>, SessionError> {
         let finish = self.when == When::Finish;
-        if finish && !changes && live.owed.is_some() && !live.made_here {
+        if finish && !changes && live.to_deliver.is_some() && !live.made_here {
             // The newest at the time of the response: a slow handler must not put a stale token on the wire.
             live = self.refresh(live).await?;
         }
@@ -386,7 +387,7 @@ impl<'r> Work<'r> {
         }
     }
 
-    fn rotation_reason(&self, live: &Live, changed: bool) -> Option<RotationReason> {
+    fn rotation_reason(&self, live: &Admission, changed: bool) -> Option<RotationReason> {
         if changed {
             return Some(RotationReason::Changed);
         }
@@ -396,11 +397,11 @@ impl<'r> Work<'r> {
         if live.newest.keys.compromised().is_some() {
             return Some(RotationReason::CompromisedKey);
         }
-        is_renewal_due(self.manager, live, self.now()).then_some(RotationReason::Interval)
+        is_rotation_due(self.manager, live, self.now()).then_some(RotationReason::Interval)
     }
 
     /// After a conflict: the newest state, through the handoff if the token moved on.
-    async fn follow(&mut self, live: Arc<Live>) -> Result<Arc<Live>, SessionError> {
+    async fn follow(&mut self, live: Arc<Admission>) -> Result<Arc<Admission>, SessionError> {
         self.attempts += 1;
         let session = self.manager.handle(&live.bucket.id);
         self.manager.emit(&Event::ConflictRetry { session, attempt: self.attempts });
@@ -417,7 +418,7 @@ impl<'r> Work<'r> {
     }
 
     /// Asks the store for the newest state.
-    async fn refresh(&self, live: Arc<Live>) -> Result<Arc<Live>, SessionError> {
+    async fn refresh(&self, live: Arc<Admission>) -> Result<Arc<Admission>, SessionError> {
         match self.load(&live.bucket.id).await? {
             Some(Entry::Bucket(bucket)) => self.catch_up(live, bucket),
             _ => Err(SessionError::Ended),
@@ -425,17 +426,19 @@ impl<'r> Work<'r> {
     }
 
     /// From what this request knows of its session to what the bucket says now.
-    fn catch_up(&self, live: Arc<Live>, bucket: Bucket) -> Result<Arc<Live>, SessionError> {
+    fn catch_up(&self, live: Arc<Admission>, bucket: Bucket) -> Result<Arc<Admission>, SessionError> {
         let (now, policy) = (self.now(), &self.manager.times().bucket);
         let bucket = bucket.corrected(now, policy).unwrap_or(bucket);
         if bucket.is_expired(now, policy) {
             return Err(SessionError::Ended);
         }
         if bucket.current.matches(&live.newest.fingerprint) {
-            return Ok(Arc::new(Live { bucket, ..Arc::unwrap_or_clone(live) }));
+            return Ok(Arc::new(Admission { bucket, ..Arc::unwrap_or_clone(live) }));
         }
         match self.sealer.follow(&bucket, &live.newest.handoff_key, now, self.manager.not_before()) {
-            Ok((newest, token)) => Ok(Arc::new(Live::new(self.manager, bucket, newest, live.arrival, Some(token)))),
+            Ok((newest, token)) => {
+                Ok(Arc::new(Admission::new(self.manager, bucket, newest, live.arrival, Some(token))))
+            }
             Err(HandoffError::Tampered) => {
                 self.manager.emit(&Event::StoreTampered { session: self.manager.handle(&bucket.id) });
                 Err(SessionError::Conflict)
@@ -444,22 +447,22 @@ impl<'r> Work<'r> {
         }
     }
 
-    /// A login's way past the limit of sessions.
-    async fn find_place(
+    /// Finds a login's slot under the limit of sessions.
+    async fn find_slot(
         &self,
         meta: &Meta,
         mark: Option<Mark>,
         old: Option<&SessionId>,
-    ) -> Result<Option<Place<'r>>, SessionError> {
+    ) -> Result<Option<SessionSlot<'r>>, SessionError> {
         match &meta.subject {
-            Some(subject) if mark == Some(Mark::Login) => Place::find(self.manager, subject, old).await,
+            Some(subject) if mark == Some(Mark::Login) => SessionSlot::find(self.manager, subject, old).await,
             _ => Ok(None),
         }
     }
 
-    async fn settle(&self, place: Option<Place<'r>>, live: &Live) -> Result<(), SessionError> {
-        match place {
-            Some(place) => place.settle(&live.bucket).await,
+    async fn enforce(&self, slot: Option<SessionSlot<'r>>, live: &Admission) -> Result<(), SessionError> {
+        match slot {
+            Some(slot) => slot.enforce(&live.bucket).await,
             None => Ok(()),
         }
     }
@@ -477,7 +480,7 @@ impl<'r> Work<'r> {
     }
 
     /// The same, of what an ending leaves of the session.
-    fn applied_after(&mut self, ending: Option<&Ending>, live: &Live) -> Result<(Meta, DataMap), SessionError> {
+    fn applied_after(&mut self, ending: Option<&Ending>, live: &Admission) -> Result<(Meta, DataMap), SessionError> {
         match ending {
             None => self.applied(&live.newest.meta, &live.newest.data),
             Some(Ending { keeps_data: true, .. }) => self.applied(&Meta::default(), &live.newest.data),
@@ -494,7 +497,7 @@ impl<'r> Work<'r> {
         &mut self,
         operation: &'static str,
         answer: Result<T, StoreError>,
-        tried: &Arc<Live>,
+        tried: &Arc<Admission>,
     ) -> Result<T, SessionError> {
         answer.map_err(|error| {
             self.unresolved = Some(Box::new(Attempt {

@@ -12,8 +12,8 @@ use crate::detached::Detached;
 use crate::manager::SessionManager;
 use crate::request::cell::Request;
 use crate::request::commit::{self, When};
-use crate::request::state::{Base, Live, State};
-use crate::request::upkeep::{is_renewal_due, is_touch_due};
+use crate::request::state::{Admission, Base, State};
+use crate::request::upkeep::{is_rotation_due, is_touch_due};
 use crate::transport::Transport;
 
 /// The end of a request: a future of the response's [`Reply`], `None` if it needs nothing.
@@ -102,9 +102,9 @@ fn is_settled(manager: &SessionManager, state: &State) -> bool {
         Base::Anonymous(_) => true,
         Base::Live(live) => {
             let now = manager.now();
-            live.owed.is_none()
+            live.to_deliver.is_none()
                 && live.newest.keys.compromised().is_none()
-                && !is_renewal_due(manager, live, now)
+                && !is_rotation_due(manager, live, now)
                 && !is_touch_due(manager, live, now)
         }
     }
@@ -119,7 +119,7 @@ fn reply(manager: &SessionManager, state: &State) -> Reply {
     match (state.caller.transport, manager.bearer()) {
         (Transport::Bearer, Some(bearer)) => {
             let token = match &state.base {
-                Base::Live(live) => live.owed.as_ref().map(Token::encode),
+                Base::Live(live) => live.to_deliver.as_ref().map(Token::encode),
                 Base::Anonymous(_) => state.remove_cookie.then(String::new),
             };
             Reply { bearer: token.map(|token| (bearer.header, token)), ..reply }
@@ -140,8 +140,8 @@ fn read_only(manager: &SessionManager) -> Reply {
     Reply::new(manager.takes_cookies(), manager.bearer().is_some())
 }
 
-fn set_cookie(manager: &SessionManager, live: &Live) -> Option<String> {
-    let token = live.owed.as_ref()?;
+fn set_cookie(manager: &SessionManager, live: &Admission) -> Option<String> {
+    let token = live.to_deliver.as_ref()?;
     let persistent = live.newest.meta.persistent.unwrap_or(manager.persistent());
     let max_age = persistent.then(|| live.bucket.expires_at.since(manager.now()));
     Some(manager.cookie().set(token, max_age))

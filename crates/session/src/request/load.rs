@@ -17,7 +17,7 @@ use crate::event::{EndReason, Event};
 use crate::manager::SessionManager;
 use crate::request::caller::Caller;
 use crate::request::ending;
-use crate::request::state::{Also, Anonymous, Base, Live, Other, State};
+use crate::request::state::{Admission, Also, Anonymous, Base, Other, State};
 use crate::request::upkeep;
 use crate::transport::cookie;
 use crate::transport::{self, Transport};
@@ -55,8 +55,8 @@ pub(crate) fn present(manager: &SessionManager, head: &dyn RequestHead) -> (Opti
         bearer = transport::each_token(head, &mut |value| take(Transport::Bearer, value));
     }
     if !bearer && manager.takes_cookies() {
-        head.each_value("cookie", &mut |header| {
-            cookie::each_value(header, manager.cookie_name(), |value| take(Transport::Cookie, value));
+        head.for_each_value("cookie", &mut |header| {
+            cookie::for_each_value(header, manager.cookie_name(), |value| take(Transport::Cookie, value));
         });
     }
     let transport = if bearer || !manager.takes_cookies() { Transport::Bearer } else { Transport::Cookie };
@@ -66,7 +66,7 @@ pub(crate) fn present(manager: &SessionManager, head: &dyn RequestHead) -> (Opti
 impl Presented {
     fn new(manager: &SessionManager, transport: Transport) -> Self {
         Self {
-            sealer: manager.sealer_for(transport),
+            sealer: manager.sealer(transport),
             at: manager.now(),
             body: BodySize::Exact(0),
             first: None,
@@ -229,7 +229,7 @@ async fn accuse(manager: &SessionManager, suspect: &Suspect) {
 #[derive(Default)]
 struct Verdicts {
     anonymous: Anonymous,
-    live: Option<Arc<Live>>,
+    live: Option<Arc<Admission>>,
     /// Of a request that came with several live sessions, all but the first.
     more: Vec<Other>,
     unjudged: Vec<Other>,
@@ -283,7 +283,7 @@ fn is_refused(manager: &SessionManager, presented: &Presented, caller: &Caller, 
 }
 
 enum Judged {
-    Live(Arc<Live>),
+    Live(Arc<Admission>),
     Refused {
         was_ended: bool,
         only_login: bool,
@@ -373,8 +373,8 @@ fn judge_by(manager: &SessionManager, presented: &Presented, opened: Opened, buc
     let corrected = bucket.corrected(at, policy);
     let is_corrected = corrected.is_some();
     let bucket = corrected.unwrap_or(bucket);
-    let live = |bucket, newest, arrival, owed| {
-        let mut live = Live::new(manager, bucket, newest, arrival, owed);
+    let live = |bucket, newest, arrival, to_deliver| {
+        let mut live = Admission::new(manager, bucket, newest, arrival, to_deliver);
         live.is_corrected |= is_corrected;
         Judged::Live(Arc::new(live))
     };

@@ -1,4 +1,4 @@
-//! How many sessions a subject may have: checked before a login's bucket is written, and settled after it.
+//! How many sessions a subject may have: checked before a login's bucket is written, and enforced after it.
 //!
 //! Parallel logins cannot see one another beforehand, so each looks again once its bucket is in the store, where every
 //! one that was written before is seen. Both rules then act on one order, which all of them see alike: by the time of
@@ -20,8 +20,8 @@ use crate::manager::SessionManager;
 const WAIT: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// One login's way past the limit.
-pub(crate) struct Place<'m> {
+/// The slot among its subject's sessions that one login takes.
+pub(crate) struct SessionSlot<'m> {
     manager: &'m SessionManager,
     subject: String,
     limit: u32,
@@ -30,7 +30,7 @@ pub(crate) struct Place<'m> {
     last: Timestamp,
 }
 
-impl<'m> Place<'m> {
+impl<'m> SessionSlot<'m> {
     /// Looks whether there is room, or will be; `None` if there is no limit. The session at `old` makes way by itself.
     pub(crate) async fn find(
         manager: &'m SessionManager,
@@ -57,7 +57,7 @@ impl<'m> Place<'m> {
     /// After the bucket was written: ends what is too much, or withdraws.
     ///
     /// A store that fails here is no reason to fail the login: there was room when it began.
-    pub(crate) async fn settle(self, own: &Bucket) -> Result<(), SessionError> {
+    pub(crate) async fn enforce(self, own: &Bucket) -> Result<(), SessionError> {
         let deadline = Instant::now() + WAIT;
         loop {
             let Ok(mut all) = self.manager.buckets(&self.subject).await else { return Ok(()) };
@@ -73,7 +73,7 @@ impl<'m> Place<'m> {
             if !in_time || Instant::now() >= deadline {
                 return self.withdraw(own).await;
             }
-            // Whoever came later is about to withdraw; if they were settled before, this one does.
+            // Whoever came later is about to withdraw; if they had looked before, this one does.
             tokio::time::sleep(PAUSE).await;
         }
     }

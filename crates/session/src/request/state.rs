@@ -54,8 +54,8 @@ pub(crate) struct Other {
     pub(crate) subject: Option<String>,
 }
 
-impl From<&Live> for Other {
-    fn from(live: &Live) -> Self {
+impl From<&Admission> for Other {
+    fn from(live: &Admission) -> Self {
         Self { id: live.bucket.id, subject: live.newest.meta.subject.clone() }
     }
 }
@@ -64,7 +64,7 @@ impl From<&Live> for Other {
 #[derive(Clone)]
 pub(crate) enum Base {
     Anonymous(Anonymous),
-    Live(Arc<Live>),
+    Live(Arc<Admission>),
 }
 
 /// A request without a session.
@@ -78,21 +78,21 @@ pub(crate) struct Anonymous {
 
 /// A request whose token was admitted.
 #[derive(Clone)]
-pub(crate) struct Live {
+pub(crate) struct Admission {
     pub(crate) bucket: Bucket,
     /// The newest token's content, as far as this request knows.
     pub(crate) newest: Admitted,
     /// Of the token that came with the request.
     pub(crate) arrival: Arrival,
     /// The newest token, if the client does not hold it.
-    pub(crate) owed: Option<Token>,
+    pub(crate) to_deliver: Option<Token>,
     /// The bucket's times were ahead of the clock: the next touch is due, and writes them as they are here.
     pub(crate) is_corrected: bool,
     /// The bucket was made by this request, so that nobody else can have moved on from its newest token.
     pub(crate) made_here: bool,
 }
 
-impl Live {
+impl Admission {
     /// Takes what a bucket vouches for. A deadline further away than the session's whole lifetime was written by a clock
     /// that ran ahead, and is brought back.
     pub(crate) fn new(
@@ -100,9 +100,9 @@ impl Live {
         bucket: Bucket,
         newest: Admitted,
         arrival: Arrival,
-        owed: Option<Token>,
+        to_deliver: Option<Token>,
     ) -> Self {
-        let mut live = Self { bucket, newest, arrival, owed, is_corrected: false, made_here: false };
+        let mut live = Self { bucket, newest, arrival, to_deliver, is_corrected: false, made_here: false };
         let (_, lifetime) = manager.lifetimes(&live.newest.meta);
         let latest = arrival.at.after(lifetime);
         if live.bucket.expires_at > latest.after(CLOCK_TOLERANCE) {
@@ -118,7 +118,7 @@ impl Live {
 pub(crate) struct Attempt {
     pub(crate) id: SessionId,
     pub(crate) fingerprint: Fingerprint,
-    pub(crate) after: Arc<Live>,
+    pub(crate) after: Arc<Admission>,
     /// How many of the pending changes were in it: all that were there.
     pub(crate) carried: Pending,
 }
@@ -141,7 +141,7 @@ impl State {
         }
     }
 
-    pub(crate) fn live(&self) -> Option<&Live> {
+    pub(crate) fn live(&self) -> Option<&Admission> {
         match &self.base {
             Base::Live(live) => Some(live),
             Base::Anonymous(_) => None,
@@ -154,7 +154,7 @@ impl State {
     }
 
     /// The session that the request came with, unless the request is ending it.
-    pub(crate) fn kept(&self) -> Option<&Live> {
+    pub(crate) fn kept(&self) -> Option<&Admission> {
         self.live().filter(|_| self.pending.ending.is_none())
     }
 

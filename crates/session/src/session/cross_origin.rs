@@ -157,7 +157,7 @@ impl CrossOrigin {
         let (site, origin) = (Single::of(head, "sec-fetch-site"), Single::of(head, "origin"));
         let host = Single::of(head, "host");
         let mut is_websocket = false;
-        head.each_value("upgrade", &mut |value| {
+        head.for_each_value("upgrade", &mut |value| {
             is_websocket |=
                 value.split(|byte| *byte == b',').any(|name| name.trim_ascii().eq_ignore_ascii_case(b"websocket"));
         });
@@ -219,7 +219,7 @@ enum Single {
 impl Single {
     fn of(head: &dyn RequestHead, name: &'static str) -> Self {
         let mut single = Self::Absent;
-        head.each_value(name, &mut |value| {
+        head.for_each_value(name, &mut |value| {
             single = match (&single, std::str::from_utf8(value)) {
                 (Self::Absent, Ok(text)) if text.is_ascii() => Self::Text(text.trim().to_owned()),
                 _ => Self::Malformed,

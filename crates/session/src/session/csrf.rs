@@ -7,6 +7,7 @@ use crate::adapter::head::RequestHead;
 use crate::error::SessionError;
 use crate::event::Event;
 use crate::session::{Session, current_id};
+use crate::transport::Transport;
 
 impl Session {
     /// A token that proves that a form came from a page of this session: put it into a hidden field, or where scripts
@@ -33,7 +34,7 @@ impl Session {
                 *state.next_id.insert(SessionId::random(&mut SysRng)?)
             }
         };
-        Ok(self.request().manager.sealer().keyring().csrf_token(&id, &mut SysRng)?)
+        Ok(self.request().manager.sealer(Transport::Cookie).keyring().csrf_token(&id, &mut SysRng)?)
     }
 
     /// Whether the text is a CSRF token of this session. Compared in constant time.
@@ -41,7 +42,7 @@ impl Session {
     pub fn is_csrf_token(&self, text: &str) -> bool {
         // The token came with the request, so it is of the session that the request came with.
         let id = self.session_id();
-        id.is_some_and(|id| self.request().manager.sealer().keyring().is_csrf_token_of(text, &id))
+        id.is_some_and(|id| self.request().manager.sealer(Transport::Cookie).keyring().is_csrf_token_of(text, &id))
     }
 
     /// Refuses a request whose form field is no CSRF token of this session, and raises an [`Event::CsrfMismatch`].
@@ -66,7 +67,7 @@ impl Session {
     /// [`SessionError::Csrf`]: status 403. Of several headers of this name none counts.
     pub fn verify_csrf(&self, head: &dyn RequestHead) -> Result<(), SessionError> {
         let mut values = Vec::new();
-        head.each_value(self.request().manager.csrf_header(), &mut |value| {
+        head.for_each_value(self.request().manager.csrf_header(), &mut |value| {
             values.push(String::from_utf8_lossy(value).into_owned());
         });
         match values.as_slice() {

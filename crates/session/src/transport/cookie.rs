@@ -168,7 +168,7 @@ impl CookieWriter {
 }
 
 /// Visits the values of all cookies with this name in one `Cookie` header, as they are: nothing is unquoted or decoded.
-pub(crate) fn each_value<'h>(header: &'h [u8], name: &str, mut visit: impl FnMut(&'h [u8])) {
+pub(crate) fn for_each_value<'h>(header: &'h [u8], name: &str, mut visit: impl FnMut(&'h [u8])) {
     let mut rest = Some(header);
     while let Some(pairs) = rest {
         // A header with a token has hundreds of bytes, and almost always one pair.
@@ -259,7 +259,7 @@ mod tests {
     fn a_name_is_matched_whole_and_values_are_left_as_they_are() {
         let header = br#"xsession=no; session=one;session="two"; session =no; sessions=no; session=; Session=no"#;
         let mut values = Vec::new();
-        each_value(header, "session", |value| values.push(value));
+        for_each_value(header, "session", |value| values.push(value));
         assert_eq!(values, [&b"one"[..], b"\"two\"", b""]);
     }
 }

@@ -7,21 +7,21 @@ use secure_sessions_core::{
     Succession, Timestamp,
 };
 
-use super::Work;
+use super::Commit;
 use crate::error::SessionError;
 use crate::request::entropy::FIRST_TOKEN;
-use crate::request::slot::Place;
-use crate::request::state::Live;
+use crate::request::slot::SessionSlot;
+use crate::request::state::Admission;
 
-impl Work<'_> {
+impl Commit<'_> {
     /// A new bucket with its first token; after login or renew, of the old one's session.
     pub(super) fn first_token(
         &mut self,
         mut meta: Meta,
         data: DataMap,
         old: Option<(&Bucket, bool)>,
-        place: Option<&Place<'_>>,
-    ) -> Result<Arc<Live>, SessionError> {
+        slot: Option<&SessionSlot<'_>>,
+    ) -> Result<Arc<Admission>, SessionError> {
         let now = self.now();
         self.entropy.prepare(FIRST_TOKEN).map_err(|_| RandomError)?;
         let id = match self.next_id {
@@ -55,14 +55,26 @@ impl Work<'_> {
         );
         let arrival = newest.arrival(now);
         let mut bucket = Bucket { created_at, ..bucket };
-        if let Some(place) = place {
-            place.order(&mut bucket);
+        if let Some(slot) = slot {
+            slot.order(&mut bucket);
         }
-        Ok(Arc::new(Live { bucket, newest, arrival, owed: Some(issued.token), is_corrected: false, made_here: true }))
+        Ok(Arc::new(Admission {
+            bucket,
+            newest,
+            arrival,
+            to_deliver: Some(issued.token),
+            is_corrected: false,
+            made_here: true,
+        }))
     }
 
     /// The next token of the same bucket.
-    pub(super) fn next_token(&mut self, live: &Live, mut meta: Meta, data: DataMap) -> Result<Arc<Live>, SessionError> {
+    pub(super) fn next_token(
+        &mut self,
+        live: &Admission,
+        mut meta: Meta,
+        data: DataMap,
+    ) -> Result<Arc<Admission>, SessionError> {
         let (now, bucket) = (self.now(), &live.bucket);
         let generation = bucket.next_generation().ok_or(SessionError::Conflict)?;
         let sealer = Arc::clone(&self.sealer);
@@ -97,8 +109,8 @@ impl Work<'_> {
         };
         let policy = &self.manager.times().bucket;
         let bucket = bucket.rotated(&live.arrival, succession, now, policy).ok_or(SessionError::Conflict)?;
-        let (arrival, owed, made_here) = (live.arrival, Some(issued.token), live.made_here);
-        Ok(Arc::new(Live { bucket, newest, arrival, owed, is_corrected: false, made_here }))
+        let (arrival, to_deliver, made_here) = (live.arrival, Some(issued.token), live.made_here);
+        Ok(Arc::new(Admission { bucket, newest, arrival, to_deliver, is_corrected: false, made_here }))
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of a token's content, each named in `Content`")]

@@ -117,7 +117,7 @@ fn a_configuration_that_cannot_work_is_refused_with_what_is_wrong() {
 struct Head(&'static str, Vec<(&'static str, &'static [u8])>);
 
 impl RequestHead for Head {
-    fn each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
+    fn for_each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
         self.1.iter().filter(|(other, _)| *other == name).for_each(|(_, value)| visit(value));
     }
 
