@@ -12,7 +12,7 @@ use crate::config::binding::Binding;
 use crate::config::build_error::BuildError;
 use crate::config::limit::SessionLimit;
 use crate::config::site_data::{self, ClearSiteData};
-use crate::config::{OnReplay, Times};
+use crate::config::{OnReplay, Times, is_header_name};
 use crate::event::Observer;
 use crate::event::throttle::EventLimit;
 use crate::keyring::Keyring;
@@ -369,7 +369,9 @@ impl Builder {
     pub fn build(self) -> Result<SessionManager, BuildError> {
         self.cookie.check()?;
         self.times.check()?;
-        check_header("csrf_header", self.csrf_header)?;
+        if !is_header_name(self.csrf_header) {
+            return Err(BuildError::Header { setting: "csrf_header", name: self.csrf_header });
+        }
         self.binding.as_ref().map_or(Ok(()), Binding::check)?;
         if self.session_limit.most() == Some(0) {
             return Err(BuildError::SessionLimit);
@@ -385,7 +387,6 @@ impl Builder {
                 return Err(BuildError::Bearer { header: DEFAULT_BEARER_HEADER, problem });
             }
         };
-        check_header("csrf_header", self.csrf_header)?;
         tracing::info!(target: "secure_sessions", cookie = %self.cookie.name, aead = %self.aead, "sessions are sealed");
         if self.insecure_dev {
             tracing::warn!(
@@ -412,14 +413,6 @@ impl Builder {
             event_limit: self.event_limit,
         }))
     }
-}
-
-fn check_header(setting: &'static str, name: &'static str) -> Result<(), BuildError> {
-    let valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if name.is_empty() || !name.bytes().all(valid) {
-        return Err(BuildError::Header { setting, name });
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ pub enum OnReplay {
     Refuse,
 }
 
+/// How long things last.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Times {
     pub(crate) idle: Option<Millis>,
@@ -31,6 +32,7 @@ pub(crate) struct Times {
 }
 
 impl Times {
+    /// Refuses a time that cannot work.
     pub(crate) fn check(&self) -> Result<(), BuildError> {
         let too_short = "it must be at least a millisecond";
         let settings = [
@@ -61,4 +63,9 @@ impl Times {
         }
         Ok(())
     }
+}
+
+/// Returns `true` if the name can be a header's, in the lower case that HTTP/2 demands.
+pub(crate) fn is_header_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }

@@ -8,6 +8,8 @@ mod config;
 mod detached;
 mod error;
 mod event;
+#[doc(hidden)]
+pub mod exports;
 pub mod guide;
 mod keyring;
 mod manager;

@@ -7,6 +7,7 @@ use secure_sessions_core::{Keyring, Sealer, Sizes};
 
 use crate::adapter::head::RequestHead;
 use crate::config::build_error::BuildError;
+use crate::config::is_header_name;
 
 pub(crate) mod cookie;
 
@@ -61,9 +62,7 @@ const TAKEN: [&str; 9] = [
 
 fn check_header(header: &'static str) -> Result<(), BuildError> {
     let refuse = |problem| Err(BuildError::Bearer { header, problem });
-    if header.is_empty()
-        || !header.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-    {
+    if !is_header_name(header) {
         return refuse("the name of a header for tokens consists of lower-case ASCII letters, digits and hyphens");
     }
     if TAKEN.contains(&header) {
