@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use acceptance::{Answer, App, Control, Query, Request, Verb, Work, control, extra, work};
+use acceptance::{Answer, App, Control, Query, Request, Verb, Work, control, routes, work};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{RawQuery, Request as HttpRequest, State};
@@ -28,7 +28,7 @@ fn main() -> std::process::ExitCode {
 
 fn routes(app: App) -> Router {
     let mut router = Router::new().route("/", get(index)).route("/live", get(live));
-    for (verb, path, work) in work::ROUTES {
+    for (verb, path, work) in routes::ROUTES {
         router = router.route(path, with_session(*verb, *work));
     }
     for (verb, path, control) in control::ROUTES {
@@ -56,7 +56,7 @@ fn routes(app: App) -> Router {
 
 fn extra_routes(app: &App, mut router: Router<App>) -> Router<App> {
     // Two methods of one path are merged.
-    for (verb, path, work) in extra::ROUTES {
+    for (verb, path, work) in routes::EXTRA_ROUTES {
         router = router.route(path, with_session(*verb, *work));
     }
     for (verb, path, control) in control::EXTRA_ROUTES {

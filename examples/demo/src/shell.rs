@@ -2,8 +2,8 @@
 
 use secure_sessions_axum::{Session, SessionError};
 
-use crate::server::COOKIE_LIMIT;
 use crate::users::{Role, account};
+use crate::visitor::COOKIE_LIMIT;
 use crate::visitor::{Cart, Preferences, key};
 
 /// What every page has around its content.
