@@ -68,6 +68,8 @@ pub const MAX_KEY_LEN: usize = 256;
 pub const MAX_SUBJECT_LEN: usize = 512;
 /// The longest label, in bytes.
 pub const MAX_LABEL_LEN: usize = 512;
+/// The longest text of a flash message, in bytes.
+pub const MAX_FLASH_LEN: usize = 512;
 /// The longest binding digest, in bytes.
 pub const MAX_BINDING_LEN: usize = 64;
 /// Bytes of what [`Keyring::bind`](crate::Keyring::bind) makes: a key id and a truncated HMAC.

@@ -2,7 +2,7 @@
 //!
 //! A browser has one jar, with one cookie. A request carries what the jar holds when it is sent; a Set-Cookie that
 //! arrives replaces it, in whatever order they arrive. A host does what the engine does: it judges on arrival, rotates
-//! for an update or when the renewal interval has passed, touches only when that is due, and answers a superseded token
+//! for an update or when the rotation interval has passed, touches only when that is due, and answers a superseded token
 //! with the one that is newest at the time of the response.
 
 pub(crate) mod wire;
