@@ -1,4 +1,4 @@
-//! What goes over many buckets, against those who change them meanwhile.
+//! Calls over many buckets, against writers who change them meanwhile.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -110,7 +110,7 @@ impl Engine for MySql {
     }
 }
 
-/// What a question for one number was answered.
+/// The answer to a query for one number.
 fn number(rows: &[MySqlRow]) -> Result<Option<i64>, StoreError> {
     rows.first().map_or(Ok(None), |row| row.integer(0))
 }

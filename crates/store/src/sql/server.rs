@@ -15,7 +15,7 @@ use super::error::{Failure, Meaning, from_driver};
 use super::kept::{Care, Held, Kept};
 use crate::StoreError;
 
-/// A connection that was idle for so long is asked whether it still works. After a restart of the server none does.
+/// The idle time after which a connection is checked before its use. After a restart of the server none works.
 const ASK_AFTER: Duration = Duration::from_secs(1);
 /// The longest wait for the answer; then another connection is opened.
 const LONGEST_ASK: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ const LONGEST_ASK: Duration = Duration::from_secs(1);
 type ConnectionOf<E> = <<E as Engine>::Database as Database>::Connection;
 type RowOf<E> = <<E as Engine>::Database as Database>::Row;
 
-/// What one kind of server does its own way.
+/// The differences between kinds of servers.
 pub(super) trait Engine: Sized + Send + Sync + 'static {
     type Database: Database<Row: Row>;
 
@@ -32,7 +32,7 @@ pub(super) trait Engine: Sized + Send + Sync + 'static {
     /// A script that begins a transaction in which every statement sees what is committed at its own beginning.
     const BEGIN: &'static str;
 
-    /// What an error that the server reports means.
+    /// Returns the meaning of an error that the server reports.
     fn meaning(error: &(dyn DatabaseError + 'static)) -> Meaning;
 
     fn execute(
@@ -146,7 +146,7 @@ impl<E: Engine> Lease<E> {
         self.judge(answer)
     }
 
-    /// For the next call, unless it is closed.
+    /// Keeps the connection for the next call, unless it is closed.
     fn release(self) {
         if !self.held.is_closed() {
             self.kept.release(self.held, self.timeout);

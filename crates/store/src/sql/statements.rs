@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 use super::DEFAULT_TABLE;
 use super::dialect::Spelling;
 
-/// What `load` and `list` read, in the order that [`columns`](super::columns) expects.
+/// The columns that `load` and `list` read, in the order that [`columns`](super::columns) expects.
 const READ: &str = "id, revision, subject, label, created_at, last_seen_at, expires_at, idle_timeout, rotated_at, \
                     generation, fingerprint, retired, handoff, ended_at, successor";
 
