@@ -32,7 +32,7 @@ pub enum DataError {
     },
     /// The value's encoding is larger than any cookie.
     #[error(
-        "the value's encoding has {length} bytes, more than any cookie ({MAX_TOKEN}); keep it elsewhere and its id here"
+        "the value's encoding has {length} bytes, more than any cookie ({MAX_TOKEN}); store it elsewhere and only its id in the session"
     )]
     ValueTooLarge {
         /// Its length in bytes.

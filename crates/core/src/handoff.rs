@@ -19,7 +19,7 @@ use crate::token::Token;
 #[non_exhaustive]
 pub enum HandoffError {
     /// The bucket no longer keeps a handoff.
-    #[error("the bucket keeps no handoff any more")]
+    #[error("the bucket no longer keeps a handoff")]
     Missing,
     /// The handoff's seal key, or its token's fingerprint key, is not in the keyring: this host may not have received it yet.
     /// Nobody is accused, since nothing of it can be checked.
@@ -40,7 +40,7 @@ pub enum HandoffError {
     #[error("the newest token has expired")]
     Expired,
     /// The handoff is not the one that we stored: somebody else writes to the store.
-    #[error("the handoff is not the one that was put there: the store was changed by someone else")]
+    #[error("the handoff is not the one that we stored: someone else writes to the store")]
     Tampered,
 }
 

@@ -35,7 +35,7 @@ pub(super) fn read(error: &RedisError) -> StoreError {
 
 /// Reports an answer of another shape than our commands and scripts have.
 pub(super) fn unexpected() -> StoreError {
-    StoreError::corrupt("redis answered what our scripts and commands do not")
+    StoreError::corrupt("redis gave an unexpected answer")
 }
 
 #[cfg(test)]

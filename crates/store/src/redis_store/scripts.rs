@@ -500,7 +500,7 @@ fn outcome(answer: &Value) -> Result<Outcome, StoreError> {
         Value::Int(1) => Ok(Outcome::Done),
         Value::Int(0) => Ok(Outcome::Refused),
         Value::Int(2) => Ok(Outcome::NeedsTicket),
-        Value::Int(-1) => Err(StoreError::corrupt("an entry is not of this release, or not ours")),
+        Value::Int(-1) => Err(StoreError::corrupt("an entry was written by another release, or by someone else")),
         Value::Int(-2) => Err(StoreError::Timeout),
         Value::Int(-3) => Ok(Outcome::Duplicate),
         _ => Err(unexpected()),

@@ -64,8 +64,8 @@ pub(super) trait Dialect: Send + Sync + 'static {
     /// Begins a transaction that will write. Dropped without [`Transaction::commit`], it is rolled back.
     fn begin(&self) -> impl Future<Output = Result<Self::Transaction, Failure>> + Send;
 
-    /// Begins what migrates this table, while all other processes that want to wait. It is rolled back if the database
-    /// can do that with changes of tables; where it cannot, a migration may be run again over a part of itself.
+    /// Begins a migration of this table; other processes that want to migrate wait. On an error it is rolled back, if the
+    /// database can roll back changes of tables; otherwise a migration may run again over a part of itself.
     fn begin_migrating(&self, table: &str) -> impl Future<Output = Result<Self::Transaction, Failure>> + Send;
 }
 
