@@ -48,7 +48,7 @@ pub struct Admitted {
     pub fingerprint: Fingerprint,
     /// The key that opens the handoff to every later token of this bucket.
     pub handoff_key: HandoffKey,
-    /// When the token was issued.
+    /// The time when the token was issued.
     pub issued_at: Timestamp,
     /// The absolute deadline, as the token states it.
     pub expires_at: Timestamp,
@@ -136,7 +136,7 @@ impl Sealer {
 /// The reason why the bucket's current token gives no content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unfit {
-    /// It has a critical entry that a later version wrote.
+    /// The token has a critical entry that a later version wrote.
     Critical { key: u64 },
     /// The bucket contradicts the token.
     Tampered,

@@ -8,10 +8,10 @@ use crate::format::MAX_DEPTH;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CborError {
-    /// Not well-formed, cut off, or followed by more bytes.
+    /// The item is not well-formed, cut off, or followed by more bytes.
     #[error("not one well-formed CBOR item")]
     Malformed,
-    /// Nested deeper than [`MAX_DEPTH`].
+    /// The item is nested deeper than [`MAX_DEPTH`].
     #[error("nested deeper than {MAX_DEPTH} levels; flatten the value")]
     TooDeep,
 }
@@ -92,7 +92,7 @@ pub(crate) fn is_same(left: &[u8], right: &[u8]) -> bool {
     left == right || (may_be_reordered(left, right) && have_same_parts(left, right).unwrap_or(false))
 }
 
-/// Most values that differ do so in their length or the sum of their bytes, which no order changes.
+/// Returns `true` if two items may differ in order alone. Most that differ have another length or sum of bytes.
 fn may_be_reordered(left: &[u8], right: &[u8]) -> bool {
     let sum = |bytes: &[u8]| bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>();
     left.len() == right.len() && left.first() == right.first() && sum(left) == sum(right)

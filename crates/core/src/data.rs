@@ -27,7 +27,7 @@ pub enum DataError {
     /// The key is longer than [`MAX_KEY_LEN`].
     #[error("the key has {length} bytes, more than the {MAX_KEY_LEN} that a session key may have")]
     KeyTooLong {
-        /// Its length in bytes.
+        /// The length in bytes.
         length: usize,
     },
     /// The value's encoding is larger than any cookie.
@@ -35,7 +35,7 @@ pub enum DataError {
         "the value's encoding has {length} bytes, more than any cookie ({MAX_TOKEN}); store it elsewhere and only its id in the session"
     )]
     ValueTooLarge {
-        /// Its length in bytes.
+        /// The length in bytes.
         length: usize,
     },
     /// The value's encoding is refused: see [`CborError`].

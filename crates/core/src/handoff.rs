@@ -51,7 +51,7 @@ impl Sealer {
     ///
     /// # Errors
     ///
-    /// [`RandomError`] if there is no randomness.
+    /// [`RandomError`] if the source of randomness fails.
     pub fn seal_handoff(
         &self,
         session_id: &SessionId,

@@ -44,7 +44,7 @@ impl fmt::Display for KeyKind {
     }
 }
 
-/// Keys that do not make a keyring.
+/// An error in keys that do not make a keyring.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyringError {
@@ -77,14 +77,14 @@ pub enum KeyringError {
     Parse {
         /// The list that has the text: `seal`, `fingerprint` or `compromised`.
         kind: &'static str,
-        /// Its place in that list, from 1.
+        /// The place in that list, from 1.
         position: usize,
         /// The error in the text.
         source: KeyParseError,
     },
 }
 
-/// Collects keys. The first of each kind becomes the active one.
+/// A builder that collects keys. The first of each kind becomes the active one.
 ///
 /// Each key is in a box of its own and never leaves it: a vector that grows leaves copies of its content behind.
 #[derive(Debug, Default, Clone)]

@@ -20,7 +20,7 @@ pub enum KeyParseError {
         "expected a {kind} key, which starts with `{prefix}`; found {found}. Generate one with `{kind_type}::generate`"
     )]
     Prefix {
-        /// `seal` or `fingerprint`.
+        /// The kind of key: `seal` or `fingerprint`.
         kind: &'static str,
         /// The type of the key.
         kind_type: &'static str,
@@ -34,7 +34,7 @@ pub enum KeyParseError {
         "a {kind} key is `{prefix}` and 43 characters of base64url without padding; found {length} characters after the prefix, or others than A-Z a-z 0-9 - _"
     )]
     Encoding {
-        /// `seal` or `fingerprint`.
+        /// The kind of key: `seal` or `fingerprint`.
         kind: &'static str,
         /// The prefix of such a key.
         prefix: &'static str,

@@ -25,10 +25,10 @@ pub struct Meta {
     pub assurance_level: Option<u8>,
     /// Set to `true` if the cookie outlives the browser session; `None`: as configured.
     pub persistent: Option<bool>,
-    /// This session's own idle timeout; `None`: as configured.
+    /// The session's own idle timeout; `None`: as configured.
     #[zeroize(skip)]
     pub idle_timeout: Option<Millis>,
-    /// This session's own absolute lifetime; `None`: as configured.
+    /// The session's own absolute lifetime; `None`: as configured.
     #[zeroize(skip)]
     pub lifetime: Option<Millis>,
     /// A digest of the client properties that the session is bound to.
@@ -66,13 +66,13 @@ pub enum MetaError {
     /// The subject is longer than [`MAX_SUBJECT_LEN`].
     #[error("the subject has {length} bytes, more than {MAX_SUBJECT_LEN}; use a shorter identifier of the account")]
     SubjectTooLong {
-        /// Its length in bytes.
+        /// The length in bytes.
         length: usize,
     },
     /// The binding digest is longer than [`MAX_BINDING_LEN`].
     #[error("the binding has {length} bytes, more than {MAX_BINDING_LEN}; hash it first")]
     BindingTooLong {
-        /// Its length in bytes.
+        /// The length in bytes.
         length: usize,
     },
 }

@@ -1,4 +1,4 @@
-//! Seal and open: between a session's content and a token.
+//! The sealer: seals a session's content into a token, and opens tokens.
 
 use core::ops::Range;
 use std::sync::Arc;
@@ -86,7 +86,7 @@ pub enum SealError {
     /// An entry of the engine's own is too long.
     #[error(transparent)]
     Meta(#[from] MetaError),
-    /// There was no randomness.
+    /// The source of randomness failed.
     #[error(transparent)]
     Random(#[from] RandomError),
 }

@@ -17,10 +17,10 @@ pub enum LabelError {
     /// The label is longer than [`MAX_LABEL_LEN`].
     #[error("the label has {length} bytes, more than {MAX_LABEL_LEN}; shorten it")]
     TooLong {
-        /// Its length in bytes.
+        /// The length in bytes.
         length: usize,
     },
-    /// There was no randomness.
+    /// The source of randomness failed.
     #[error(transparent)]
     Random(#[from] RandomError),
 }

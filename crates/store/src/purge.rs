@@ -214,7 +214,7 @@ fn system_time() -> Timestamp {
     Timestamp::from_millis(Millis::from(since).get())
 }
 
-/// Random enough to spread processes: std's hash keys come from the system.
+/// Returns a number that is random enough to spread processes: std's hash keys come from the system.
 fn random_up_to(length: Duration) -> Duration {
     let millis = Millis::from(length).get();
     Duration::from_millis(RandomState::new().build_hasher().finish() % millis.saturating_add(1).max(1))

@@ -1,4 +1,4 @@
-//! For stores that survive their process.
+//! Checks for stores that survive their process.
 
 use std::future::Future;
 

@@ -33,7 +33,7 @@ pub(super) fn before(at: Timestamp, length: Millis) -> Timestamp {
     Timestamp::from_millis(at.as_millis().saturating_sub(length.get()))
 }
 
-/// Ids that are spread over shards and nodes, and not in the order of their numbers.
+/// Returns an id. The ids of a row of numbers are spread over shards and nodes, in another order.
 pub(super) fn id(number: u64) -> SessionId {
     let spread = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut bytes = [0; 16];
@@ -147,7 +147,7 @@ pub(super) fn renewed(bucket: &Bucket, number: u64) -> Bucket {
     Bucket { id: id(number), revision: Revision::FIRST, ..bucket.clone() }
 }
 
-/// Stands for an hour, and names a successor.
+/// Makes a tombstone that stays for an hour and names a successor.
 pub(super) fn tombstone(id: SessionId) -> Tombstone {
     let now = now();
     let successor = Some(SessionId::from_bytes([0xe5; 16]));

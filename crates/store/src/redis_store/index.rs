@@ -16,7 +16,7 @@ use super::scripts::behind;
 use super::value::{self, Member, Ticket, Write, split};
 use crate::{Listed, Page, StoreError, Unreadable, Which};
 
-/// Members, or sessions, that are read at a time.
+/// The number of members, or sessions, read at a time.
 const BATCH: usize = 256;
 
 /// The entry under an id, or nothing, or an error if it cannot be read.

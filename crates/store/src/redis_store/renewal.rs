@@ -104,7 +104,7 @@ impl Renewal {
         }
     }
 
-    /// Asked again, it recognises what it did the first time by the tombstone's nonce.
+    /// Ends the old session. A repeated call recognises its own first run by the tombstone's nonce.
     async fn end_old(&self) -> Result<bool, StoreError> {
         let key = self.inner.keys.entry(&self.old);
         let removed = self.inner.connection.remove(&key, Some(&self.tombstone), Some(self.expected)).await?;

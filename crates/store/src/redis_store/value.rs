@@ -80,7 +80,7 @@ fn body(nonce: &[u8; NONCE_LEN], record: &[u8]) -> Vec<u8> {
     [&nonce[..], record].concat()
 }
 
-/// Redis takes neither 0 nor what is beyond its numbers.
+/// Bounds a deadline: Redis accepts neither 0 nor a number beyond its own.
 fn millis(at: Timestamp) -> u64 {
     at.as_millis().clamp(1, LAST)
 }
