@@ -136,7 +136,7 @@ fn the_same_holds_with_sealed_tokens_and_handoffs() {
     }
 }
 
-/// How many of some histories are refused somewhere.
+/// Returns how many of 4,000 histories have a refusal.
 fn refusals(change: impl Fn(&mut Conditions)) -> usize {
     (0..4000).filter(|seed| honest(*seed, &change, Numbers) == Err(Fault::Replayed)).count()
 }

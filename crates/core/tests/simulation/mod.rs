@@ -35,7 +35,7 @@ pub(crate) enum Rule {
     WatermarkNeverDies,
 }
 
-/// What a history may do.
+/// The conditions of a history.
 #[derive(Debug, Clone)]
 pub(crate) struct Conditions {
     pub(crate) rule: Rule,
@@ -72,7 +72,7 @@ impl Conditions {
     }
 }
 
-/// What an admission must never be.
+/// An admission that must never happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fault {
     Replayed,
@@ -136,7 +136,7 @@ pub(crate) struct World<W: Wire> {
     conditions: Conditions,
     wire: W,
     bucket: Bucket,
-    /// What the session's data is.
+    /// The session's newest data.
     newest: u64,
     jars: Vec<(u32, W::Cookie)>,
     /// How far each host's clock is ahead of the slowest one's.

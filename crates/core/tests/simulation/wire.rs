@@ -1,4 +1,4 @@
-//! What travels: bare numbers, which are fast, or real sealed tokens.
+//! The cookies of the simulation: bare numbers, which are fast, or real sealed tokens.
 
 use secure_sessions_core::{
     Admitted, Arrival, Bucket, BucketPolicy, Content, DataMap, FIRST_GENERATION, Fingerprint, HandoffKey, Meta,
