@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subject_without_its_tag_a_tag_without_a_subject_and_a_short_tag_are_malformed() {
+    fn a_subject_without_its_tag_and_a_tag_without_a_subject_are_malformed() {
         let tag = [&[0x0b, 0x50][..], &[9; 16]].concat();
         let short = [&[0x0b, 0x4f][..], &[9; 15]].concat();
         let subject = [0x01, 0x61, b'a'];

@@ -156,7 +156,7 @@ fn a_bucket_whose_generation_was_changed_is_tampered_with() {
 }
 
 #[test]
-fn a_subject_of_another_cookie_is_another_subject_and_a_bearer_token_s_is_the_cookie_s() {
+fn subjects_are_apart_by_cookie_name_and_shared_with_its_bearer_tokens() {
     let ring = ring(&[SEAL], &[FINGERPRINT]);
     let mut session = Session::new(sealer_of(ring.clone(), "admin"), Some("alice"), "data");
     session.bucket.subject = Some(sealer_of(ring, "shop").subject_tag("alice"));

@@ -92,7 +92,7 @@ fn nobody_without_a_token_of_the_session_opens_its_handoff() {
 }
 
 #[test]
-fn one_flipped_bit_anywhere_in_a_handoff_is_tampering_or_names_a_key_that_is_not_there() {
+fn one_flipped_bit_anywhere_in_a_handoff_is_tampering_or_an_unknown_key() {
     let session = rotated();
     let handoff = session.bucket.handoff.clone().expect("after a rotation");
     // The envelope and the token in it each name a key; which key a host has not got yet cannot be told from a flipped bit.

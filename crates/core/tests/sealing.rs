@@ -79,7 +79,7 @@ impl rand_core::TryRng for Counted<'_> {
 impl rand_core::TryCryptoRng for Counted<'_> {}
 
 #[test]
-fn a_token_of_any_length_draws_a_nonce_and_a_seed_at_once_and_expands_its_bloat_from_it() {
+fn a_token_of_any_length_draws_a_nonce_and_the_seed_of_its_bloat_at_once() {
     let sealer = sealer();
     let random: Vec<u8> = (1..=56).collect();
     assert_eq!(random.len(), format::SEAL_RANDOM_LEN);

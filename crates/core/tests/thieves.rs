@@ -53,7 +53,7 @@ fn marks_without_the_seal_key(unmarked: &[u8]) -> Vec<([u8; 16], [u8; 16])> {
 }
 
 #[test]
-fn fingerprint_key_store_write_and_an_own_cookie_make_no_other_subject_of_it() {
+fn fingerprint_key_and_store_write_do_not_move_ones_own_cookie() {
     // Mallory logs in, and knows what stands in the cookie: the name, the tag (there is the key), the data.
     let session = Session::new(sealer(), Some("mallory"), "data");
     let token = session.token.as_bytes();
@@ -165,7 +165,7 @@ fn whoever_has_the_seal_key_reads_a_token_and_can_change_nothing_in_it() {
 }
 
 #[test]
-fn a_token_whose_mark_alone_was_damaged_accuses_no_key_current_or_superseded() {
+fn a_token_whose_mark_alone_was_damaged_accuses_no_key() {
     let mut session = Session::anonymous("old");
     let old = session.rotate("new", later(10));
     for token in [&session.token, &old] {
@@ -193,7 +193,7 @@ fn a_token_whose_mark_alone_was_damaged_accuses_no_key_current_or_superseded() {
 }
 
 #[test]
-fn seal_key_and_store_write_make_no_mark_though_the_half_in_the_store_is_known() {
+fn seal_key_and_store_write_make_no_mark_of_the_half_in_the_store() {
     let session = Session::anonymous("data");
     let unmarked = unmarked_of(session.token.as_bytes());
     // The other half of the same HMAC is no mark.

@@ -215,7 +215,7 @@ fn what_the_second_implementation_seals_with_both_keys_opens() {
 }
 
 #[test]
-fn every_token_of_the_bytes_that_the_default_seals_is_opened_whichever_implementation_seals() {
+fn every_implementation_opens_what_every_other_one_sealed() {
     let session = Session::anonymous("data");
     for sealer in [sealer().with_aead(Aead::RustCrypto), fastest()] {
         let opened = open(&sealer, session.token.as_bytes()).expect("the same format");

@@ -73,7 +73,7 @@ async fn a_logout_with_a_cookie_that_was_renewed_just_before_ends_the_session() 
 }
 
 #[tokio::test]
-async fn a_login_with_a_cookie_that_was_renewed_just_before_leaves_the_session_alone() {
+async fn a_login_with_a_cookie_renewed_just_before_leaves_the_session_alone() {
     // A double click: the browser may be about to get the cookie of either.
     let app = app();
     let cookie = alice(&app).await;
@@ -85,7 +85,7 @@ async fn a_login_with_a_cookie_that_was_renewed_just_before_leaves_the_session_a
 }
 
 #[tokio::test]
-async fn logout_everywhere_ends_sessions_that_are_renewed_meanwhile_and_needs_a_subject() {
+async fn logout_everywhere_ends_sessions_that_are_renewed_meanwhile() {
     let app = app();
     let (own, other) = (alice(&app).await, alice(&app).await);
     let bob = app.visit(None, |session| session.login("bob").unwrap()).await.unwrap();
@@ -117,7 +117,7 @@ async fn revoking_by_handle_follows_a_renewal() {
 }
 
 #[tokio::test]
-async fn a_renewed_sessions_old_cookie_is_a_replay_after_a_grace_and_ends_the_successor() {
+async fn a_renewed_sessions_old_cookie_is_a_replay_that_ends_the_successor() {
     let app = app();
     let cookie = alice(&app).await;
     let next = renewed(&app, &renewed(&app, &cookie).await).await;
@@ -143,7 +143,7 @@ async fn a_renewed_sessions_old_cookie_is_a_replay_after_a_grace_and_ends_the_su
 }
 
 #[tokio::test]
-async fn a_session_that_is_renewed_without_end_ends_with_all_others_of_its_subject() {
+async fn a_session_renewed_without_end_ends_with_all_others_of_its_subject() {
     let app = app();
     let (cookie, other) = (alice(&app).await, alice(&app).await);
     let bob = app.visit(None, |session| session.login("bob").unwrap()).await.unwrap();
@@ -420,7 +420,7 @@ async fn what_is_written_after_a_logout_begins_a_new_session() {
 }
 
 #[tokio::test]
-async fn what_follows_a_logout_is_discarded_with_a_failed_response_and_the_logout_is_not() {
+async fn a_failed_response_discards_what_follows_a_logout_and_keeps_the_logout() {
     let app = app();
     let cookie = alice(&app).await;
     let (request, session) = app.request(Some(&cookie)).await;
@@ -431,7 +431,7 @@ async fn what_follows_a_logout_is_discarded_with_a_failed_response_and_the_logou
 }
 
 #[tokio::test]
-async fn what_follows_a_logout_is_not_kept_if_another_request_ended_the_session_first() {
+async fn nothing_is_kept_after_a_logout_that_another_request_was_faster_with() {
     // The browser may hold a newer login's cookie by now.
     let app = app();
     let cookie = alice(&app).await;
@@ -471,7 +471,7 @@ async fn logout_keeping_data_carries_the_newest_data_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn logout_keeping_data_of_a_session_that_was_ended_meanwhile_begins_no_new_one() {
+async fn logout_keeping_data_of_a_session_that_ended_begins_no_new_one() {
     let app = app();
     let cookie = app.visit(None, |session| session.insert("basket", 1).unwrap()).await.unwrap();
     let (request, session) = app.request(Some(&cookie)).await;

@@ -214,7 +214,7 @@ async fn a_second_step_up_after_a_save_that_failed_counts() {
 }
 
 #[tokio::test]
-async fn a_login_that_was_carried_out_though_it_failed_leaves_nothing_to_another_subject() {
+async fn a_login_that_failed_and_was_carried_out_leaves_another_subject_nothing() {
     let (manager, store) = Faulty::new();
     let cookie = visit(&manager, None, |session| session.insert("n", 0).unwrap()).await;
     let (request, session) = request(&manager, Some(&cookie)).await;
@@ -272,7 +272,7 @@ async fn a_logout_after_a_save_that_failed_is_not_taken_for_an_earlier_one() {
 }
 
 #[tokio::test]
-async fn a_session_that_a_failed_save_made_is_the_one_that_the_next_save_goes_on_with() {
+async fn the_next_save_goes_on_with_the_session_that_a_failed_one_made() {
     let (manager, store) = Faulty::new();
     let (request, session) = request(&manager, None).await;
     store.fail("insert", 0, true);

@@ -17,8 +17,8 @@ impl Stopping {
     }
 
     /// Waits until the server stops.
-    pub fn wait(mut self) -> impl Future<Output = ()> + Send + use<> {
-        async move { while self.0.changed().await.is_ok() {} }
+    pub async fn wait(mut self) {
+        while self.0.changed().await.is_ok() {}
     }
 }
 

@@ -50,7 +50,7 @@ pub(crate) async fn c38_the_seal_key_alone_makes_nothing_and_is_named_as_leaked(
     assert_unharmed(&mut browser).await;
 }
 
-pub(crate) async fn c38_the_fingerprint_key_alone_makes_no_mark_not_even_on_a_cookie_of_ones_own(subject: Subject) {
+pub(crate) async fn c38_the_fingerprint_key_alone_makes_no_mark_on_ones_own_cookie_either(subject: Subject) {
     let server = subject.start().await;
     let mut browser = victim(&server).await;
     let before = server.metrics().await;

@@ -163,7 +163,7 @@ macro_rules! cases_of {
             forgery:
                 c37_a_token_of_an_unknown_key_is_anonymous_and_left_alone
                 c38_the_seal_key_alone_makes_nothing_and_is_named_as_leaked
-                c38_the_fingerprint_key_alone_makes_no_mark_not_even_on_a_cookie_of_ones_own
+                c38_the_fingerprint_key_alone_makes_no_mark_on_ones_own_cookie_either
                 c38_both_keys_make_no_bucket_and_admit_nothing
                 c39_an_invented_id_is_refused
                 c40_a_token_moved_to_another_cookie_name_is_refused

@@ -226,7 +226,7 @@ fn of_a_doubled_key_the_first_counts_and_a_change_takes_all_of_them() {
 }
 
 #[test]
-fn what_stands_before_a_malformed_entry_is_found_and_nothing_can_be_inserted() {
+fn entries_before_a_malformed_one_are_found_and_none_can_be_inserted() {
     let cases: [(&[u8], &str); 5] = [
         (&[0xa2, 0x61, b'a', 0x01, 0x61, b'b', 0x19, 0x01], "a value that is cut off"),
         (&[0xa2, 0x61, b'a', 0x01, 0x01, 0x01], "a key that is no text"),
@@ -293,13 +293,13 @@ proptest! {
     ) {
         // Mostly short texts and small numbers, so that entries are found at all.
         let bytes: Vec<u8> = match small {
-            true => [0xa0 | (bytes.len() / 4) as u8 & 0x0f].into_iter()
+            true => [0xa0 | u8::try_from(bytes.len() / 4).unwrap() & 0x0f].into_iter()
                 .chain(bytes.iter().map(|byte| [0x61, b'a', b'b', 0x01, 0x60, 0x81][usize::from(*byte) % 6])).collect(),
             false => bytes,
         };
         if let Ok(mut map) = DataMap::within(bytes.clone().into(), 0..bytes.len()) {
             prop_assert_eq!(map.iter().count(), map.len());
-            prop_assert_eq!(map.is_empty(), map.len() == 0);
+            prop_assert_eq!(map.is_empty(), map.iter().next().is_none());
             prop_assert_eq!(map.encoded_len(), map.to_cbor().len());
             for (key, value) in map.iter() {
                 prop_assert_eq!(map.get_encoded(key), Some(value));
