@@ -38,27 +38,32 @@ pub(crate) async fn commit(request: &Arc<Request>, when: When) -> Result<(), Ses
     let _gate = request.gate.lock().await;
     let Some((mut work, base)) = Work::begin(request, when) else { return Ok(()) };
     let outcome = work.run(base).await;
-    let Work { pending, unresolved, removes_cookie, also, reached, .. } = work;
+    work.conclude(outcome)
+}
 
-    let Some(mut state) = request.loaded_state() else { return Ok(()) };
-    state.unresolved = unresolved;
-    state.also = also;
-    state.remove_cookie |= removes_cookie;
-    state.ended_by_logout |= removes_cookie;
-    match outcome {
-        Ok(base) => {
-            state.next_id = None;
-            state.rebase(base)
-        }
-        Err(error) => {
-            // What was carried out stays so, though what was to follow it failed.
-            if let Some(base) = reached {
-                state.base = base;
-            }
-            state.pending.restore(pending);
-            Err(error)
-        }
+/// Commits what the request changed of its session at its end, if that is all, the store answers at once, and nobody was
+/// faster. `None`: everything is still pending, for [`commit`].
+pub(crate) fn commit_now(request: &Arc<Request>) -> Option<Result<(), SessionError>> {
+    if !request.manager.store().answers_at_once() {
+        return None;
     }
+    let _gate = request.gate.try_lock().ok()?;
+    let is_plain = {
+        let state = request.loaded_state()?;
+        let Pending { ending, mark, .. } = &state.pending;
+        state.live().is_some() && state.unresolved.is_none() && ending.is_none() && mark.is_none()
+    };
+    if !is_plain {
+        return None;
+    }
+    let (mut work, base) = Work::begin(request, When::Finish)?;
+    let outcome = match base {
+        Base::Live(live) => work.advance_now(&live).transpose(),
+        Base::Anonymous(_) => None,
+    };
+    let is_done = outcome.is_some();
+    let result = work.conclude(outcome.unwrap_or(Err(SessionError::Conflict)));
+    is_done.then_some(result)
 }
 
 struct Work<'r> {
@@ -78,7 +83,8 @@ struct Work<'r> {
     /// What the pending operations make of the base that the commit began with; of no other.
     view: Option<DataMap>,
     entropy: Entropy,
-    deadline: Instant,
+    /// Set by the first conflict.
+    deadline: Option<Instant>,
     attempts: u32,
 }
 
@@ -101,7 +107,7 @@ impl<'r> Work<'r> {
             reached: None,
             view: state.view().cloned(),
             entropy: Entropy::default(),
-            deadline: Instant::now() + RETRY_FOR,
+            deadline: None,
             attempts: 0,
         };
         Some((work, state.base.clone()))
@@ -130,6 +136,30 @@ impl<'r> Work<'r> {
             (Base::Live(live), None, Some(mark)) => self.renew(live, mark).await.map(Base::Live),
             (Base::Live(live), None, None) => self.advance(live).await,
             (Base::Anonymous(anonymous), None, mark) => self.create(anonymous, mark).await,
+        }
+    }
+
+    /// Tells the request what became of its changes.
+    fn conclude(self, outcome: Result<Base, SessionError>) -> Result<(), SessionError> {
+        let Self { request, pending, unresolved, removes_cookie, also, reached, .. } = self;
+        let Some(mut state) = request.loaded_state() else { return Ok(()) };
+        state.unresolved = unresolved;
+        state.also = also;
+        state.remove_cookie |= removes_cookie;
+        state.ended_by_logout |= removes_cookie;
+        match outcome {
+            Ok(base) => {
+                state.next_id = None;
+                state.rebase(base)
+            }
+            Err(error) => {
+                // What was carried out stays so, though what was to follow it failed.
+                if let Some(base) = reached {
+                    state.base = base;
+                }
+                state.pending.restore(pending);
+                Err(error)
+            }
         }
     }
 
@@ -354,21 +384,16 @@ impl<'r> Work<'r> {
         let manager = request.manager.clone();
         let mut queued = None;
         loop {
-            let (meta, data) = self.applied(&live.newest.meta, &live.newest.data)?;
-            let changed = data != live.newest.data || meta != live.newest.meta || self.pending.label.is_some();
-            let Some(reason) = self.rotation_reason(&live, changed) else {
+            let Some((next, reason)) = self.rotation(&live)? else {
                 let now = self.now();
                 if finish && is_touch_due(&manager, &live, now) {
                     touch(&manager, &mut live, now).await;
                 }
                 return Ok(live);
             };
-            let next = self.next_token(&live, meta, data)?;
             let replaced = manager.store().replace(&next.bucket, live.bucket.revision).await;
             if self.written("replace", replaced, &next)? {
-                let bucket = &next.bucket;
-                let (id, generation) = (&bucket.id, bucket.generation);
-                manager.emit_if_heard(|| Event::Rotated { session: manager.handle(id), generation, reason });
+                self.report_rotation(&next.bucket, reason);
                 return Ok(next);
             }
             if queued.is_none() {
@@ -376,6 +401,36 @@ impl<'r> Work<'r> {
             }
             live = self.follow(live).await?;
         }
+    }
+
+    /// Does what [`advance`](Self::advance) does with changes, where nothing needs to be waited for. `None`: nothing was done.
+    fn advance_now(&mut self, live: &Arc<Live>) -> Result<Option<Base>, SessionError> {
+        if self.pending.is_empty() {
+            return Ok(None);
+        }
+        let Some((next, reason)) = self.rotation(live)? else { return Ok(None) };
+        let Some(replaced) = self.manager.store().replace_now(&next.bucket, live.bucket.revision) else {
+            return Ok(None);
+        };
+        if !self.written("replace", replaced, &next)? {
+            return Ok(None);
+        }
+        self.report_rotation(&next.bucket, reason);
+        self.pending = Pending::default();
+        Ok(Some(Base::Live(next)))
+    }
+
+    /// Makes the next token, if there is a reason for one.
+    fn rotation(&mut self, live: &Live) -> Result<Option<(Arc<Live>, RotationReason)>, SessionError> {
+        let (meta, data) = self.applied(&live.newest.meta, &live.newest.data)?;
+        let changed = data != live.newest.data || meta != live.newest.meta || self.pending.label.is_some();
+        let Some(reason) = self.rotation_reason(live, changed) else { return Ok(None) };
+        Ok(Some((self.next_token(live, meta, data)?, reason)))
+    }
+
+    fn report_rotation(&self, bucket: &Bucket, reason: RotationReason) {
+        let (manager, id, generation) = (self.manager, &bucket.id, bucket.generation);
+        manager.emit_if_heard(|| Event::Rotated { session: manager.handle(id), generation, reason });
     }
 
     fn rotation_reason(&self, live: &Live, changed: bool) -> Option<RotationReason> {
@@ -396,7 +451,8 @@ impl<'r> Work<'r> {
         self.attempts += 1;
         let session = self.manager.handle(&live.bucket.id);
         self.manager.emit(&Event::ConflictRetry { session, attempt: self.attempts });
-        if Instant::now() >= self.deadline {
+        let now = Instant::now();
+        if now >= *self.deadline.get_or_insert(now + RETRY_FOR) {
             return Err(SessionError::Conflict);
         }
         // Rivals in other processes are not in the queue: wait a little, and not all the same.

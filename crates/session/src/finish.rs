@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use crate::commit::{self, When, is_renewal_due};
 use crate::detached::Detached;
+use crate::error::SessionError;
 use crate::manager::SessionManager;
 use crate::reply::Reply;
 use crate::request::Request;
@@ -75,6 +76,9 @@ pub(crate) fn finish(request: &Arc<Request>, status: u16) -> Finish {
         return Finish(Inner::Now(Some(reply(&request.manager, &state).to(status))));
     }
     drop(state);
+    if let Some(result) = commit::commit_now(request) {
+        return Finish(Inner::Now(Some(completed(request, failed, result).to(status))));
+    }
     let committing = Arc::clone(request);
     let commit = async move { Some(complete(&committing, failed).await.to(status)) };
     Finish(Inner::Later(Detached::always(request.manager.commits(), commit)))
@@ -82,6 +86,10 @@ pub(crate) fn finish(request: &Arc<Request>, status: u16) -> Finish {
 
 async fn complete(request: &Arc<Request>, failed: bool) -> Reply {
     let result = commit::commit(request, When::Finish).await;
+    completed(request, failed, result)
+}
+
+fn completed(request: &Arc<Request>, failed: bool, result: Result<(), SessionError>) -> Reply {
     let Some(state) = request.loaded_state() else { return Reply::default() };
     match result {
         Ok(()) => reply(&request.manager, &state),
@@ -98,7 +106,8 @@ fn is_settled(manager: &SessionManager, state: &State) -> bool {
     match &state.base {
         Base::Anonymous(_) => true,
         Base::Live(live) => {
-            let now = manager.now();
+            // What falls due while the handler runs is done by the next request.
+            let now = live.arrival.at;
             live.owed.is_none()
                 && live.newest.keys.compromised().is_none()
                 && !is_renewal_due(manager, live, now)

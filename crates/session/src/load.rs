@@ -190,8 +190,12 @@ pub(crate) fn load_now(
     if bucket.touch_due(presented.at, &manager.times().bucket) || !presented.is_newest(manager, &bucket) {
         return None;
     }
+    let judged = judge(manager, presented, caller, Some(Entry::Bucket(bucket)));
+    if let Judged::Live(live) = judged {
+        return Some(Box::new(Mutex::new(State::new(Base::Live(live), true, false, caller.clone()))));
+    }
     let mut verdicts = Verdicts::default();
-    verdicts.add(judge(manager, presented, caller, Some(Entry::Bucket(bucket))));
+    verdicts.add(judged);
     Some(verdicts.state(manager, presented.only_garbage, caller))
 }
 

@@ -27,8 +27,8 @@
 /// }
 /// ```
 ///
-/// What is not named and not written is missed by the compiler, but for `peek`: a wrapper that leaves its default is asked
-/// by `load` alone. It can be named too.
+/// What is not named and not written is missed by the compiler, but for `peek` and `answers_at_once`: a wrapper that leaves
+/// their defaults is asked by `load` alone, and its answers are waited for. They can be named too.
 #[macro_export]
 macro_rules! forward_methods {
     ($self:ident => $to:expr; $($method:ident),+ $(,)?) => {
@@ -50,6 +50,11 @@ macro_rules! forward_methods {
     (@peek $self:ident $to:expr) => {
         fn peek(&$self, id: &$crate::SessionId) -> ::core::option::Option<$crate::Bucket> {
             $crate::SessionStore::peek($to, id)
+        }
+    };
+    (@answers_at_once $self:ident $to:expr) => {
+        fn answers_at_once(&$self) -> bool {
+            $crate::SessionStore::answers_at_once($to)
         }
     };
     (@replace $self:ident $to:expr) => {
