@@ -317,8 +317,7 @@ impl History {
         let (id, expires_at) = (live.bucket.id, live.bucket.expires_at);
         let (generation, changes) = (live.bucket.next_generation()?, live.changes + 1);
         let Issued { token, fingerprint, .. } = self.seal(id, &visit.handoff_key, generation, expires_at, changes);
-        let handoff =
-            self.sealer.seal_handoff(&id, &visit.handoff_key, &token, &mut self.rng).expect("randomness");
+        let handoff = self.sealer.seal_handoff(&id, &visit.handoff_key, &token, &mut self.rng).expect("randomness");
         let succession =
             Succession { fingerprint, handoff, subject: None, label: None, expires_at, idle_timeout: Some(IDLE) };
 

@@ -149,7 +149,7 @@ async fn end(finish: secure_sessions::Finish) -> Headers {
 struct Head<'a>(&'a [Vec<u8>]);
 
 impl RequestHead for Head<'_> {
-    fn each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
+    fn for_each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
         if name == "cookie" {
             self.0.iter().for_each(|header| visit(header));
         }
@@ -174,7 +174,7 @@ impl Headers {
 }
 
 impl ResponseHeaders for Headers {
-    fn each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
+    fn for_each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
         self.0.iter().filter(|(other, _)| *other == name).for_each(|(_, value)| visit(value.as_bytes()));
     }
 

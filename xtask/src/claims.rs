@@ -1,6 +1,6 @@
 //! Whether every test that the documentation names exists.
 //!
-//! A claim names its tests as ``test: `name` `` or ``tests: `name`, `other` ``. Each row of the README's guarantees
+//! A claim names its tests as ``test: `name` `` or ``tests: `name`, `other` ``. Each row of the guide's guarantees
 //! must name one. Each line of the standards that the project answers to must have a row in the guide, with an answer
 //! that names one too. And no test may have a name that is too long.
 
@@ -14,7 +14,10 @@ use anyhow::{Context, Result, ensure};
 
 use crate::workspace;
 
-/// The README's section whose table rows are claims.
+/// The guide's chapter whose guarantees are claims.
+const THREAT_MODEL: &str = "crates/session/src/guide/threat_model.md";
+
+/// The section of that chapter whose table rows are claims.
 const GUARANTEES: &str = "## What it guarantees";
 
 /// The guide's chapter whose rows answer the standards.
@@ -100,7 +103,7 @@ pub(crate) fn check() -> Result<()> {
                 complaints.push(format!("{shown}:{line}: there is no test `{name}`"));
             }
         }
-        if shown == "README.md" {
+        if shown == THREAT_MODEL {
             let rows = unproven_rows(&text);
             complaints.extend(rows.iter().map(|(line, row)| format!("{shown}:{line}: this row names no test: {row}")));
         }
@@ -151,9 +154,9 @@ fn claims(text: &str) -> Vec<(usize, &str)> {
 }
 
 /// The rows of the guarantees' tables that name no test, each with its line.
-fn unproven_rows(readme: &str) -> Vec<(usize, &str)> {
+fn unproven_rows(chapter: &str) -> Vec<(usize, &str)> {
     let is_rule = |line: &str| line.starts_with("| ---");
-    let lines: Vec<&str> = readme.lines().collect();
+    let lines: Vec<&str> = chapter.lines().collect();
     let section = lines.iter().enumerate().skip_while(|(_, line)| **line != GUARANTEES).skip(1);
     let section = section.take_while(|(_, line)| !line.starts_with("## "));
     let rows = section.filter(|(index, line)| {
@@ -284,7 +287,7 @@ mod unit {
 
     #[test]
     fn a_guarantee_without_a_test_is_found() {
-        let readme = "
+        let chapter = "
 # x
 | not | here |
 ## What it guarantees
@@ -298,6 +301,6 @@ mod unit {
 | f | no test |
 ## Next
 | g | h | |";
-        assert_eq!(unproven_rows(readme), [(8, "| d | e | |"), (12, "| f | no test |")]);
+        assert_eq!(unproven_rows(chapter), [(8, "| d | e | |"), (12, "| f | no test |")]);
     }
 }

@@ -96,7 +96,7 @@ fn binding(builder: Builder) -> Result<Builder, ConfigError> {
             "address" => binding.address(),
             "custom" => binding.custom(|head: &dyn RequestHead| {
                 let mut client = None;
-                head.each_value("x-client", &mut |value| client = Some(value.to_vec()));
+                head.for_each_value("x-client", &mut |value| client = Some(value.to_vec()));
                 client
             }),
             other => return Err(format!("BINDING={other}: expected user-agent, address or custom")),
@@ -143,13 +143,13 @@ fn list(name: &str) -> Result<Vec<String>, ConfigError> {
 }
 
 fn times(mut builder: Builder) -> Result<Builder, ConfigError> {
-    // 0 turns an idle timeout or a renewal interval off.
+    // 0 turns an idle timeout or a rotation interval off.
     let optional = |millis: u64| Some(Duration::from_millis(millis)).filter(|length| !length.is_zero());
     if let Some(millis) = parsed("IDLE_MS")? {
         builder = builder.idle_timeout(optional(millis));
     }
     if let Some(millis) = parsed("RENEWAL_MS")? {
-        builder = builder.renewal_interval(optional(millis));
+        builder = builder.rotation_interval(optional(millis));
     }
     if let Some(millis) = parsed("ABSOLUTE_MS")? {
         builder = builder.absolute_timeout(Duration::from_millis(millis));

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::answer::Answer;
 use crate::app::{App, sleep};
 use crate::query::Query;
-use crate::work::Verb;
+use crate::routes::Verb;
 
 /// A route without a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

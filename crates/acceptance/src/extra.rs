@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::answer::Answer;
 use crate::query::Query;
 use crate::sample::Sample;
-use crate::work::{self, Verb, incremented, state};
+use crate::views::{incremented, state};
 
 /// A route with a session, under `/extra`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,20 +37,6 @@ pub enum Work {
     /// The session's `Debug`.
     Debug,
 }
-
-/// The routes, each with a session.
-pub const ROUTES: &[(Verb, &str, work::Work)] = &[
-    (Verb::Post, "/extra/steps", work::Work::Extra(Work::Steps)),
-    (Verb::Get, "/extra/about", work::Work::Extra(Work::About)),
-    (Verb::Post, "/extra/json", work::Work::Extra(Work::Json)),
-    (Verb::Post, "/extra/sample", work::Work::Extra(Work::SampleIn)),
-    (Verb::Get, "/extra/sample", work::Work::Extra(Work::SampleOut)),
-    (Verb::Post, "/extra/redirect", work::Work::Extra(Work::Redirect)),
-    (Verb::Post, "/extra/own-cookies", work::Work::Extra(Work::OwnCookies)),
-    (Verb::Post, "/extra/public", work::Work::Extra(Work::Public)),
-    (Verb::Get, "/extra/cached", work::Work::Extra(Work::Cached)),
-    (Verb::Get, "/extra/debug", work::Work::Extra(Work::Debug)),
-];
 
 impl Work {
     pub(crate) async fn run(self, session: &Session, query: &Query) -> Result<Answer, SessionError> {
@@ -193,31 +179,5 @@ struct Unserialisable;
 impl Serialize for Unserialisable {
     fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
         Err(serde::ser::Error::custom("this type is never serialisable"))
-    }
-}
-
-/// Any value as JSON; what JSON does not know becomes an object that names its kind.
-#[must_use]
-pub fn shown(value: &Cbor) -> Value {
-    match value {
-        Cbor::Null => Value::Null,
-        Cbor::Bool(value) => json!(value),
-        Cbor::Text(text) => json!(text),
-        Cbor::Bytes(bytes) => json!({ "bytes": bytes }),
-        Cbor::Float(float) => json!(float),
-        Cbor::Integer(integer) => {
-            let integer = i128::from(*integer);
-            u64::try_from(integer)
-                .map(|n| json!(n))
-                .or_else(|_| i64::try_from(integer).map(|n| json!(n)))
-                .unwrap_or_else(|_| json!({ "integer": integer.to_string() }))
-        }
-        Cbor::Array(items) => items.iter().map(shown).collect(),
-        Cbor::Map(entries) => {
-            let text = |key: &Cbor| key.as_text().map_or_else(|| shown(key).to_string(), str::to_owned);
-            Value::Object(entries.iter().map(|(key, value)| (text(key), shown(value))).collect())
-        }
-        Cbor::Tag(tag, value) => json!({ "tag": tag, "value": shown(value) }),
-        other => json!({ "other": format!("{other:?}") }),
     }
 }

@@ -1,6 +1,6 @@
 //! The acceptance program, apart from any framework: see the README.
 //!
-//! A server for an adapter is a binary that mounts [`work::ROUTES`] and [`control::ROUTES`] (and those under `/extra`),
+//! A server for an adapter is a binary that mounts [`routes::ROUTES`] and [`control::ROUTES`] (and those under `/extra`),
 //! and writes the few routes that show the framework's own side: see `src/bin/acceptance-axum.rs`.
 
 pub mod answer;
@@ -13,12 +13,15 @@ pub mod gate;
 pub mod observe;
 pub mod query;
 pub mod report;
+pub mod routes;
 pub mod sample;
 pub mod store;
+pub mod views;
 pub mod work;
 
 pub use self::answer::Answer;
 pub use self::app::{App, announce, run, run_unbound};
 pub use self::control::Control;
 pub use self::query::Query;
-pub use self::work::{Request, Verb, Work};
+pub use self::routes::Verb;
+pub use self::work::{Request, Work};

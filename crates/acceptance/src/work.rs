@@ -1,21 +1,13 @@
 //! What the routes with a session do, apart from any framework.
 
 use secure_sessions::{Session, SessionError, SessionInfo};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::app::App;
 use crate::extra;
 use crate::query::Query;
-
-/// The methods in use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
-    /// `GET`
-    Get,
-    /// `POST`
-    Post,
-}
+use crate::views::{incremented, state};
 
 /// A route with a session: an adapter's server mounts each, extracts the session and calls [`Work::run`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,27 +32,6 @@ pub enum Work {
     Protected,
     Extra(extra::Work),
 }
-
-/// The routes of the acceptance program.
-pub const ROUTES: &[(Verb, &str, Work)] = &[
-    (Verb::Get, "/state", Work::State),
-    (Verb::Post, "/set", Work::Set),
-    (Verb::Post, "/remove", Work::Remove),
-    (Verb::Post, "/clear", Work::Clear),
-    (Verb::Post, "/incr", Work::Incr),
-    (Verb::Post, "/login", Work::Login),
-    (Verb::Post, "/renew", Work::Renew),
-    (Verb::Post, "/logout", Work::Logout),
-    (Verb::Post, "/logout-keeping-data", Work::LogoutKeepingData),
-    (Verb::Post, "/logout-everywhere", Work::LogoutEverywhere),
-    (Verb::Post, "/big", Work::Big),
-    (Verb::Post, "/fail", Work::Fail),
-    (Verb::Get, "/sessions", Work::Sessions),
-    (Verb::Post, "/sessions/revoke", Work::Revoke),
-    (Verb::Post, "/sessions/revoke-others", Work::RevokeOthers),
-    (Verb::Get, "/csrf", Work::Csrf),
-    (Verb::Post, "/protected", Work::Protected),
-];
 
 /// What a request brings, apart from its session.
 #[derive(Debug, Default)]
@@ -131,25 +102,6 @@ impl Work {
     }
 }
 
-/// The session as the handler sees it.
-///
-/// # Errors
-///
-/// None in practice: any value can be read as CBOR.
-pub fn state(session: &Session) -> Result<Value, SessionError> {
-    let mut data = Map::new();
-    for key in session.keys() {
-        let value = session.get::<ciborium::Value>(&key)?.unwrap_or(ciborium::Value::Null);
-        data.insert(key, extra::shown(&value));
-    }
-    Ok(json!({
-        "data": data,
-        "subject": session.subject(),
-        "new": session.is_new(),
-        "ended": session.was_ended(),
-    }))
-}
-
 /// What a streamed body tries to do when the response's headers are gone.
 pub async fn late(session: &Session) -> Value {
     let said = |outcome: Result<(), SessionError>| outcome.map_or_else(|error| error.to_string(), |()| "ok".to_owned());
@@ -173,13 +125,6 @@ pub fn own_response(error: &SessionError) -> Answer {
         }
         error => Answer::from(error).with("x-own", "1"),
     }
-}
-
-pub(crate) fn incremented(session: &Session, key: &str) -> Result<u64, SessionError> {
-    session.update(key, |n: &mut u64| {
-        *n += 1;
-        *n
-    })
 }
 
 async fn revoke(session: &Session, handle: &str) -> Result<Answer, SessionError> {

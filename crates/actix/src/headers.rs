@@ -12,7 +12,7 @@ secure_sessions::adapter_headers!(header);
 pub(crate) struct Head<'r>(pub(crate) &'r dev::RequestHead);
 
 impl RequestHead for Head<'_> {
-    fn each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
+    fn for_each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
         for value in self.0.headers.get_all(known(name)) {
             visit(value.as_bytes());
         }
@@ -40,7 +40,7 @@ impl RequestHead for Head<'_> {
 pub(crate) struct Answer<'r>(pub(crate) &'r mut HeaderMap);
 
 impl ResponseHeaders for Answer<'_> {
-    fn each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
+    fn for_each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
         for value in self.0.get_all(known(name)) {
             visit(value.as_bytes());
         }

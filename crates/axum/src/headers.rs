@@ -48,7 +48,7 @@ impl UnknownLength {
 }
 
 impl RequestHead for Head<'_> {
-    fn each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
+    fn for_each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
         for value in self.headers.get_all(known(name)) {
             visit(value.as_bytes());
         }
@@ -84,7 +84,7 @@ fn connection(_: &Extensions) -> Option<IpAddr> {
 pub(crate) struct Answer<'r>(pub(crate) &'r mut HeaderMap);
 
 impl ResponseHeaders for Answer<'_> {
-    fn each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
+    fn for_each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
         for value in self.0.get_all(known(name)) {
             visit(value.as_bytes());
         }

@@ -12,7 +12,7 @@ use secure_sessions::{Finish, Reply, RequestSession, SessionManager};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::SessionErrorKind;
+use crate::EngineError;
 use crate::headers::{Answer, UnknownLength};
 
 /// Carries sessions. Wraps any service of `http` requests, whatever their body, and of responses whose body has a default.
@@ -44,9 +44,9 @@ impl<E> SessionLayer<E> {
     ///
     /// ```
     /// # use axum::{http::StatusCode, response::{IntoResponse, Response}};
-    /// # use secure_sessions_axum::{Keyring, MemoryStore, SessionErrorKind, SessionLayer, SessionManager};
+    /// # use secure_sessions_axum::{Keyring, MemoryStore, EngineError, SessionLayer, SessionManager};
     /// # let manager = SessionManager::builder(Keyring::generate().unwrap(), MemoryStore::new()).build().unwrap();
-    /// let layer = SessionLayer::new(manager).on_error(|error: &SessionErrorKind| {
+    /// let layer = SessionLayer::new(manager).on_error(|error: &EngineError| {
     ///     let status = StatusCode::from_u16(error.status()).unwrap_or_default();
     ///     (status, error.client_text()).into_response()
     /// });
@@ -60,37 +60,37 @@ impl<E> SessionLayer<E> {
 /// Makes the response in place of one whose session could not be committed.
 pub trait ErrorResponse<B> {
     /// The response; what the session's end needs is added to its headers.
-    fn respond(&self, error: &SessionErrorKind) -> Response<B>;
+    fn respond(&self, error: &EngineError) -> Response<B>;
 
     /// The response in place of an error that an extractor or a handler answered with; `None` leaves that as it is.
-    fn respond_to_handler(&self, error: &SessionErrorKind) -> Option<Response<B>> {
+    fn respond_to_handler(&self, error: &EngineError) -> Option<Response<B>> {
         Some(self.respond(error))
     }
 }
 
 /// The error that a response was made of, as an extension of it.
 #[derive(Clone)]
-pub(crate) struct Rejected(pub(crate) Arc<SessionErrorKind>);
+pub(crate) struct Rejected(pub(crate) Arc<EngineError>);
 
 /// The error's status and an empty body.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DefaultErrorResponse;
 
 impl<B: Default> ErrorResponse<B> for DefaultErrorResponse {
-    fn respond(&self, error: &SessionErrorKind) -> Response<B> {
+    fn respond(&self, error: &EngineError) -> Response<B> {
         let mut response = Response::new(B::default());
         *response.status_mut() = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         response
     }
 
     /// The error's own response has a text.
-    fn respond_to_handler(&self, _: &SessionErrorKind) -> Option<Response<B>> {
+    fn respond_to_handler(&self, _: &EngineError) -> Option<Response<B>> {
         None
     }
 }
 
-impl<B, F: Fn(&SessionErrorKind) -> Response<B>> ErrorResponse<B> for F {
-    fn respond(&self, error: &SessionErrorKind) -> Response<B> {
+impl<B, F: Fn(&EngineError) -> Response<B>> ErrorResponse<B> for F {
+    fn respond(&self, error: &EngineError) -> Response<B> {
         self(error)
     }
 }

@@ -12,7 +12,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Router, http};
 use secure_sessions_axum::{
-    Keyring, ManualClock, MemoryStore, Session, SessionData, SessionError, SessionErrorKind, SessionExt, SessionLayer,
+    EngineError, Keyring, ManualClock, MemoryStore, Session, SessionData, SessionError, SessionExt, SessionLayer,
     SessionManager, SessionStore, Typed,
 };
 use serde::{Deserialize, Serialize};
@@ -232,7 +232,7 @@ async fn a_commit_that_fails_replaces_the_response_with_the_applications_own() {
     let app = Router::new()
         .route("/login", get(|session: Session| async move { session.login("alice") }))
         .route("/slow", get(revoked_meanwhile))
-        .layer(SessionLayer::new(manager.clone()).on_error(|error: &SessionErrorKind| {
+        .layer(SessionLayer::new(manager.clone()).on_error(|error: &EngineError| {
             (StatusCode::from_u16(error.status()).unwrap(), "our own page").into_response()
         }))
         .layer(axum::Extension(manager));

@@ -12,49 +12,49 @@ use crate::sealer::{Content, Sealer, content_len, write_plaintext};
 use crate::secret::SecretBytes;
 use crate::time::Timestamp;
 
-/// What the bucket says of a token.
+/// The verdict of a bucket on a token.
 #[derive(Debug)]
 #[non_exhaustive]
 #[expect(clippy::large_enum_variant, reason = "made and taken apart once per request; a box would be an allocation")]
 pub enum Verdict {
-    /// The newest token: here is its content.
+    /// The newest token, with its content.
     Current(Admitted),
-    /// Superseded, and its holder may not know yet: [`Sealer::follow`] leads to the newest token.
+    /// A superseded token whose holder may not have the next one yet: [`Sealer::follow`] leads to the newest.
     Superseded(Superseded),
-    /// Past one of the deadlines, the token's or the bucket's.
+    /// A token past a deadline: its own or the bucket's.
     Expired,
-    /// Its session has moved on without its holder: somebody presents a copy.
+    /// A copy: the session was seen moving on without the holder of this token.
     Replayed,
-    /// One of more superseded tokens at once than the bucket remembers: refused, and no reason for an alarm.
+    /// A superseded token that a full bucket has forgotten: refuse it, and raise no alarm.
     Evicted,
-    /// We issued it, and the bucket does not know it: the store lost writes.
+    /// A token that we issued and the bucket does not know: the store lost writes.
     Unremembered,
-    /// The newest token has an entry that a later version wrote and that must not be passed over. The session is alive on
-    /// hosts of that version: the browser's cookie is to be left alone.
+    /// The newest token, with a critical entry that a later version wrote. Its session is alive on hosts of that version:
+    /// leave the browser's cookie alone.
     Critical {
         /// The entry's key.
         key: u64,
     },
-    /// The bucket was changed by somebody else who can write to the store.
+    /// A bucket that somebody else changed in the store.
     Tampered,
 }
 
 /// The content of a token that its bucket vouches for.
 #[derive(Clone)]
 pub struct Admitted {
-    /// The bucket.
+    /// The id of the bucket.
     pub session_id: SessionId,
-    /// Which of the bucket's tokens this is.
+    /// The number of this token within its bucket.
     pub generation: u32,
-    /// What the bucket keeps of it.
+    /// The fingerprint that the bucket keeps of this token.
     pub fingerprint: Fingerprint,
-    /// Leads from here to every later token of the same bucket.
+    /// The key that opens the handoff to every later token of this bucket.
     pub handoff_key: HandoffKey,
-    /// When the token was issued.
+    /// The time when the token was issued.
     pub issued_at: Timestamp,
-    /// The absolute deadline that it says.
+    /// The absolute deadline, as the token states it.
     pub expires_at: Timestamp,
-    /// The keys that it was made with.
+    /// The keys that the token was made with, and their states.
     pub keys: SealedUnder,
     /// The engine's own entries.
     pub meta: Meta,
@@ -71,7 +71,7 @@ pub struct Superseded {
 }
 
 impl Admitted {
-    /// What the bucket learns from this token's arrival.
+    /// Returns the arrival of this token, for the bucket to record.
     #[must_use]
     pub fn arrival(&self, at: Timestamp) -> Arrival {
         Arrival { generation: self.generation, fingerprint: self.fingerprint, at }
@@ -102,19 +102,19 @@ impl Admitted {
 }
 
 impl Superseded {
-    /// What the bucket learns from this token's arrival.
+    /// Returns the arrival of this token, for the bucket to record.
     #[must_use]
     pub fn arrival(&self, at: Timestamp) -> Arrival {
         Arrival { generation: self.generation, fingerprint: self.fingerprint, at }
     }
 
-    /// The bucket.
+    /// Returns the id of the bucket.
     #[must_use]
     pub fn session_id(&self) -> SessionId {
         self.session_id
     }
 
-    /// Leads from here to every later token of the same bucket.
+    /// Returns the key that opens the handoff to every later token of this bucket.
     #[must_use]
     pub fn handoff_key(&self) -> &HandoffKey {
         &self.handoff_key
@@ -122,7 +122,7 @@ impl Superseded {
 }
 
 impl Sealer {
-    /// Decides whether an opened token is still good, in the order of the protocol: times, then fingerprints.
+    /// Judges an opened token by its bucket, in the order of the protocol: times first, then fingerprints.
     #[must_use]
     #[inline]
     pub fn admit(
@@ -158,16 +158,16 @@ impl Sealer {
     }
 }
 
-/// Why a token that is the bucket's current one gives no content.
+/// The reason why the bucket's current token gives no content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unfit {
-    /// A later version wrote an entry that must not be passed over.
+    /// The token has a critical entry that a later version wrote.
     Critical { key: u64 },
-    /// The bucket says something else of it than the token itself.
+    /// The bucket contradicts the token.
     Tampered,
 }
 
-/// The content of the bucket's current token, if the bucket says the same of it as the token itself.
+/// Returns the content of the bucket's current token, if bucket and token agree.
 #[inline]
 pub(crate) fn content(bucket: &Bucket, opened: Opened) -> Result<Admitted, Unfit> {
     let (session_id, generation, fingerprint) = (opened.session_id(), opened.generation(), opened.fingerprint());

@@ -12,7 +12,7 @@ use crate::format::{KEY_LEN, NONCE_LEN, TAG_LEN};
 mod ring;
 mod rustcrypto;
 
-/// The implementation that seals tokens. All of them make the same bytes, and open each other's.
+/// The implementation that seals tokens. All of them make the same bytes and open each other's.
 ///
 /// A feature only makes an implementation available; you choose it by value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -48,7 +48,7 @@ impl AeadKey {
         Self(key)
     }
 
-    /// Encrypts in place and gives the tag. A nonce must never be used twice: callers draw it at random.
+    /// Encrypts in place and returns the tag. Never use a nonce twice: draw it at random.
     pub(crate) fn seal(
         &self,
         aead: Aead,
@@ -81,7 +81,7 @@ impl AeadKey {
         }
     }
 
-    /// Decrypts in place and checks nothing: for a ciphertext that its mark vouches for.
+    /// Decrypts in place without checking anything. Call it only for a ciphertext whose mark is right.
     #[inline]
     pub(crate) fn decrypt(&self, nonce: &[u8; NONCE_LEN], buffer: &mut [u8]) {
         // The AEAD takes the first block of the keystream for Poly1305's key (RFC 8439, section 2.8).

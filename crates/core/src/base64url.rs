@@ -18,7 +18,7 @@ pub(crate) fn decode(text: &[u8]) -> Result<Vec<u8>, NotCanonical> {
     URL_SAFE_NO_PAD.decode_to_vec(text).map_err(|_| NotCanonical)
 }
 
-/// How many characters `n` bytes take.
+/// Returns the number of characters that `n` bytes take.
 pub(crate) const fn encoded_len(n: usize) -> usize {
     n / 3 * 4
         + match n % 3 {

@@ -1,11 +1,11 @@
-//! What ties a session to its client: a keyed digest of properties that requests show by themselves.
+//! The binding of a session to its client: a keyed digest of properties that every request shows.
 //!
 //! ```text
 //! binding = fingerprint_key_id(4) | HMAC-SHA256(binding subkey, session_id(16) | properties)[0..16]
 //! ```
 //!
-//! Keyed, so that whoever opens a captured token with the seal key cannot try out addresses against it; of one session,
-//! so that two sessions of one client do not look alike.
+//! The digest is keyed, so an attacker who opens a captured token with the seal key cannot try out addresses against it. It
+//! covers the session's id, so two sessions of one client do not look alike.
 
 use subtle::ConstantTimeEq;
 
@@ -14,13 +14,13 @@ use crate::ids::{KeyId, SessionId};
 use crate::keyring::{FingerprintSubkeys, Keyring};
 
 impl Keyring {
-    /// The digest of a client's properties that a token of this session carries, under the active key.
+    /// Returns the digest of a client's properties that a token of this session carries, under the active key.
     #[must_use]
     pub fn bind(&self, id: &SessionId, properties: &[u8]) -> [u8; BINDING_LEN] {
         digest(self.active_fingerprint(), id, properties)
     }
 
-    /// Whether this is a digest of these properties, under the key of the ring that it names. Compared in constant time.
+    /// Returns `true` if `binding` is the digest of these properties under the key that it names; compares in constant time.
     #[must_use]
     pub fn is_bound_to(&self, binding: &[u8], id: &SessionId, properties: &[u8]) -> bool {
         let Some(key_id) = binding.first_chunk::<KEY_ID_LEN>() else { return false };

@@ -1,4 +1,4 @@
-//! The bucket: all that the server remembers of a session. Every change is a pure function of bucket, event and time.
+//! The bucket: the server's whole memory of a session. Every change is a pure function of bucket, event and time.
 
 use core::fmt;
 
@@ -8,39 +8,39 @@ use crate::time::{Millis, Timestamp};
 
 /// The generation of a bucket's first token.
 pub const FIRST_GENERATION: u32 = 1;
-/// How long the purge waits after a bucket's deadline, so that late requests still learn that it expired.
+/// The time from a bucket's deadline to its purge: until then, late requests still learn that it expired.
 pub const PURGE_DELAY: Millis = Millis::from_secs(60 * 60);
-/// The most that `last_seen_at` may lag behind, and so an idle timeout may be late.
+/// The longest lag of `last_seen_at`, and so the longest delay of an idle timeout.
 pub const MAX_TOUCH_STEP: Millis = Millis::from_secs(60);
-/// How far a time in a bucket may be ahead of a host's own clock before it counts as an excursion of another's.
+/// The most that a time in a bucket may be ahead of the host's clock; beyond it, another host's clock ran ahead.
 pub const CLOCK_TOLERANCE: Millis = Millis::from_secs(60);
 
 /// The server's whole memory of one session: ids, fingerprints and times. Never its data.
 #[derive(Clone)]
 pub struct Bucket {
-    /// Names the bucket.
+    /// The bucket's name.
     pub id: SessionId,
-    /// Grows with every write.
+    /// The number that grows with every write; compare-and-swap compares it.
     pub revision: Revision,
-    /// Whom the session belongs to, as a keyed tag.
+    /// The keyed tag of the logged-in subject; `None` if nobody is logged in.
     pub subject: Option<SubjectTag>,
-    /// What the application wrote on it, sealed.
+    /// The application's label of the session, sealed.
     pub label: Option<Vec<u8>>,
-    /// When the bucket was made.
+    /// The time when the bucket was made.
     pub created_at: Timestamp,
-    /// When the session was last seen, at most a touch step ago.
+    /// The time when the session was last seen; it lags by at most a touch step.
     pub last_seen_at: Timestamp,
     /// The absolute deadline.
     pub expires_at: Timestamp,
-    /// How long the session may stay unseen.
+    /// The idle timeout; `None` if there is none.
     pub idle_timeout: Option<Millis>,
-    /// When the current token was issued.
+    /// The time when the current token was issued.
     pub rotated_at: Timestamp,
-    /// Counts the tokens that were issued.
+    /// The number of the current token, which counts the tokens issued.
     pub generation: u32,
-    /// Of the current token.
+    /// The fingerprint of the current token.
     pub current: Fingerprint,
-    /// Superseded tokens that are not yet dead, the least recently presented first.
+    /// The superseded tokens that are not dead yet, the least recently presented first.
     pub retired: Vec<Retired>,
     /// The superseded tokens that `retired` had no room for, as long as one of them may be alive.
     pub evicted: Option<Evicted>,
@@ -51,47 +51,47 @@ pub struct Bucket {
 /// A superseded token.
 #[derive(Debug, Clone, Copy)]
 pub struct Retired {
-    /// Of the token.
+    /// The token's fingerprint.
     pub fingerprint: Fingerprint,
-    /// Which of the bucket's tokens it was.
+    /// The token's number within its bucket.
     pub generation: u32,
-    /// When its successor was issued.
+    /// The time when its successor was issued.
     pub superseded_at: Timestamp,
-    /// The last moment at which it is still handed the newest token; unset: not decided yet.
+    /// The last moment at which its holder is handed the newest token; `None` while that is not decided.
     pub dead_after: Option<Timestamp>,
 }
 
-/// The eviction watermark: all superseded tokens that a full list pushed out, remembered as one.
+/// The eviction watermark: one record of all superseded tokens that a full list pushed out.
 ///
-/// A token at or below it that the bucket does not know may belong to an honest client that was one of many at once, so
-/// it is refused without an alarm. The watermark dies by the same rule as a single [`Retired`] token; an unknown token is
-/// a replay again from then on.
+/// An unknown token at or below the watermark may belong to an honest client that was one of many at once, so it is
+/// refused without an alarm. The watermark dies by the same rule as a single [`Retired`] token; from then on, such a token
+/// is a replay again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Evicted {
     /// The highest generation that was pushed out.
     pub generation: u32,
-    /// When the last successor of one of them was issued.
+    /// The time when the last of their successors was issued.
     pub superseded_at: Timestamp,
-    /// The last moment at which one of them may be alive; `None` until a later token was seen a grace after the last
-    /// successor.
+    /// The last moment at which one of them may be alive; `None` until a later token is seen more than a grace after the
+    /// last successor.
     pub dead_after: Option<Timestamp>,
 }
 
-/// Stands in the place of a bucket that was renewed or logged out, so that requests still under way learn it.
+/// The record in the place of a bucket that was renewed or logged out: it tells requests that are still under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tombstone {
     /// The bucket's id.
     pub id: SessionId,
-    /// When the bucket was ended.
+    /// The time when the bucket was ended.
     pub ended_at: Timestamp,
-    /// When the tombstone itself may go: one grace later, or with the successor's absolute deadline.
+    /// The time from which the tombstone may be removed: one grace later, or the successor's absolute deadline.
     pub expires_at: Timestamp,
-    /// The id that a logged-in session moved to. An ending that comes too late follows it, and a token that is presented
-    /// more than a grace after the move is a replay.
+    /// The id that a logged-in session moved to. A late ending follows it, and a token presented more than a grace after the
+    /// move is a replay.
     pub successor: Option<SessionId>,
 }
 
-/// Where a token stands whose bucket has become a tombstone.
+/// The standing of a token whose bucket has become a tombstone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// The session ended within the last grace: the request may have been under way.
@@ -128,17 +128,17 @@ impl Tombstone {
     }
 }
 
-/// What a store keeps under an id.
+/// The record that a store keeps under an id.
 #[derive(Debug, Clone)]
 pub enum Entry {
-    /// A live session, or one that expired and is not purged yet.
+    /// A live session, or an expired one that is not purged yet.
     Bucket(Bucket),
-    /// A session that just ended.
+    /// A session that was renewed or logged out.
     Tombstone(Tombstone),
 }
 
 impl Entry {
-    /// The id that it is kept under.
+    /// Returns the id that the entry is kept under.
     #[must_use]
     pub fn id(&self) -> SessionId {
         match self {
@@ -147,7 +147,7 @@ impl Entry {
         }
     }
 
-    /// From when on a store may remove it.
+    /// Returns the time from which a store may remove it.
     #[must_use]
     pub fn purge_at(&self) -> Timestamp {
         match self {
@@ -160,44 +160,44 @@ impl Entry {
 /// The rules' parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BucketPolicy {
-    /// How long a token outlives the proof that its session moved on. Tolerates one-way delays of half of it.
+    /// The time that a superseded token outlives the proof that its session moved on. Tolerates one-way delays of half of it.
     pub grace: Millis,
 }
 
-/// An admitted token's arrival: what the bucket learns from it.
+/// The arrival of an admitted token.
 #[derive(Debug, Clone, Copy)]
 pub struct Arrival {
     /// The token's generation.
     pub generation: u32,
     /// The token's fingerprint.
     pub fingerprint: Fingerprint,
-    /// When the request arrived.
+    /// The time when the request arrived.
     pub at: Timestamp,
 }
 
-/// What a bucket is made with.
+/// The values that a bucket is made with.
 #[derive(Clone)]
 pub struct NewBucket {
     /// A fresh random id.
     pub id: SessionId,
-    /// Whom the session belongs to.
+    /// The keyed tag of the subject, if somebody is logged in.
     pub subject: Option<SubjectTag>,
-    /// What the application wrote on it, sealed.
+    /// The application's label of the session, sealed.
     pub label: Option<Vec<u8>>,
     /// The absolute deadline.
     pub expires_at: Timestamp,
-    /// How long the session may stay unseen.
+    /// The idle timeout; `None` if there is none.
     pub idle_timeout: Option<Millis>,
-    /// Of its first token.
+    /// The fingerprint of its first token.
     pub first: Fingerprint,
 }
 
-/// What a rotation puts into the bucket.
+/// The values that a rotation puts into the bucket.
 #[derive(Clone)]
 pub struct Succession {
-    /// Of the next token, whose generation is [`Bucket::next_generation`].
+    /// The fingerprint of the next token, whose generation is [`Bucket::next_generation`].
     pub fingerprint: Fingerprint,
-    /// The next token, sealed for those who hold an older one.
+    /// The next token, sealed for the holders of older ones.
     pub handoff: Vec<u8>,
     /// The subject's tag, under the fingerprint key of the next token.
     pub subject: Option<SubjectTag>,
@@ -205,27 +205,27 @@ pub struct Succession {
     pub label: Option<Vec<u8>>,
     /// The absolute deadline.
     pub expires_at: Timestamp,
-    /// How long the session may stay unseen.
+    /// The idle timeout; `None` if there is none.
     pub idle_timeout: Option<Millis>,
 }
 
-/// Where a token stands in its bucket.
+/// The standing of a token in its bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// It is the newest one.
+    /// The newest token.
     Current,
-    /// Superseded, and its holder may not know yet.
+    /// A superseded token whose holder may not have the next one yet.
     Superseded,
-    /// Superseded, its session was seen moving on: presented all the same, it is a replay.
+    /// A superseded token whose session was seen moving on: a replay.
     Replayed,
-    /// Superseded, and one of more at once than the bucket remembers: perhaps alive, perhaps a replay.
+    /// A superseded token that a full bucket has forgotten: perhaps alive, perhaps a replay.
     Evicted,
-    /// We issued it, and the bucket does not know it: the store lost writes.
+    /// A token that we issued and the bucket does not know: the store lost writes.
     Unremembered,
 }
 
 impl Bucket {
-    /// A new bucket with its first token.
+    /// Makes a new bucket with its first token.
     #[must_use]
     pub fn create(new: NewBucket, now: Timestamp) -> Self {
         Self {
@@ -246,14 +246,14 @@ impl Bucket {
         }
     }
 
-    /// Whether the bucket is past its absolute deadline, or idle for too long.
+    /// Returns `true` if the bucket is past its absolute deadline, or was idle for too long.
     #[must_use]
     pub fn is_expired(&self, now: Timestamp, policy: &BucketPolicy) -> bool {
         now >= self.expires_at
             || self.idle_timeout.is_some_and(|idle| now > self.last_seen_at.after(idle).after(self.touch_step(policy)))
     }
 
-    /// Where a token with this generation and fingerprint stands. Times are not looked at here.
+    /// Returns the standing of a token with this generation and fingerprint. Does not look at deadlines.
     #[must_use]
     pub fn standing(&self, generation: u32, fingerprint: &Fingerprint, now: Timestamp) -> Standing {
         if self.current.matches(fingerprint) {
@@ -268,26 +268,26 @@ impl Bucket {
         }
     }
 
-    /// Whether it is time to write `last_seen_at` (and with it what has settled).
+    /// Returns `true` if it is time to write `last_seen_at`, and with it the ends of older tokens.
     #[must_use]
     pub fn touch_due(&self, now: Timestamp, policy: &BucketPolicy) -> bool {
         now >= self.last_seen_at.after(self.touch_step(policy))
     }
 
-    /// How far `last_seen_at` may lag: a minute, a twentieth of the idle timeout or one grace, the smallest.
+    /// Returns how far `last_seen_at` may lag: a minute, a twentieth of the idle timeout or a grace, the smallest of them.
     #[must_use]
     pub fn touch_step(&self, policy: &BucketPolicy) -> Millis {
         let idle = self.idle_timeout.map_or(MAX_TOUCH_STEP, |idle| Millis::new(idle.get() / 20));
         MAX_TOUCH_STEP.min(idle).min(policy.grace).max(Millis::new(1))
     }
 
-    /// The generation of the next token; `None` after 2^32 - 1 of them.
+    /// Returns the generation of the next token; `None` after 2^32 - 1 tokens.
     #[must_use]
     pub fn next_generation(&self) -> Option<u32> {
         self.generation.checked_add(1)
     }
 
-    /// The bucket after a visit that issued no token.
+    /// Returns the bucket after a visit that issued no token.
     #[must_use]
     pub fn touched(&self, arrival: &Arrival, now: Timestamp, policy: &BucketPolicy) -> Self {
         let mut next = self.clone();
@@ -295,7 +295,7 @@ impl Bucket {
         next
     }
 
-    /// The bucket after its next token was issued; `None` if there is no next generation.
+    /// Returns the bucket after its next token was issued; `None` if there is no next generation.
     #[must_use]
     pub fn rotated(
         &self,
@@ -334,13 +334,13 @@ impl Bucket {
         Some(next)
     }
 
-    /// The bucket with another label.
+    /// Returns the bucket with another label.
     #[must_use]
     pub fn labelled(&self, label: Option<Vec<u8>>) -> Self {
         Self { label, revision: self.revision.next(), ..self.clone() }
     }
 
-    /// From when on a store may remove it.
+    /// Returns the time from which a store may remove it.
     #[must_use]
     pub fn purge_at(&self) -> Timestamp {
         let deadline = self
@@ -349,7 +349,7 @@ impl Bucket {
         deadline.after(PURGE_DELAY)
     }
 
-    /// What every write does: see the session, settle, forget the dead, and count.
+    /// Does what every write does: sees the session, retires older tokens, drops dead ones, and counts the revision.
     fn advance(&mut self, arrival: &Arrival, now: Timestamp, policy: &BucketPolicy) {
         let now = self.monotonic(now);
         let arrived_at = arrival.at.min(now);
@@ -372,9 +372,8 @@ impl Bucket {
         self.revision = self.revision.next();
     }
 
-    /// A token was presented: its session has moved on past every older one, which now has a grace to live, if it had
-    /// more than one already since it was superseded. (With exactly one, a response that left in the same millisecond
-    /// may still put the older token back.)
+    /// Gives every token older than the presented one its end, one grace from now, if it was superseded more than a grace
+    /// ago. (After exactly one grace, a response that left in the same millisecond may still put the older token back.)
     fn retire_older(&mut self, presented: u32, arrived_at: Timestamp, policy: &BucketPolicy) {
         let retire = |generation: u32, superseded_at: Timestamp, dead_after: &mut Option<Timestamp>| {
             if generation < presented && dead_after.is_none() && superseded_at.after(policy.grace) < arrived_at {
@@ -389,11 +388,11 @@ impl Bucket {
         }
     }
 
-    /// Brings times back that a clock which ran ahead has left in the bucket; `None` if there are none.
+    /// Returns the bucket without the times that a clock left there which ran ahead; `None` if there are none.
     ///
-    /// Times of a bucket never move backwards within [`CLOCK_TOLERANCE`]. What is further ahead of `now` was written during
-    /// an excursion of some host's clock: it would keep an idle session, and a superseded token, alive for as long as the
-    /// clock was ahead. The result is for judging a token now; the next write keeps it.
+    /// Times of a bucket never move backwards within [`CLOCK_TOLERANCE`]. A time further ahead of `now` was written while some
+    /// host's clock ran ahead: it would keep an idle session, and a superseded token, alive for as long as the clock was
+    /// ahead. Judge the token by the result; the next write keeps it.
     #[must_use]
     pub fn corrected(&self, now: Timestamp, policy: &BucketPolicy) -> Option<Self> {
         let latest = now.after(CLOCK_TOLERANCE);
@@ -416,14 +415,14 @@ impl Bucket {
         Some(next)
     }
 
-    /// `now`, or the latest time that the bucket already has: its times never move backwards.
+    /// Returns `now`, or the latest time of the bucket if that is later: its times never move backwards.
     fn monotonic(&self, now: Timestamp) -> Timestamp {
         now.max(self.last_seen_at).max(self.rotated_at)
     }
 }
 
 impl Retired {
-    /// Whether its holder is still handed the newest token.
+    /// Returns `true` while its holder is handed the newest token.
     #[must_use]
     pub fn is_alive(&self, now: Timestamp) -> bool {
         self.dead_after.is_none_or(|dead_after| now <= dead_after)
@@ -440,7 +439,7 @@ impl Evicted {
         self.dead_after.is_none_or(|dead_after| now <= dead_after)
     }
 
-    /// Both as one: as long as the one that lives longer.
+    /// Merges two watermarks; the result lives as long as the longer one.
     fn with(self, other: Self) -> Self {
         Self {
             generation: self.generation.max(other.generation),
@@ -456,7 +455,7 @@ impl From<Retired> for Evicted {
     }
 }
 
-/// What is sealed shows in `Debug` as its length.
+/// Shows sealed bytes in `Debug` as their length.
 struct Length<'a>(&'a [u8]);
 
 impl fmt::Debug for Length<'_> {

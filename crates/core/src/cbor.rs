@@ -8,10 +8,10 @@ use crate::format::MAX_DEPTH;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CborError {
-    /// Not well-formed, cut off, or followed by more bytes.
+    /// The item is not well-formed, cut off, or followed by more bytes.
     #[error("not one well-formed CBOR item")]
     Malformed,
-    /// Nested deeper than [`MAX_DEPTH`].
+    /// The item is nested deeper than [`MAX_DEPTH`].
     #[error("nested deeper than {MAX_DEPTH} levels; flatten the value")]
     TooDeep,
 }
@@ -43,7 +43,7 @@ const ARRAY: u8 = 4;
 const MAP: u8 = 5;
 const TAG: u8 = 6;
 
-/// Of a whole head with an argument (RFC 8949, section 3): its major type, the argument, and where the head ends.
+/// Returns the major type, the argument and the end of a head with an argument (RFC 8949, section 3).
 #[inline]
 fn argument(bytes: &[u8], at: usize) -> Option<(u8, u64, usize)> {
     let (first, rest) = bytes.get(at..)?.split_first()?;
@@ -80,19 +80,19 @@ pub(crate) fn text<'a>(input: &mut &'a [u8]) -> Result<&'a str, CborError> {
     core::str::from_utf8(take(input, length)?).map_err(|_| CborError::Malformed)
 }
 
-/// Takes one item of any kind off `input` and gives its bytes.
+/// Takes one item of any kind off `input` and returns its bytes.
 pub(crate) fn item<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], CborError> {
     let end = item_end(input, 0)?;
     take(input, end)
 }
 
-/// Returns `true` if two well-formed items are the same, but for the order of the entries of maps at any depth.
+/// Returns `true` if two well-formed items are equal, apart from the order of map entries at any depth.
 #[inline]
 pub(crate) fn is_same(left: &[u8], right: &[u8]) -> bool {
     left == right || (may_be_reordered(left, right) && have_same_parts(left, right).unwrap_or(false))
 }
 
-/// Most values that differ do so in their length or the sum of their bytes, which no order changes.
+/// Returns `true` if two items may differ in order alone. Most that differ have another length or sum of bytes.
 fn may_be_reordered(left: &[u8], right: &[u8]) -> bool {
     let sum = |bytes: &[u8]| bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>();
     left.len() == right.len() && left.first() == right.first() && sum(left) == sum(right)
@@ -132,7 +132,7 @@ fn have_same_items(mut left: &[u8], mut right: &[u8], count: Option<usize>) -> R
 /// A key and its value, encoded.
 type Entry<'a> = (&'a [u8], &'a [u8]);
 
-/// Returns the entries of a map, of which `input` is all behind the head.
+/// Returns the entries of a map; `input` is everything after its head.
 fn entries(mut input: &[u8], count: Option<usize>) -> Result<Vec<Entry<'_>>, CborError> {
     let mut entries = Vec::new();
     while !is_end(input, entries.len(), count) {
@@ -141,7 +141,7 @@ fn entries(mut input: &[u8], count: Option<usize>) -> Result<Vec<Entry<'_>>, Cbo
     Ok(entries)
 }
 
-/// Returns `true` if `input` stands behind the last of `count` items, or at the break that ends them.
+/// Returns `true` if `input` is past the last of `count` items, or at the break that ends them.
 fn is_end(input: &[u8], number: usize, count: Option<usize>) -> bool {
     count.map_or_else(|| input.first() == Some(&BREAK), |count| number == count)
 }
@@ -149,7 +149,7 @@ fn is_end(input: &[u8], number: usize, count: Option<usize>) -> bool {
 /// Ends an item of indefinite length.
 const BREAK: u8 = 0xff;
 
-/// Where the text of definite length begins and ends whose head stands at `at`.
+/// Returns the range of the text of definite length whose head is at `at`.
 #[inline]
 pub(crate) fn text_at(bytes: &[u8], at: usize) -> Result<(usize, usize), CborError> {
     match argument(bytes, at) {
@@ -158,7 +158,7 @@ pub(crate) fn text_at(bytes: &[u8], at: usize) -> Result<(usize, usize), CborErr
     }
 }
 
-/// Where the item of any kind ends that begins at `at`.
+/// Returns the end offset of the item of any kind that starts at `at`.
 pub(crate) fn item_end(bytes: &[u8], at: usize) -> Result<usize, CborError> {
     end(bytes, at, MAX_DEPTH)
 }
@@ -168,7 +168,7 @@ fn skip(input: &mut &[u8], depth: usize) -> Result<(), CborError> {
     take(input, end).map(|_| ())
 }
 
-/// Every request goes through all items of its session: what most of them are, is found without a call.
+/// Every request walks all items of its session, so the most frequent kinds are handled without a call.
 #[inline]
 fn end(bytes: &[u8], at: usize, depth: usize) -> Result<usize, CborError> {
     if depth == 0 {
@@ -196,14 +196,14 @@ fn end_of_other(bytes: &[u8], at: usize, depth: usize) -> Result<usize, CborErro
     }
 }
 
-/// Where so many bytes end, if they are there.
+/// Returns the offset `length` bytes after `start`, if there are as many.
 #[inline]
 fn bytes_end(bytes: &[u8], start: usize, length: u64) -> Result<usize, CborError> {
     let end = usize::try_from(length).ok().and_then(|length| start.checked_add(length));
     end.filter(|end| *end <= bytes.len()).ok_or(CborError::Malformed)
 }
 
-/// The same of so many bytes that must be UTF-8.
+/// Returns the same for bytes that must be UTF-8.
 #[inline]
 fn text_end(bytes: &[u8], start: usize, length: u64) -> Result<usize, CborError> {
     let end = bytes_end(bytes, start, length)?;
@@ -216,8 +216,8 @@ fn items_end(bytes: &[u8], start: usize, count: Option<u64>, depth: usize) -> Re
     let left = bytes.len() - start;
     let count = count.and_then(|count| usize::try_from(count).ok()).filter(|count| *count <= left);
     let mut at = start;
-    // Numbers in a list are often of one width. One that begins as the one before did ends where that is known already, so
-    // that the processor need not wait for what it has read to know where to read on.
+    // Numbers in a list are often of one width. If one begins as the one before did, its length is known already, and the
+    // processor need not wait for the byte that it has read to know where to read next.
     let mut width = None;
     for _ in 0..count.ok_or(CborError::Malformed)? {
         at = match width {
@@ -232,7 +232,7 @@ fn items_end(bytes: &[u8], start: usize, count: Option<u64>, depth: usize) -> Re
     Ok(at)
 }
 
-/// How many bytes an item has that begins with this byte, if that alone tells; else zero.
+/// Returns the length of an item that begins with this byte, or zero if the byte alone does not tell.
 const FIXED_LEN: [u8; 256] = {
     let mut lengths = [0; 256];
     let mut first = 0;
@@ -250,7 +250,7 @@ const FIXED_LEN: [u8; 256] = {
     lengths
 };
 
-/// Items of indefinite length, and the simple values that applications seldom have.
+/// Handles items of indefinite length, and the simple values that applications seldom store.
 #[cold]
 fn skip_uncommon(input: &mut &[u8], depth: usize) -> Result<(), CborError> {
     match uncommon_head(input)? {
@@ -297,7 +297,7 @@ fn skip_text_chunks(input: &mut &[u8]) -> Result<(), CborError> {
     }
 }
 
-/// How many bytes the head of this number, or of an item of this length, has.
+/// Returns the length of the head of this number, or of an item of this length.
 pub(crate) fn head_len(number: u64) -> usize {
     match number {
         0..24 => 1,
@@ -336,7 +336,7 @@ mod tests {
 
     use super::*;
 
-    /// What is read, and what is left. A number that is none is not equal to itself, so it is compared as text.
+    /// Returns the head that is read and the input that is left, as text: a NaN is not equal to itself.
     fn read(head: fn(&mut &[u8]) -> Result<Header, CborError>, mut bytes: &[u8]) -> (String, &[u8]) {
         (format!("{:?}", head(&mut bytes)), bytes)
     }
@@ -362,7 +362,7 @@ mod tests {
         }
     }
 
-    /// The same by the library's heads alone.
+    /// Does the same with the library's heads alone.
     fn skip_by_heads(input: &mut &[u8], depth: usize) -> Result<(), CborError> {
         if depth == 0 {
             return Err(CborError::TooDeep);
@@ -388,7 +388,7 @@ mod tests {
         }
     }
 
-    /// Heads of every kind and length with what may belong to them: well-formed or nearly so.
+    /// Makes heads of every kind and length with their contents, well-formed or nearly so.
     fn almost_cbor() -> impl Strategy<Value = Vec<u8>> {
         let length = prop_oneof![4 => 0..6_usize, 1 => 23..30_usize, 1 => 250..300_usize];
         let head = (0..8_u8, length, 0..6_u8).prop_map(|(major, length, written)| {
@@ -436,7 +436,7 @@ mod tests {
             let mut rest = bytes.as_slice();
             let length = match uncommon_head(&mut rest) {
                 Ok(Header::Positive(_) | Header::Negative(_) | Header::Float(_)) => bytes.len() - rest.len(),
-                // Of the simple values those that serde knows.
+                // The simple values that serde knows.
                 Ok(Header::Simple(20..=23)) => 1,
                 _ => 0,
             };

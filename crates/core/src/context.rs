@@ -1,4 +1,4 @@
-//! What a token is for: the cookie, or the header, that it travels in.
+//! The context of a token: the cookie, or the header, that it travels in.
 
 use crate::format::{MAX_CONTEXT_LEN, NONCE_AT, TOKEN_LABEL};
 
@@ -6,11 +6,11 @@ use crate::format::{MAX_CONTEXT_LEN, NONCE_AT, TOKEN_LABEL};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the cookie's or header's name has {length} bytes; it must have 1 to {MAX_CONTEXT_LEN}")]
 pub struct ContextError {
-    /// Its length in bytes.
+    /// The length of the name in bytes.
     pub length: usize,
 }
 
-/// A context with its length in front, as every use takes it.
+/// A context with its length in front, as every use needs it.
 #[derive(Debug, Clone)]
 pub(crate) struct Context(Vec<u8>);
 
@@ -26,7 +26,7 @@ impl Context {
         Ok(Self(bytes))
     }
 
-    /// `u16 length | context`.
+    /// Returns `u16 length | context`.
     pub(crate) fn with_length(&self) -> &[u8] {
         &self.0
     }
@@ -46,7 +46,7 @@ pub(crate) struct AssociatedData {
 impl AssociatedData {
     const CAPACITY: usize = TOKEN_LABEL.len() + NONCE_AT + 2 + MAX_CONTEXT_LEN;
 
-    /// These parts, one after another.
+    /// Joins the parts, one after another.
     #[inline]
     fn new<const N: usize>(parts: [&[u8]; N]) -> Self {
         let mut data = Self { bytes: [0; Self::CAPACITY], length: 0 };

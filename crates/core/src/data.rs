@@ -14,7 +14,7 @@ use crate::secret::{SecretArray, SecretBytes};
 
 mod places;
 
-/// What is wrong with a key, a value or a whole data map.
+/// An error in a key, a value or a whole data map.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
@@ -27,15 +27,15 @@ pub enum DataError {
     /// The key is longer than [`MAX_KEY_LEN`].
     #[error("the key has {length} bytes, more than the {MAX_KEY_LEN} that a session key may have")]
     KeyTooLong {
-        /// Its length in bytes.
+        /// The length in bytes.
         length: usize,
     },
     /// The value's encoding is larger than any cookie.
     #[error(
-        "the value's encoding has {length} bytes, more than any cookie ({MAX_TOKEN}); keep it elsewhere and its id here"
+        "the value's encoding has {length} bytes, more than any cookie ({MAX_TOKEN}); store it elsewhere and only its id in the session"
     )]
     ValueTooLarge {
-        /// Its length in bytes.
+        /// The length in bytes.
         length: usize,
     },
     /// The value's encoding is refused: see [`CborError`].
@@ -44,28 +44,28 @@ pub enum DataError {
     /// The value's type cannot be serialised.
     #[error("the value cannot be serialised: {0}")]
     Serialize(String),
-    /// The value is of another type. The message does not quote the value, as serde's would.
+    /// The value is of another type. Unlike serde's, the message does not quote the value.
     #[error("the value is not a {expected}; it is left as it was")]
     WrongType {
-        /// The name of the type that was asked for.
+        /// The name of the requested type.
         expected: &'static str,
     },
 }
 
 /// A session's data: one CBOR map of definite length, text key to any CBOR value, kept in its encoded form.
 ///
-/// Only the value that you ask for is decoded, and a map that came out of a token is walked only as far as the key that
-/// you ask for. Two maps are equal when their bytes are, but inserting a value that differs only in the order of its own
-/// maps' entries changes nothing. The bytes are zeroized on drop.
+/// Only the value that you ask for is decoded, and a map from a token is walked only as far as the key that you ask for. Two
+/// maps are equal if their bytes are. Inserting a value that differs only in the order of its own maps' entries changes
+/// nothing. The bytes are zeroized on drop.
 ///
 /// Another implementation may have written keys that do not ascend, or a key twice: the first one counts, and
-/// [`insert_encoded`](Self::insert_encoded) and [`remove`](Self::remove) take all of them. Whatever follows a malformed
-/// entry is not found.
+/// [`insert_encoded`](Self::insert_encoded) and [`remove`](Self::remove) remove all of them. Entries after a malformed one
+/// are not found.
 pub struct DataMap {
     buffer: SecretBytes,
     /// The map's items, without its head, within the buffer.
     items: Range<usize>,
-    /// How many entries the map's head counts.
+    /// The number of entries, as the map's head counts them.
     count: usize,
 }
 
@@ -87,7 +87,7 @@ impl DataMap {
         Ok(map)
     }
 
-    /// Takes the map at `buffer[range]` in place, and reads no more of it than its head.
+    /// Takes the map at `buffer[range]` in place, and reads only its head.
     pub(crate) fn within(buffer: SecretBytes, range: Range<usize>) -> Result<Self, DataError> {
         let whole = buffer.get(range.clone()).ok_or(DataError::NotAMap)?;
         let mut input = whole;
@@ -130,29 +130,29 @@ impl DataMap {
         self.places().next().is_none()
     }
 
-    /// The keys, in the map's order.
+    /// Returns the keys, in the map's order.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.entries().map(|entry| entry.key)
     }
 
-    /// Each key with its value's bytes, in the map's order.
+    /// Returns each key with its value's bytes, in the map's order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.entries().map(|entry| (entry.key, entry.value))
     }
 
-    /// Whether the key is there.
+    /// Returns `true` if the key is present.
     #[must_use]
     pub fn contains_key(&self, key: &str) -> bool {
         self.find(key).is_some()
     }
 
-    /// The encoded value under this key.
+    /// Returns the encoded value under this key, if it is present.
     #[must_use]
     pub fn get_encoded(&self, key: &str) -> Option<&[u8]> {
         self.find(key).and_then(|place| self.items().get(place.value()))
     }
 
-    /// Decodes the value under this key, if it is there.
+    /// Decodes the value under this key, if it is present.
     ///
     /// # Errors
     ///
@@ -216,7 +216,7 @@ impl DataMap {
         found
     }
 
-    /// Removes the entry of the key that stands behind `skipped` others of it. Returns `true` if there was one.
+    /// Removes the entry of the key after `skipped` other entries of the same key. Returns `true` if there was one.
     fn remove_entry(&mut self, key: &str, skipped: usize) -> bool {
         let items = self.items();
         let place = self.places().filter(|place| &items[place.key()] == key.as_bytes()).nth(skipped);
@@ -227,7 +227,7 @@ impl DataMap {
         place.is_some()
     }
 
-    /// The whole map's encoding.
+    /// Returns the encoding of the whole map.
     #[must_use]
     pub fn to_cbor(&self) -> SecretBytes {
         let mut bytes = SecretBytes::with_capacity(cbor::MAX_HEAD + self.items.len());
@@ -235,7 +235,7 @@ impl DataMap {
         bytes
     }
 
-    /// The length of the whole map's encoding.
+    /// Returns the length of the whole map's encoding, in bytes.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         cbor::head_len(self.count as u64) + self.items.len()
@@ -254,7 +254,7 @@ impl DataMap {
         Places { items: self.items(), at: 0, left: self.count }
     }
 
-    /// The first entry of each key.
+    /// Returns the first entry of each key.
     fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
         let items = self.items();
         let mut highest = None;
@@ -294,7 +294,7 @@ impl DataMap {
     }
 }
 
-/// A clone has the items alone; the buffer of an opened token holds all of its plaintext.
+/// Copies the items alone: the buffer of an opened token holds all of its plaintext.
 impl Clone for DataMap {
     fn clone(&self) -> Self {
         let items = self.items();
@@ -357,11 +357,11 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DataError> {
     }
 }
 
-/// A writer that never grows, so that it leaves no copy of a secret behind. What does not fit is only counted.
+/// A writer that never grows, so it leaves no copy of a secret behind. Bytes that do not fit are only counted.
 struct Bounded {
-    /// Where most values fit.
+    /// A small buffer that fits most values.
     small: SecretArray<{ Self::SMALL }>,
-    /// All of a larger one, with room for the largest.
+    /// The whole of a larger value, with room for the largest.
     large: Option<SecretBytes>,
     length: usize,
 }
@@ -371,7 +371,7 @@ impl Bounded {
 
     fn bytes(&self) -> Result<&[u8], DataError> {
         let bytes = self.large.as_deref().unwrap_or(&self.small.0);
-        // What is longer than a cookie was counted, and not kept.
+        // A value longer than a cookie was counted, not kept.
         bytes.get(..self.length).ok_or(DataError::ValueTooLarge { length: self.length })
     }
 }

@@ -1,4 +1,4 @@
-//! `key_id(4) | nonce(24) | ciphertext | tag(16)`: how labels are sealed.
+//! The envelope of sealed labels: `key_id(4) | nonce(24) | ciphertext | tag(16)`.
 
 use rand_core::TryCryptoRng;
 

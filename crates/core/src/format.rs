@@ -15,8 +15,8 @@
 //! label     = fingerprint_key_id(4) | nonce(24) | ciphertext | tag(16)
 //! ```
 //!
-//! Integers are big-endian. The mark covers every byte of a token under a key that takes both of our keys, so it is what
-//! authenticates a token. The tag of the AEAD is evidence: where the mark is wrong it tells a stolen seal key from noise.
+//! Integers are big-endian. The mark covers every byte of a token under a key that is derived from both of our keys, so the
+//! mark authenticates the token. The tag of the AEAD is evidence: if the mark is wrong, it tells a stolen seal key from noise.
 
 /// The version byte that every token starts with.
 pub const VERSION: u8 = 0x01;
@@ -49,7 +49,7 @@ pub const SEED_LEN: usize = 32;
 /// The random bytes that sealing a token draws: a nonce and a seed.
 pub const SEAL_RANDOM_LEN: usize = NONCE_LEN + SEED_LEN;
 
-/// What browsers keep at most of a cookie: name and value together, in bytes (RFC 6265bis, section 5.6).
+/// The most that browsers keep of a cookie: name and value together, in bytes (RFC 6265bis, section 5.6).
 pub const BROWSER_LIMIT: usize = 4096;
 /// The default limit of name and value together, in bytes.
 pub const DEFAULT_LIMIT: usize = 4000;
@@ -68,9 +68,11 @@ pub const MAX_KEY_LEN: usize = 256;
 pub const MAX_SUBJECT_LEN: usize = 512;
 /// The longest label, in bytes.
 pub const MAX_LABEL_LEN: usize = 512;
+/// The longest text of a flash message, in bytes.
+pub const MAX_FLASH_LEN: usize = 512;
 /// The longest binding digest, in bytes.
 pub const MAX_BINDING_LEN: usize = 64;
-/// Bytes of what [`Keyring::bind`](crate::Keyring::bind) makes: a key id and a truncated HMAC.
+/// Bytes of the digest that [`Keyring::bind`](crate::Keyring::bind) returns: a key id and a truncated HMAC.
 pub const BINDING_LEN: usize = KEY_ID_LEN + TAG_TRUNCATED_LEN;
 
 /// The most superseded tokens that a bucket remembers as alive.
@@ -114,19 +116,19 @@ pub(crate) const EXPIRES_AT_AT: usize = ISSUED_AT_AT + 8;
 pub(crate) const META_LEN_AT: usize = EXPIRES_AT_AT + 8;
 pub(crate) const META_AT: usize = META_LEN_AT + 2;
 
-/// What a token adds to its plaintext, in bytes.
+/// Bytes that a token adds to its plaintext.
 pub const TOKEN_OVERHEAD: usize = CIPHERTEXT_AT + TAG_LEN + ISSUE_LEN;
-/// What a plaintext holds besides meta, data and bloat, in bytes.
+/// Bytes of a plaintext besides meta, data and bloat.
 pub const PLAINTEXT_FIXED: usize = META_AT + 2;
 /// The shortest plaintext: an empty map each for meta and data, and the least bloat.
 pub const MIN_PLAINTEXT: usize = PLAINTEXT_FIXED + 1 + 1 + MIN_BLOAT;
 /// The shortest token, in bytes.
 pub const MIN_TOKEN: usize = TOKEN_OVERHEAD + MIN_PLAINTEXT;
-/// The longest token, in bytes: what fits [`BROWSER_LIMIT`] as base64url beside a name of one byte.
+/// The longest token, in bytes: as base64url, beside a name of one byte, it just fits [`BROWSER_LIMIT`].
 pub const MAX_TOKEN: usize = (BROWSER_LIMIT - 1) * 3 / 4;
-/// What a handoff adds to the token that it seals, in bytes.
+/// Bytes that a handoff adds to the token that it seals.
 pub const HANDOFF_OVERHEAD: usize = KEY_ID_LEN + NONCE_LEN;
-/// What a label's seal adds to its text, in bytes.
+/// Bytes that sealing adds to a label's text.
 pub const LABEL_OVERHEAD: usize = KEY_ID_LEN + NONCE_LEN + TAG_LEN;
 
 const _: () = {

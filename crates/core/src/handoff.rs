@@ -14,15 +14,15 @@ use crate::sealer::Sealer;
 use crate::time::Timestamp;
 use crate::token::Token;
 
-/// Why a handoff led nowhere.
+/// The reason why a handoff led nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandoffError {
-    /// The bucket no longer keeps one.
-    #[error("the bucket keeps no handoff any more")]
+    /// The bucket no longer keeps a handoff.
+    #[error("the bucket no longer keeps a handoff")]
     Missing,
-    /// It was sealed under a seal key, or its token marked under a fingerprint key, that is not in the keyring: a host has
-    /// not got the new key yet. Nobody is accused, since nothing of it can be checked.
+    /// The handoff's seal key, or its token's fingerprint key, is not in the keyring: this host may not have received it yet.
+    /// Nobody is accused, since nothing of it can be checked.
     #[error("the handoff names {kind} key {id}, which is not in the keyring")]
     UnknownKey {
         /// The kind of the key.
@@ -30,7 +30,7 @@ pub enum HandoffError {
         /// The key.
         id: KeyId,
     },
-    /// The newest token has an entry that a later version wrote and that must not be passed over.
+    /// The newest token has a critical entry that a later version wrote.
     #[error("the newest token has the critical entry {key}, which this version does not know")]
     Critical {
         /// The entry's key.
@@ -39,19 +39,19 @@ pub enum HandoffError {
     /// The newest token is past its deadline.
     #[error("the newest token has expired")]
     Expired,
-    /// It is not what we put there: somebody else writes to the store.
-    #[error("the handoff is not the one that was put there: the store was changed by someone else")]
+    /// The handoff is not the one that we stored: somebody else writes to the store.
+    #[error("the handoff is not the one that we stored: someone else writes to the store")]
     Tampered,
 }
 
 impl Sealer {
     /// Seals a successor for the holders of older tokens of the same bucket.
     ///
-    /// The successor's own mark authenticates it, so that it is encrypted by a stream cipher alone.
+    /// The successor's own mark authenticates it, so a stream cipher alone encrypts it.
     ///
     /// # Errors
     ///
-    /// [`RandomError`] if there is no randomness.
+    /// [`RandomError`] if the source of randomness fails.
     pub fn seal_handoff(
         &self,
         session_id: &SessionId,
@@ -70,14 +70,14 @@ impl Sealer {
         Ok(sealed)
     }
 
-    /// Opens the bucket's handoff with the key that every token of the bucket carries, and checks what is inside as if
-    /// it had been presented: its mark is right, it names the same seal key as its envelope, and its id, generation and
-    /// fingerprint are the bucket's. Until all of that is compared, nothing of it is used.
+    /// Opens the bucket's handoff with the key that every token of the bucket carries, and checks the token inside as if it
+    /// had been presented: its mark is right, it names the same seal key as its envelope, and its id, generation and
+    /// fingerprint are the bucket's. Nothing of it is used before all of that is compared.
     ///
     /// # Errors
     ///
-    /// [`HandoffError`]. After [`Tampered`](HandoffError::Tampered) the bucket must be left alone and nothing sealed
-    /// again: it might be what an attacker sealed with a stolen key.
+    /// [`HandoffError`]. After [`Tampered`](HandoffError::Tampered), leave the bucket alone and seal nothing again: an
+    /// attacker may have sealed the content with a stolen key.
     pub fn follow(
         &self,
         bucket: &Bucket,

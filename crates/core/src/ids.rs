@@ -32,13 +32,13 @@ macro_rules! opaque_bytes {
         pub struct $name([u8; $len]);
 
         impl $name {
-            /// Takes the bytes as they are.
+            /// Wraps the bytes as they are.
             #[must_use]
             pub const fn from_bytes(bytes: [u8; $len]) -> Self {
                 Self(bytes)
             }
 
-            /// The bytes, for a store to keep.
+            /// Returns the bytes, for a store to keep.
             #[must_use]
             pub const fn as_bytes(&self) -> &[u8; $len] {
                 &self.0
@@ -62,22 +62,22 @@ macro_rules! opaque_bytes {
 }
 
 opaque_bytes!(
-    /// Names a bucket: 16 random bytes. Known to the server and, sealed, inside the session's tokens.
+    /// The name of a bucket: 16 random bytes, known to the server and, sealed, inside the session's tokens.
     ///
-    /// It opens nothing by itself, yet whoever can write to the store can end the session of an id
-    /// that he knows, so `Debug` hides it and events carry a [`Handle`] instead.
+    /// An id opens nothing by itself. But an attacker with write access to the store can end the session of an id that they
+    /// know, so `Debug` hides it and events carry a [`Handle`] instead.
     SessionId,
     SESSION_ID_LEN
 );
 
 opaque_bytes!(
-    /// A keyed tag of a subject's name: what the store sees of whom a session belongs to.
+    /// A keyed tag of a subject's name: all that the store sees of the session's user.
     SubjectTag,
     TAG_TRUNCATED_LEN
 );
 
 impl SessionId {
-    /// A new random id.
+    /// Draws a new random id.
     ///
     /// # Errors
     ///
@@ -87,26 +87,26 @@ impl SessionId {
     }
 }
 
-/// The second half of the HMAC over a token: what the store keeps of it.
+/// The second half of the HMAC over a token, which the store keeps.
 ///
-/// It is compared in constant time, and so has no `PartialEq`.
+/// Compare it with [`matches`](Self::matches), in constant time: it has no `PartialEq`.
 #[derive(Clone, Copy)]
 pub struct Fingerprint([u8; FINGERPRINT_LEN]);
 
 impl Fingerprint {
-    /// Takes the bytes as they are, from a store.
+    /// Wraps bytes from a store.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; FINGERPRINT_LEN]) -> Self {
         Self(bytes)
     }
 
-    /// The bytes, for a store to keep.
+    /// Returns the bytes, for a store to keep.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; FINGERPRINT_LEN] {
         &self.0
     }
 
-    /// Whether both are the same, in constant time.
+    /// Returns `true` if both are the same; compares in constant time.
     #[must_use]
     pub fn matches(&self, other: &Self) -> bool {
         same(&self.0, &other.0)
@@ -119,7 +119,7 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// Tells a key, without saying anything about it: 4 bytes derived from the key.
+/// The name of a key: 4 bytes derived from it that reveal nothing about it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId([u8; KEY_ID_LEN]);
 
@@ -128,7 +128,7 @@ impl KeyId {
         Self(bytes)
     }
 
-    /// The bytes, as they stand in a token.
+    /// Returns the bytes, as a token holds them.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; KEY_ID_LEN] {
         &self.0
@@ -136,7 +136,7 @@ impl KeyId {
 }
 
 impl fmt::Display for KeyId {
-    /// Eight hexadecimal digits.
+    /// Writes eight hexadecimal digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:08x}", u32::from_be_bytes(self.0))
     }
@@ -148,7 +148,7 @@ impl fmt::Debug for KeyId {
     }
 }
 
-/// Grows with every write to a bucket: what compare-and-swap compares.
+/// A number that grows with every write to a bucket; compare-and-swap compares it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Revision(u64);
 
@@ -156,13 +156,13 @@ impl Revision {
     /// The revision of a bucket that was never replaced.
     pub const FIRST: Self = Self(1);
 
-    /// The given number, from a store.
+    /// Wraps a number from a store.
     #[must_use]
     pub const fn new(revision: u64) -> Self {
         Self(revision)
     }
 
-    /// The number, for a store to keep.
+    /// Returns the number, for a store to keep.
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0
@@ -216,7 +216,7 @@ impl FromStr for Handle {
 pub struct HandoffKey([u8; HANDOFF_KEY_LEN]);
 
 impl HandoffKey {
-    /// A new random key.
+    /// Draws a new random key.
     ///
     /// # Errors
     ///

@@ -8,7 +8,7 @@ use crate::format::{INFO_KEY_ID, KDF_SALT, KEY_ID_LEN, KEY_LEN, MARK_LABEL};
 use crate::ids::KeyId;
 use crate::mac::MacKey;
 
-/// The pseudorandom key of one configured key, from which its subkeys come.
+/// The pseudorandom key of one configured key, which its subkeys are derived from.
 pub(crate) struct KeySchedule(Hkdf<Sha256>);
 
 impl KeySchedule {
@@ -25,7 +25,7 @@ impl KeySchedule {
     }
 }
 
-/// The key that marks tokens: it takes a subkey of either kind of key, so that losing one of the two is not enough.
+/// Derives the key that marks tokens from a subkey of each kind of key, so one stolen key is not enough.
 ///
 /// HKDF-Extract is the HMAC of the input under the salt (RFC 5869, section 2.2).
 pub(crate) fn mark_key(salt: &MacKey, fingerprint_subkey: &[u8; KEY_LEN]) -> MacKey {

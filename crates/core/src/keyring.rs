@@ -15,19 +15,19 @@ use crate::keys::{FingerprintKey, KeyParseError, SealKey};
 use crate::mac::MacKey;
 use crate::secret::wipe_stack;
 
-/// What a key may still be used for.
+/// The state of a key: its permitted uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeyState {
-    /// The first of its kind: seals, and opens.
+    /// The first key of its kind: seals and opens.
     Active,
-    /// Opens; what it sealed is sealed again under the active key at the next rotation.
+    /// A key that opens; the next rotation seals again under the active key.
     Accepted,
-    /// Has leaked. Opens what a bucket vouches for, which is issued again at once under the active key.
+    /// A leaked key. Opens tokens that a bucket vouches for; they are issued again at once under the active key.
     Compromised,
 }
 
-/// Which of the two kinds a key is.
+/// The kind of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KeyKind {
     /// A [`SealKey`].
@@ -45,11 +45,11 @@ impl fmt::Display for KeyKind {
     }
 }
 
-/// Keys that do not make a keyring.
+/// An error in keys that do not make a keyring.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyringError {
-    /// There is no key of this kind that could seal.
+    /// There is no key of this kind to seal with.
     #[error(
         "no active {kind} key: list at least one {kind} key that is not compromised (the first in the list is the active one)"
     )]
@@ -67,27 +67,27 @@ pub enum KeyringError {
         /// The key.
         id: KeyId,
     },
-    /// The same key, or two keys with the same id, stand twice in the ring.
+    /// The same key, or two keys with the same id, are in the ring.
     #[error("key {id} stands twice in the keyring: remove one of the two, or generate a new key if they differ")]
     Duplicate {
-        /// The id that both have.
+        /// The id of both keys.
         id: KeyId,
     },
     /// One of the texts is no key.
     #[error("{kind} key number {position} of the list: {source}")]
     Parse {
-        /// The list that the text stands in: `seal`, `fingerprint` or `compromised`.
+        /// The list that has the text: `seal`, `fingerprint` or `compromised`.
         kind: &'static str,
-        /// Its place in that list, from 1.
+        /// The place in that list, from 1.
         position: usize,
-        /// What is wrong with it.
+        /// The error in the text.
         source: KeyParseError,
     },
 }
 
-/// Collects keys. The first of each kind becomes the active one.
+/// A builder that collects keys. The first of each kind becomes the active one.
 ///
-/// Each is in a box of its own and never leaves it: a vector that grows, or is taken apart, leaves what it held behind.
+/// Each key is in a box of its own and never leaves it: a vector that grows leaves copies of its content behind.
 #[derive(Debug, Default, Clone)]
 #[expect(clippy::vec_box, reason = "see above")]
 pub struct KeyringBuilder {
@@ -241,13 +241,13 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// Starts with no keys.
+    /// Returns a builder without keys.
     #[must_use]
     pub fn builder() -> KeyringBuilder {
         KeyringBuilder::default()
     }
 
-    /// One new key of each kind. Nobody else has them: after a restart every session is anonymous again.
+    /// Generates one new key of each kind. Nobody else has them: after a restart every session is anonymous again.
     ///
     /// # Errors
     ///
@@ -260,7 +260,7 @@ impl Keyring {
         })
     }
 
-    /// Every key's kind, id and state, the active ones first of their kind.
+    /// Returns every key's kind, id and state, the active one first of its kind.
     pub fn states(&self) -> impl Iterator<Item = (KeyKind, KeyId, KeyState)> + '_ {
         let seal = self.seal.iter().map(|key| (KeyKind::Seal, key.id, key.state));
         seal.chain(self.fingerprint.iter().map(|key| (KeyKind::Fingerprint, key.id, key.state)))
@@ -291,13 +291,13 @@ impl Keyring {
     }
 }
 
-/// What comes from one seal key.
+/// The subkeys of one seal key.
 #[derive(Debug)]
 pub(crate) struct SealSubkeys {
     pub(crate) id: KeyId,
     pub(crate) state: KeyState,
     pub(crate) aead: AeadKey,
-    /// One half of every mark key; the other is of a fingerprint key.
+    /// One half of every mark key; the other comes from a fingerprint key.
     pub(crate) mark: MacKey,
     pub(crate) handoff: MacKey,
 }
@@ -315,7 +315,7 @@ impl SealSubkeys {
     }
 }
 
-/// What comes from one fingerprint key.
+/// The subkeys of one fingerprint key.
 #[derive(Debug)]
 pub(crate) struct FingerprintSubkeys {
     pub(crate) id: KeyId,
@@ -346,7 +346,7 @@ impl FingerprintSubkeys {
     }
 }
 
-/// A subkey that only another derivation takes.
+/// A subkey that only another derivation uses.
 pub(crate) struct Subkey(pub(crate) Zeroizing<[u8; KEY_LEN]>);
 
 impl fmt::Debug for Subkey {

@@ -11,7 +11,7 @@ use crate::format::{FINGERPRINT_KEY_PREFIX, KEY_LEN, SEAL_KEY_PREFIX};
 use crate::ids::{KeyId, RandomError, random};
 use crate::kdf::KeySchedule;
 
-/// A text that is no key. It never repeats the text.
+/// An error in the text of a key. It never repeats the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyParseError {
@@ -20,25 +20,25 @@ pub enum KeyParseError {
         "expected a {kind} key, which starts with `{prefix}`; found {found}. Generate one with `{kind_type}::generate`"
     )]
     Prefix {
-        /// `seal` or `fingerprint`.
+        /// The kind of key: `seal` or `fingerprint`.
         kind: &'static str,
         /// The type of the key.
         kind_type: &'static str,
-        /// What such a key starts with.
+        /// The prefix of such a key.
         prefix: &'static str,
-        /// What stands there instead.
+        /// A description of the text found instead.
         found: &'static str,
     },
-    /// What follows the prefix is not canonical base64url of 32 bytes.
+    /// The text after the prefix is not canonical base64url of 32 bytes.
     #[error(
         "a {kind} key is `{prefix}` and 43 characters of base64url without padding; found {length} characters after the prefix, or others than A-Z a-z 0-9 - _"
     )]
     Encoding {
-        /// `seal` or `fingerprint`.
+        /// The kind of key: `seal` or `fingerprint`.
         kind: &'static str,
-        /// What such a key starts with.
+        /// The prefix of such a key.
         prefix: &'static str,
-        /// Characters after the prefix.
+        /// The number of characters after the prefix.
         length: usize,
     },
 }
@@ -50,7 +50,7 @@ macro_rules! key_type {
         pub struct $name([u8; KEY_LEN]);
 
         impl $name {
-            /// A new random key.
+            /// Generates a new random key.
             ///
             /// # Errors
             ///
@@ -59,17 +59,17 @@ macro_rules! key_type {
                 random(rng).map(Self)
             }
 
-            /// Takes 32 bytes that are already uniformly random, for example from a key management service.
+            /// Makes a key of 32 bytes that are already uniformly random, for example from a key management service.
             ///
             /// # Security
             ///
-            /// A password or any other text that a human chose is no key.
+            /// Never pass a password, or any other text that a human chose.
             #[must_use]
             pub const fn from_bytes(bytes: [u8; KEY_LEN]) -> Self {
                 Self(bytes)
             }
 
-            /// The key's text form, which [`FromStr`] reads: its prefix and 43 characters of base64url.
+            /// Returns the key's text form, which [`FromStr`] reads: its prefix and 43 characters of base64url.
             #[must_use]
             pub fn to_text(&self) -> Zeroizing<String> {
                 let mut text = Zeroizing::new(String::with_capacity(
@@ -80,7 +80,7 @@ macro_rules! key_type {
                 text
             }
 
-            /// Tells this key from others, and nothing about it.
+            /// Returns the id that tells this key from others and reveals nothing about it.
             #[must_use]
             pub fn id(&self) -> KeyId {
                 self.schedule().key_id()
@@ -120,14 +120,14 @@ macro_rules! key_type {
 }
 
 key_type!(
-    /// Encrypts tokens. 32 random bytes, written `sealk1_` and base64url. Rotate it often.
+    /// A key that encrypts tokens: 32 random bytes, written `sealk1_` and base64url. Rotate it often.
     SealKey,
     "seal",
     SEAL_KEY_PREFIX
 );
 
 key_type!(
-    /// Marks and fingerprints tokens, and tags subjects. 32 random bytes, written `fpk1_` and base64url.
+    /// A key that marks and fingerprints tokens and tags subjects: 32 random bytes, written `fpk1_` and base64url.
     /// Rotate it rarely, and keep it apart from the seal keys where you can.
     FingerprintKey,
     "fingerprint",

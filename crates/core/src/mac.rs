@@ -13,7 +13,7 @@ use crate::format::{KEY_LEN, TAG_TRUNCATED_LEN};
 /// Bytes of an HMAC-SHA256.
 pub(crate) const MAC_LEN: usize = 32;
 
-/// A keyed HMAC-SHA256, possibly with a prefix already taken in. Cloned for each use.
+/// A keyed HMAC-SHA256, possibly with a prefix already hashed. Cloned for each use.
 #[derive(Clone)]
 pub(crate) struct MacKey(Hmac<Sha256>);
 
@@ -27,7 +27,7 @@ impl MacKey {
         keyed
     }
 
-    /// The same key with `prefix` in front of every message.
+    /// Returns the same key with `prefix` in front of every message.
     pub(crate) fn prefixed(&self, prefix: &[&[u8]]) -> Self {
         let mut mac = self.0.clone();
         for part in prefix {
@@ -36,7 +36,7 @@ impl MacKey {
         Self(mac)
     }
 
-    /// The HMAC of these parts, one after another.
+    /// Returns the HMAC of these parts, one after another.
     #[inline]
     pub(crate) fn mac(&self, message: &[&[u8]]) -> [u8; MAC_LEN] {
         let mut mac = self.0.clone();
@@ -46,7 +46,7 @@ impl MacKey {
         mac.finalize().into_bytes().into()
     }
 
-    /// The first 16 bytes of the HMAC.
+    /// Returns the first 16 bytes of the HMAC.
     pub(crate) fn truncated(&self, message: &[&[u8]]) -> [u8; TAG_TRUNCATED_LEN] {
         let [first, _] = halves(&self.mac(message));
         first
@@ -59,7 +59,7 @@ impl fmt::Debug for MacKey {
     }
 }
 
-/// Both halves of an HMAC.
+/// Splits an HMAC into its halves.
 pub(crate) fn halves(mac: &[u8; MAC_LEN]) -> [[u8; MAC_LEN / 2]; 2] {
     let mut halves = [[0; MAC_LEN / 2]; 2];
     for (half, bytes) in halves.iter_mut().zip(mac.chunks_exact(MAC_LEN / 2)) {

@@ -1,4 +1,4 @@
-//! What the engine itself keeps inside a token, out of the application's reach.
+//! The engine's own entries inside a token, out of the application's reach.
 
 use core::fmt;
 
@@ -16,26 +16,26 @@ use crate::time::{Millis, Timestamp};
 /// tag, or a tag without its subject, is malformed.
 #[derive(Clone, Default, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Meta {
-    /// Whom the session belongs to, after login.
+    /// The subject passed to the login, or `None` if nobody is logged in.
     pub subject: Option<String>,
-    /// When the subject last authenticated.
+    /// The time when the subject last authenticated.
     #[zeroize(skip)]
     pub authenticated_at: Option<Timestamp>,
-    /// How strongly the subject authenticated: the application's own scale, by convention NIST's AAL 1 to 3.
+    /// The strength of the authentication on the application's own scale, by convention NIST's AAL 1 to 3.
     pub assurance_level: Option<u8>,
-    /// Whether the cookie outlives the browser session; unset: as configured.
+    /// Set to `true` if the cookie outlives the browser session; `None`: as configured.
     pub persistent: Option<bool>,
-    /// This session's own idle timeout; unset: as configured.
+    /// The session's own idle timeout; `None`: as configured.
     #[zeroize(skip)]
     pub idle_timeout: Option<Millis>,
-    /// This session's own absolute lifetime; unset: as configured.
+    /// The session's own absolute lifetime; `None`: as configured.
     #[zeroize(skip)]
     pub lifetime: Option<Millis>,
     /// A digest of the client properties that the session is bound to.
     pub binding: Option<Vec<u8>>,
-    /// Messages for the next request: one encoded CBOR item.
+    /// The messages for the next request: one encoded CBOR item.
     pub flash: Option<Vec<u8>>,
-    /// Entries that this version does not know, in ascending order of their keys. They are written again as they were read.
+    /// The entries that this version does not know, by ascending key. They are written again as they were read.
     pub(crate) later: Vec<Later>,
 }
 
@@ -46,18 +46,18 @@ pub(crate) struct Later {
     bytes: Vec<u8>,
 }
 
-/// Meta bytes that are none of ours, or entries that are too long to write.
+/// An error in the meta map: bytes that we did not write, or entries that are too long to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MetaError {
-    /// Not one CBOR map with ascending integer keys, or an entry of the wrong type; a subject without its tag, or the
-    /// reverse; or messages that are not one well-formed item.
+    /// The bytes are not one CBOR map with ascending integer keys, an entry has the wrong type, a subject is without its tag
+    /// or the reverse, or the messages are not one well-formed item.
     #[error("the meta map is malformed")]
     Malformed,
-    /// The subject is empty, which tells no account from another.
+    /// The subject is empty, so it tells no account from another.
     #[error("the subject is empty; pass the identifier of the account, or log out instead")]
     SubjectEmpty,
-    /// An entry that this version does not know, and that must not be passed over: a later version wrote it.
+    /// A later version wrote a critical entry, which this version does not know and must not pass over.
     #[error("the meta map has the critical entry {key}, which this version does not know")]
     Critical {
         /// The entry's key, [`CRITICAL_META`] or above.
@@ -66,13 +66,13 @@ pub enum MetaError {
     /// The subject is longer than [`MAX_SUBJECT_LEN`].
     #[error("the subject has {length} bytes, more than {MAX_SUBJECT_LEN}; use a shorter identifier of the account")]
     SubjectTooLong {
-        /// Its length in bytes.
+        /// The length in bytes.
         length: usize,
     },
     /// The binding digest is longer than [`MAX_BINDING_LEN`].
     #[error("the binding has {length} bytes, more than {MAX_BINDING_LEN}; hash it first")]
     BindingTooLong {
-        /// Its length in bytes.
+        /// The length in bytes.
         length: usize,
     },
 }
@@ -95,7 +95,7 @@ const FLASH: u64 = 8;
 const SUBJECT_TAG: u64 = 11;
 
 impl Meta {
-    /// Checks that every entry can be written, so that it can be read again.
+    /// Checks that every entry can be written and read again.
     ///
     /// # Errors
     ///
@@ -180,8 +180,8 @@ impl Meta {
 
     /// Reads one map with ascending integer keys, and the tag of its subject.
     ///
-    /// Entries of a later version are kept as they are, so that hosts of two versions can serve one session, unless such an
-    /// entry is critical.
+    /// Keeps the entries of a later version as they are, so hosts of two versions can serve one session. A critical one is
+    /// an error.
     pub(crate) fn parse(mut input: &[u8]) -> Result<(Self, Option<SubjectTag>), MetaError> {
         let Header::Map(Some(count)) = cbor::head(&mut input)? else { return Err(MetaError::Malformed) };
         let (mut meta, mut tag) = (Self::default(), None);
@@ -228,7 +228,7 @@ impl Meta {
     }
 }
 
-/// Writes the entries of a map, those of a later version in their places.
+/// A writer of the entries of a map that puts those of a later version in their places.
 struct Entries<'a> {
     output: &'a mut Vec<u8>,
     later: &'a [Later],
@@ -379,7 +379,7 @@ mod tests {
         let critical = |bytes: &[u8]| Meta::parse(bytes).expect_err("critical");
         assert_eq!(critical(&[0xa2, 0x03, 0x02, 0x18, 0x20, 0x80]), MetaError::Critical { key: 32 });
         assert_eq!(critical(&[0xa2, 0x18, 0x63, 0x80, 0x19, 0x01, 0x00, 0x80]), MetaError::Critical { key: 99 });
-        // A map that is malformed besides is no word of a later version.
+        // A map that is malformed as well was not written by a later version.
         assert_eq!(critical(&[0xa2, 0x18, 0x63, 0x80, 0x18, 0x63, 0x80]), MetaError::Malformed);
     }
 

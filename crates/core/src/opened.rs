@@ -13,16 +13,16 @@ use crate::meta::{Meta, MetaError};
 use crate::secret::SecretBytes;
 use crate::time::Timestamp;
 
-/// A decrypted token whose mark says that we issued it. Whether it is still good, its bucket decides:
+/// A decrypted token whose mark proves that we issued it. Its bucket decides whether it is still good:
 /// [`Sealer::admit`](crate::Sealer::admit) turns it into [`Admitted`](crate::Admitted), and only that gives out data.
 ///
-/// What it says stays in its buffer until it is asked for: nothing is copied that is not believed in the end.
+/// Its content stays in its buffer until you ask for it: nothing is copied from a token that is refused in the end.
 #[derive(Clone)]
 pub struct Opened {
     buffer: SecretBytes,
-    /// Where the plaintext begins in the buffer.
+    /// The offset of the plaintext in the buffer.
     plaintext: u16,
-    /// The data map within the buffer; the meta map ends two bytes before it.
+    /// The range of the data map in the buffer; the meta map ends two bytes before it.
     data: (u16, u16),
     fingerprint: Fingerprint,
     keys: SealedUnder,
@@ -38,13 +38,13 @@ pub struct SealedUnder {
 }
 
 impl SealedUnder {
-    /// Whether one of the two keys is no longer the active one: the next token comes under the new one.
+    /// Returns `true` if one of the two keys is no longer the active one: the next token is sealed under the new one.
     #[must_use]
     pub fn is_outdated(&self) -> bool {
         self.seal.1 != KeyState::Active || self.fingerprint.1 != KeyState::Active
     }
 
-    /// The compromised one of the two keys, if either is: the token is to be replaced at once.
+    /// Returns the compromised one of the two keys, if there is one: replace the token at once.
     #[must_use]
     pub fn compromised(&self) -> Option<(KeyKind, KeyId)> {
         let seal = (KeyKind::Seal, self.seal);
@@ -82,48 +82,48 @@ impl Opened {
         })
     }
 
-    /// The bucket to ask.
+    /// Returns the id of the bucket to ask.
     #[must_use]
     pub fn session_id(&self) -> SessionId {
         SessionId::from_bytes(*self.fixed::<SESSION_ID_LEN>(0))
     }
 
-    /// Which of the bucket's tokens this is.
+    /// Returns the number of this token within its bucket.
     #[must_use]
     pub fn generation(&self) -> u32 {
         u32::from_be_bytes(*self.fixed(GENERATION_AT))
     }
 
-    /// What the bucket should know of this token.
+    /// Returns the fingerprint that the bucket should have.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
 
-    /// The keys that it was made with.
+    /// Returns the keys that it was made with.
     #[must_use]
     pub fn sealed_under(&self) -> SealedUnder {
         self.keys
     }
 
-    /// Whether the token's own times admit it: not past its deadline, and not issued before `not_before`.
+    /// Returns `true` if the token's own times admit it: it is not past its deadline, nor issued before `not_before`.
     ///
-    /// A time of issue in the future is no reason to refuse: hosts' clocks differ.
+    /// A time of issue in the future is no reason to refuse it: hosts' clocks differ.
     #[must_use]
     pub fn is_timely(&self, now: Timestamp, not_before: Option<Timestamp>) -> bool {
         now < self.expires_at() && not_before.is_none_or(|not_before| self.issued_at() >= not_before)
     }
 
-    /// Returns what the session is bound to, which says nothing of its data: a client that a binding refuses must not be
-    /// able to end a session with an old token of it.
+    /// Returns the digest that the session is bound to, which reveals nothing of its data: a client that a binding refuses
+    /// must not be able to end a session with an old token of it.
     #[must_use]
     pub fn binding(&self) -> Option<Vec<u8>> {
         let (mut meta, _) = self.meta().ok()?;
         meta.binding.take()
     }
 
-    /// Returns the subject that the token was issued for: to end all of its sessions if this one cannot be followed. It is
-    /// no proof that the subject sent the request.
+    /// Returns the subject that the token was issued for, to end all of its sessions if this one cannot be followed. It does
+    /// not prove that the subject sent the request.
     #[must_use]
     pub fn subject(&self) -> Option<String> {
         let (mut meta, _) = self.meta().ok()?;
@@ -142,18 +142,18 @@ impl Opened {
         Timestamp::from_millis(u64::from_be_bytes(*self.fixed(EXPIRES_AT_AT)))
     }
 
-    /// The engine's entries, and the tag of the subject.
+    /// Returns the engine's entries, and the tag of the subject.
     pub(crate) fn meta(&self) -> Result<(Meta, Option<SubjectTag>), MetaError> {
         let start = usize::from(self.plaintext) + META_AT;
         Meta::parse(self.buffer.get(start..usize::from(self.data.0) - 2).ok_or(MetaError::Malformed)?)
     }
 
-    /// The data, without copying it, and without a look at its entries.
+    /// Returns the data without copying it or looking at its entries.
     pub(crate) fn into_data(self) -> Option<DataMap> {
         DataMap::within(self.buffer, self.data.0.into()..self.data.1.into()).ok()
     }
 
-    /// `N` bytes of what stands before the meta map.
+    /// Returns `N` bytes of the fixed part, before the meta map.
     fn fixed<const N: usize>(&self, at: usize) -> &[u8; N] {
         match self.buffer[usize::from(self.plaintext) + at..].first_chunk() {
             Some(bytes) => bytes,

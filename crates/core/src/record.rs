@@ -10,15 +10,15 @@
 //! tombstone = ended_at(u64 ms) | expires_at(u64 ms) | [successor(16)]
 //! ```
 //!
-//! A flag says whether each part in brackets is there; for the watermark that is the count's highest bit. `dead_after` is
-//! 2^64 - 1 where it is not decided yet.
+//! A flag says whether each part in brackets is present; for the watermark, it is the count's highest bit. `dead_after` is
+//! 2^64 - 1 while it is not decided.
 
 use crate::bucket::{Bucket, Entry, Evicted, Retired, Tombstone};
 use crate::format::{FINGERPRINT_LEN, MAX_RETIRED, SESSION_ID_LEN, TAG_TRUNCATED_LEN};
 use crate::ids::{Fingerprint, Revision, SessionId, SubjectTag};
 use crate::time::{Millis, Timestamp};
 
-/// Bytes that are no record of ours.
+/// An error in bytes that should be a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the stored record is malformed: cut off, too long, or of a version that this release does not know")]
 pub struct RecordError;
@@ -46,7 +46,7 @@ pub const EVICTED_LEN: usize = 4 + 8 + 8;
 pub const RETIRED_LEN: usize = FINGERPRINT_LEN + EVICTED_LEN;
 
 impl Entry {
-    /// The record's bytes.
+    /// Returns the record's bytes.
     #[must_use]
     pub fn to_record(&self) -> Vec<u8> {
         match self {
@@ -82,7 +82,7 @@ impl Entry {
 }
 
 impl Bucket {
-    /// The record's bytes.
+    /// Returns the record's bytes.
     #[must_use]
     pub fn to_record(&self) -> Vec<u8> {
         let mut flags = 0;
@@ -135,7 +135,7 @@ impl Bucket {
         !self.retired.is_empty() || self.evicted.is_some()
     }
 
-    /// The retired tokens and the eviction watermark as bytes, for a store's column; empty if there is neither.
+    /// Returns the retired tokens and the eviction watermark as bytes, for a store's column; empty if there is neither.
     #[must_use]
     pub fn retired_to_bytes(&self) -> Vec<u8> {
         if !self.has_retired() {
@@ -163,7 +163,7 @@ impl Bucket {
 }
 
 impl Tombstone {
-    /// The record's bytes.
+    /// Returns the record's bytes.
     #[must_use]
     pub fn to_record(&self) -> Vec<u8> {
         let flags = if self.successor.is_some() { HAS_SUCCESSOR } else { 0 };
@@ -176,12 +176,12 @@ impl Tombstone {
     }
 }
 
-/// Reads what [`Bucket::retired_to_bytes`] wrote: the retired tokens and the eviction watermark. No bytes at all are
+/// Reads the bytes of [`Bucket::retired_to_bytes`]: the retired tokens and the eviction watermark. An empty slice is
 /// neither.
 ///
 /// # Errors
 ///
-/// [`RecordError`] if the bytes are not exactly one list, or it is longer than a bucket's may be.
+/// [`RecordError`] if the bytes are not exactly one list, or it is longer than a bucket may have.
 pub fn retired_from_bytes(bytes: &[u8]) -> Result<(Vec<Retired>, Option<Evicted>), RecordError> {
     if bytes.is_empty() {
         return Ok((Vec::new(), None));

@@ -1,30 +1,30 @@
-//! Why a token was not opened, and what one without a right mark is worth.
+//! The reasons why a token is not opened, and the suspicion of one without a right mark.
 
 use crate::bucket::Bucket;
 use crate::ids::{Fingerprint, KeyId, SessionId};
 use crate::keyring::KeyKind;
 
-/// Why a token was not opened.
+/// The reason why a token was not opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// A key that we do not have, or not yet, or no more.
+    /// The token names a key that is not in the keyring: not yet, or no longer.
     #[error("the token names {kind} key {id}, which is not in the keyring")]
     UnknownKey {
         /// The kind of the key.
         kind: KeyKind,
-        /// Its id, as the token has it.
+        /// The id, as the token names it.
         id: KeyId,
     },
-    /// Neither the mark nor the seal fits: changed on the way, of another context, or made up.
+    /// Neither the mark nor the seal fits: the token was changed on the way, is of another context, or was invented.
     #[error("the token is not authentic")]
     NotAuthentic,
-    /// The seal fits and the mark does not: made by somebody who holds the seal key, or a token of ours whose last bytes
-    /// were damaged. Ask the bucket which; see [`Suspect::is_damaged`].
+    /// The seal fits and the mark does not: a holder of the seal key made the token, or somebody damaged the last bytes of
+    /// one of ours. Ask the bucket which it is; see [`Suspect::is_damaged`].
     #[error("the token was sealed with seal key {}, and its mark is wrong", .0.key())]
     Unmarked(Suspect),
-    /// The mark fits and the seal does not: made by somebody who holds both keys. **The named key has leaked**: the one of
-    /// the two that you have not listed as compromised yet, if there is one.
+    /// The mark fits and the seal does not: a holder of both keys made the token. **The named key has leaked**: the one of the
+    /// two that you have not listed as compromised yet, if there is one.
     #[error("the token was made with {kind} key {id}, and not by us: the key has leaked")]
     Forged {
         /// The kind of the key that the forger holds, too.
@@ -32,13 +32,13 @@ pub enum Refusal {
         /// The key.
         id: KeyId,
     },
-    /// It is marked as ours, and cannot be read: of a later version of this library, or both keys have leaked.
+    /// The token is marked as ours but cannot be read: a later version of this library made it, or both keys have leaked.
     #[error("the token's content is malformed")]
     Malformed,
 }
 
-/// What a token without a right mark says of itself. None of it is to be believed: ask its bucket once, for nothing else
-/// than [`is_damaged`](Self::is_damaged).
+/// The claims of a token without a right mark. Believe none of them: ask its bucket once, for
+/// [`is_damaged`](Self::is_damaged) alone.
 #[derive(Debug, Clone, Copy)]
 pub struct Suspect {
     pub(crate) key: KeyId,
@@ -60,10 +60,10 @@ impl Suspect {
         self.session_id
     }
 
-    /// Returns `true` if this is a token that the bucket knows, with another mark at its end: its holder damaged it.
+    /// Returns `true` if the bucket knows this token but for the mark at its end: its holder damaged it.
     ///
-    /// Otherwise the seal key has leaked. The other half of the HMAC tells the two apart: nobody can make it without both
-    /// keys, and it does not travel.
+    /// Otherwise the seal key has leaked. The other half of the HMAC tells the two cases apart: nobody can make it without
+    /// both keys, and it does not travel.
     #[must_use]
     pub fn is_damaged(&self, bucket: &Bucket) -> bool {
         let knows = |kept: &Fingerprint| kept.matches(&self.fingerprint);

@@ -1,4 +1,4 @@
-//! Seal and open: between a session's content and a token.
+//! The sealer: seals a session's content into a token, and opens tokens.
 
 use core::ops::Range;
 use std::sync::Arc;
@@ -31,26 +31,26 @@ use crate::token::Token;
 pub struct Sealer {
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) context: Context,
-    /// Whose subjects ours are.
+    /// The context whose subjects ours are.
     pub(crate) subjects: Context,
     aead: Aead,
     sizes: Sizes,
-    /// One for each pair of keys, with label and context already taken in: all of the first seal key come first.
+    /// The mark keys of all pairs, with label and context already hashed; those of the first seal key come first.
     marks: Vec<MacKey>,
 }
 
-/// What a token says, besides the keys and the random bytes that it is sealed with.
+/// The content of a token, besides the keys and the random bytes that it is sealed with.
 #[derive(Debug, Clone, Copy)]
 pub struct Content<'a> {
-    /// The bucket that vouches for the token.
+    /// The id of the bucket that vouches for the token.
     pub session_id: SessionId,
     /// The bucket's handoff key.
     pub handoff_key: &'a HandoffKey,
-    /// Counts the tokens of the bucket.
+    /// The number of this token within its bucket.
     pub generation: u32,
-    /// When this token is issued.
+    /// The time when this token is issued.
     pub issued_at: Timestamp,
-    /// When the token is refused without asking the store: the bucket's absolute deadline.
+    /// The bucket's absolute deadline, after which the token is refused without asking the store.
     pub expires_at: Timestamp,
     /// The engine's own entries.
     pub meta: &'a Meta,
@@ -58,18 +58,18 @@ pub struct Content<'a> {
     pub data: &'a DataMap,
 }
 
-/// A token that was just sealed, and what the bucket keeps of it.
+/// A token that was just sealed, with its fingerprint for the bucket.
 #[derive(Debug, Clone)]
 pub struct Issued {
-    /// For the client.
+    /// The token, for the client.
     pub token: Token,
-    /// For the bucket.
+    /// The fingerprint, for the bucket.
     pub fingerprint: Fingerprint,
-    /// For the bucket, too: the tag of the subject, which the token carries.
+    /// The tag of the subject, for the bucket; the token carries it, too.
     pub subject: Option<SubjectTag>,
 }
 
-/// Why nothing was sealed.
+/// The reason why nothing was sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
@@ -78,15 +78,15 @@ pub enum SealError {
         "the session takes {size} bytes of cookie name and value, more than the limit of {limit}; store less in the session, or keep large values elsewhere and store only their ids"
     )]
     TooLarge {
-        /// Name and value, in bytes, as they would have been.
+        /// The size that name and value would have, in bytes.
         size: usize,
-        /// The most that they may have.
+        /// The most that they may have, in bytes.
         limit: usize,
     },
     /// An entry of the engine's own is too long.
     #[error(transparent)]
     Meta(#[from] MetaError),
-    /// There was no randomness.
+    /// The source of randomness failed.
     #[error(transparent)]
     Random(#[from] RandomError),
 }
@@ -105,15 +105,15 @@ impl Sealer {
         Ok(Self { keyring, subjects: context.clone(), context, aead: Aead::default(), sizes, marks })
     }
 
-    /// Seals by another implementation of the same bytes.
+    /// Returns a sealer that uses another implementation of the same bytes.
     #[must_use]
     pub fn with_aead(mut self, aead: Aead) -> Self {
         self.aead = aead;
         self
     }
 
-    /// Returns a sealer for another context whose sessions belong to the same subjects: for the bearer tokens that stand in
-    /// for a cookie.
+    /// Returns a sealer for another context whose sessions belong to the same subjects, such as bearer tokens beside a
+    /// cookie.
     ///
     /// # Errors
     ///
@@ -159,14 +159,14 @@ impl Sealer {
         self.fill(meta, data).map(|_| ())
     }
 
-    /// Returns what name and value of a cookie with this content and so many more bytes take, within the limit or not.
+    /// Returns the size of name and value of a cookie with this content and `more` bytes, within the limit or not.
     #[must_use]
     pub fn cookie_size_with(&self, meta: &Meta, data: &DataMap, more: usize) -> usize {
         let content = content_len(meta, data) + more;
         self.sizes.cookie_len(self.sizes.fill(content).unwrap_or(content + crate::format::MIN_BLOAT))
     }
 
-    /// Returns the keys that the next token comes under.
+    /// Returns the keys that the next token is made with.
     #[must_use]
     pub fn active_keys(&self) -> SealedUnder {
         let (seal, fingerprint) = (self.keyring.active_seal(), self.keyring.active_fingerprint());
@@ -182,10 +182,10 @@ impl Sealer {
         })
     }
 
-    /// Makes a token under the active keys, unlike any other. The tag of the subject is made anew.
+    /// Seals a token under the active keys, unlike any other. The tag of the subject is computed anew.
     ///
-    /// It draws [`SEAL_RANDOM_LEN`](crate::format::SEAL_RANDOM_LEN) random bytes at once: the nonce, and a seed that is
-    /// expanded to the bloat and forgotten.
+    /// Draws [`SEAL_RANDOM_LEN`](crate::format::SEAL_RANDOM_LEN) random bytes at once: the nonce, and a seed that is expanded
+    /// to the bloat and forgotten.
     ///
     /// # Errors
     ///
@@ -226,14 +226,14 @@ impl Sealer {
         Ok(Issued { token, fingerprint: Fingerprint::from_bytes(kept), subject })
     }
 
-    /// Opens a token. What it says is not yet to be believed: see [`admit`](Self::admit).
+    /// Opens a token. Do not act on its content yet: see [`admit`](Self::admit).
     ///
-    /// Its mark authenticates it, so it is decrypted without a look at the tag of the AEAD. Only where the mark is wrong, or
-    /// one of the two keys is compromised, is the tag verified, to say what has happened.
+    /// The mark authenticates the token, so it is decrypted without verifying the tag of the AEAD. The tag is verified only if
+    /// the mark is wrong, or one of the two keys is compromised, to find out what has happened.
     ///
     /// # Errors
     ///
-    /// [`Refusal`] says why not.
+    /// [`Refusal`] says why the token was not opened.
     #[inline]
     pub fn open(&self, token: Token) -> Result<Opened, Refusal> {
         let (seal_id, fingerprint_id) = (token.seal_key_id(), token.fingerprint_key_id());
@@ -264,7 +264,7 @@ impl Sealer {
         Opened::parse(buffer, range, fingerprint, keys).ok_or(Refusal::Malformed)
     }
 
-    /// Says what a token is whose mark is wrong.
+    /// Tells garbage from a token that was sealed with our seal key, after its mark proved wrong.
     #[cold]
     fn unmarked(&self, token: Token, seal: &SealSubkeys, fingerprint: Fingerprint) -> Refusal {
         let Some((buffer, range)) = self.verify(token, seal) else { return Refusal::NotAuthentic };
@@ -291,7 +291,7 @@ impl Sealer {
         keys: SealedUnder,
     ) -> Result<Opened, Refusal> {
         let Some((buffer, range)) = self.verify(token, seal) else {
-            // A mark takes both keys, and one of them is known to have leaked: the other one is the news.
+            // A mark takes both keys, and one is known to have leaked: report the other one.
             let (kind, id) = match keys.fingerprint {
                 (id, KeyState::Active | KeyState::Accepted) => (KeyKind::Fingerprint, id),
                 (_, KeyState::Compromised) => (KeyKind::Seal, keys.seal.0),
@@ -301,7 +301,7 @@ impl Sealer {
         Opened::parse(buffer, range, fingerprint, keys).ok_or(Refusal::Malformed)
     }
 
-    /// Verifies the tag of the AEAD, and gives the plaintext's place in the buffer.
+    /// Verifies the tag of the AEAD, and returns the buffer with the plaintext's range in it.
     fn verify(&self, token: Token, seal: &SealSubkeys) -> Option<(SecretBytes, Range<usize>)> {
         let associated_data = self.context.associated_data(token.header());
         let (nonce, tag, range) = (*token.nonce(), *token.tag(), token.ciphertext_range());
@@ -312,7 +312,7 @@ impl Sealer {
     }
 }
 
-/// A mark key for each pair of keys.
+/// Derives a mark key for each pair of keys.
 fn marks(keyring: &Keyring, context: &Context) -> Vec<MacKey> {
     let pairs =
         keyring.seal_keys().iter().flat_map(|seal| keyring.fingerprint_keys().iter().map(move |key| (seal, key)));
@@ -332,7 +332,7 @@ impl SecretArray<SEAL_RANDOM_LEN> {
     }
 }
 
-/// The length of a plaintext without its bloat.
+/// Returns the length of a plaintext without its bloat.
 pub(crate) fn content_len(meta: &Meta, data: &DataMap) -> usize {
     PLAINTEXT_FIXED + meta.encoded_len() + data.encoded_len()
 }
@@ -347,7 +347,7 @@ pub(crate) fn write_plaintext(content: &Content<'_>, subject: Option<&SubjectTag
     with_length(bytes, |bytes| content.data.append_to(bytes));
 }
 
-/// Appends a u16 length and what it is the length of.
+/// Appends a u16 length and the bytes that it counts.
 fn with_length(bytes: &mut Vec<u8>, append: impl FnOnce(&mut Vec<u8>)) {
     let at = bytes.len();
     bytes.extend_from_slice(&[0; 2]);
@@ -357,5 +357,5 @@ fn with_length(bytes: &mut Vec<u8>, append: impl FnOnce(&mut Vec<u8>)) {
     bytes[at..at + 2].copy_from_slice(&length.to_be_bytes());
 }
 
-/// The parts of a token's length that [`Sealer::seal`] reserves.
+// `Sealer::seal` reserves exactly these parts of a token's length.
 const _: () = assert!(TOKEN_OVERHEAD == CIPHERTEXT_AT + TAG_LEN + ISSUE_LEN);

@@ -5,15 +5,15 @@ use core::ops::Deref;
 
 use zeroize::{ZeroizeOnDrop, optimization_barrier};
 
-/// Bytes whose buffer, all of its capacity, is overwritten when they are dropped.
+/// Bytes whose whole buffer is overwritten on drop, its spare capacity included.
 ///
-/// What [`zeroize::Zeroizing`] of a `Vec<u8>` does, without writing every byte by itself: a session's plaintext is
-/// dropped with each request.
+/// [`zeroize::Zeroizing`] of a `Vec<u8>` does the same, but writes byte by byte, and a session's plaintext is dropped with
+/// each request.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct SecretBytes(Vec<u8>);
 
 impl SecretBytes {
-    /// Room for so many bytes, which are never moved while they are no more than these.
+    /// Returns an empty buffer. Up to `capacity` bytes never move in it.
     pub(crate) fn with_capacity(capacity: usize) -> Self {
         Self(Vec::with_capacity(capacity))
     }
@@ -26,7 +26,7 @@ impl SecretBytes {
         &mut self.0
     }
 
-    /// For bytes to be appended, up to the capacity: a buffer that grew would leave its old place as it was.
+    /// Returns the vector to append to, up to its capacity: if it grew, it would leave its old content behind.
     pub(crate) fn as_mut_vec(&mut self) -> &mut Vec<u8> {
         &mut self.0
     }
@@ -60,7 +60,7 @@ impl fmt::Debug for SecretBytes {
     }
 }
 
-/// An array that is overwritten when it is dropped.
+/// An array that is overwritten on drop.
 pub(crate) struct SecretArray<const N: usize>(pub(crate) [u8; N]);
 
 impl<const N: usize> Drop for SecretArray<N> {
@@ -69,7 +69,7 @@ impl<const N: usize> Drop for SecretArray<N> {
     }
 }
 
-/// Overwrites bytes; the compiler does not take that away although nobody reads them again.
+/// Overwrites bytes. The compiler must not remove the writes, although nobody reads them.
 pub(crate) fn wipe(bytes: &mut [u8]) {
     bytes.fill(0);
     optimization_barrier(bytes);
@@ -81,7 +81,7 @@ pub(crate) fn wipe_stack() {
     wipe(&mut [0xff; 16 * 1024]);
 }
 
-/// Overwrites all of a buffer, and leaves it empty.
+/// Overwrites a whole buffer, and leaves it empty.
 fn wipe_vec(bytes: &mut Vec<u8>) {
     bytes.clear();
     bytes.resize(bytes.capacity(), 0);
@@ -135,7 +135,7 @@ mod tests {
         let places = [bytes.as_ptr(), array.0.as_ptr()];
         assert_eq!(places.map(left), [500; 2]);
         drop((bytes, array));
-        // What the allocator notes there is shorter.
+        // The allocator's own notes there are shorter.
         assert!(places.map(left).iter().all(|left| *left < 50));
     }
 }

@@ -1,40 +1,39 @@
-//! Size classes: a token's length tells no more than its class.
+//! Size classes: the length of a token tells its class and no more.
 
 use crate::base64url;
 use crate::format::{
     BROWSER_LIMIT, DEFAULT_LIMIT, DEFAULT_SIZE_STEP, MAX_TOKEN, MIN_BLOAT, MIN_PLAINTEXT, TOKEN_OVERHEAD,
 };
 
-/// The lengths, in bytes, up to which bloat fills a plaintext. The last class is always what just fits the limit.
+/// The lengths, in bytes, up to which bloat fills a plaintext. The last class always just fits the limit.
 ///
 /// The class depends on the length alone: a random length would average out over a few tokens.
 ///
-/// # What a class tells
+/// # How much a class reveals
 ///
-/// Whoever sees a cookie's length learns the class of its session, which is a range of content as wide as the step. Every
-/// change that they see narrows it no further. Of a session without data, or with a subject, the class is the same for
-/// everybody; beyond that, up to the default limit of 4000 bytes (some 2,900 of plaintext), there are
+/// An observer of a cookie's length learns the class of its session: a range of content as wide as the step. Further changes
+/// narrow it no further. A session without data, or with a subject alone, has the same class for everybody. Beyond that, up
+/// to the default limit of 4000 bytes (some 2,900 of plaintext), there are at most
 ///
-/// | step | classes | tells of the content's length | bloat beyond the least, at most, on average |
+/// | step | classes | reveals of the content's length | bloat beyond the least, at most, on average |
 /// | --- | --- | --- | --- |
 /// | 64 | 45 | 5.5 bits | 63, 32 bytes |
 /// | 128 (the default) | 23 | 4.5 bits | 127, 64 bytes |
 /// | 256 | 12 | 3.6 bits | 255, 128 bytes |
 /// | [`Fixed`](Self::Fixed) | 1 | nothing | 2,800 bytes |
 ///
-/// at the most, if all lengths were equally likely. A change of one short value (a name, a counter, a flag) crosses the
-/// end of a class about once in as many bytes as the step has: a value that is 8 bytes longer shows in one of 16 sessions
-/// with 128, one of 8 with 64, one of 32 with 256. Where the mere length of a value is a secret, use a list of two or three
-/// classes, or [`Fixed`](Self::Fixed). The step is also what a request carries: base64 makes 4 characters of 3 bytes, so
-/// that 256 costs 85 characters more than 128 on average, in every request.
+/// if all lengths are equally likely. A value that becomes 8 bytes longer shows in one of 16 sessions with a step of 128, one
+/// of 8 with 64, one of 32 with 256. If the mere length of a value is a secret, use a list of two or three classes, or
+/// [`Fixed`](Self::Fixed). Requests carry the bloat: base64 makes 4 characters of 3 bytes, so a step of 256 costs 85
+/// characters more than 128 on average, in every request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SizeClasses {
-    /// Multiples of this many bytes. The default is 128.
+    /// Multiples of this number of bytes. The default is 128.
     Step(usize),
     /// These lengths, in ascending order.
     List(Vec<usize>),
-    /// One length for every token: what just fits the limit.
+    /// One length for every token: the longest that fits the limit.
     Fixed,
 }
 
@@ -44,14 +43,14 @@ impl Default for SizeClasses {
     }
 }
 
-/// Sizes that cannot hold a session.
+/// An error in sizes that cannot hold a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SizeError {
-    /// The limit is above what browsers keep.
+    /// The limit is above the most that browsers keep.
     #[error("the limit of {limit} bytes is above the {BROWSER_LIMIT} that browsers keep of a cookie; lower it")]
     AboveBrowserLimit {
-        /// The limit of name and value.
+        /// The limit of name and value, in bytes.
         limit: usize,
     },
     /// The limit does not hold an empty session.
@@ -59,9 +58,9 @@ pub enum SizeError {
         "the limit of {limit} bytes does not hold an empty session, which takes {needed} with this name; raise it, or shorten the cookie's name"
     )]
     TooSmall {
-        /// The limit of name and value.
+        /// The limit of name and value, in bytes.
         limit: usize,
-        /// What an empty session takes.
+        /// The size of an empty session, in bytes.
         needed: usize,
     },
     /// The step is zero.
@@ -75,7 +74,7 @@ pub enum SizeError {
     },
 }
 
-/// How long a token may be, and up to which lengths it is filled.
+/// The limit of a token's length, and the classes that it is filled up to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sizes {
     name_len: usize,
@@ -84,11 +83,12 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// For a cookie (or header) whose name has `name_len` bytes, with at most `limit` bytes of name and value.
+    /// Returns the sizes for a cookie (or header) whose name has `name_len` bytes, with at most `limit` bytes of name and
+    /// value.
     ///
     /// # Errors
     ///
-    /// [`SizeError`] says what cannot hold, and what would.
+    /// [`SizeError`] says what is wrong, and which value would do.
     pub fn new(name_len: usize, limit: usize, classes: SizeClasses) -> Result<Self, SizeError> {
         if limit > BROWSER_LIMIT {
             return Err(SizeError::AboveBrowserLimit { limit });
@@ -109,7 +109,7 @@ impl Sizes {
         Ok(Self { name_len, limit, classes })
     }
 
-    /// With the default limit and classes.
+    /// Returns the sizes with the default limit and classes.
     ///
     /// # Errors
     ///
@@ -118,30 +118,30 @@ impl Sizes {
         Self::new(name_len, DEFAULT_LIMIT, SizeClasses::default())
     }
 
-    /// The most bytes of name and value.
+    /// Returns the most bytes of name and value.
     #[must_use]
     pub const fn limit(&self) -> usize {
         self.limit
     }
 
-    /// The longest plaintext that fits the limit, in bytes.
+    /// Returns the longest plaintext that fits the limit, in bytes.
     #[must_use]
     pub const fn max_plaintext(&self) -> usize {
         let characters = self.limit.saturating_sub(self.name_len);
-        // Of a last, incomplete group of four, two characters hold one byte and three hold two.
+        // In a last, incomplete group of four, two characters hold one byte and three hold two.
         let bytes = characters / 4 * 3 + (characters % 4).saturating_sub(1);
         // A name of no bytes leaves room for one byte more than a token may have.
         let token = if bytes > MAX_TOKEN { MAX_TOKEN } else { bytes };
         token.saturating_sub(TOKEN_OVERHEAD)
     }
 
-    /// Name and value of a token whose plaintext has so many bytes.
+    /// Returns the size of name and value of a token whose plaintext has `plaintext` bytes.
     #[must_use]
     pub const fn cookie_len(&self, plaintext: usize) -> usize {
         self.name_len + base64url::encoded_len(TOKEN_OVERHEAD + plaintext)
     }
 
-    /// The length up to which a plaintext with `content` bytes besides its bloat is filled, if it fits at all.
+    /// Returns the length up to which bloat fills a plaintext with `content` bytes, or `None` if it does not fit.
     pub(crate) fn fill(&self, content: usize) -> Option<usize> {
         let needed = content.checked_add(MIN_BLOAT)?;
         let max = self.max_plaintext();

@@ -10,17 +10,17 @@ use crate::ids::{Handle, KeyId, RandomError, SessionId, SubjectTag, random, same
 use crate::keyring::{FingerprintSubkeys, Keyring};
 use crate::sealer::Sealer;
 
-/// Why a label was not sealed.
+/// The reason why a label was not sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LabelError {
-    /// Longer than [`MAX_LABEL_LEN`].
+    /// The label is longer than [`MAX_LABEL_LEN`].
     #[error("the label has {length} bytes, more than {MAX_LABEL_LEN}; shorten it")]
     TooLong {
-        /// Its length in bytes.
+        /// The length in bytes.
         length: usize,
     },
-    /// There was no randomness.
+    /// The source of randomness failed.
     #[error(transparent)]
     Random(#[from] RandomError),
 }
@@ -32,19 +32,19 @@ impl SubjectTag {
 }
 
 impl Keyring {
-    /// The session's public name under the active key.
+    /// Returns the session's public name under the active key.
     #[must_use]
     pub fn handle(&self, id: &SessionId) -> Handle {
         handle(self.active_fingerprint(), id)
     }
 
-    /// Whether this is a public name of the session, under any key of the ring.
+    /// Returns `true` if this is a public name of the session, under any key of the ring.
     #[must_use]
     pub fn is_handle_of(&self, presented: &Handle, id: &SessionId) -> bool {
         self.fingerprint_keys().iter().any(|key| handle(key, id) == *presented)
     }
 
-    /// A CSRF token for the session: masked anew each time, so that compression cannot leak it (BREACH).
+    /// Makes a CSRF token for the session, masked anew each time so that compression cannot leak it (BREACH).
     ///
     /// Its text is 86 characters of base64url.
     ///
@@ -62,7 +62,7 @@ impl Keyring {
         Ok(base64url::encode(&token))
     }
 
-    /// Whether the text is a CSRF token of this session, under any key of the ring; compared in constant time.
+    /// Returns `true` if the text is a CSRF token of this session, under any key of the ring; compares in constant time.
     #[must_use]
     pub fn is_csrf_token_of(&self, presented: &str, id: &SessionId) -> bool {
         if presented.len() != base64url::encoded_len(2 * CSRF_LEN) {
@@ -74,7 +74,7 @@ impl Keyring {
         self.fingerprint_keys().iter().any(|key| key.csrf.mac(&[id.as_bytes()]).ct_eq(secret.as_slice()).into())
     }
 
-    /// Seals what the application writes on a session, for the store to keep.
+    /// Seals the application's label of a session, for the store to keep.
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ impl Keyring {
         Ok(envelope::seal(&key.label, key.id, &label_data(key.id, id), label.as_bytes(), rng)?)
     }
 
-    /// Opens a label; `None` if it is not one that we sealed for this session.
+    /// Opens a label; returns `None` if we did not seal it for this session.
     #[must_use]
     pub fn open_label(&self, id: &SessionId, sealed: &[u8]) -> Option<String> {
         let key = self.fingerprint(envelope::key_id(sealed)?)?;
@@ -102,16 +102,16 @@ impl Keyring {
 }
 
 impl Sealer {
-    /// The tags under which stores may keep this subject's sessions: one for each fingerprint key, the active first.
+    /// Returns the tags under which stores may keep this subject's sessions: one for each fingerprint key, the active first.
     ///
-    /// They are of this sealer's subjects alone: another cookie's are other subjects, though their names, the keys and the
-    /// store be the same. See [`for_context`](Self::for_context).
+    /// Another cookie's subjects have other tags, even if names, keys and store are the same. See
+    /// [`for_context`](Self::for_context).
     #[must_use]
     pub fn subject_tags(&self, subject: &str) -> Vec<SubjectTag> {
         self.keyring().fingerprint_keys().iter().map(|key| self.tag(key, subject)).collect()
     }
 
-    /// The tag that a new token has, and its bucket gets.
+    /// Returns the tag for a new token and its bucket.
     #[must_use]
     pub fn subject_tag(&self, subject: &str) -> SubjectTag {
         self.tag(self.keyring().active_fingerprint(), subject)
@@ -199,7 +199,7 @@ mod tests {
         assert_ne!(both.subject_tag("alice"), old.subject_tag("alice"));
         assert_ne!(old.subject_tag("alice"), old.subject_tag("bob"));
         assert_ne!(old.subject_tag("alice"), sealer(&[1], "admin").subject_tag("alice"));
-        // Of two names in a row, one does not run into the other.
+        // The length keeps two names in a row apart.
         assert_ne!(sealer(&[1], "shopa").subject_tag("lice"), old.subject_tag("alice"));
         let bearer = old.for_context("bearer:session-token", old.sizes().clone()).expect("a context");
         assert_eq!(bearer.subject_tag("alice"), old.subject_tag("alice"));

@@ -3,7 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
-/// Milliseconds since the Unix epoch.
+/// A point in time, in milliseconds since the Unix epoch.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(u64);
 
@@ -12,25 +12,25 @@ pub struct Timestamp(u64);
 pub struct Millis(u64);
 
 impl Timestamp {
-    /// The given milliseconds since the Unix epoch.
+    /// Returns the point in time this many milliseconds after the Unix epoch.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis)
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Returns the milliseconds since the Unix epoch.
     #[must_use]
     pub const fn as_millis(self) -> u64 {
         self.0
     }
 
-    /// `self + length`, or the last representable instant.
+    /// Returns `self + length`, or the last representable instant.
     #[must_use]
     pub const fn after(self, length: Millis) -> Self {
         Self(self.0.saturating_add(length.0))
     }
 
-    /// How long `earlier` lies back, zero if it does not.
+    /// Returns the time from `earlier` to `self`, or zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Millis {
         Millis(self.0.saturating_sub(earlier.0))
@@ -38,28 +38,28 @@ impl Timestamp {
 }
 
 impl Millis {
-    /// No time at all.
+    /// Zero milliseconds.
     pub const ZERO: Self = Self(0);
 
-    /// The given milliseconds.
+    /// Returns a length of this many milliseconds.
     #[must_use]
     pub const fn new(millis: u64) -> Self {
         Self(millis)
     }
 
-    /// The given seconds.
+    /// Returns a length of this many seconds.
     #[must_use]
     pub const fn from_secs(seconds: u64) -> Self {
         Self(seconds.saturating_mul(1000))
     }
 
-    /// The number of milliseconds.
+    /// Returns the number of milliseconds.
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0
     }
 
-    /// `self + other`, or the longest representable length.
+    /// Returns `self + other`, or the longest representable length.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
@@ -67,7 +67,7 @@ impl Millis {
 }
 
 impl From<Duration> for Millis {
-    /// Whole milliseconds, rounded down; the longest representable length if there are more.
+    /// Rounds down to whole milliseconds, at most the longest representable length.
     fn from(duration: Duration) -> Self {
         Self(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
     }

@@ -9,37 +9,37 @@ use crate::format::{
 };
 use crate::ids::KeyId;
 
-/// The sealed bytes that travel, of plausible length and known version. Nothing else about them is known.
+/// The sealed bytes that travel, of plausible length and known version. Nothing else about them is checked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(Vec<u8>);
 
-/// A cookie value that is no token at all.
+/// The reason why a cookie's value is no token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// Shorter than the shortest token.
+    /// The value is shorter than the shortest token.
     #[error("{length} characters are fewer than any token has")]
     TooShort {
-        /// Length in characters.
+        /// The length in characters.
         length: usize,
     },
-    /// Longer than any browser keeps.
+    /// The value is longer than any browser keeps.
     #[error("{length} characters are more than any token has")]
     TooLong {
-        /// Length in characters.
+        /// The length in characters.
         length: usize,
     },
-    /// Not canonical base64url: padding, quotes, percent signs, white space or trailing bits.
+    /// The value is not canonical base64url: it has padding, quotes, percent signs, white space or trailing bits.
     #[error("not canonical base64url")]
     NotCanonical,
-    /// Not a version that there ever was.
+    /// The version never existed.
     #[error("version {version} is not known")]
     Version {
         /// The first byte.
         version: u8,
     },
-    /// A version above ours: perhaps of a host that runs a later release. The browser's cookie is to be left alone, as
-    /// with an unknown key.
+    /// The version is above ours: a host that runs a later release may have issued the token. Leave the browser's cookie
+    /// alone, as with an unknown key.
     #[error("version {version} is later than {VERSION}, the latest that this release knows")]
     LaterVersion {
         /// The first byte.
@@ -48,11 +48,11 @@ pub enum DecodeError {
 }
 
 impl Token {
-    /// Decodes a cookie's value. Its length is checked before anything else is done with it.
+    /// Decodes a cookie's value. Checks its length before anything else.
     ///
     /// # Errors
     ///
-    /// [`DecodeError`]: the value is no token of ours.
+    /// [`DecodeError`] if the value is no token.
     #[inline]
     pub fn decode(value: &[u8]) -> Result<Self, DecodeError> {
         let length = value.len();
@@ -65,11 +65,11 @@ impl Token {
         Self::from_bytes(base64url::decode(value).map_err(|_| DecodeError::NotCanonical)?)
     }
 
-    /// Takes the token's bytes as they are.
+    /// Wraps the token's bytes, after checking length and version.
     ///
     /// # Errors
     ///
-    /// [`DecodeError`]: wrong length or version.
+    /// [`DecodeError`] if length or version is wrong.
     #[inline]
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, DecodeError> {
         let length = base64url::encoded_len(bytes.len());
@@ -86,7 +86,7 @@ impl Token {
         }
     }
 
-    /// The cookie's value: base64url without padding.
+    /// Returns the cookie's value: base64url without padding.
     #[must_use]
     pub fn encode(&self) -> String {
         base64url::encode(&self.0)
@@ -97,7 +97,7 @@ impl Token {
         base64url::encode_into(&self.0, text);
     }
 
-    /// The bytes that travel.
+    /// Returns the bytes that travel.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -107,7 +107,7 @@ impl Token {
         self.0
     }
 
-    /// Version and both key ids, as the associated data has them.
+    /// Returns version and both key ids, as the associated data has them.
     pub(crate) fn header(&self) -> &[u8; NONCE_AT] {
         self.array(0)
     }
@@ -128,7 +128,7 @@ impl Token {
         self.array(self.0.len() - ISSUE_LEN - TAG_LEN)
     }
 
-    /// What the mark is made over: all but the mark itself.
+    /// Returns the bytes that the mark covers: all but the mark itself.
     pub(crate) fn unmarked(&self) -> &[u8] {
         &self.0[..self.0.len() - ISSUE_LEN]
     }
@@ -137,12 +137,12 @@ impl Token {
         self.array(self.0.len() - ISSUE_LEN)
     }
 
-    /// Where the ciphertext stands.
+    /// Returns the range of the ciphertext.
     pub(crate) fn ciphertext_range(&self) -> core::ops::Range<usize> {
         CIPHERTEXT_AT..self.0.len() - ISSUE_LEN - TAG_LEN
     }
 
-    /// `N` bytes from `at`, which every token has: it is never shorter than [`MIN_TOKEN`].
+    /// Returns `N` bytes from `at`, which every token has: it is never shorter than [`MIN_TOKEN`].
     fn array<const N: usize>(&self, at: usize) -> &[u8; N] {
         match self.0[at..].first_chunk() {
             Some(bytes) => bytes,

@@ -25,7 +25,7 @@ fn follow(session: &Session, bucket: &Bucket) -> Result<String, HandoffError> {
     followed.map(|(admitted, _)| text(&admitted))
 }
 
-/// What a thief of the seal key reads out of any token of the session.
+/// Reads the handoff key out of a token, as a thief of the seal key does.
 fn handoff_key_of(session: &Session) -> [u8; 32] {
     raw::read(&SEAL, CONTEXT, session.token.as_bytes()).expect("the thief has the seal key").handoff_key
 }

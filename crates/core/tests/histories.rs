@@ -58,6 +58,77 @@ fn slow_handlers_may_meet_a_conflict_and_their_browser_is_still_not_refused() {
     assert!(tally.conflicts > 0, "{tally:?}");
 }
 
+fn with_floods(conditions: &mut Conditions) {
+    conditions.floods = Some(4);
+    // A flood is a few hundred requests.
+    conditions.bursts = conditions.bursts.min(5);
+}
+
+#[test]
+fn a_browser_whose_token_a_flood_pushed_out_never_revokes_its_session() {
+    let mut tally = Tally::default();
+    let count = (histories() / 10).max(1);
+    for seed in 0..count {
+        match honest(seed, with_floods, Numbers) {
+            Ok(more) => tally.add(more),
+            Err(fault) => panic!("history {seed}: {fault:?}"),
+        }
+    }
+    println!("{count} histories with floods: {tally:?}");
+    assert!(tally.evicted > count / 20, "{tally:?}");
+}
+
+#[test]
+fn the_simulation_notices_that_pushed_out_tokens_are_forgotten() {
+    let is_refused = |seed: &u64| {
+        let change = |conditions: &mut Conditions| {
+            with_floods(conditions);
+            conditions.rule = Rule::NoWatermark;
+        };
+        honest(*seed, change, Numbers) == Err(Fault::Replayed)
+    };
+    let refused = (0..400).filter(is_refused).count();
+    println!("without a watermark: {refused} of 400 refused");
+    assert!(refused > 0);
+}
+
+/// A flood leaves a copy of a pushed-out token behind. Its session moves on; then the copy comes back.
+fn copy_from_a_flood(seed: u64, rule: Rule) -> Option<(World<Numbers>, Result<(), Fault>)> {
+    let mut dice = Dice::new(seed);
+    let conditions = Conditions { rule, floods: Some(1), ..Conditions::within_the_bound(&mut dice) };
+    let (grace, skew) = (conditions.grace, conditions.skew);
+    let mut world = World::new(dice, conditions, Numbers);
+    world.visit(0, true).expect("honest so far");
+    world.steal();
+    let before = world.tally.evicted;
+    world.flood(0).expect("honest so far");
+    // The copy is refused without an alarm now.
+    world.visit(1, false).expect("nothing tells it from an honest browser's");
+    if world.tally.evicted == before {
+        return None;
+    }
+    for _ in 0..2 {
+        world.pass(grace + skew + 1).expect("nothing is under way");
+        world.visit(0, true).expect("holds the newest token");
+    }
+    world.pass(grace + skew + 1).expect("nothing is under way");
+    let outcome = world.visit(1, false);
+    Some((world, outcome))
+}
+
+#[test]
+fn a_pushed_out_token_is_a_replay_again_once_its_session_moved_on() {
+    let mut judged = 0;
+    for seed in 0..200 {
+        let Some((_, outcome)) = copy_from_a_flood(seed, Rule::Ours) else { continue };
+        assert_eq!(outcome, Err(Fault::Replayed), "history {seed}");
+        judged += 1;
+        let (world, outcome) = copy_from_a_flood(seed, Rule::WatermarkNeverDies).expect("the same flood");
+        assert_eq!((outcome, world.tally.evicted), (Ok(()), 2), "history {seed}: it was not noticed");
+    }
+    assert!(judged > 100, "{judged}");
+}
+
 #[test]
 fn the_same_holds_with_sealed_tokens_and_handoffs() {
     for seed in 0..100 {
@@ -65,7 +136,7 @@ fn the_same_holds_with_sealed_tokens_and_handoffs() {
     }
 }
 
-/// How many of some histories are refused somewhere.
+/// Returns how many of 4,000 histories have a refusal.
 fn refusals(change: impl Fn(&mut Conditions)) -> usize {
     (0..4000).filter(|seed| honest(*seed, &change, Numbers) == Err(Fault::Replayed)).count()
 }

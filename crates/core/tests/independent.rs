@@ -14,7 +14,7 @@ use secure_sessions_core::{
 use serde_json::{Value, json};
 use support::fixtures::{CONTEXT, FINGERPRINT, SEAL, ring};
 
-/// What the program needs; without it the tests are skipped, but not in CI.
+/// Returns `true` if the program can run. Otherwise the tests are skipped, but not in CI.
 fn is_there() -> bool {
     let imports = Command::new("python3").args(["-c", "from Crypto.Cipher import ChaCha20_Poly1305"]).output();
     let there = imports.is_ok_and(|output| output.status.success());

@@ -1,4 +1,4 @@
-//! What is sealed, what is refused before it is, and how long it becomes.
+//! Sealing: the contents that it takes or refuses, and the lengths that come out.
 #![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests may panic")]
 
 mod support;

@@ -1,4 +1,4 @@
-//! What the holder of one stolen key can do, and of both: with and without a cookie, and write access to the store.
+//! The powers of a thief with one key or both: with and without a cookie, and with write access to the store.
 #![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests may panic")]
 
 mod support;

@@ -1,4 +1,4 @@
-//! What opens, what does not, and for which reason: with stolen keys, changed bytes and other contexts.
+//! Opening: the tokens that open, and the reasons why others do not, with stolen keys, changed bytes and other contexts.
 #![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests may panic")]
 
 mod support;

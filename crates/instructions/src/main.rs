@@ -90,7 +90,7 @@ impl Client {
 struct Head<'a>(&'a [u8]);
 
 impl RequestHead for Head<'_> {
-    fn each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
+    fn for_each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
         if name == "cookie" && !self.0.is_empty() {
             visit(self.0);
         }
@@ -105,7 +105,7 @@ impl RequestHead for Head<'_> {
 struct Answer(Option<String>);
 
 impl ResponseHeaders for Answer {
-    fn each_value(&self, _: &'static str, _: &mut dyn FnMut(&[u8])) {}
+    fn for_each_value(&self, _: &'static str, _: &mut dyn FnMut(&[u8])) {}
 
     fn append(&mut self, name: &'static str, value: &str, _: bool) {
         if name == "set-cookie" {

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use stateright::{Model, Property};
 
 use crate::fault::{Fault, Faults};
+use crate::host::Known;
+use crate::memo::Memo;
 use crate::mint::{Coin, Mint};
 use crate::oracle::Oracle;
 use crate::planted::Planted;
 use crate::time::SLEEP_TICKS;
-use crate::world::{Answer, Kind, Phase, Request, Who, World};
+use crate::world::{Answer, BURST, Kept, Kind, Phase, Request, Subject, Who, Work, World};
 
 /// A set of requests, and what may happen to them.
 pub struct Protocol {
@@ -18,6 +20,8 @@ pub struct Protocol {
     browser: Vec<Kind>,
     /// The thief's, who may copy the jar once.
     thief: Vec<Kind>,
+    /// Whom the first session belongs to.
+    first: Subject,
     /// How many half graces pass at most.
     ticks: u16,
     /// Whether requests and responses get lost.
@@ -29,6 +33,12 @@ pub struct Protocol {
     /// The rule that is broken on purpose.
     planted: Option<Planted>,
     pub(crate) mint: Mint,
+    /// What each change of each bucket led to: a function of the two.
+    pub(crate) changed: Memo<(Work, usize, u16), (Kept, Coin)>,
+    /// What each token came to at each bucket.
+    pub(crate) judged: Memo<(Kept, Coin, u16), Known>,
+    /// Where each bucket's handoff leads.
+    pub(crate) followed: Memo<(Kept, u16), Option<Coin>>,
     tally: [AtomicU64; Seen::COUNT],
 }
 
@@ -47,10 +57,16 @@ pub enum Seen {
     Expired,
     /// The purge removed a session.
     Purged,
+    /// An ending came upon a session that had been renewed.
+    Followed,
+    /// A token from before a renewal was presented too late.
+    MovedOn,
+    /// A token was presented that had been pushed out of the list.
+    CrowdedOut,
 }
 
 impl Seen {
-    const COUNT: usize = 6;
+    const COUNT: usize = 9;
 }
 
 /// One thing that happens.
@@ -68,6 +84,8 @@ pub enum Action {
     Work(usize),
     /// A response reaches the browser.
     Deliver(usize),
+    /// The responses of a burst reach the browser, that of its first request last.
+    DeliverFirst(usize),
     /// The thief copies the jar.
     Steal,
     /// The standby gets what the store has.
@@ -87,14 +105,24 @@ impl Protocol {
         Self {
             browser: browser.to_vec(),
             thief: Vec::new(),
+            first: Subject::Nobody,
             ticks,
             loses: true,
             fails_over: false,
             sleeps: false,
             planted: None,
             mint: Mint::new(),
+            changed: Memo::default(),
+            judged: Memo::default(),
+            followed: Memo::default(),
             tally: Default::default(),
         }
+    }
+
+    /// The user is logged in from the beginning.
+    #[must_use]
+    pub fn signed_in(self) -> Self {
+        Self { first: Subject::User, ..self }
     }
 
     /// A thief takes part, who may copy the jar once. Then nothing gets lost: that is another model's matter.
@@ -134,6 +162,10 @@ impl Protocol {
         self.planted == Some(rule)
     }
 
+    pub(crate) fn planted(&self) -> Option<Planted> {
+        self.planted
+    }
+
     fn holds(world: &World, who: Who) -> Option<Coin> {
         match who {
             Who::Browser => world.jar,
@@ -169,10 +201,11 @@ impl Model for Protocol {
             slept: false,
             failed_over: false,
             stolen: false,
+            missed: false,
             requests,
         };
         let first = world.requests.len();
-        world.jar = Some(self.begin(&mut world, first, 0));
+        world.jar = Some(self.begin(&mut world, first, self.first, 0));
         vec![world]
     }
 
@@ -191,9 +224,12 @@ impl Model for Protocol {
                     actions.push(Action::Arrive(index));
                     actions.extend(self.loses.then_some(Action::Lose(index)));
                 }
-                Phase::Working(_) | Phase::JustEnded => actions.push(Action::Work(index)),
+                Phase::Working(_) | Phase::JustEnded { .. } | Phase::Sweeping { .. } | Phase::Ending(_) => {
+                    actions.push(Action::Work(index));
+                }
                 Phase::Answered { .. } => {
                     actions.push(Action::Deliver(index));
+                    actions.extend((request.kind == Kind::Burst).then_some(Action::DeliverFirst(index)));
                     actions.extend(self.loses.then_some(Action::Lose(index)));
                 }
                 Phase::Done => {}
@@ -232,7 +268,11 @@ impl Model for Protocol {
                     Who::Browser => world.requests[index].phase = Phase::Sent { cookie, at: world.now },
                 }
             }
-            Action::Lose(index) => world.requests[index].phase = Phase::Done,
+            Action::Lose(index) => {
+                let request = &mut world.requests[index];
+                world.missed |= request.kind.moves() && matches!(request.phase, Phase::Answered { .. });
+                request.phase = Phase::Done;
+            }
             Action::Arrive(index) => {
                 let Phase::Sent { cookie, .. } = world.requests[index].phase else { return None };
                 self.arrive(&mut world, index, cookie);
@@ -240,11 +280,13 @@ impl Model for Protocol {
             Action::Work(index) => self.work(&mut world, index),
             Action::Deliver(index) => {
                 let Phase::Answered { cookie, .. } = world.requests[index].phase else { return None };
-                world.jar = match cookie {
-                    Answer::Set(coin) => Some(coin),
-                    Answer::Remove => None,
+                world.deliver(index, cookie);
+            }
+            Action::DeliverFirst(index) => {
+                let Phase::Answered { cookie: Answer::Set(last), .. } = world.requests[index].phase else {
+                    return None;
                 };
-                world.requests[index].phase = Phase::Done;
+                world.deliver(index, Answer::Set(Coin { generation: last.generation - (BURST - 1), ..last }));
             }
             Action::Steal => {
                 world.loot = world.jar;
@@ -283,6 +325,17 @@ impl Model for Protocol {
             }),
             Property::always("a response carries the newest token", |_, world: &World| {
                 !world.faults.has(Fault::StaleAnswer)
+            }),
+            Property::always("an honest browser revokes nothing", |_, world: &World| {
+                !world.faults.has(Fault::HonestRevoked)
+            }),
+            Property::always("only a dead token revokes", |_, world: &World| !world.faults.has(Fault::RevokedTooEarly)),
+            Property::always("an ending reaches every successor", |_, world: &World| {
+                !world.faults.has(Fault::SuccessorLives)
+            }),
+            Property::always("everywhere is everywhere", |_, world: &World| !world.faults.has(Fault::SubjectLives)),
+            Property::always("another subject inherits nothing", |_, world: &World| {
+                !world.faults.has(Fault::Inherited)
             }),
             Property::always("idle is over", |_, world: &World| !world.faults.has(Fault::ExpiredAdmitted)),
             Property::always("the purge spares the living", |_, world: &World| !world.faults.has(Fault::PurgedAlive)),

@@ -2,7 +2,7 @@
 
 /// A violation of what the protocol promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u16)]
+#[repr(u32)]
 pub enum Fault {
     /// The newest token does not hold an update that was committed.
     LostUpdate = 1,
@@ -28,15 +28,25 @@ pub enum Fault {
     PurgedAlive = 1 << 10,
     /// A response carried a token that was no longer the newest.
     StaleAnswer = 1 << 11,
+    /// An honest browser's own request revoked its session.
+    HonestRevoked = 1 << 12,
+    /// A session was revoked for a token that was not dead.
+    RevokedTooEarly = 1 << 13,
+    /// An ending was acknowledged, and a session that it was renewed into lives.
+    SuccessorLives = 1 << 14,
+    /// A logout everywhere was acknowledged, and a session of the subject lives.
+    SubjectLives = 1 << 15,
+    /// Another subject's session began with what was there before.
+    Inherited = 1 << 16,
 }
 
 /// The faults that a history has shown.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Faults(u16);
+pub(crate) struct Faults(u32);
 
 impl Faults {
     pub(crate) fn note(&mut self, fault: Fault) {
-        self.0 |= fault as u16;
+        self.0 |= fault as u32;
     }
 
     pub(crate) fn note_if(&mut self, seen: bool, fault: Fault) {
@@ -46,7 +56,7 @@ impl Faults {
     }
 
     pub(crate) fn has(self, fault: Fault) -> bool {
-        self.0 & fault as u16 != 0
+        self.0 & fault as u32 != 0
     }
 
     pub(crate) fn is_empty(self) -> bool {

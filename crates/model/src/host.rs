@@ -3,7 +3,7 @@
 
 use secure_sessions_core::format::MAX_RETIRED;
 use secure_sessions_core::{
-    Admitted, Bucket, Entry, FIRST_GENERATION, NewBucket, Retired, Succession, Timestamp, Tombstone, Verdict,
+    Bucket, Ending as Moved, Entry, FIRST_GENERATION, NewBucket, Retired, Succession, Timestamp, Tombstone, Verdict,
 };
 
 use crate::checked::{Protocol, Seen};
@@ -11,13 +11,45 @@ use crate::fault::Fault;
 use crate::mint::{Coin, handoff_key, id, read};
 use crate::planted::Planted;
 use crate::time::{EXPIRES, GRACE_TICKS, IDLE, POLICY, time};
-use crate::world::{Answer, Kept, Kind, Phase, Who, Work, World};
+use crate::world::{Answer, BURST, Ending, Kept, Kind, Phase, Subject, Who, Why, Work, World};
 
 /// How the first judgement of a request ended.
 enum Judged {
-    Admitted { newest: Coin, owed: bool },
-    JustEnded,
+    Admitted {
+        newest: Coin,
+        owed: bool,
+    },
+    JustEnded {
+        moved: Option<u8>,
+    },
     Refused,
+    /// The session under this id is to be revoked, wherever it has moved to.
+    Replayed(u8),
+}
+
+/// The core's verdict, with nothing of the token but what the model knows it by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Known {
+    Current(Coin),
+    Superseded,
+    Expired,
+    Replayed,
+    Evicted,
+    Unremembered,
+}
+
+impl Known {
+    fn of(verdict: &Verdict) -> Self {
+        match verdict {
+            Verdict::Current(admitted) => Self::Current(read(admitted)),
+            Verdict::Superseded(_) => Self::Superseded,
+            Verdict::Expired => Self::Expired,
+            Verdict::Replayed => Self::Replayed,
+            Verdict::Evicted => Self::Evicted,
+            Verdict::Unremembered => Self::Unremembered,
+            other => panic!("{other:?}: nobody writes to this store but the host"),
+        }
+    }
 }
 
 impl Protocol {
@@ -25,21 +57,31 @@ impl Protocol {
     pub(crate) fn arrive(&self, world: &mut World, index: usize, cookie: Coin) {
         let session = cookie.session;
         // Before the judgement, which may itself end the session.
-        let excused = world.stolen || world.failed_over || world.slept || world.oracle.has_ended(session);
-        let judged = match world.store.get(&session).map(Kept::shared).as_deref() {
-            Some(Entry::Bucket(bucket)) => self.judge(world, bucket, cookie),
-            Some(Entry::Tombstone(tombstone)) if time(world.now) < tombstone.expires_at => {
-                self.under_tombstone(world, cookie)
-            }
-            _ => Judged::Refused,
+        let excused = world.stolen
+            || world.failed_over
+            || world.slept
+            || world.oracle.has_ended(session)
+            || world.oracle.is_crowded_out(session, cookie.generation, world.now);
+        let judged = match world.store.get(&session).cloned() {
+            Some(kept) => match kept.entry() {
+                Entry::Bucket(bucket) => self.judge(world, &kept, bucket, cookie),
+                Entry::Tombstone(tombstone) => self.under_tombstone(world, tombstone, cookie),
+            },
+            None => Judged::Refused,
         };
-        if matches!(judged, Judged::Refused) {
-            let honest = world.requests[index].who == Who::Browser;
+        let honest = world.requests[index].who == Who::Browser;
+        if matches!(judged, Judged::Refused | Judged::Replayed(_)) {
             world.faults.note_if(honest && !excused, Fault::HonestRefused);
+        }
+        if let Judged::Replayed(id) = judged {
+            let may_revoke = world.stolen || world.missed || world.failed_over;
+            world.faults.note_if(honest && !may_revoke && world.oracle.lives_on(id), Fault::HonestRevoked);
         }
         world.requests[index].phase = match judged {
             Judged::Refused => Phase::Done,
-            Judged::JustEnded => Phase::JustEnded,
+            Judged::Replayed(_) if self.breaks(Planted::ReplayIsIgnored) => Phase::Done,
+            Judged::Replayed(id) => Phase::Ending(Ending { from: id, at: id, why: Why::Replay }),
+            Judged::JustEnded { moved } => Phase::JustEnded { moved },
             Judged::Admitted { newest, owed } => {
                 self.check_admission(world, cookie, newest);
                 self.touch(world, cookie, world.now);
@@ -49,38 +91,39 @@ impl Protocol {
         };
     }
 
-    fn judge(&self, world: &mut World, bucket: &Bucket, cookie: Coin) -> Judged {
+    fn judge(&self, world: &mut World, kept: &Kept, bucket: &Bucket, cookie: Coin) -> Judged {
         let (now, session) = (time(world.now), cookie.session);
-        let mut bucket = bucket.clone();
-        if self.breaks(Planted::IgnoresIdle) {
-            bucket.idle_timeout = None;
-        }
-        let opened = self.mint.sealer.open(self.mint.make(cookie).token.clone()).expect("sealed here");
-        let verdict = self.mint.sealer.admit(&bucket, opened, now, None, &POLICY);
+        let verdict = self.judged.get((kept.clone(), cookie, world.now), |_| {
+            let mut bucket = bucket.clone();
+            if self.breaks(Planted::IgnoresIdle) {
+                bucket.idle_timeout = None;
+            }
+            let opened = self.mint.sealer.open(self.mint.make(cookie).token.clone()).expect("sealed here");
+            Known::of(&self.mint.sealer.admit(&bucket, opened, now, None, &POLICY))
+        });
         let dead = world.oracle.is_dead(session, cookie.generation, world.now);
         let judged = match verdict {
-            Verdict::Current(admitted) => Judged::Admitted { newest: read(&admitted), owed: false },
-            Verdict::Superseded(_) if self.breaks(Planted::NoHandoff) => Judged::Refused,
-            Verdict::Superseded(superseded) => {
+            Known::Current(newest) => Judged::Admitted { newest, owed: false },
+            Known::Superseded if self.breaks(Planted::NoHandoff) => Judged::Refused,
+            Known::Superseded => {
                 self.saw(Seen::Handoff);
-                match self.mint.sealer.follow(&bucket, superseded.handoff_key(), now, None) {
-                    Ok((newest, _)) => Judged::Admitted { newest: read(&newest), owed: true },
-                    // A bucket keeps its handoff for as long as a superseded token lives.
-                    Err(error) => panic!("a live token leads nowhere: {error}"),
-                }
+                // A bucket keeps its handoff for as long as a superseded token lives.
+                let newest = self.follow(kept, world.now).expect("a live token leads to the newest");
+                Judged::Admitted { newest, owed: true }
             }
-            Verdict::Replayed if self.breaks(Planted::DeadIsAlive) => Judged::Admitted { newest: cookie, owed: false },
-            Verdict::Replayed => {
+            Known::Replayed if self.breaks(Planted::DeadIsAlive) => Judged::Admitted { newest: cookie, owed: false },
+            Known::Replayed => {
                 self.saw(Seen::Replay);
-                if !self.breaks(Planted::ReplayIsIgnored) {
-                    self.revoke(world, session);
-                }
+                Judged::Replayed(session)
+            }
+            Known::Evicted => {
+                self.saw(Seen::CrowdedOut);
                 Judged::Refused
             }
-            Verdict::Unremembered if self.breaks(Planted::UnrememberedIsAdmitted) => {
+            Known::Unremembered if self.breaks(Planted::UnrememberedIsAdmitted) => {
                 Judged::Admitted { newest: cookie, owed: false }
             }
-            Verdict::Unremembered => {
+            Known::Unremembered => {
                 self.saw(Seen::Unremembered);
                 if self.breaks(Planted::LostWriteIsTheft) {
                     self.revoke(world, session);
@@ -89,28 +132,47 @@ impl Protocol {
                 world.faults.note_if(gone, Fault::LostWritePunished);
                 Judged::Refused
             }
-            Verdict::Expired => {
+            Known::Expired => {
                 self.saw(Seen::Expired);
                 Judged::Refused
             }
-            other => panic!("{other:?}: nobody writes to this store but the host"),
         };
+        let crowded_out = world.oracle.is_crowded_out(session, cookie.generation, world.now);
+        let is_replay = matches!(judged, Judged::Replayed(_)) && !self.breaks(Planted::ReplayIsIgnored);
+        if !world.failed_over {
+            world.faults.note_if(is_replay && (!dead || crowded_out), Fault::RevokedTooEarly);
+        }
         if dead && !world.failed_over {
             world.faults.note_if(matches!(judged, Judged::Admitted { .. }), Fault::DeadAdmitted);
-            let expired = bucket.is_expired(now, &POLICY);
-            world.faults.note_if(!expired && !world.oracle.has_ended(session), Fault::DeadUnnoticed);
+            let excused = crowded_out || bucket.is_expired(now, &POLICY) || world.oracle.has_ended(session);
+            world.faults.note_if(!is_replay && !excused, Fault::DeadUnnoticed);
         }
         judged
     }
 
-    fn under_tombstone(&self, world: &World, cookie: Coin) -> Judged {
-        let successor = world.store.get(&(cookie.session + 1)).map(Kept::entry);
-        match successor {
-            Some(Entry::Bucket(bucket)) if self.breaks(Planted::HandoffCrossesRenew) => {
-                Judged::Admitted { newest: self.mint.find(&bucket.current), owed: true }
-            }
-            _ => Judged::JustEnded,
+    fn under_tombstone(&self, world: &mut World, tombstone: &Tombstone, cookie: Coin) -> Judged {
+        let next = world.store.get(&(cookie.session + 1)).map(Kept::entry);
+        if let (Some(Entry::Bucket(bucket)), true) = (next, self.breaks(Planted::HandoffCrossesRenew)) {
+            return Judged::Admitted { newest: self.mint.find(&bucket.current), owed: true };
         }
+        let successor = tombstone.successor.map(|id| id.as_bytes()[0]);
+        let judged = match (tombstone.ending(time(world.now), &POLICY), successor) {
+            (Moved::Recent, Some(successor)) if self.breaks(Planted::ReplayWithinTheGrace) => {
+                Judged::Replayed(successor)
+            }
+            (Moved::Recent, successor) => Judged::JustEnded { moved: successor.map(|_| cookie.session) },
+            (Moved::Replayed(_), Some(successor)) => {
+                self.saw(Seen::MovedOn);
+                Judged::Replayed(successor)
+            }
+            (Moved::Replayed(_) | Moved::Past, _) => Judged::Refused,
+        };
+        let moved_on = world.oracle.has_moved_on(cookie.session, world.now);
+        let is_replay = matches!(judged, Judged::Replayed(_));
+        world.faults.note_if(is_replay && !moved_on, Fault::RevokedTooEarly);
+        let lives_on = world.oracle.lives_on(cookie.session);
+        world.faults.note_if(moved_on && lives_on && !is_replay && !world.slept, Fault::DeadUnnoticed);
+        judged
     }
 
     /// What must be true when a request is let in.
@@ -135,7 +197,8 @@ impl Protocol {
         };
         if bucket.touch_due(now, &POLICY) {
             let next = bucket.touched(&presented.arrived(&self.mint, time(arrived)), now, &POLICY);
-            self.write(world, session, &bucket, next, (presented.generation, arrived), None);
+            world.oracle.wrote(session, (presented.generation, arrived), None, world.now);
+            self.write(world, session, Kept::new(Entry::Bucket(self.spoilt(&bucket, next))));
         }
     }
 
@@ -143,17 +206,23 @@ impl Protocol {
     pub(crate) fn work(&self, world: &mut World, index: usize) {
         let kind = world.requests[index].kind;
         let next = match world.requests[index].phase.clone() {
-            Phase::JustEnded if kind == Kind::Login => {
-                // A login always ends logged in. (Nothing was admitted that could be carried over.)
-                Phase::Answered { cookie: Answer::Set(self.begin(world, index, 0)), at: world.now }
+            // A login always ends logged in. (Nothing was admitted that could be carried over.)
+            Phase::JustEnded { .. } if kind == Kind::Login => self.log_in(world, index, Subject::User, 0),
+            Phase::JustEnded { .. } if kind == Kind::LoginOther => self.log_in(world, index, Subject::Other, 0),
+            Phase::JustEnded { moved: Some(from) } if kind == Kind::Logout => {
+                self.end(world, index, Ending { from, at: from, why: Why::Logout })
             }
-            Phase::JustEnded => Phase::Done,
+            // Nobody is logged in who could log out everywhere; nothing else comes of it either.
+            Phase::JustEnded { .. } => Phase::Done,
             Phase::Working(work) => match kind {
                 Kind::Read => self.end_of_read(world, &work),
-                Kind::Write => self.try_to_rotate(world, index, *work),
-                Kind::Login => self.try_to_renew(world, index, *work),
-                Kind::Logout => self.log_out(world, &work),
+                Kind::Write | Kind::Burst => self.try_to_rotate(world, index, *work),
+                Kind::Renew | Kind::Login | Kind::LoginOther => self.try_to_renew(world, index, *work),
+                Kind::Logout => self.end(world, index, Ending::of(&work, Why::Logout)),
+                Kind::LogoutEverywhere => self.log_out_everywhere(world, &work),
             },
+            Phase::Sweeping { from, found, everywhere } => self.sweep(world, from, &found, everywhere),
+            Phase::Ending(ending) => self.end(world, index, ending),
             other => panic!("no handler is at work: {other:?}"),
         };
         let by_thief = world.requests[index].who == Who::Thief;
@@ -194,25 +263,6 @@ impl Protocol {
     fn try_to_rotate(&self, world: &mut World, index: usize, work: Work) -> Phase {
         let session = work.presented.session;
         let Entry::Bucket(loaded) = work.loaded.entry() else { panic!("a bucket was admitted") };
-        let bit = 1 << index;
-        let coin = Coin {
-            session,
-            generation: loaded.next_generation().expect("few generations"),
-            maker: maker(index),
-            data: work.newest.data | bit,
-            at: world.now,
-        };
-        let minted = self.mint.make(coin);
-        let succession = Succession {
-            fingerprint: minted.fingerprint,
-            handoff: minted.handoff.clone(),
-            subject: None,
-            label: None,
-            expires_at: EXPIRES,
-            idle_timeout: Some(IDLE),
-        };
-        let arrival = work.presented.arrived(&self.mint, time(work.arrived));
-        let next = loaded.rotated(&arrival, succession, time(world.now), &POLICY).expect("few generations");
         let swaps = match world.store.get(&session).map(Kept::entry) {
             Some(Entry::Bucket(kept)) => {
                 kept.revision == loaded.revision || self.breaks(Planted::SwapIgnoresTheRevision)
@@ -220,8 +270,20 @@ impl Protocol {
             _ => self.breaks(Planted::CommitRecreates),
         };
         if swaps {
-            self.write(world, session, loaded, next, (work.presented.generation, work.arrived), Some(bit));
-            return Phase::Answered { cookie: Answer::Set(coin), at: world.now };
+            let changes = if world.requests[index].kind == Kind::Burst { BURST } else { 1 };
+            let (kept, newest) = self.changed.get((work.clone(), index, world.now), |(work, index, now)| {
+                let (mut bucket, mut newest) = (loaded.clone(), work.newest);
+                for _ in 0..changes {
+                    (bucket, newest) = self.rotate(*now, *index, work, &bucket, newest);
+                }
+                (Kept::new(Entry::Bucket(bucket)), newest)
+            });
+            for _ in 0..changes {
+                let arrival = (work.presented.generation, work.arrived);
+                world.oracle.wrote(session, arrival, Some(bit(index)), world.now);
+            }
+            self.write(world, session, kept);
+            return Phase::Answered { cookie: Answer::Set(newest), at: world.now };
         }
         self.saw(Seen::Conflict);
         match self.catch_up(world, &work) {
@@ -230,47 +292,31 @@ impl Protocol {
         }
     }
 
-    /// Moves the session to a new bucket; the old one ends in the same step.
-    fn try_to_renew(&self, world: &mut World, index: usize, work: Work) -> Phase {
-        let session = work.presented.session;
-        let Entry::Bucket(loaded) = work.loaded.entry() else { panic!("a bucket was admitted") };
-        match world.store.get(&session).map(Kept::entry) {
-            Some(Entry::Bucket(kept)) if kept.revision == loaded.revision => {
-                let coin = self.begin(world, index, work.newest.data);
-                if !self.breaks(Planted::RenewKeepsTheOld) {
-                    self.entomb(world, session);
-                }
-                world.oracle.ended(session);
-                Phase::Answered { cookie: Answer::Set(coin), at: world.now }
-            }
-            Some(Entry::Bucket(_)) => {
-                self.saw(Seen::Conflict);
-                match self.catch_up(world, &work) {
-                    Some((loaded, newest)) => Phase::Working(Box::new(Work { loaded, newest, ..work })),
-                    None => Phase::Done,
-                }
-            }
-            // The old bucket is gone: a new one with the data admitted at load.
-            _ => Phase::Answered { cookie: Answer::Set(self.begin(world, index, work.newest.data)), at: world.now },
-        }
-    }
-
-    fn log_out(&self, world: &mut World, work: &Work) -> Phase {
-        let session = work.presented.session;
-        match world.store.get(&session).map(Kept::entry) {
-            Some(Entry::Bucket(_)) => {
-                self.entomb(world, session);
-                world.oracle.ended(session);
-            }
-            // The browser may already hold a newer login's cookie.
-            Some(Entry::Tombstone(_)) => return Phase::Done,
-            None => {}
-        }
-        Phase::Answered { cookie: Answer::Remove, at: world.now }
+    /// Issues the session's next token.
+    fn rotate(&self, now: u16, index: usize, work: &Work, bucket: &Bucket, newest: Coin) -> (Bucket, Coin) {
+        let coin = Coin {
+            generation: bucket.next_generation().expect("few generations"),
+            maker: maker(index),
+            data: newest.data | bit(index),
+            at: now,
+            ..newest
+        };
+        let minted = self.mint.make(coin);
+        let succession = Succession {
+            fingerprint: minted.fingerprint,
+            handoff: minted.handoff.clone(),
+            subject: self.mint.tag(coin.subject),
+            label: None,
+            expires_at: EXPIRES,
+            idle_timeout: Some(IDLE),
+        };
+        let arrival = work.presented.arrived(&self.mint, time(work.arrived));
+        let next = bucket.rotated(&arrival, succession, time(now), &POLICY).expect("few generations");
+        (self.spoilt(bucket, next), coin)
     }
 
     /// The newest state, through the handoff if the token moved on; `None` if there is no way.
-    fn catch_up(&self, world: &World, work: &Work) -> Option<(Kept, Coin)> {
+    pub(crate) fn catch_up(&self, world: &World, work: &Work) -> Option<(Kept, Coin)> {
         let kept = world.store.get(&work.presented.session)?;
         let Entry::Bucket(bucket) = kept.entry() else { return None };
         let now = time(world.now);
@@ -280,62 +326,73 @@ impl Protocol {
         if bucket.current.matches(&self.mint.make(work.newest).fingerprint) {
             return Some((kept.clone(), work.newest));
         }
-        let newest = self.mint.sealer.follow(bucket, &handoff_key(work.presented.session), now, None);
-        let (newest, _): (Admitted, _) = newest.ok()?;
-        Some((kept.clone(), read(&newest)))
+        Some((kept.clone(), self.follow(kept, world.now)?))
+    }
+
+    /// What a bucket's handoff holds for the tokens of its session.
+    fn follow(&self, kept: &Kept, now: u16) -> Option<Coin> {
+        self.followed.get((kept.clone(), now), |(kept, now)| {
+            let Entry::Bucket(bucket) = kept.entry() else { return None };
+            let key = handoff_key(bucket.id.as_bytes()[0]);
+            let newest = self.mint.sealer.follow(bucket, &key, time(*now), None);
+            newest.ok().map(|(newest, _)| read(&newest))
+        })
     }
 
     /// A new session, with its first token.
-    pub(crate) fn begin(&self, world: &mut World, index: usize, data: u8) -> Coin {
+    pub(crate) fn begin(&self, world: &mut World, index: usize, subject: Subject, data: u8) -> Coin {
         let session = world.sessions;
         world.sessions += 1;
-        let coin = Coin { session, generation: FIRST_GENERATION, maker: maker(index), data, at: world.now };
+        let coin = Coin { session, subject, generation: FIRST_GENERATION, maker: maker(index), data, at: world.now };
         let new = NewBucket {
             id: id(session),
-            subject: None,
+            subject: self.mint.tag(subject),
             label: None,
             expires_at: EXPIRES,
             idle_timeout: Some(IDLE),
             first: self.mint.make(coin).fingerprint,
         };
-        world.oracle.began(session, data, world.now);
+        world.oracle.began(session, subject, data, world.now);
         let bucket = Bucket::create(new, time(world.now));
         world.store.insert(session, Kept::new(Entry::Bucket(bucket)));
         coin
     }
 
-    fn write(
-        &self,
-        world: &mut World,
-        session: u8,
-        before: &Bucket,
-        mut next: Bucket,
-        arrival: (u32, u16),
-        update: Option<u8>,
-    ) {
-        let now = time(world.now);
+    /// The next bucket of a host that breaks a rule.
+    fn spoilt(&self, before: &Bucket, mut next: Bucket) -> Bucket {
         if self.breaks(Planted::DiesAGraceAfterItsSuccessor) {
             for retired in next.retired.iter_mut().filter(|retired| retired.dead_after.is_none()) {
                 retired.dead_after = Some(retired.superseded_at.after(POLICY.grace));
             }
         }
-        if self.breaks(Planted::KeepsTheDead) {
-            keep_the_dead(before, &mut next);
+        match self.planted() {
+            Some(Planted::KeepsTheDead) => keep_the_dead(before, &mut next),
+            Some(Planted::NoWatermark) => next.evicted = None,
+            Some(Planted::WatermarkNeverDies) => {
+                next.evicted = next.evicted.or(before.evicted);
+                next.evicted.iter_mut().for_each(|evicted| evicted.dead_after = None);
+            }
+            _ => {}
         }
-        world.faults.note_if(!is_bounded(&next, now), Fault::Unbounded);
-        world.faults.note_if(world.oracle.has_ended(session) && !world.failed_over, Fault::EndedCameBack);
-        world.oracle.wrote(session, arrival, update, world.now);
-        let held = self.mint.find(&next.current).data;
-        world.faults.note_if(!world.failed_over && held != world.oracle.committed(session), Fault::LostUpdate);
-        world.store.insert(session, Kept::new(Entry::Bucket(next)));
+        next
     }
 
-    fn entomb(&self, world: &mut World, session: u8) {
+    /// Writes a bucket, and checks what must be true of it.
+    fn write(&self, world: &mut World, session: u8, kept: Kept) {
+        let Entry::Bucket(bucket) = kept.entry() else { panic!("only buckets are written") };
+        world.faults.note_if(!is_bounded(bucket, time(world.now)), Fault::Unbounded);
+        world.faults.note_if(world.oracle.has_ended(session) && !world.failed_over, Fault::EndedCameBack);
+        let held = self.mint.find(&bucket.current).data;
+        world.faults.note_if(!world.failed_over && held != world.oracle.committed(session), Fault::LostUpdate);
+        world.store.insert(session, kept);
+    }
+
+    pub(crate) fn entomb(&self, world: &mut World, session: u8) {
         let tombstone = Tombstone::new(id(session), time(world.now), &POLICY);
         world.store.insert(session, Kept::new(Entry::Tombstone(tombstone)));
     }
 
-    fn revoke(&self, world: &mut World, session: u8) {
+    pub(crate) fn revoke(&self, world: &mut World, session: u8) {
         world.store.remove(&session);
         world.oracle.ended(session);
     }
@@ -353,6 +410,11 @@ impl Protocol {
             }
         }
     }
+}
+
+/// The update that a request makes.
+fn bit(index: usize) -> u8 {
+    1 << index
 }
 
 fn maker(index: usize) -> u8 {

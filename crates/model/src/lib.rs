@@ -11,9 +11,12 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a model that cannot go on has found something")]
 
 mod checked;
+mod ending;
 mod fault;
 mod host;
+mod memo;
 mod mint;
+mod moving;
 mod oracle;
 mod planted;
 mod time;

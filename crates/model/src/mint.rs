@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rand_core::{TryCryptoRng, TryRng};
 use secure_sessions_core::{
     Admitted, Content, DataMap, Fingerprint, FingerprintKey, HandoffKey, Keyring, Meta, SealKey, Sealer, SessionId,
-    Sizes, Timestamp, Token, encode,
+    Sizes, SubjectTag, Timestamp, Token, encode,
 };
 
 use crate::time::{EXPIRES, time};
+use crate::world::Subject;
 
 const CONTEXT: &str = "s";
 
@@ -19,6 +20,8 @@ const CONTEXT: &str = "s";
 pub(crate) struct Coin {
     /// The session that it belongs to.
     pub(crate) session: u8,
+    /// Whom that belongs to.
+    pub(crate) subject: Subject,
     /// Which of its tokens it is.
     pub(crate) generation: u32,
     /// The request that made it: two that race make different ones.
@@ -40,6 +43,8 @@ pub(crate) struct Minted {
 /// Makes tokens, each once.
 pub(crate) struct Mint {
     pub(crate) sealer: Sealer,
+    /// Of the user, and of the other.
+    tags: [SubjectTag; 2],
     made: Mutex<HashMap<Coin, Arc<Minted>>>,
     by_fingerprint: Mutex<HashMap<[u8; 16], Coin>>,
 }
@@ -53,7 +58,8 @@ impl Mint {
             .expect("two keys");
         let sizes = Sizes::default_for(CONTEXT.len()).expect("a short name");
         let sealer = Sealer::new(Arc::new(keyring), CONTEXT, sizes).expect("a short name");
-        Self { sealer, made: Mutex::default(), by_fingerprint: Mutex::default() }
+        let tags = [Subject::User, Subject::Other].map(|subject| sealer.subject_tag(subject.name().expect("a name")));
+        Self { sealer, tags, made: Mutex::default(), by_fingerprint: Mutex::default() }
     }
 
     pub(crate) fn make(&self, coin: Coin) -> Arc<Minted> {
@@ -66,13 +72,15 @@ impl Mint {
         let mut data = DataMap::new();
         let said = (coin.session, coin.generation, coin.maker, coin.data, coin.at);
         data.insert_encoded("coin", &encode(&said).expect("numbers")).expect("short");
+        let mut meta = Meta::default();
+        meta.subject = coin.subject.name().map(str::to_owned);
         let content = Content {
             session_id: id(coin.session),
             handoff_key: &key,
             generation: coin.generation,
             issued_at: time(coin.at),
             expires_at: EXPIRES,
-            meta: &Meta::default(),
+            meta: &meta,
             data: &data,
         };
         let issued = self.sealer.seal(&content, &mut random).expect("little data");
@@ -86,6 +94,15 @@ impl Mint {
         minted
     }
 
+    /// The tag of a subject in a bucket.
+    pub(crate) fn tag(&self, subject: Subject) -> Option<SubjectTag> {
+        match subject {
+            Subject::Nobody => None,
+            Subject::User => Some(self.tags[0]),
+            Subject::Other => Some(self.tags[1]),
+        }
+    }
+
     /// What was issued under this fingerprint.
     pub(crate) fn find(&self, fingerprint: &Fingerprint) -> Coin {
         let by_fingerprint = self.by_fingerprint.lock().unwrap_or_else(PoisonError::into_inner);
@@ -96,7 +113,22 @@ impl Mint {
 /// What a handler reads in its session.
 pub(crate) fn read(admitted: &Admitted) -> Coin {
     let (session, generation, maker, data, at) = admitted.data.get("coin").expect("numbers").expect("there");
-    Coin { session, generation, maker, data, at }
+    let subject = match admitted.meta.subject.as_deref() {
+        None => Subject::Nobody,
+        name if name == Subject::User.name() => Subject::User,
+        _ => Subject::Other,
+    };
+    Coin { session, subject, generation, maker, data, at }
+}
+
+impl Subject {
+    fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Nobody => None,
+            Self::User => Some("user"),
+            Self::Other => Some("other"),
+        }
+    }
 }
 
 pub(crate) fn id(session: u8) -> SessionId {
@@ -112,8 +144,14 @@ struct Stream(u64);
 
 impl Stream {
     fn of(coin: Coin) -> Self {
-        let parts =
-            [u64::from(coin.session), coin.generation.into(), coin.maker.into(), coin.data.into(), coin.at.into()];
+        let parts = [
+            u64::from(coin.session),
+            coin.subject as u64,
+            coin.generation.into(),
+            coin.maker.into(),
+            coin.data.into(),
+            coin.at.into(),
+        ];
         Self(parts.iter().fold(1, |seed, part| Self(seed ^ part).step().wrapping_add(*part)))
     }
 

@@ -31,4 +31,22 @@ pub enum Planted {
     IgnoresIdle,
     /// The purge does not look at the deadlines.
     PurgeTakesTheLiving,
+    /// The tombstone of a renewed session does not name its successor.
+    TombstoneWithoutSuccessor,
+    /// An ending that finds a tombstone stops there.
+    EndingDoesNotFollow,
+    /// An ending that finds a second tombstone stops there.
+    EndingFollowsOneStep,
+    /// A logout everywhere does not look again after it met a renewal.
+    SweepsOnce,
+    /// The tombstone of an anonymous session names its successor too.
+    AnonymousIsReplayed,
+    /// A token of a renewed session is a replay at once.
+    ReplayWithinTheGrace,
+    /// A bucket forgets what was pushed out of its list.
+    NoWatermark,
+    /// What was pushed out of the list never dies.
+    WatermarkNeverDies,
+    /// A login as another subject takes the session's data along.
+    OtherSubjectInherits,
 }

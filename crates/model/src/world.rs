@@ -1,14 +1,19 @@
 //! The state of the world: a store, a jar, a thief's loot, requests under way.
 
 use std::collections::BTreeMap;
-use std::hash::{Hash, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use secure_sessions_core::Entry;
+use secure_sessions_core::format::MAX_RETIRED;
 
 use crate::fault::Faults;
 use crate::mint::Coin;
 use crate::oracle::Oracle;
+
+/// How many changes a burst is: with the token that they came with, two more than a bucket has room for.
+#[expect(clippy::cast_possible_truncation, reason = "a small number")]
+pub(crate) const BURST: u32 = MAX_RETIRED as u32 + 2;
 
 /// What a request does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,10 +22,33 @@ pub enum Kind {
     Read,
     /// Changes data.
     Write,
+    /// Stands for more changes at once than a bucket remembers. The response of any of them may come last.
+    Burst,
     /// Moves the session to a new bucket.
+    Renew,
+    /// Logs the user in, in a new bucket.
     Login,
+    /// Logs somebody else in, who gets nothing of what was there.
+    LoginOther,
     /// Ends the session.
     Logout,
+    /// Ends every session of its subject.
+    LogoutEverywhere,
+}
+
+impl Kind {
+    /// Whether its response brings the token of another bucket.
+    pub(crate) fn moves(self) -> bool {
+        matches!(self, Self::Renew | Self::Login | Self::LoginOther)
+    }
+}
+
+/// Whom a session belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Subject {
+    Nobody,
+    User,
+    Other,
 }
 
 /// Whose request it is.
@@ -50,14 +78,54 @@ pub(crate) enum Phase {
     },
     /// Admitted; its handler is at work.
     Working(Box<Work>),
-    /// Refused under a tombstone; only a login may come of it.
-    JustEnded,
+    /// Refused under a tombstone; only a login may come of it, and the end of the session that it moved to.
+    JustEnded {
+        moved: Option<u8>,
+    },
+    /// Ends every other session of the subject: those that it found, one step after it looked.
+    Sweeping {
+        from: u8,
+        found: Vec<u8>,
+        everywhere: Everywhere,
+    },
+    /// Ends a session, wherever it has moved to.
+    Ending(Ending),
     /// The response is on its way back.
     Answered {
         cookie: Answer,
         at: u16,
     },
     Done,
+}
+
+/// An ending on its way from tombstone to tombstone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Ending {
+    /// Where it began.
+    pub(crate) from: u8,
+    /// Where it looks next.
+    pub(crate) at: u8,
+    pub(crate) why: Why,
+}
+
+/// Why a session is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Why {
+    Replay,
+    Logout,
+    LogoutEverywhere(Everywhere),
+    /// Somebody else logs in.
+    Replaced,
+}
+
+/// A logout of all sessions of a subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Everywhere {
+    pub(crate) subject: Subject,
+    /// How many sessions there had been when it began. A login that comes later may stay.
+    pub(crate) began: u8,
+    /// Whether there were others.
+    pub(crate) others: bool,
 }
 
 /// What a response does to the jar.
@@ -86,11 +154,16 @@ pub(crate) struct Work {
 pub(crate) struct Kept {
     entry: Arc<Entry>,
     record: Arc<[u8]>,
+    /// Of the record, which is hashed once and not in every state that it is part of.
+    digest: u64,
 }
 
 impl Kept {
     pub(crate) fn new(entry: Entry) -> Self {
-        Self { record: entry.to_record().into(), entry: Arc::new(entry) }
+        let record = entry.to_record();
+        let mut hasher = DefaultHasher::new();
+        record.hash(&mut hasher);
+        Self { digest: hasher.finish(), record: record.into(), entry: Arc::new(entry) }
     }
 
     pub(crate) fn entry(&self) -> &Entry {
@@ -104,7 +177,7 @@ impl Kept {
 
 impl PartialEq for Kept {
     fn eq(&self, other: &Self) -> bool {
-        self.record == other.record
+        self.digest == other.digest && self.record == other.record
     }
 }
 
@@ -112,7 +185,7 @@ impl Eq for Kept {}
 
 impl Hash for Kept {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.record.hash(state);
+        self.digest.hash(state);
     }
 }
 
@@ -135,9 +208,22 @@ pub struct World {
     pub(crate) slept: bool,
     pub(crate) failed_over: bool,
     pub(crate) stolen: bool,
+    /// Whether the browser missed the response to a renewal, or put an older session's token over it.
+    pub(crate) missed: bool,
 }
 
 impl World {
+    /// A response reaches the browser.
+    pub(crate) fn deliver(&mut self, index: usize, cookie: Answer) {
+        let delivered = match cookie {
+            Answer::Set(coin) => Some(coin),
+            Answer::Remove => None,
+        };
+        self.missed |= self.jar.zip(delivered).is_some_and(|(held, coin)| coin.session < held.session);
+        self.jar = delivered;
+        self.requests[index].phase = Phase::Done;
+    }
+
     /// Whether a message is on its way that must arrive, or be lost, before time goes on.
     pub(crate) fn is_overdue(&self) -> bool {
         self.requests.iter().any(|request| match request.phase {

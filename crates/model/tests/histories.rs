@@ -4,7 +4,7 @@
 use model::{Kind, Planted, Protocol, Seen};
 use stateright::{Checker, HasDiscoveries, Model};
 
-use Kind::{Login, Logout, Read, Write};
+use Kind::{Burst, Login, LoginOther, Logout, LogoutEverywhere, Read, Renew, Write};
 
 /// Goes through all histories; how many states there were.
 fn exhaust(name: &str, protocol: Protocol, must_see: &[Seen]) {
@@ -60,6 +60,62 @@ fn busy_thief() -> Protocol {
     Protocol::of(&[Write, Login, Logout], 3).with_thief(&[Write])
 }
 
+/// A thief who renews again and again, and writes, while the user logs out.
+fn renewing_thief() -> Protocol {
+    Protocol::of(&[Write, Logout], 1).signed_in().with_thief(&[Renew, Renew, Write])
+}
+
+/// The same while the user, who is logged in elsewhere too, logs out everywhere.
+fn renewing_everywhere() -> Protocol {
+    Protocol::of(&[Login, LogoutEverywhere], 1).signed_in().with_thief(&[Renew, Renew])
+}
+
+/// A thief who renews, writes, and logs the user out, here and everywhere, while the user does the same.
+fn ending_thief() -> Protocol {
+    Protocol::of(&[Logout, Renew], 1).signed_in().with_thief(&[Logout, LogoutEverywhere, Renew, Write])
+}
+
+fn ending_thief_everywhere() -> Protocol {
+    Protocol::of(&[Login, LogoutEverywhere], 1).signed_in().with_thief(&[Logout, LogoutEverywhere, Renew, Write])
+}
+
+/// A thief who renews the session, and goes on alone.
+fn departed() -> Protocol {
+    Protocol::of(&[Read], 4).signed_in().with_thief(&[Renew, Renew, Write])
+}
+
+/// Somebody else logs in where a thief renews the session of the user before.
+fn switching() -> Protocol {
+    Protocol::of(&[Write, LoginOther, Logout], 1).signed_in().with_thief(&[Renew])
+}
+
+/// A login that is clicked twice, and goes on for long enough that tombstones are judged by their age.
+fn clicking_login() -> Protocol {
+    Protocol::of(&[Login, Login, Read], 5)
+}
+
+fn clicking_login_again() -> Protocol {
+    Protocol::of(&[Login, Login, Read], 5).signed_in()
+}
+
+fn clicking_renew() -> Protocol {
+    Protocol::of(&[Renew, Renew, Read], 5).signed_in()
+}
+
+/// Changes whose responses cross that of a renewal.
+fn renewing() -> Protocol {
+    Protocol::of(&[Renew, Write, Read], 5).signed_in()
+}
+
+fn bursting() -> Protocol {
+    Protocol::of(&[Burst, Write], 5)
+}
+
+/// A browser is left with a token that was pushed out of the list, while a thief goes on with the session.
+fn crowd() -> Protocol {
+    Protocol::of(&[Burst, Read], 6).with_thief(&[Read, Read])
+}
+
 fn failover() -> Protocol {
     Protocol::of(&[Write, Write, Read], 2).with_failover()
 }
@@ -98,6 +154,63 @@ fn in_every_history_with_a_store_that_loses_writes_nobody_is_taken_for_a_thief()
 #[test]
 fn in_every_history_with_a_long_sleep_idle_is_over_and_the_purge_spares_the_living() {
     exhaust("sleep", sleeping(), &[Seen::Expired, Seen::Purged]);
+}
+
+#[test]
+fn a_logout_beside_a_thief_who_renews_leaves_nothing_of_the_session() {
+    exhaust("renewing thief", renewing_thief(), &[Seen::Followed, Seen::Conflict]);
+    exhaust("ending thief", ending_thief(), &[Seen::Followed, Seen::Conflict]);
+}
+
+#[test]
+fn a_logout_everywhere_beside_a_thief_who_renews_leaves_nothing() {
+    exhaust("renewing everywhere", renewing_everywhere(), &[Seen::Followed]);
+    exhaust("ending thief everywhere", ending_thief_everywhere(), &[Seen::Followed, Seen::Conflict]);
+}
+
+#[test]
+fn the_token_that_a_thief_renewed_away_is_a_replay_after_a_grace() {
+    exhaust("departed", departed(), &[Seen::MovedOn, Seen::Followed]);
+}
+
+#[test]
+fn a_login_as_another_subject_leaves_nothing_of_the_session_before() {
+    exhaust("switching", switching(), &[Seen::Followed]);
+}
+
+#[test]
+fn a_login_or_renewal_that_is_clicked_twice_ends_no_session() {
+    exhaust("clicking login", clicking_login(), &[]);
+    exhaust("clicking login again", clicking_login_again(), &[]);
+    exhaust("clicking renew", clicking_renew(), &[Seen::MovedOn]);
+    exhaust("renewing", renewing(), &[Seen::MovedOn, Seen::Handoff]);
+}
+
+#[test]
+fn a_token_that_a_burst_pushed_out_revokes_only_when_it_is_dead() {
+    exhaust("bursting", bursting(), &[Seen::CrowdedOut]);
+    exhaust("crowd", crowd(), &[Seen::CrowdedOut, Seen::Replay]);
+}
+
+#[test]
+fn each_rule_of_an_ending_that_is_broken_on_purpose_is_found_out() {
+    let reaches = "an ending reaches every successor";
+    finds(renewing_thief(), Planted::TombstoneWithoutSuccessor, reaches);
+    finds(renewing_thief(), Planted::EndingDoesNotFollow, reaches);
+    finds(switching(), Planted::EndingDoesNotFollow, reaches);
+    finds(renewing_everywhere(), Planted::EndingDoesNotFollow, reaches);
+    finds(renewing_thief(), Planted::EndingFollowsOneStep, reaches);
+    finds(renewing_everywhere(), Planted::SweepsOnce, "everywhere is everywhere");
+    finds(departed(), Planted::TombstoneWithoutSuccessor, "a dead token is noticed");
+    finds(clicking_login(), Planted::AnonymousIsReplayed, "only a dead token revokes");
+    finds(clicking_renew(), Planted::ReplayWithinTheGrace, "an honest browser revokes nothing");
+    finds(switching(), Planted::OtherSubjectInherits, "another subject inherits nothing");
+}
+
+#[test]
+fn each_rule_of_the_watermark_that_is_broken_on_purpose_is_found_out() {
+    finds(bursting(), Planted::NoWatermark, "an honest browser revokes nothing");
+    finds(crowd(), Planted::WatermarkNeverDies, "a dead token is noticed");
 }
 
 #[test]

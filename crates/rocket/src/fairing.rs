@@ -9,7 +9,7 @@ use rocket::{Build, Ignite, Request, Response, Rocket, response};
 use secure_sessions::{Reply, RequestSession, SessionManager};
 
 use crate::headers::Answer;
-use crate::{SessionError, SessionErrorKind};
+use crate::{EngineError, SessionError};
 
 /// Carries sessions. Attach it after the fairings that use sessions in their `on_response`, and before those that must
 /// see the response as it leaves: response fairings run in the order of their attachment.
@@ -26,7 +26,7 @@ pub struct SessionFairing {
     respond: Option<Arc<Respond>>,
 }
 
-type Respond = dyn Fn(&SessionErrorKind, &Request<'_>) -> response::Result<'static> + Send + Sync + 'static;
+type Respond = dyn Fn(&EngineError, &Request<'_>) -> response::Result<'static> + Send + Sync + 'static;
 
 impl SessionFairing {
     /// Carries the manager's sessions.
@@ -50,7 +50,7 @@ impl SessionFairing {
     #[must_use]
     pub fn on_error<F, R>(mut self, respond: F) -> Self
     where
-        F: Fn(&SessionErrorKind) -> R + Send + Sync + 'static,
+        F: Fn(&EngineError) -> R + Send + Sync + 'static,
         R: for<'r> Responder<'r, 'static>,
     {
         self.respond = Some(Arc::new(move |error, request| respond(error).respond_to(request)));
@@ -68,7 +68,7 @@ impl SessionFairing {
 }
 
 /// The application's own response; by default the error's status, and a text that tells nothing of the server's inside.
-fn responded(respond: Option<&Respond>, error: &SessionErrorKind, request: &Request<'_>) -> response::Result<'static> {
+fn responded(respond: Option<&Respond>, error: &EngineError, request: &Request<'_>) -> response::Result<'static> {
     match respond {
         Some(respond) => respond(error, request),
         None => (Status::new(error.status()), error.client_text()).respond_to(request),
@@ -76,7 +76,7 @@ fn responded(respond: Option<&Respond>, error: &SessionErrorKind, request: &Requ
 }
 
 /// The response that a route's error becomes.
-pub(crate) fn error_response(error: &SessionErrorKind, request: &Request<'_>) -> response::Result<'static> {
+pub(crate) fn error_response(error: &EngineError, request: &Request<'_>) -> response::Result<'static> {
     let attached = request.rocket().state::<Attached>();
     responded(attached.and_then(|attached| attached.respond.as_deref()), error, request)
 }
@@ -127,9 +127,9 @@ struct Begun(Option<RequestSession>);
 
 /// The request's session, begun if nothing has looked yet.
 pub(crate) fn begun<'r>(request: &'r Request<'_>) -> Result<&'r RequestSession, SessionError> {
-    let attached = request.rocket().state::<Attached>().ok_or(SessionErrorKind::NoLayer(NO_FAIRING))?;
+    let attached = request.rocket().state::<Attached>().ok_or(EngineError::NoLayer(NO_FAIRING))?;
     let Begun(session) = request.local_cache(|| Begun(Some(attached.manager.begin())));
-    Ok(session.as_ref().ok_or(SessionErrorKind::Finished)?)
+    Ok(session.as_ref().ok_or(EngineError::Finished)?)
 }
 
 pub(crate) const NO_FAIRING: &str = "a route, guard or fairing uses `Session`, but no `SessionFairing` is attached: add `.attach(SessionFairing::new(manager))` to the rocket, after the fairings that use sessions";

@@ -8,7 +8,7 @@ use secure_sessions::{RequestHead, ResponseHeaders};
 pub(crate) struct Head<'a, 'r>(pub(crate) &'a Request<'r>);
 
 impl RequestHead for Head<'_, '_> {
-    fn each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
+    fn for_each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
         let mut values = self.0.headers().get(name).peekable();
         if values.peek().is_none() && name == "cookie" {
             return each_cookie_of_the_jar(self.0, visit);
@@ -36,7 +36,7 @@ fn each_cookie_of_the_jar(request: &Request<'_>, visit: &mut dyn FnMut(&[u8])) {
 pub(crate) struct Answer<'a, 'r>(pub(crate) &'a mut Response<'r>);
 
 impl ResponseHeaders for Answer<'_, '_> {
-    fn each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
+    fn for_each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
         self.0.headers().get(name).for_each(|value| visit(value.as_bytes()));
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use secure_sessions_core::{DataError, LabelError, MetaError, RandomError, SealError};
 use secure_sessions_store::StoreError;
 
-use crate::flash::MAX_FLASH_LEN;
+use secure_sessions_core::format::MAX_FLASH_LEN;
 
 /// Everything that a handler, an extractor or a commit can meet.
 ///

@@ -4,7 +4,14 @@ use std::fmt;
 
 use secure_sessions_core::{Handle, KeyId, KeyKind};
 
-use crate::cross_origin::{CrossOriginReason, Origin};
+use self::origin::{CrossOriginReason, Origin};
+
+pub(crate) mod audit;
+#[cfg(feature = "metrics")]
+pub(crate) mod counters;
+pub(crate) mod origin;
+pub(crate) mod throttle;
+pub(crate) mod vocabulary;
 
 /// Receives every event, synchronously: it must be quick and must not block.
 ///
@@ -29,7 +36,7 @@ impl<F: Fn(&Event) + Send + Sync + 'static> Observer for F {
 pub enum RotationReason {
     /// Its data or settings changed.
     Changed,
-    /// The renewal interval passed.
+    /// The rotation interval passed.
     Interval,
     /// The token was made with a compromised key.
     CompromisedKey,
@@ -363,7 +370,7 @@ impl fmt::Display for Event {
             Self::Rotated { generation, reason, .. } => {
                 let why = match reason {
                     RotationReason::Changed => "its content changed",
-                    RotationReason::Interval => "the renewal interval passed",
+                    RotationReason::Interval => "the rotation interval passed",
                     RotationReason::CompromisedKey => "its key is compromised",
                 };
                 write!(f, "the session got token {generation}: {why}")

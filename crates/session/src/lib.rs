@@ -1,46 +1,28 @@
 #![doc = include_str!("../README.md")]
 
 mod adapter;
-mod audit;
-mod binding;
-mod caller;
+mod adapter_types;
+mod builder;
 mod clock;
-mod commit;
 mod config;
-mod cookie;
-#[cfg(feature = "metrics")]
-mod counters;
-mod cross_origin;
-mod csrf;
 mod detached;
-mod ending;
-mod entropy;
 mod error;
 mod event;
-mod finish;
-mod flash;
+#[doc(hidden)]
+pub mod exports;
 pub mod guide;
-mod head;
 mod keyring;
-mod limit;
-mod load;
-mod login;
 mod manager;
-mod ops;
 mod reload;
 mod remember;
-mod reply;
 mod request;
+mod request_session;
 mod session;
-mod site_data;
-mod state;
 mod subjects;
 pub mod testing;
-mod throttle;
 mod transport;
-mod typed;
-mod vocabulary;
 
+pub use secure_sessions_core::format::MAX_FLASH_LEN;
 pub use secure_sessions_core::{
     Aead, DataError, DataMap, Handle, InvalidHandle, KeyId, KeyKind, KeyState, KeyringError, LabelError, MetaError,
     Millis, RandomError, SizeClasses, SizeError, Timestamp,
@@ -54,37 +36,39 @@ pub use secure_sessions_store::{AnyStore, MemoryStore, PurgeHandle, SessionStore
 #[cfg(feature = "redis")]
 pub use secure_sessions_store::{RedisOptions, RedisStore};
 
+pub use self::adapter::head::{BodySize, RequestHead};
+pub use self::adapter::reply::{Reply, ResponseHeaders};
 #[doc(hidden)]
-pub use self::adapter::macros;
-pub use self::audit::{AuditBuilder, AuditFile, AuditLog, AuditRecord, AuditSink};
-pub use self::binding::{Binding, OnMismatch};
+pub use self::adapter_types::macros;
+pub use self::builder::Builder;
 pub use self::clock::{Clock, ManualClock, SystemClock};
-pub use self::config::{BuildError, Builder, OnReplay};
-pub use self::cookie::{MAX_COOKIE_AGE, SameSite};
-#[cfg(feature = "metrics")]
-pub use self::counters::Metrics;
-pub use self::cross_origin::{
-    CrossOrigin, CrossOriginBuilder, CrossOriginError, CrossOriginReason, CrossOriginRefused, InvalidOrigin, Origin,
-    Provenance,
-};
+pub use self::config::OnReplay;
+pub use self::config::binding::{Binding, OnMismatch};
+pub use self::config::build_error::BuildError;
+pub use self::config::limit::SessionLimit;
+pub use self::config::site_data::ClearSiteData;
 pub use self::error::SessionError;
+pub use self::event::audit::{AuditBuilder, AuditFile, AuditLog, AuditRecord, AuditSink};
+#[cfg(feature = "metrics")]
+pub use self::event::counters::Metrics;
+pub use self::event::origin::{CrossOriginReason, InvalidOrigin, Origin};
+pub use self::event::throttle::{EventLimit, Throttled};
+pub use self::event::vocabulary::{Detail, Severity};
 pub use self::event::{EndReason, Event, Observer, RotationReason};
-pub use self::finish::Finish;
-pub use self::flash::{Flash, FlashLevel, MAX_FLASH_LEN, MAX_FLASHES};
-pub use self::head::{BodySize, RequestHead};
 pub use self::keyring::{
     COMPROMISED_KEYS_VARIABLE, FINGERPRINT_KEYS_VARIABLE, KeySourceError, Keyring, SEAL_KEYS_VARIABLE,
 };
-pub use self::limit::SessionLimit;
-pub use self::login::Login;
 pub use self::manager::SessionManager;
 pub use self::reload::KeyWatch;
-pub use self::reply::{Reply, ResponseHeaders};
-pub use self::request::RequestSession;
+pub use self::request::finish::Finish;
+pub use self::request::messages::{Flash, FlashLevel, MAX_FLASHES};
+pub use self::request_session::RequestSession;
 pub use self::session::Session;
-pub use self::site_data::ClearSiteData;
+pub use self::session::cross_origin::{
+    CrossOrigin, CrossOriginBuilder, CrossOriginError, CrossOriginRefused, Provenance,
+};
+pub use self::session::login::Login;
+pub use self::session::typed::{SessionData, Typed};
 pub use self::subjects::SessionInfo;
-pub use self::throttle::{EventLimit, Throttled};
+pub use self::transport::cookie::{MAX_COOKIE_AGE, SameSite};
 pub use self::transport::{DEFAULT_BEARER_HEADER, Transport};
-pub use self::typed::{SessionData, Typed};
-pub use self::vocabulary::{Detail, Severity};

@@ -5,21 +5,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use secure_sessions_core::{Handle, Millis, Opened, SessionId, Timestamp};
-use secure_sessions_store::{AnyStore, Purge, PurgeHandle, SessionStore, StoreError};
+use secure_sessions_store::{AnyStore, Purge, PurgeHandle, StoreError};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::binding::Binding;
 use crate::clock::Clock;
-use crate::config::{BuildError, Builder, OnReplay, Parts, Times};
-use crate::cookie::CookieWriter;
+use crate::config::binding::Binding;
+use crate::config::build_error::BuildError;
+use crate::config::limit::SessionLimit;
+use crate::config::{OnReplay, Times};
 use crate::detached::Commits;
 use crate::error::{SessionError, with_causes};
+use crate::event::throttle::{EventLimit, Throttle};
 use crate::event::{Event, Observer};
 use crate::keyring::Keyring;
-use crate::limit::SessionLimit;
 use crate::remember::Sealing;
-use crate::request::RequestSession;
-use crate::throttle::Throttle;
+use crate::transport::cookie::{CookieConfig, CookieWriter};
 use crate::transport::{Bearer, Transport};
 
 /// Holds the keyring, the store, the configuration and the clock of one kind of session. Cheap to clone.
@@ -63,12 +63,26 @@ struct Shared {
 /// Sessions that share a queue wait for one another only while both have such conflicts.
 const QUEUES: usize = 64;
 
-impl SessionManager {
-    /// Starts with the defaults. The keys are for signing and sealing, the store for fingerprints.
-    pub fn builder(keyring: Keyring, store: impl SessionStore) -> Builder {
-        Builder::new(keyring, store)
-    }
+/// What a checked configuration consists of.
+pub(crate) struct Parts {
+    pub(crate) store: AnyStore,
+    pub(crate) cookie: CookieConfig,
+    pub(crate) times: Times,
+    pub(crate) sealer: Sealing,
+    pub(crate) cookies: bool,
+    pub(crate) bearer: Option<Bearer>,
+    pub(crate) binding: Option<Binding>,
+    pub(crate) session_limit: SessionLimit,
+    pub(crate) on_replay: OnReplay,
+    pub(crate) not_before: Option<Timestamp>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) observers: Vec<Arc<dyn Observer>>,
+    pub(crate) clear_site_data: Option<String>,
+    pub(crate) csrf_header: &'static str,
+    pub(crate) event_limit: Option<EventLimit>,
+}
 
+impl SessionManager {
     pub(crate) fn from_parts(parts: Parts) -> Self {
         Self(Arc::new(Shared {
             store: parts.store,
@@ -93,13 +107,6 @@ impl SessionManager {
         }))
     }
 
-    /// Begins a request. An adapter keeps what it gets with the request, and calls [`RequestSession::finish`] before it
-    /// sends the response's headers. This captures nothing and reads nothing.
-    #[must_use]
-    pub fn begin(&self) -> RequestSession {
-        RequestSession::new(self.clone())
-    }
-
     /// The cookie's name.
     #[must_use]
     pub fn cookie_name(&self) -> &str {
@@ -109,7 +116,7 @@ impl SessionManager {
     /// The most bytes that the cookie's name and value may have.
     #[must_use]
     pub fn size_limit(&self) -> usize {
-        self.sealer().sizes().limit()
+        self.sealer(Transport::Cookie).sizes().limit()
     }
 
     /// The request header that brings a CSRF token, in lower case.
@@ -131,7 +138,7 @@ impl SessionManager {
     ///
     /// None today: the cookie's name and sizes were checked when the manager was built.
     pub fn set_keyring(&self, keyring: Keyring) -> Result<(), BuildError> {
-        let sealer = self.sealer().with_keyring(Arc::clone(&keyring.0));
+        let sealer = self.sealer(Transport::Cookie).with_keyring(Arc::clone(&keyring.0));
         self.0.sealer.swap(Arc::new(sealer)).forget_where(|_| true);
         if let Some(bearer) = &self.0.bearer {
             bearer.set_keyring(keyring.0);
@@ -188,23 +195,11 @@ impl SessionManager {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    pub(crate) fn sealer(&self) -> Guard<Arc<Sealing>> {
-        self.0.sealer.load()
-    }
-
-    /// The sealer of a transport, to be held across an await.
-    pub(crate) fn sealer_owned(&self, transport: Transport) -> Arc<Sealing> {
-        self.sealers(transport).load_full()
-    }
-
-    pub(crate) fn sealer_for(&self, transport: Transport) -> Guard<Arc<Sealing>> {
-        self.sealers(transport).load()
-    }
-
-    fn sealers(&self, transport: Transport) -> &ArcSwap<Sealing> {
+    /// The sealer of a transport. To hold it across an await, take the `Arc` out of the guard.
+    pub(crate) fn sealer(&self, transport: Transport) -> Guard<Arc<Sealing>> {
         match (&self.0.bearer, transport) {
-            (Some(bearer), Transport::Bearer) => &bearer.sealer,
-            _ => &self.0.sealer,
+            (Some(bearer), Transport::Bearer) => bearer.sealer.load(),
+            _ => self.0.sealer.load(),
         }
     }
 
@@ -261,7 +256,7 @@ impl SessionManager {
     }
 
     pub(crate) fn handle(&self, id: &SessionId) -> Handle {
-        self.sealer().keyring().handle(id)
+        self.sealer(Transport::Cookie).keyring().handle(id)
     }
 
     /// Observers see every event; the log only what an attacker cannot flood it with.

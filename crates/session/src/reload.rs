@@ -12,12 +12,13 @@ use tokio::time::timeout;
 use crate::event::Event;
 use crate::keyring::{KeySourceError, Keyring};
 use crate::manager::SessionManager;
+use crate::transport::Transport;
 
 impl SessionManager {
     /// The keys in force.
     #[must_use]
     pub fn keyring(&self) -> Keyring {
-        Keyring(Arc::clone(self.sealer().keyring()))
+        Keyring(Arc::clone(self.sealer(Transport::Cookie).keyring()))
     }
 
     /// Loads the keys anew, and puts them in force if they differ from those that are. Whether they did.

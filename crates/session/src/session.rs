@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, MutexGuard};
-use std::thread::ThreadId;
 use std::time::Duration;
 
 use arc_swap::Guard;
@@ -14,12 +13,17 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::SessionError;
-use crate::login::Login;
-use crate::ops::{Change, Ending, Mark, Operation, Why};
 use crate::remember::Sealing;
-use crate::request::Request;
-use crate::state::{Base, State};
+use crate::request::cell::Request;
+use crate::request::ops::{Change, Ending, Mark, Operation, Why};
+use crate::request::state::{Base, State};
 use crate::transport::Transport;
+
+pub(crate) mod cross_origin;
+mod csrf;
+mod flash;
+pub(crate) mod login;
+pub(crate) mod typed;
 
 /// One request's session: data under text keys, and its life. Clones are the same session.
 ///
@@ -202,22 +206,6 @@ impl Session {
         let state = self.state();
         let data = state.data().cloned().unwrap_or_default();
         self.sealer(&state).cookie_size_with(&state.meta(), &data, 0)
-    }
-
-    /// Logs a subject in: at commit the session moves to a new id, with a fresh absolute life, and the old cookie is
-    /// refused from then on.
-    ///
-    /// 1. The data stays, unless *another* subject was logged in: then nothing of that session is left, neither data nor
-    ///    messages, label, persistence or lifetime.
-    /// 2. The session is logged in afterwards even if it ended meanwhile, as by a double click.
-    /// 3. If a browser sent several live sessions, all of them end.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError::Meta`] if the subject is longer than 512 bytes, [`SessionError::TooLarge`] if it outgrows the
-    /// cookie, [`SessionError::Finished`] if the response's headers are gone.
-    pub fn login(&self, subject: &str) -> Result<()> {
-        self.login_with(Login::new(subject))
     }
 
     /// Moves the session to a new id at commit, as after any change of privilege. The old cookie is good for nothing
@@ -464,7 +452,7 @@ impl Session {
 
     /// The sealer of the session's transport.
     pub(crate) fn sealer(&self, state: &State) -> Guard<Arc<Sealing>> {
-        self.0.manager.sealer_for(state.caller.transport)
+        self.0.manager.sealer(state.caller.transport)
     }
 
     fn set(&self, set: impl FnOnce(&mut State)) -> Result<()> {
@@ -510,32 +498,6 @@ impl Session {
 /// The id that the session has, or will have after the commit.
 pub(crate) fn current_id(state: &State) -> Option<SessionId> {
     state.next_id.or_else(|| state.kept().map(|live| live.bucket.id))
-}
-
-impl Request {
-    /// Marks this thread as running a closure of the application's, until the guard is dropped.
-    pub(crate) fn enter_closure(&self) -> ClosureGuard<'_> {
-        let thread = std::thread::current().id();
-        if let Some(mut state) = self.loaded_state() {
-            state.closures.push(thread);
-        }
-        ClosureGuard { request: self, thread }
-    }
-}
-
-pub(crate) struct ClosureGuard<'r> {
-    request: &'r Request,
-    thread: ThreadId,
-}
-
-impl Drop for ClosureGuard<'_> {
-    fn drop(&mut self) {
-        if let Some(mut state) = self.request.loaded_state()
-            && let Some(index) = state.closures.iter().position(|thread| *thread == self.thread)
-        {
-            state.closures.swap_remove(index);
-        }
-    }
 }
 
 impl fmt::Debug for Session {

@@ -3,12 +3,13 @@
 use secure_sessions_core::{Bucket, Handle, SessionId, Timestamp};
 use secure_sessions_store::{Page, SessionStore, Which};
 
-use crate::ending;
 use crate::error::SessionError;
 use crate::event::{EndReason, Event};
 use crate::manager::SessionManager;
-use crate::ops::{Ending, Why};
+use crate::request::ending;
+use crate::request::ops::{Ending, Why};
 use crate::session::Session;
+use crate::transport::Transport;
 
 /// What the store knows of one session of a subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +93,7 @@ impl SessionManager {
 
     /// Ends all sessions of a subject but one. Returns how many there were.
     pub(crate) async fn revoke_all_of(&self, subject: &str, except: Option<&SessionId>) -> Result<u64, SessionError> {
-        let tags = self.sealer().subject_tags(subject);
+        let tags = self.sealer(Transport::Cookie).subject_tags(subject);
         let revoked = self.revoke_which(Which::Subjects(&tags), except).await;
         self.forget_where(|opened| opened.subject().as_deref() == Some(subject));
         revoked
@@ -109,7 +110,7 @@ impl SessionManager {
 
     /// All live buckets of a subject.
     pub(crate) async fn buckets(&self, subject: &str) -> Result<Vec<Bucket>, SessionError> {
-        let tags = self.sealer().subject_tags(subject);
+        let tags = self.sealer(Transport::Cookie).subject_tags(subject);
         let (now, policy) = (self.now(), self.times().bucket);
         let mut buckets = Vec::new();
         let mut next = Some(Page::first(PAGE));

@@ -18,9 +18,9 @@
 
 use serde::Serialize;
 
+use crate::adapter::head::RequestHead;
 use crate::clock::ManualClock;
 use crate::error::SessionError;
-use crate::head::RequestHead;
 use crate::keyring::Keyring;
 use crate::manager::SessionManager;
 use crate::session::Session;
@@ -100,7 +100,7 @@ impl TestSession {
 struct NoHead;
 
 impl RequestHead for NoHead {
-    fn each_value(&self, _: &'static str, _: &mut dyn FnMut(&[u8])) {}
+    fn for_each_value(&self, _: &'static str, _: &mut dyn FnMut(&[u8])) {}
 
     fn method(&self) -> &'static str {
         "GET"

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use secure_sessions_core::{Keyring, Sizes};
 
-use crate::config::BuildError;
-use crate::head::RequestHead;
+use crate::adapter::head::RequestHead;
+use crate::config::build_error::BuildError;
+use crate::config::is_header_name;
 use crate::remember::Sealing;
+
+pub(crate) mod cookie;
 
 /// How a session travels between client and server. Fixed for the session's whole life: its tokens are sealed for one
 /// of the two, and are garbage to the other.
@@ -60,9 +63,7 @@ const TAKEN: [&str; 9] = [
 
 fn check_header(header: &'static str) -> Result<(), BuildError> {
     let refuse = |problem| Err(BuildError::Bearer { header, problem });
-    if header.is_empty()
-        || !header.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-    {
+    if !is_header_name(header) {
         return refuse("the name of a header for tokens consists of lower-case ASCII letters, digits and hyphens");
     }
     if TAKEN.contains(&header) {
@@ -74,7 +75,7 @@ fn check_header(header: &'static str) -> Result<(), BuildError> {
 /// Visits the credentials of every `Authorization` header of the scheme `Bearer`, as they are. Whether there was one.
 pub(crate) fn each_token(head: &dyn RequestHead, visit: &mut dyn FnMut(&[u8])) -> bool {
     let mut found = false;
-    head.each_value("authorization", &mut |value| {
+    head.for_each_value("authorization", &mut |value| {
         if let Some(credentials) = credentials(value) {
             found = true;
             visit(credentials);

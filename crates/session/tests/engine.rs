@@ -237,7 +237,7 @@ async fn a_5xx_discards_changes_and_login_but_keeps_a_logout() {
 }
 
 #[tokio::test]
-async fn the_token_rotates_past_the_renewal_interval_once_and_touches_are_damped() {
+async fn the_token_rotates_past_the_rotation_interval_once_and_touches_are_damped() {
     let app = app();
     let cookie = app.visit(None, |session| session.insert("n", 1).unwrap()).await;
     app.pass(59);
@@ -600,7 +600,7 @@ async fn not_before_refuses_what_was_issued_earlier() {
 
 #[tokio::test]
 async fn a_client_that_ignores_every_new_cookie_goes_on() {
-    let app = app_with(|builder| builder.renewal_interval(None));
+    let app = app_with(|builder| builder.rotation_interval(None));
     let cookie = app.visit(None, |session| session.insert("n", 0).unwrap()).await;
     for n in 1..=300_u64 {
         app.pass(2);

@@ -174,7 +174,7 @@ impl secure_sessions::AuditSink for Lines {
 struct CrossSite;
 
 impl RequestHead for CrossSite {
-    fn each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
+    fn for_each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
         match name {
             "sec-fetch-site" => visit(b"cross-site"),
             "origin" => visit(b"https://evil.example"),

@@ -103,8 +103,8 @@ async fn a_message_that_is_too_long_or_outgrows_the_cookie_is_a_typed_error_and_
 struct WithHeader(Head, Vec<&'static str>, String);
 
 impl RequestHead for WithHeader {
-    fn each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
-        self.0.each_value(name, visit);
+    fn for_each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
+        self.0.for_each_value(name, visit);
         self.1.iter().filter(|header| **header == name).for_each(|_| visit(self.2.as_bytes()));
     }
 
@@ -170,7 +170,7 @@ async fn a_csrf_token_outlives_rotations_and_dies_with_login_renew_and_logout() 
 struct Headers(Vec<(&'static str, String)>);
 
 impl ResponseHeaders for Headers {
-    fn each_value(&self, _: &'static str, _: &mut dyn FnMut(&[u8])) {}
+    fn for_each_value(&self, _: &'static str, _: &mut dyn FnMut(&[u8])) {}
     fn append(&mut self, name: &'static str, value: &str, _: bool) {
         self.0.push((name, value.to_owned()));
     }

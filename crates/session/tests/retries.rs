@@ -13,11 +13,14 @@ use secure_sessions::{
 
 use support::{App, Head, app, set_cookie};
 
+/// The call that fails, how many of its name go well before, and whether it is carried out all the same.
+type Fault = (&'static str, u32, bool);
+
 /// A store in memory, one call of which fails (the next of each planned name): before it took effect, or after.
 #[derive(Clone)]
 struct Faulty {
     store: MemoryStore,
-    plan: Arc<Mutex<Vec<(&'static str, u32, bool)>>>,
+    plan: Arc<Mutex<Vec<Fault>>>,
 }
 
 impl Faulty {

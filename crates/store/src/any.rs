@@ -10,7 +10,7 @@ use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Times
 
 use crate::{Listed, Page, SessionStore, StoreError, Which};
 
-/// Any [`SessionStore`], with its type erased; a clone is the same store.
+/// A [`SessionStore`] with its type erased; a clone is the same store.
 ///
 /// ```
 /// # #[cfg(all(feature = "memory", feature = "sqlite"))]
@@ -25,7 +25,7 @@ use crate::{Listed, Page, SessionStore, StoreError, Which};
 /// # }
 /// ```
 ///
-/// A call costs one boxed future.
+/// Each call costs one boxed future.
 #[derive(Clone)]
 pub struct AnyStore(Arc<dyn Erased>);
 

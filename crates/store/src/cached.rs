@@ -1,4 +1,4 @@
-//! A cache in the process in front of a store that is far away.
+//! A cache in this process, in front of a store that is far away.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError};
@@ -15,10 +15,11 @@ use tokio::time::Instant;
 
 use crate::{Listed, Page, SessionStore, StoreError, Which};
 
-/// Locks, so that parallel requests seldom wait for each other.
+/// The number of locks: enough that parallel requests seldom wait for each other.
 const SHARDS: usize = 32;
 
-/// Remembers sessions for a moment, so that not every request asks the store behind it; a clone is the same cache.
+/// A cache that remembers sessions for a moment, so that not every request asks the store behind it; a clone is the same
+/// cache.
 ///
 /// ```
 /// use std::time::Duration;
@@ -31,24 +32,24 @@ const SHARDS: usize = 32;
 /// let store = CachedStore::new(redis, 100_000, Duration::from_secs(2));
 /// ```
 ///
-/// # What may be late
+/// # Delays
 ///
-/// Of what *this* process does, nothing: each write of its own, once it has returned, is seen by every later read. What
-/// *another* process does is seen at most `bound` later: for that long a session that was revoked there is still admitted
-/// here, and so is a cookie that was superseded there. A longer idle or absolute deadline is seen as late; a shorter one
-/// too. The bound counts from before the store was asked, and is never extended by use.
+/// Every read sees all of *this* process's writes that have returned. Writes of *another* process are seen at most `bound`
+/// later: for that long, a session that was revoked there is still admitted here, and so is a cookie that was superseded
+/// there. A changed idle or absolute deadline is seen as late. The bound counts from before the store was asked, and use
+/// never extends it.
 ///
-/// # What is never answered from memory
+/// # Answers that never come from memory
 ///
-/// Only [`peek`](SessionStore::peek) is, and only with a session that is there. The engine takes that answer for a cookie
-/// that is the session's newest; whatever else it would say to the cookie (superseded, replayed, expired, ended), it asks
-/// the store first, with [`load`](SessionStore::load), from whose answer the cache learns. A tombstone is never remembered.
-/// Every write, and so every commit, goes to the store, and is compared there.
+/// Only [`peek`](SessionStore::peek) answers from memory, and only with a session that exists. The engine accepts that answer
+/// for a cookie that is the session's newest. Before any other verdict (superseded, replayed, expired, ended), it asks the
+/// store with [`load`](SessionStore::load), and the cache remembers the answer. A tombstone is never remembered. Every
+/// write, and so every commit, goes to the store, and is compared there.
 ///
-/// # What it holds
+/// # Memory
 ///
-/// At most `entries` sessions, those used more often before others: some 300 bytes each, and one kilobyte more for a minute
-/// or so after a session's cookie was replaced.
+/// It holds at most `entries` sessions, and prefers those used more often. Each takes some 300 bytes, and one kilobyte more
+/// for a minute or so after its cookie was replaced.
 pub struct CachedStore<S>(Arc<Inner<S>>);
 
 struct Inner<S> {
@@ -59,20 +60,20 @@ struct Inner<S> {
 
 struct Shard {
     known: Cache<SessionId, Known>,
-    /// Writes of this process that have not returned yet.
+    /// The writes of this process that have not returned yet.
     under_way: u32,
-    /// Writes that have begun.
+    /// The number of writes that have begun.
     begun: u64,
 }
 
 struct Known {
     bucket: Bucket,
-    /// The store said so at this instant or later.
+    /// The instant before the store was asked.
     since: Instant,
 }
 
 impl<S: SessionStore> CachedStore<S> {
-    /// A cache of so many sessions in front of a store. Another process's writes are seen at most `bound` later.
+    /// Puts a cache of at most `entries` sessions in front of a store. Another process's writes are seen at most `bound` later.
     #[must_use]
     pub fn new(store: S, entries: usize, bound: Duration) -> Self {
         let shard = || Shard { known: Cache::new(entries.div_ceil(SHARDS)), under_way: 0, begun: 0 };
@@ -80,19 +81,19 @@ impl<S: SessionStore> CachedStore<S> {
         Self(Arc::new(Inner { store, bound, shards }))
     }
 
-    /// The store behind it.
+    /// Returns the store behind the cache.
     #[must_use]
     pub fn store(&self) -> &S {
         &self.0.store
     }
 
-    /// How many sessions it remembers right now.
+    /// Returns the number of sessions that it remembers now.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.shards.iter().map(|shard| lock(shard).known.len()).sum()
     }
 
-    /// Whether it remembers none.
+    /// Returns `true` if it remembers no session.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -127,8 +128,8 @@ impl<S> Inner<S> {
 }
 
 impl<S: SessionStore> Inner<S> {
-    /// Asks the store, and remembers what it says unless a write of this process came across: then nobody knows which of
-    /// them the store saw first.
+    /// Asks the store, and remembers the answer unless a write of this process overlapped: then nobody knows which of the two
+    /// the store saw first.
     async fn ask(&self, id: &SessionId) -> Result<Option<Entry>, StoreError> {
         let since = Instant::now();
         let (begun, was_quiet) = {
@@ -139,7 +140,7 @@ impl<S: SessionStore> Inner<S> {
         let mut shard = lock(self.shard(id));
         match &entry {
             Some(Entry::Bucket(bucket)) => {
-                // Neither one that was under way at the beginning, nor one that has begun since.
+                // No write was under way at the beginning, and none has begun since.
                 let was_alone = was_quiet && shard.begun == begun;
                 let known = shard.known.peek(id);
                 let is_newer = known.is_none_or(|known| known.since <= since);
@@ -147,7 +148,7 @@ impl<S: SessionStore> Inner<S> {
                 if was_alone && is_newer {
                     shard.known.insert(*id, Known { bucket: bucket.clone(), since });
                 } else if outdates {
-                    // Whoever is told this must not be told the older one next.
+                    // A caller who was told this must not be told the older one next.
                     shard.known.remove(id);
                 }
             }
@@ -157,10 +158,10 @@ impl<S: SessionStore> Inner<S> {
     }
 }
 
-/// A write that is under way: what it may change is forgotten when it ends, however it ends.
+/// A write that is under way. When it ends, in any way, the entries that it may change are forgotten.
 struct Writing<'a> {
     shards: &'a [Mutex<Shard>],
-    /// `None`: any.
+    /// The session that it writes; `None` for any.
     id: Option<&'a SessionId>,
 }
 
@@ -269,7 +270,7 @@ mod tests {
     use super::*;
     use crate::MemoryStore;
 
-    /// What is read waits for no lock that others hold: there is none that all share.
+    /// A read waits for no lock that others hold: there is none that all share.
     #[test]
     fn a_session_that_is_remembered_waits_for_its_own_shard_alone() {
         let store = CachedStore::new(MemoryStore::new(), 1000, Duration::from_secs(60));

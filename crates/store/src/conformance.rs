@@ -17,13 +17,13 @@
 //! assert!(outcome.is_ok(), "{}", outcome.unwrap_err());
 //! ```
 //!
-//! The closure makes a new, empty store at each call, which shares nothing with those made before: another file, table,
-//! prefix or database. It runs on the suite's own tokio runtime, which has several threads; it may panic if a store
+//! The closure makes a new, empty store at each call that shares nothing with earlier ones: another file, table, prefix or
+//! database. It runs on the suite's own tokio runtime, which has several threads; it may panic if a store
 //! cannot be made. Times are near the system's clock, so that a backend that expires entries by itself can be tested
 //! (see [`Stores::expiring_by_itself`]).
 //!
-//! What only the implementer can arrange is not here: a broken connection, a killed server, a full disk, an entry that
-//! cannot be read (which a list names as [`Unreadable`](crate::Unreadable), and every removal removes). For a store that
+//! Some faults only you can arrange, so the suite leaves them out: a broken connection, a killed server, a full disk, an entry
+//! that cannot be read (which a list names as [`Unreadable`](crate::Unreadable), and every removal removes). For a store that
 //! survives its process there is [`survives_reopening`].
 
 use std::fmt;
@@ -51,13 +51,13 @@ mod swaps;
 pub use self::failure::{CaseFailure, Failures};
 pub use self::reopening::survives_reopening;
 
-/// A case that has not ended by then has failed: a deadlock, or a loop that never ends.
+/// The time after which a case has failed: by a deadlock, or a loop that never ends.
 const LONGEST_CASE: Duration = Duration::from_secs(120);
 const THREADS: usize = 4;
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Makes the stores under test. Every closure that makes one is turned into it.
+/// A maker of the stores under test. Every closure that makes one converts into it.
 #[derive(Clone)]
 pub struct Stores {
     make: Arc<dyn Fn() -> BoxFuture<AnyStore> + Send + Sync>,
@@ -66,7 +66,7 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// Stores that this closure makes.
+    /// Makes the stores with this closure.
     pub fn new<F, M, S>(make: F) -> Self
     where
         F: Fn() -> M + Send + Sync + 'static,
@@ -80,8 +80,8 @@ impl Stores {
         Self { make: Arc::new(make), expire_by_themselves: false, missing: None }
     }
 
-    /// There is nothing to test here, for this reason: a server that this machine does not have. Every case says
-    /// `SKIPPED` on the standard error and passes; with `CI=true` in the environment it fails instead.
+    /// Skips every case, for this reason: this machine does not have the server, for instance. Each case prints `SKIPPED` to
+    /// standard error and passes; with `CI=true` in the environment it fails instead.
     ///
     /// ```
     /// use secure_sessions_store::conformance::Stores;
@@ -111,8 +111,8 @@ impl Stores {
         Self { make: Arc::new(make), expire_by_themselves: false, missing: Some(why) }
     }
 
-    /// For a backend that removes entries by itself once their deadline has passed, by its own clock: the cases that hand
-    /// a made-up time to [`purge_expired`](crate::SessionStore::purge_expired) are left out, those that wait stay.
+    /// Declares that the backend removes entries by itself once their deadline has passed, by its own clock. The cases that
+    /// pass a made-up time to [`purge_expired`](crate::SessionStore::purge_expired) are left out; those that wait stay.
     #[must_use]
     pub fn expiring_by_itself(self) -> Self {
         Self { expire_by_themselves: true, ..self }
@@ -140,7 +140,7 @@ impl fmt::Debug for Stores {
     }
 }
 
-/// One case of the suite.
+/// A case of the suite.
 #[derive(Clone, Copy)]
 pub struct Case {
     name: &'static str,
@@ -154,7 +154,7 @@ impl Case {
         self.name
     }
 
-    /// Runs it, on the current tokio runtime, which should have several threads.
+    /// Runs the case on the current tokio runtime, which should have several threads.
     ///
     /// # Errors
     ///
@@ -206,7 +206,7 @@ pub async fn run(stores: impl Into<Stores>) -> Result<(), Failures> {
     Failures::unless_none(failures, CASES.len())
 }
 
-/// [`run`], on a runtime of its own.
+/// Does the same as [`run`], on a runtime of its own.
 ///
 /// # Errors
 ///
@@ -327,8 +327,8 @@ macro_rules! __conformance_test_list {
 /// secure_sessions_store::conformance_tests!(|| async { secure_sessions_store::MemoryStore::new() });
 /// ```
 ///
-/// It takes whatever turns into [`Stores`](crate::conformance::Stores). Two stores in one file: each in a `mod` of its
-/// own.
+/// It takes anything that converts into [`Stores`](crate::conformance::Stores). To test two stores in one file, give each a
+/// `mod` of its own.
 #[macro_export]
 macro_rules! conformance_tests {
     ($stores:expr) => {

@@ -1,11 +1,10 @@
-//! Methods of a store that wraps another.
+//! Forwarded methods, for a store that wraps another.
 
-/// Writes methods of [`SessionStore`](crate::SessionStore) that do what another store does: for a store that wraps one, to
-/// count, to check or to change what some of the methods do.
+/// Forwards methods of [`SessionStore`](crate::SessionStore) to another store. Use it to wrap a store and count, check or
+/// change some of its methods.
 ///
-/// It takes `self`, the other store, and the methods. The other store is a reference to anything that is a
-/// `SessionStore`; the expression may end in `?` where it gives a [`StoreError`](crate::StoreError), and is evaluated by
-/// each call.
+/// It takes `self`, the other store, and the methods. The other store is a reference to any `SessionStore`; each call
+/// evaluates the expression, which may end in `?` if it fails with a [`StoreError`](crate::StoreError).
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,8 +26,8 @@
 /// }
 /// ```
 ///
-/// What is not named and not written is missed by the compiler, but for `peek` and `answers_at_once`: a wrapper that leaves
-/// their defaults is asked by `load` alone, and its answers are waited for. They can be named too.
+/// The compiler reports every method that you neither name nor write, except for `peek` and `answers_at_once`: if you keep
+/// their defaults, the engine asks the wrapper by `load` alone, and waits for its answers. You can name them, too.
 #[macro_export]
 macro_rules! forward_methods {
     ($self:ident => $to:expr; $($method:ident),+ $(,)?) => {

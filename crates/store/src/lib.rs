@@ -34,9 +34,9 @@ pub use self::redis_store::{RedisOptions, RedisStore};
 #[cfg(feature = "_sql")]
 pub use self::sql::{SqlOptions, SqlPool, SqlStore};
 pub use self::store::{Listed, Page, SessionStore, Unreadable, Which};
-/// The driver under [`RedisStore`], for an application that hands it a client of its own.
+/// The driver under [`RedisStore`], in case you pass it a client of your own.
 #[cfg(feature = "redis")]
 pub use ::redis;
-/// The driver under [`SqlStore`], for an application that hands it a pool of its own.
+/// The driver under [`SqlStore`], in case you pass it a pool of your own.
 #[cfg(feature = "_sql")]
 pub use sqlx;

@@ -18,19 +18,18 @@ mod lock;
 mod packed;
 mod shard;
 
-/// One for each first byte of an id. So many that a rehash of one is short with ten million sessions, so few that visiting
-/// all of them for a subject stays in the microseconds.
+/// The number of shards, one for each first byte of an id: enough that a rehash of one is short with ten million sessions,
+/// and few enough that visiting all of them for a subject takes microseconds.
 const SHARDS: usize = 256;
-/// Slots that one step looks at, and those of them that it takes out, before it lets others in.
+/// The most slots that one step looks at, and takes out, before it lets others in.
 const STEP: usize = 512;
 const STEP_TAKES: usize = 128;
 
-/// Sessions in this process's memory: for tests, and for a server that is one process and may forget on a restart.
+/// A store in this process's memory, for tests, and for a server that is one process and may forget on a restart.
 ///
-/// A clone is the same store. It needs no runtime, and no call waits for anything but a short lock. An anonymous
-/// session whose last rotation has settled takes about 135 bytes, one with a subject about 150; one that was rotated
-/// within the last minutes takes its handoff (as long as its cookie) more. Nothing leaves it by itself: run a
-/// `Purge` beside it.
+/// A clone is the same store. It needs no runtime, and no call waits for anything but a short lock. An anonymous session takes
+/// about 135 bytes, one with a subject about 150; for some minutes after a rotation, its handoff (as long as its cookie)
+/// comes on top. Entries never expire by themselves: run a `Purge` beside it.
 ///
 /// ```
 /// use secure_sessions_store::{MemoryStore, SessionStore};
@@ -47,10 +46,10 @@ pub struct MemoryStore(Arc<Shared>);
 struct Shared {
     hashes: Hashes,
     shards: Box<[Aligned]>,
-    /// Shared by `renew_into`, which alone carries a bucket from one shard to another; exclusive for the end of `remove_all`,
-    /// which visits one shard after another and must not miss a bucket that moves to one it has left.
+    /// A lock that `renew_into` shares, since it alone carries a bucket from one shard to another. The end of `remove_all`
+    /// holds it exclusively: it visits one shard after another, and must not miss a bucket that moves to one it has left.
     moving: RwLock<()>,
-    /// Where the next purge begins, so that small batches get around.
+    /// The shard where the next purge begins, so that small batches reach all of them.
     purge_next: AtomicUsize,
 }
 
@@ -60,7 +59,7 @@ struct Shared {
 struct Aligned(Mutex<Shard>);
 
 impl MemoryStore {
-    /// An empty store.
+    /// Returns an empty store.
     #[must_use]
     pub fn new() -> Self {
         Self(Arc::new(Shared {
@@ -96,7 +95,7 @@ impl MemoryStore {
         let (old_shard, new_shard) = (shard_of(old), shard_of(&bucket.id));
         let packed = Packed::from(bucket);
         let _moving = self.0.moving.read();
-        // Two shards are always locked in their order.
+        // Lock two shards in their order, always, so that no two calls wait for each other.
         let mut low = self.0.shards[old_shard.min(new_shard)].0.lock();
         let mut high = (old_shard != new_shard).then(|| self.0.shards[old_shard.max(new_shard)].0.lock());
         let (from, to) = match &mut high {
@@ -113,8 +112,8 @@ impl MemoryStore {
         Ok(true)
     }
 
-    /// Ends what has not been ended yet, while no bucket can move from one shard to another. Few are left by then, so this
-    /// is over at once.
+    /// Ends the remaining sessions, while no bucket can move from one shard to another. Few are left by then, so this is
+    /// short.
     fn remove_the_rest(&self, which: Which<'_>, except: Option<&SessionId>) -> u64 {
         let _moving = self.0.moving.write();
         let mut removed = 0;
@@ -264,12 +263,12 @@ impl SessionStore for MemoryStore {
     }
 }
 
-/// Work in the turn that the runtime has given us.
+/// The work done in the turn that the runtime has given us.
 #[derive(Default)]
 struct Turn(usize);
 
 impl Turn {
-    /// Counts sessions that were handled, and lets others have the thread once these are many.
+    /// Counts the sessions handled, and yields the thread once they are many.
     async fn took(&mut self, sessions: usize) {
         self.0 += sessions;
         if self.0 >= STEP {

@@ -1,4 +1,4 @@
-//! The background task that removes what is past its deadline.
+//! The background task that removes expired entries.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use crate::{SessionStore, StoreError};
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
 const DEFAULT_BATCH: u32 = 1000;
-/// Between two batches of one round, so that requests get their turn at a store with one writer.
+/// The pause between two batches of a round, so that requests get their turn at a store with one writer.
 const BATCH_PAUSE: Duration = Duration::from_millis(1);
-/// After the first failure; doubled by each further one.
+/// The pause after the first failure; each further failure doubles it.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(5 * 60);
 
-/// Removes expired entries from a store at an interval, in a task of its own.
+/// A task that removes expired entries from a store at an interval.
 ///
-/// A store keeps what it is given until somebody purges it. One process that does is enough; several do no harm, their
-/// jitter spreads them. A failure of the store is logged and tried again: it never ends the task.
+/// A store keeps its entries until you purge it. One process that does so is enough; several do no harm, their jitter spreads
+/// them. A failure of the store is logged and retried; it never ends the task.
 ///
 /// ```
 /// # #[cfg(feature = "memory")] {
@@ -51,7 +51,7 @@ pub struct Purge<S, C = fn() -> Timestamp> {
 }
 
 impl<S: SessionStore> Purge<S> {
-    /// Of this store: each minute, up to a tenth of that later, a thousand entries at a time, by the system's clock.
+    /// Returns a purge of this store: each minute plus up to a tenth, a thousand entries at a time, by the system's clock.
     pub fn new(store: S) -> Self {
         Self {
             store,
@@ -64,32 +64,32 @@ impl<S: SessionStore> Purge<S> {
 }
 
 impl<S: SessionStore, C: Fn() -> Timestamp + Send + Sync + 'static> Purge<S, C> {
-    /// The time from the end of one round to the beginning of the next, before jitter. The jitter becomes a tenth of it.
+    /// Sets the time from the end of one round to the beginning of the next, before jitter, and the jitter to a tenth of it.
     pub fn interval(self, interval: Duration) -> Self {
         Self { interval, jitter: interval / 10, ..self }
     }
 
-    /// The most that a random part adds to the interval.
+    /// Sets the most that a random part adds to the interval.
     pub fn jitter(self, jitter: Duration) -> Self {
         Self { jitter, ..self }
     }
 
-    /// The most entries that one call of [`SessionStore::purge_expired`] removes; at least 1. A round calls it until
-    /// nothing is due any more.
+    /// Sets the most entries that one call of [`SessionStore::purge_expired`] removes; at least 1. A round repeats the call
+    /// until nothing more is due.
     pub fn batch(self, entries: u32) -> Self {
         Self { batch: entries.max(1), ..self }
     }
 
-    /// Another clock.
+    /// Sets another clock.
     pub fn clock<D: Fn() -> Timestamp + Send + Sync + 'static>(self, clock: D) -> Purge<S, D> {
         Purge { store: self.store, clock, interval: self.interval, jitter: self.jitter, batch: self.batch }
     }
 
-    /// One round, now and here: removes all that is due, and returns how many entries that were.
+    /// Runs one round here and now: removes all entries that are due, and returns their number.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the store fails; part of the entries may be gone then.
+    /// [`StoreError`] if the store fails; some of the entries may be gone then.
     pub async fn run_once(&self) -> Result<u64, StoreError> {
         let removed = AtomicU64::new(0);
         self.round(&removed, &mut unstoppable()).await?;
@@ -100,7 +100,7 @@ impl<S: SessionStore, C: Fn() -> Timestamp + Send + Sync + 'static> Purge<S, C> 
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Panics outside of a tokio runtime.
     #[must_use = "the task stops when its handle is dropped"]
     pub fn spawn(self) -> PurgeHandle {
         let (signal, stop) = watch::channel(false);
@@ -137,9 +137,9 @@ impl<S: SessionStore, C: Fn() -> Timestamp + Send + Sync + 'static> Purge<S, C> 
         }
     }
 
-    /// Calls the store until it removes less than it may. Ends early if the task is to stop.
+    /// Calls the store until it removes fewer entries than it may. Ends early if the task has to stop.
     async fn round(&self, removed: &AtomicU64, stop: &mut watch::Receiver<bool>) -> Result<(), StoreError> {
-        // One time for the whole round: else one that takes long would never catch up with the clock.
+        // Take one time for the whole round: a long one would never catch up with the clock.
         let now = (self.clock)();
         loop {
             let entries = self.store.purge_expired(now, self.batch).await?;
@@ -151,7 +151,7 @@ impl<S: SessionStore, C: Fn() -> Timestamp + Send + Sync + 'static> Purge<S, C> 
     }
 }
 
-/// Holds the task of a [`Purge`]. Dropped, it stops the task; [`detach`](Self::detach) lets it run on.
+/// A handle to the task of a [`Purge`]. Dropping it stops the task; [`detach`](Self::detach) lets it run on.
 #[derive(Debug)]
 pub struct PurgeHandle {
     signal: watch::Sender<bool>,
@@ -160,13 +160,13 @@ pub struct PurgeHandle {
 }
 
 impl PurgeHandle {
-    /// How many entries it has removed so far.
+    /// Returns the number of entries that it has removed so far.
     #[must_use]
     pub fn removed(&self) -> u64 {
         self.removed.load(Ordering::Relaxed)
     }
 
-    /// Stops the task, waits until a batch under way has ended, and returns how many entries it removed in all.
+    /// Stops the task, waits until a batch under way has ended, and returns the number of entries removed in all.
     pub async fn stop(mut self) -> u64 {
         self.signal.send_replace(true);
         if let Some(task) = self.task.take()
@@ -191,7 +191,7 @@ impl Drop for PurgeHandle {
     }
 }
 
-/// Waits, and returns whether the task is to stop. A sender that is gone without a word has detached it.
+/// Waits; returns `true` if the task has to stop. If the sender is gone without a message, the task was detached.
 async fn stopped_within(stop: &mut watch::Receiver<bool>, wait: Duration) -> bool {
     let waiting = async {
         if stop.wait_for(|stop| *stop).await.is_err() {
@@ -214,7 +214,7 @@ fn system_time() -> Timestamp {
     Timestamp::from_millis(Millis::from(since).get())
 }
 
-/// Random enough to spread processes: std's hash keys come from the system.
+/// Returns a number that is random enough to spread processes: std's hash keys come from the system.
 fn random_up_to(length: Duration) -> Duration {
     let millis = Millis::from(length).get();
     Duration::from_millis(RandomState::new().build_hasher().finish() % millis.saturating_add(1).max(1))

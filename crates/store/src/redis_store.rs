@@ -26,7 +26,7 @@ mod walk;
 const DEFAULT_PREFIX: &str = "secure-sessions";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Sessions in Redis; a clone is the same store.
+/// A store in Redis; a clone is the same store.
 ///
 /// ```no_run
 /// use secure_sessions_store::{RedisStore, SessionStore};
@@ -40,55 +40,55 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
 ///
 /// It needs Redis 6.2, or another server with the same protocol and Lua scripts.
 ///
-/// # What is where
+/// # Keys
 ///
-/// Under `PREFIX:{ID}` (hexadecimal) stands the session's record, or its tombstone. Redis expires it by itself, from the
-/// deadline that each write brings along; [`purge_expired`](SessionStore::purge_expired) has nothing to do but to tidy
-/// the index. Under `PREFIX:{TAG}:subject` stand the ids of one subject's sessions. Reading a session is one `GET`; a
-/// swap is one script. [`count`](SessionStore::count) and [`remove_all`](SessionStore::remove_all) of everything go
-/// through all keys of the database with `SCAN`, and block nobody.
+/// The key `PREFIX:{ID}` (hexadecimal) holds the session's record, or its tombstone. Redis expires it by itself, by the
+/// deadline that each write sets; [`purge_expired`](SessionStore::purge_expired) only tidies the index. The key
+/// `PREFIX:{TAG}:subject` holds the ids of one subject's sessions. Reading a session is one `GET`; a swap is one script.
+/// [`count`](SessionStore::count) and [`remove_all`](SessionStore::remove_all) of everything walk all keys of the database
+/// with `SCAN`, and block nobody.
 ///
-/// In a cluster the braces keep every step of one session on one node. A renewal touches two sessions, and is three steps
-/// there: the new session is written, the old one ended, and the new one taken back if the old one was gone. A task of its
-/// own sees it through when the caller goes away.
+/// In a cluster, the braces keep every step of one session on one node. A renewal touches two sessions, so it takes three
+/// steps there: write the new session, end the old one, and remove the new one again if the old one was gone. A task of its
+/// own completes it if the caller goes away.
 ///
-/// # What Redis promises
+/// # Durability
 ///
-/// Redis acknowledges a write when it is in its memory. What then survives is up to its configuration:
+/// Redis acknowledges a write when it is in its memory. Its configuration decides which writes survive:
 ///
 /// | configuration | lost in a crash of the machine | in a failover to a replica |
 /// | --- | --- | --- |
-/// | `appendonly yes`, `appendfsync always` | nothing that was acknowledged | the last writes |
+/// | `appendonly yes`, `appendfsync always` | no acknowledged write | the last writes |
 /// | `appendonly yes`, `appendfsync everysec` | the last second or two | the last writes |
 /// | snapshots, or nothing at all | minutes, or everything | the last writes |
 ///
-/// Replication is asynchronous, always: a replica that takes over may not have the last writes of its primary, whatever
-/// `min-replicas-to-write` says. What follows for sessions: a lost *rotation* makes the newest cookies unknown
-/// (`Unremembered`: refused, an event, nobody's session revoked, and older cookies of the session work again), a lost
-/// *logout* is undone, a lost login must be repeated. Nothing that was lost helps anyone to forge a cookie. Where a logout
-/// must never be undone, use a single server with `appendfsync always`, or an SQL database.
+/// Replication is always asynchronous: a replica that takes over may lack the last writes of its primary, whatever
+/// `min-replicas-to-write` says. For sessions this means: a lost *rotation* makes the newest cookies unknown (`Unremembered`:
+/// refused with an event, no session revoked, and older cookies of the session work again), a lost *logout* is undone, and
+/// after a lost login the user logs in again. Lost writes help nobody to forge a cookie. If a logout must never be undone,
+/// use a single server with `appendfsync always`, or an SQL database.
 ///
 /// A primary that is cut off from its cluster may answer reads for as long as its `cluster-node-timeout` after another one
 /// has taken over.
 ///
-/// `maxmemory-policy` has to be `noeviction`: any other one ends sessions when memory runs out, and may evict what
-/// [`remove_all`](SessionStore::remove_all) finds sessions by. A single server with another policy is refused when the
-/// store is opened, unless it has no `maxmemory`; see [`RedisOptions::insecure_allow_eviction`].
+/// Set `maxmemory-policy` to `noeviction`: any other policy ends sessions when memory runs out, and may evict the index that
+/// [`remove_all`](SessionStore::remove_all) uses. Opening the store refuses a single server with another policy, unless it
+/// has no `maxmemory`; see [`RedisOptions::insecure_allow_eviction`].
 ///
 /// Hosts' clocks, and those of a cluster's nodes, may differ by up to half an hour.
 #[derive(Clone)]
 pub struct RedisStore(Arc<Inner>);
 
-/// What the steps of an operation share.
+/// The parts that all operations share.
 struct Inner {
     connection: Connection,
     keys: Keys,
     index: Index,
-    /// How far the tidying of indexes has come.
+    /// The progress of tidying the indexes.
     tidied: Mutex<walk::Progress>,
 }
 
-/// How a [`RedisStore`] is opened.
+/// The options of a [`RedisStore`].
 ///
 /// ```no_run
 /// # use secure_sessions_store::{RedisOptions, StoreError};
@@ -106,47 +106,47 @@ pub struct RedisOptions {
 }
 
 impl RedisStore {
-    /// Opens a single server. For more say, [`RedisOptions`].
+    /// Opens a single server. To set more, use [`RedisOptions`].
     ///
-    /// `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]`, `redis+unix:///PATH`, or `rediss://` for TLS, with the feature
-    /// `redis-rustls`: with the cryptography that the process has chosen for rustls, or ring's.
+    /// The URL is `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]` or `redis+unix:///PATH`, or `rediss://` for TLS, with the
+    /// feature `redis-rustls`. TLS uses the cryptography that your process has chosen for rustls, or ring's.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Rejected`] if the URL or the server's configuration is not good; another [`StoreError`] if the server
-    /// cannot be reached.
+    /// [`StoreError::Rejected`] if the URL or the server's configuration is wrong; another [`StoreError`] if the server cannot
+    /// be reached.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         RedisOptions::new().connect(url).await
     }
 
-    /// Opens a cluster, of which some nodes are given; it finds the others.
+    /// Opens a cluster. Name some of its nodes; the store finds the others.
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect).
+    /// The same as [`connect`](Self::connect).
     pub async fn connect_cluster(urls: &[&str]) -> Result<Self, StoreError> {
         RedisOptions::new().connect_cluster(urls.iter().copied()).await
     }
 }
 
 impl RedisOptions {
-    /// The defaults: the prefix `secure-sessions`, 3 seconds.
+    /// Returns the defaults: the prefix `secure-sessions`, 3 seconds.
     pub fn new() -> Self {
         Self { prefix: DEFAULT_PREFIX.into(), timeout: DEFAULT_TIMEOUT, allow_eviction: false }
     }
 
-    /// What every key begins with: up to 64 of letters, digits and `-_.:`. Stores with different prefixes share nothing.
+    /// Sets the prefix of every key: up to 64 of letters, digits and `-_.:`. Stores with different prefixes share nothing.
     pub fn prefix(self, prefix: impl Into<String>) -> Self {
         Self { prefix: prefix.into(), ..self }
     }
 
-    /// How long one step may take, reconnecting included. Most operations are one.
+    /// Sets how long one step may take, including reconnecting. Most operations are one step.
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
 
-    /// Takes a server that evicts keys when its memory is full: it ends sessions then, and logging out everywhere may
-    /// miss some.
+    /// Accepts a server that evicts keys when its memory is full: it ends sessions then, and logging out everywhere may miss
+    /// some.
     pub fn insecure_allow_eviction(self) -> Self {
         Self { allow_eviction: true, ..self }
     }
@@ -155,17 +155,17 @@ impl RedisOptions {
     ///
     /// # Errors
     ///
-    /// As [`RedisStore::connect`].
+    /// The same as [`RedisStore::connect`].
     pub async fn connect(self, url: &str) -> Result<RedisStore, StoreError> {
         let client = Client::open(url).map_err(|error| error::read(&error))?;
         self.client(client).await
     }
 
-    /// Opens the server of a client that the application has made: with certificates of its own, for instance.
+    /// Opens the server of a client of your own, with certificates of your own for instance.
     ///
     /// # Errors
     ///
-    /// As [`RedisStore::connect`].
+    /// The same as [`RedisStore::connect`].
     pub async fn client(self, client: Client) -> Result<RedisStore, StoreError> {
         let keys = Keys::new(&self.prefix)?;
         let connection = Connection::single(client, self.timeout).await?;
@@ -175,11 +175,11 @@ impl RedisOptions {
         Ok(RedisStore::new(connection, keys))
     }
 
-    /// Opens a cluster, of which some nodes are given.
+    /// Opens a cluster. Name some of its nodes.
     ///
     /// # Errors
     ///
-    /// As [`RedisStore::connect`].
+    /// The same as [`RedisStore::connect`].
     pub async fn connect_cluster<U: IntoConnectionInfo>(
         self,
         nodes: impl IntoIterator<Item = U>,
@@ -187,11 +187,11 @@ impl RedisOptions {
         self.cluster(redis::cluster::ClusterClientBuilder::new(nodes)).await
     }
 
-    /// Opens a cluster with a client's settings that the application has made.
+    /// Opens a cluster with client settings of your own.
     ///
     /// # Errors
     ///
-    /// As [`RedisStore::connect`].
+    /// The same as [`RedisStore::connect`].
     pub async fn cluster(self, builder: redis::cluster::ClusterClientBuilder) -> Result<RedisStore, StoreError> {
         let keys = Keys::new(&self.prefix)?;
         let connection = Connection::cluster(builder, self.timeout).await?;
@@ -225,7 +225,7 @@ impl Inner {
             (None, _) => self.connection.insert(&key, write, None).await?,
             (Some(subject), false) => self.connection.insert_indexed(&key, &self.keys.subject(subject), write).await?,
             (Some(subject), true) => {
-                // The index first: a session that is there is found.
+                // The index comes first, so that every existing session is found.
                 let ticket = self.index.add(subject, write).await?;
                 self.connection.insert(&key, write, Some(&ticket)).await?
             }
@@ -252,7 +252,7 @@ impl Inner {
         loop {
             let outcome = self.connection.replace(&key, None, &write, ticket.as_ref(), expected).await?;
             match (outcome, &bucket.subject) {
-                // Another subject, or a longer life: its index has to know before.
+                // The subject changed, or the life is longer: the index has to know first.
                 (Outcome::NeedsTicket, Some(subject)) if ticket.is_none() => {
                     ticket = Some(self.index.add(subject, &write).await?);
                 }
@@ -266,7 +266,7 @@ impl Inner {
         match self.connection.remove(&self.keys.entry(id), write.as_ref(), None).await? {
             Removed::Bucket(member) => {
                 if let Some((subject, ticket)) = member {
-                    // Tidiness only: the session is gone, and a list that still has its id leaves it out.
+                    // This only tidies: the session is gone, and a list that still has its id leaves it out.
                     let _ = self.index.forget(&subject, id, &ticket).await;
                 }
                 Ok(true)
@@ -315,8 +315,7 @@ impl SessionStore for RedisStore {
         walk::remove_all(&self.0, which, except).await
     }
 
-    /// Redis expires sessions by itself, so this is always 0. It goes on through the index, a few thousand keys at each
-    /// call, and removes what has been left there.
+    /// Tidies the index, a few thousand keys at each call, and returns 0: Redis expires sessions by itself.
     async fn purge_expired(&self, _now: Timestamp, limit: u32) -> Result<u64, StoreError> {
         if limit > 0 {
             walk::tidy(&self.0).await?;

@@ -36,10 +36,10 @@ const DEFAULT_TABLE: &str = "secure_sessions";
 const DEFAULT_CONNECTIONS: u32 = 8;
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Sessions in an SQL database (SQLite, PostgreSQL, MySQL or MariaDB); a clone is the same store.
+/// A store in an SQL database (SQLite, PostgreSQL, MySQL or MariaDB); a clone is the same store.
 ///
-/// It makes its table, and changes it where a new release needs that, when it is opened; several processes may open one
-/// database at the same time.
+/// Opening it makes the table, or changes it if a new release needs that. Several processes may open one database at the same
+/// time.
 ///
 /// # SQLite
 ///
@@ -60,55 +60,53 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// # }
 /// ```
 ///
-/// The file is created if it is missing, in WAL mode with `synchronous=FULL`: what was acknowledged survives a crash of
-/// the process and of the machine. It must be on a local disk. `sqlite::memory:` is a database for tests, gone with
-/// the store.
+/// The file is created if it is missing, in WAL mode with `synchronous=FULL`: acknowledged writes survive a crash of the
+/// process and of the machine. Keep it on a local disk. `sqlite::memory:` is a database for tests that ends with the store.
 ///
-/// Writers within this store queue for their turn. A writer of another process makes one wait for up to the timeout, and
-/// then fail with [`StoreError::Unavailable`]: never does a write get lost.
+/// Writers within this store queue for their turn. If a writer of another process holds the lock, a write waits for up to the
+/// timeout, and then fails with [`StoreError::Unavailable`]. No acknowledged write is ever lost.
 ///
 /// # PostgreSQL
 ///
-/// Feature `postgres`; 12 or newer. `postgres://user:password@host/database`, and whatever else
-/// [`PgConnectOptions`](sqlx::postgres::PgConnectOptions) knows.
+/// Needs the feature `postgres`, and PostgreSQL 12 or newer. The URL is `postgres://user:password@host/database`, with any
+/// parameter that [`PgConnectOptions`](sqlx::postgres::PgConnectOptions) knows.
 ///
-/// A commit is acknowledged once it is on disk: where `synchronous_commit` is `off`, the store's own connections turn it
-/// on. (`fsync` and `full_page_writes` must be as they are by default.) A failover loses no acknowledged write only if
-/// the standby is a synchronous one. Connections to a standby are refused, since it answers with what it has got so far.
-/// Where no other time is set, the server gives up after [`SqlOptions::timeout`] what it was asked
-/// (`statement_timeout`), and a transaction whose client has vanished (`idle_in_transaction_session_timeout`).
+/// A commit is acknowledged once it is on disk: if `synchronous_commit` is `off`, the store's own connections turn it on. Leave
+/// `fsync` and `full_page_writes` at their defaults. A failover loses no acknowledged write only if the standby is a
+/// synchronous one. Connections to a standby are refused, since it may lag behind. Unless you set other times, the server
+/// gives up a statement after [`SqlOptions::timeout`] (`statement_timeout`), and so it does a transaction whose client has
+/// vanished (`idle_in_transaction_session_timeout`).
 ///
-/// Settings of the session are lost behind a pooler that changes the connection with each transaction, such as
-/// PgBouncer's transaction mode: take its session mode.
+/// A pooler that changes the connection with each transaction, such as PgBouncer's transaction mode, loses these settings: use
+/// its session mode.
 ///
 /// # MySQL and MariaDB
 ///
-/// Feature `mysql`; MySQL 8, MariaDB 10.6 or newer. `mysql://user:password@host/database`, and whatever else
-/// [`MySqlConnectOptions`](sqlx::mysql::MySqlConnectOptions) knows. Tables are InnoDB's.
+/// Needs the feature `mysql`, and MySQL 8 or MariaDB 10.6 or newer. The URL is `mysql://user:password@host/database`, with any
+/// parameter that [`MySqlConnectOptions`](sqlx::mysql::MySqlConnectOptions) knows. The tables use InnoDB.
 ///
-/// A commit is acknowledged once it is on disk if `innodb_flush_log_at_trx_commit` is 1, as it is by default: only an
-/// administrator can change that, so the store cannot. With 0 or 2, the last second of acknowledged writes can be lost,
-/// which brings back who has logged out. The store must be given the primary. On a Galera cluster that is one node for
-/// all, or `wsrep_sync_wait` set to 1. `binlog_format` must not be `STATEMENT`, which forbids the isolation level that
-/// the store works at. MySQL's own way to send a password needs TLS or a local socket.
+/// A commit is acknowledged once it is on disk if `innodb_flush_log_at_trx_commit` is 1, the default; only an administrator can
+/// change that, so the store cannot. With 0 or 2, the last second of acknowledged writes can be lost, which undoes logouts.
+/// Connect to the primary. On a Galera cluster, that is one node for all hosts, or set `wsrep_sync_wait` to 1.
+/// `binlog_format` must not be `STATEMENT`, which forbids the isolation level of the store. MySQL's own way to send a
+/// password needs TLS or a local socket.
 ///
 /// # On every server
 ///
-/// Each call is one statement, a renewal (and each pass of a `remove_all`) one transaction, in READ COMMITTED. A deadlock
-/// or serialization failure in a swap means that it has lost; elsewhere the statement is repeated. A connection whose
-/// answer did not come in time, or whose caller has gone, is closed: nobody is ever given the answer to somebody
-/// else's question. The others are kept for the next call, without asking the server about them in between (unless the
-/// pool is the application's). When the server is back after a fault, so is the store: it need not be opened again.
+/// Each call is one statement, and a renewal (or a pass of a `remove_all`) one transaction, in READ COMMITTED. A deadlock or
+/// serialization failure in a swap means that the swap has lost; elsewhere the statement is retried. A connection whose
+/// answer did not come in time, or whose caller has gone, is closed, so that no call receives the answer to another one.
+/// Other connections are kept for the next call, without a check in between (unless the pool is yours). When the server is
+/// back after a fault, so is the store: you need not open it again.
 ///
-/// TLS is up to the application: the feature `tls-rustls`, or any of those of `sqlx`. Without one, the password and the
-/// entries go over the wire as they are (entries are of no use to who reads them; see the crate's page).
+/// Choose a feature for TLS: `tls-rustls`, or one of `sqlx`. Without it, the password and the entries travel unencrypted. (The
+/// entries are of no use to an eavesdropper; see the crate's page.)
 ///
 /// # The table
 ///
-/// An operator can query it: every field has a column, times are integer milliseconds, and comments say the rest.
-/// Numbers are kept as the 64 bits that they are, so that one above `i64::MAX` shows as negative. Only the
-/// derived column `purge_at`, which is compared, is cut off at `i64::MAX`: such an entry is due from that instant on, in
-/// the year 292,278,994.
+/// You can query it: every field has a column, times are integer milliseconds, and comments explain the rest. Numbers are kept
+/// as 64 bits, so one above `i64::MAX` shows as negative. Only the derived column `purge_at`, which is compared, is cut off
+/// at `i64::MAX`: such an entry is due from that instant on, in the year 292,278,994.
 #[derive(Clone)]
 pub struct SqlStore(Backend);
 
@@ -135,7 +133,7 @@ macro_rules! each {
     };
 }
 
-/// How a [`SqlStore`] is opened.
+/// The options of a [`SqlStore`].
 ///
 /// ```
 /// # use secure_sessions_store::{SqlOptions, SqlStore, StoreError};
@@ -152,17 +150,17 @@ pub struct SqlOptions {
     timeout: Duration,
 }
 
-/// An application's own connection pool.
+/// A connection pool of your own.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum SqlPool {
-    /// Of SQLite.
+    /// A pool of SQLite.
     #[cfg(feature = "sqlite")]
     Sqlite(sqlx::SqlitePool),
-    /// Of PostgreSQL.
+    /// A pool of PostgreSQL.
     #[cfg(feature = "postgres")]
     Postgres(sqlx::PgPool),
-    /// Of MySQL or MariaDB.
+    /// A pool of MySQL or MariaDB.
     #[cfg(feature = "mysql")]
     MySql(sqlx::MySqlPool),
 }
@@ -189,59 +187,58 @@ impl From<sqlx::MySqlPool> for SqlPool {
 }
 
 impl SqlStore {
-    /// Opens the database with this URL, and prepares its table. For more say, [`SqlOptions`].
+    /// Opens the database with this URL, and prepares its table. To set more, use [`SqlOptions`].
     ///
     /// # Errors
     ///
-    /// [`StoreError::Rejected`] if the URL is none that this build knows, if the server refuses the user or does not have
-    /// the database, or if the table was written by a newer release; another [`StoreError`] if the database cannot be opened.
+    /// [`StoreError::Rejected`] if this build does not know the URL, if the server refuses the user or does not have the
+    /// database, or if a newer release wrote the table; another [`StoreError`] if the database cannot be opened.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         SqlOptions::new().connect(url).await
     }
 
-    /// Keeps sessions in a database that the application has open anyway, and prepares the table.
+    /// Keeps sessions in a database that your application has open already, and prepares the table.
     ///
-    /// The connections are as the application made them, and none of their settings is changed. For SQLite, WAL mode, `synchronous=FULL` and a busy timeout
-    /// are up to it then; in WAL mode with `synchronous=NORMAL`, the last acknowledged writes can be lost in a power
-    /// cut, which logs a user out or makes a session go back to an earlier cookie. The same holds for PostgreSQL with
-    /// `synchronous_commit=off`. MySQL's must commit by themselves (`autocommit`), or the pool is refused.
+    /// The store changes none of the settings of your connections. For SQLite, set WAL mode, `synchronous=FULL` and a busy
+    /// timeout yourself: in WAL mode with `synchronous=NORMAL`, a power cut can lose the last acknowledged writes, which logs
+    /// a user out or makes a session go back to an earlier cookie. The same holds for PostgreSQL with
+    /// `synchronous_commit=off`. MySQL's connections must commit by themselves (`autocommit`), or the pool is refused.
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect).
+    /// The same as [`connect`](Self::connect).
     pub async fn from_pool(pool: impl Into<SqlPool> + Send) -> Result<Self, StoreError> {
         SqlOptions::new().pool(pool).await
     }
 
-    /// Closes all connections, once they are done. Every later call, of any clone, is an error.
+    /// Closes all connections, once they are done. Every later call, of any clone, returns an error.
     pub async fn close(&self) {
         each!(self, table => table.dialect().close().await);
     }
 }
 
 impl SqlOptions {
-    /// The defaults: the table `secure_sessions`, up to 8 connections, 5 seconds.
+    /// Returns the defaults: the table `secure_sessions`, up to 8 connections, 5 seconds.
     pub fn new() -> Self {
         Self { table: DEFAULT_TABLE.into(), max_connections: DEFAULT_CONNECTIONS, timeout: DEFAULT_TIMEOUT }
     }
 
-    /// The table's name: up to 40 of `a-z`, `0-9` and `_`, beginning with a letter, and no word of the database's own
+    /// Sets the table's name: up to 40 of `a-z`, `0-9` and `_`, beginning with a letter, and no word of the database's own
     /// (`user`, `order`). Stores with different tables share nothing.
     pub fn table(self, name: impl Into<String>) -> Self {
         Self { table: name.into(), ..self }
     }
 
-    /// The most connections to open. Ignored for `sqlite::memory:`, which has one, and for an application's pool.
+    /// Sets the most connections to open. Ignored for `sqlite::memory:`, which has one, and for a pool of your own.
     pub fn max_connections(self, connections: u32) -> Self {
         Self { max_connections: connections.max(1), ..self }
     }
 
-    /// How long a statement or transaction may take, the wait for a free connection and for somebody else's lock
-    /// included; then it is [`StoreError::Timeout`]. Calls that go over many sessions (`remove_all`, `purge_expired`)
-    /// are several of them.
+    /// Sets how long a statement or transaction may take, including the wait for a free connection and for another lock; then
+    /// it is [`StoreError::Timeout`]. Calls over many sessions (`remove_all`, `purge_expired`) are several of them.
     ///
-    /// SQLite: how long a call waits for a free connection, and for another process's write to end. Ignored for an
-    /// application's pool of SQLite.
+    /// For SQLite, it sets how long a call waits for a free connection, and for another process's write to end. It is ignored
+    /// for a SQLite pool of your own.
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
@@ -250,7 +247,7 @@ impl SqlOptions {
     ///
     /// # Errors
     ///
-    /// As [`SqlStore::connect`].
+    /// The same as [`SqlStore::connect`].
     pub async fn connect(self, url: &str) -> Result<SqlStore, StoreError> {
         self.check()?;
         let (scheme, _) = url.split_once(':').unwrap_or_default();
@@ -276,11 +273,11 @@ impl SqlOptions {
         opened
     }
 
-    /// Takes an application's pool.
+    /// Opens the store on a pool of your own.
     ///
     /// # Errors
     ///
-    /// As [`SqlStore::connect`].
+    /// The same as [`SqlStore::connect`].
     pub async fn pool(self, pool: impl Into<SqlPool> + Send) -> Result<SqlStore, StoreError> {
         self.check()?;
         open(pool.into(), false, &self).await

@@ -7,51 +7,51 @@ use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Times
 
 use crate::StoreError;
 
-/// Keeps the buckets and tombstones of sessions. This page is all that an implementer needs.
+/// A store of the buckets and tombstones of sessions. This page is all that you need to implement one.
 ///
-/// A store is dumb on purpose: it keeps an [`Entry`] per [`SessionId`], compares revisions, and removes what it is told
-/// to. It never looks at a clock, never decides that a session has expired, and never changes a field.
+/// A store is simple on purpose: it keeps an [`Entry`] per [`SessionId`], compares revisions, and removes entries on request.
+/// It never reads a clock, never decides that a session has expired, and never changes a field.
 ///
-/// # What an entry is
+/// # Entries
 ///
-/// Under an id there is nothing, a [`Bucket`] (a session) or a [`Tombstone`] (a session that ended). A tombstone stands
-/// until its `expires_at`: a minute or so after a logout, up to the rest of the session's absolute lifetime after the
-/// renewal of a logged-in session, whose tombstone names its successor.
+/// Under an id there is nothing, a [`Bucket`] (a session) or a [`Tombstone`] (a session that ended). A tombstone stays until
+/// its `expires_at`: a minute or so after a logout, up to the rest of the session's absolute lifetime after the renewal of a
+/// logged-in session, whose tombstone names its successor.
 ///
-/// Every field of both is kept exactly: any `u64` in a time or revision, a label of up to 512 bytes, a handoff of up to
-/// 65,535 bytes, up to 128 retired tokens in their order, the eviction watermark, a tombstone's successor. [`record`](crate::record) has a compact form in bytes.
+/// Keep every field of both exactly: any `u64` in a time or revision, a label of up to 512 bytes, a handoff of up to 65,535
+/// bytes, up to 128 retired tokens in their order, the eviction watermark, a tombstone's successor.
+/// [`record`](crate::record) has a compact form in bytes.
 ///
-/// # What every implementation must hold
+/// # Rules for every implementation
 ///
 /// 1. **Linearizable by id.** `insert`, `load`, `replace`, `renew_into` and `remove` on one id behave as if they ran one
 ///    after another, each at some instant between its call and its return, across all processes that share the store.
-///    So `load` reads what the last acknowledged write left: from the primary, never from a replica or a cache.
-/// 2. **Acknowledged is kept.** What a method acknowledged is found by every later call, also after a restart if the
-///    store is a durable one.
+///    So `load` reads the last acknowledged write: from the primary, never from a replica or a cache.
+/// 2. **Acknowledged writes are kept.** Every later call finds them, also after a restart if the store is durable.
 /// 3. **Compare and write are one step.** Of any number of parallel [`replace`](Self::replace),
 ///    [`renew_into`](Self::renew_into) and [`remove`](Self::remove) that could each end the same revision, exactly one
 ///    returns `true`.
-/// 4. **Nothing is created by the way.** Only `insert` and a `renew_into` that returns `true` make a bucket; only `remove`
-///    and `renew_into` make a tombstone, and only in place of a bucket.
-/// 5. **An index never loses a live bucket.** If buckets are found by subject through an index of its own, an entry is
-///    added to it before the bucket, and removed after it.
-/// 6. **An error decides nothing.** After any error but [`StoreError::Duplicate`] the write may have happened. The same
-///    holds for a future that was dropped before its end. Either way it happened whole or not at all, with one
+/// 4. **No other method creates anything.** Only `insert` and a `renew_into` that returns `true` make a bucket; only
+///    `remove` and `renew_into` make a tombstone, and only in place of a bucket.
+/// 5. **An index never loses a live bucket.** If you keep a separate index by subject, add an entry to it before the bucket,
+///    and remove it after the bucket.
+/// 6. **An error decides nothing.** After any error but [`StoreError::Duplicate`], the write may have happened. The same
+///    holds for a future that was dropped before its end. Either way it happened entirely or not at all, with one
 ///    exception: see [`renew_into`](Self::renew_into).
 /// 7. **Losing a race is not an error.** A serialization failure or deadlock that the backend reports for `replace`
 ///    or `renew_into` is `false`.
-/// 8. **What cannot be read stands in nobody's way.** An entry that cannot be read (damaged, or written by a newer
-///    release) is [`StoreError::Corrupt`] for `load`. It fails no listing, which names it as [`Unreadable`], and no
-///    removal, which removes it like any other.
+/// 8. **An unreadable entry blocks nobody.** For `load`, an entry that cannot be read (damaged, or written by a newer
+///    release) is [`StoreError::Corrupt`]. A listing goes on and names it as [`Unreadable`]; a removal removes it like any
+///    other.
 /// 9. **Stores do not see each other.** Two stores with different tables, files or prefixes share nothing.
 ///
-/// `conformance` (feature `conformance`) tests all of this, races included, against any implementation; only you can
-/// damage an entry, so test rule 8 yourself.
+/// `conformance` (feature `conformance`) tests all of this, races included, against any implementation. Only you can damage
+/// an entry, so test rule 8 yourself.
 ///
-/// # Writing one
+/// # Writing a store
 ///
-/// Implement the methods as plain `async fn`; their futures must be [`Send`]. None but `peek` and `answers_at_once` have a
-/// default, since any other default would be weaker than the contract.
+/// Implement the methods as plain `async fn`; their futures must be [`Send`]. Only `peek` and `answers_at_once` have
+/// a default, since any other default would be weaker than the contract.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -176,8 +176,8 @@ use crate::StoreError;
 pub trait SessionStore: Send + Sync + 'static {
     /// Keeps a new bucket.
     ///
-    /// When this returns, the bucket is found by `load`, `list` and `remove_all`. Of several parallel inserts of one
-    /// id, exactly one succeeds.
+    /// When this returns, `load`, `list` and `remove_all` find the bucket. Of several parallel inserts of one id, exactly
+    /// one succeeds.
     ///
     /// # Errors
     ///
@@ -185,25 +185,25 @@ pub trait SessionStore: Send + Sync + 'static {
     /// [`StoreError`] if the backend fails.
     fn insert(&self, bucket: &Bucket) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// What is under the id: the bucket or tombstone that the last acknowledged write left there, or `None`.
+    /// Returns the bucket or tombstone that the last acknowledged write left under the id, or `None`.
     ///
     /// An entry whose [`Entry::purge_at`] has passed may be returned or not. A bucket that expired but is not yet
     /// due for the purge is returned: the engine judges it.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Corrupt`] if the entry cannot be read; another [`StoreError`] if the backend fails. Never `None`
+    /// [`StoreError::Corrupt`] if the entry cannot be read; another [`StoreError`] if the backend fails. Never return `None`
     /// in place of an error: that would end the session.
     fn load(&self, id: &SessionId) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send;
 
-    /// Looks, without a wait, at the bucket under the id, if this process has it in memory.
+    /// Returns the bucket under the id without waiting, if this process has it in memory.
     ///
-    /// The engine calls it first. It acts on the bucket only if the request's token is that bucket's newest; for all else,
-    /// and on `None`, it asks [`load`](Self::load). So a store in this process's memory answers with what it has. A cache
-    /// may answer with a bucket that was there at most as long ago as it promises, and never with one that is older than
-    /// this process's own acknowledged writes. Every other store leaves the default, `None`: ask `load`.
+    /// The engine calls it first. It acts on the bucket only if the request's token is that bucket's newest; otherwise, and on
+    /// `None`, it asks [`load`](Self::load). A store in this process's memory returns the bucket that it has. A cache may
+    /// return a bucket that is at most as old as it promises, and never one that is older than this process's own
+    /// acknowledged writes. Every other store keeps the default, `None`.
     ///
-    /// It runs outside of any future, and so must not wait for more than the lock of a map.
+    /// It runs outside of any future, so it must not wait for more than the lock of a map.
     fn peek(&self, _id: &SessionId) -> Option<Bucket> {
         None
     }
@@ -218,9 +218,9 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Compare-and-swap: keeps `bucket` in place of the one under its id, if that one's revision is `expected`.
     ///
-    /// `true`: it was, and every field is now that of `bucket`, its subject (and so the index) and its higher revision
-    /// included. `false`: there is another revision, a tombstone, or nothing; nothing was written. It never creates
-    /// an entry. Of parallel calls with one `expected`, at most one returns `true`.
+    /// Returns `true` if it was: every field is now that of `bucket`, its subject (and so the index) and its higher revision
+    /// included. Returns `false` if there is another revision, a tombstone, or nothing; nothing was written. It never
+    /// creates an entry. Of parallel calls with one `expected`, at most one returns `true`.
     ///
     /// # Errors
     ///
@@ -229,15 +229,15 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Renewal: ends the bucket under `old` and keeps `bucket`, under an id of its own, in one step.
     ///
-    /// `true`: the bucket under `old` had the revision `expected`; `tombstone`, whose id is `old`, now stands in its
-    /// place, and `bucket` is kept. `false`: it had another revision or was not there; then nothing is left behind,
-    /// neither the bucket nor the tombstone. So `bucket` stays only if *this* call ended the old one, and a session
-    /// that was ended meanwhile (a logout, a revocation) does not live on under the new id.
+    /// Returns `true` if the bucket under `old` had the revision `expected`: `tombstone`, whose id is `old`, has taken its
+    /// place, and `bucket` is kept. Returns `false` if it had another revision or was not there: neither the bucket nor the
+    /// tombstone is left behind. So `bucket` stays only if *this* call ended the old one, and a session that was ended
+    /// meanwhile (a logout, a revocation) does not live on under the new id.
     ///
     /// A backend without transactions over two keys (a Redis cluster) inserts `bucket`, then ends the old one with a
     /// compare-and-swap, and undoes the insert if that failed: in this order, so that a parallel
-    /// [`remove_all`](Self::remove_all) always finds one of the two. It must then undo the insert too if its future
-    /// is dropped, for instance by running in a task of its own.
+    /// [`remove_all`](Self::remove_all) always finds one of the two. It must undo the insert even if its future is dropped,
+    /// for instance by running in a task of its own.
     ///
     /// # Errors
     ///
@@ -253,10 +253,10 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Ends a session, whatever its revision.
     ///
-    /// `true`: there was a bucket, it is gone, and the tombstone, if one is given (its id is `id`), stands in its
-    /// place. `false`: there was none, nothing is written, and a tombstone that stands there stays: so the call may
-    /// be repeated. Of parallel calls for one bucket exactly one returns `true`. Once it has returned, no `replace`
-    /// or `renew_into` of that bucket returns `true`. An entry that cannot be read counts as a bucket.
+    /// Returns `true` if there was a bucket: it is gone, and the tombstone, if you gave one (its id is `id`), has taken its
+    /// place. Returns `false` if there was none: nothing is written, and a tombstone stays. So you can repeat the call. Of
+    /// parallel calls for one bucket, exactly one returns `true`. Once it has returned, no `replace` or `renew_into` of that
+    /// bucket returns `true`. An entry that cannot be read counts as a bucket.
     ///
     /// # Errors
     ///
@@ -267,18 +267,18 @@ pub trait SessionStore: Send + Sync + 'static {
         tombstone: Option<Tombstone>,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// The buckets whose subject is one of `subjects`, by ascending id (as bytes), a page at a time.
+    /// Lists the buckets whose subject is one of `subjects`, by ascending id (as bytes), a page at a time.
     ///
     /// A page holds buckets with an id above [`Page::after`], at most [`Page::limit`] of them; one that holds fewer is
-    /// the last. A tag given twice counts once; no tags, or a limit of zero, is an empty page. Buckets that are there
-    /// from before the first page until after the last are listed exactly once; others may be or not. A subject has
+    /// the last. A tag given twice counts once; no tags, or a limit of zero, give an empty page. Buckets that exist from
+    /// before the first page until after the last are listed exactly once; others may be listed or not. A subject has
     /// several tags while the fingerprint keys are being changed. Tombstones, and buckets without a subject, are never
     /// listed.
     ///
-    /// An entry that cannot be read takes the place of its id, as [`Unreadable`], and counts for the page. It is listed
-    /// under every subject whose index leads to it, since nobody can tell whose it is now.
+    /// An entry that cannot be read is listed in the place of its id, as [`Unreadable`], and counts for the page. It is
+    /// listed under every subject whose index leads to it, since nobody can tell whose it is.
     ///
-    /// A page takes time for itself, and not for all sessions of the subject, so that any number of them can be listed.
+    /// The cost of a page depends on the page, not on the number of the subject's sessions, so that any number can be listed.
     ///
     /// # Errors
     ///
@@ -286,63 +286,61 @@ pub trait SessionStore: Send + Sync + 'static {
     fn list(&self, subjects: &[SubjectTag], page: Page)
     -> impl Future<Output = Result<Vec<Listed>, StoreError>> + Send;
 
-    /// The number of buckets, those without a subject and those that expired included. Tombstones do not count.
+    /// Counts the buckets, including those without a subject and those that expired. Tombstones do not count.
     ///
     /// # Errors
     ///
     /// [`StoreError`] if the backend fails.
     fn count(&self) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Ends all sessions of these subjects, or of everybody, save for one; returns how many.
+    /// Ends all sessions of these subjects, or of everybody, except for one. Returns the number of sessions ended.
     ///
-    /// When it returns, no bucket lives that was there when it was called, *nor any that grew out of one by `renew_into`
-    /// meanwhile*: a thief who renews in a loop must not slip through. What was inserted meanwhile may stay. Where
-    /// finding and removing are not one step, find the ids, remove each that is still a bucket, and begin again in a
-    /// fresh statement and snapshot, until one pass has removed all that it found. A pass over parts (a page, a node, a
-    /// shard at a time) is only complete if no `renew_into` can carry a bucket from a part not yet visited into one
-    /// that was.
+    /// When it returns, no bucket lives that existed when it was called, *nor any that was renewed from one by `renew_into`
+    /// meanwhile*: a thief who renews in a loop must not slip through. Buckets inserted meanwhile may stay. If finding and
+    /// removing are not one step, find the ids, remove each that is still a bucket, and begin again in a fresh statement and
+    /// snapshot, until one pass has removed everything that it found. A pass over parts (a page, a node, a shard at a time)
+    /// is complete only if no `renew_into` can carry a bucket from a part not yet visited into one that was.
     ///
-    /// No tombstones are written, and those that stand stay. The bucket `except` is not touched, whosever it is. Entries
-    /// that cannot be read are removed, and counted, with the rest.
+    /// It writes no tombstones, and leaves existing ones. It never touches the bucket `except`, whoever owns it. It removes
+    /// and counts entries that cannot be read, too.
     ///
-    /// Other calls go on meanwhile: where a subject may have very many sessions, they are removed some at a time.
+    /// Other calls go on meanwhile: if a subject may have very many sessions, remove some at a time.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the backend fails; part of the buckets may be gone then.
+    /// [`StoreError`] if the backend fails; some of the buckets may be gone then.
     fn remove_all(
         &self,
         which: Which<'_>,
         except: Option<&SessionId>,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Removes entries, buckets and tombstones alike, whose [`Entry::purge_at`] is at or before `now`; at most
-    /// `limit` of them. Returns how many.
+    /// Removes at most `limit` entries, buckets and tombstones alike, whose [`Entry::purge_at`] is at or before `now`. Returns
+    /// the number of entries removed.
     ///
-    /// Fewer than `limit` means that no entry that was due when it was called is left. The deadline is checked again in
-    /// the step that removes: a bucket that is replaced meanwhile by one with a later deadline stays, and its
-    /// `replace` returns `true`.
+    /// Fewer than `limit` means that no entry is left that was due when it was called. Check the deadline again in the step
+    /// that removes: a bucket that is replaced meanwhile by one with a later deadline stays, and its `replace` returns `true`.
     ///
-    /// A backend that expires entries by itself may remove an entry from its `purge_at` on, never earlier, and return
-    /// 0 here; its deadline moves with every `replace`.
+    /// A backend that expires entries by itself may remove an entry from its `purge_at` on, never earlier, and return 0 here.
+    /// The deadline moves with every `replace`.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the backend fails; part of the entries may be gone then.
+    /// [`StoreError`] if the backend fails; some of the entries may be gone then.
     fn purge_expired(&self, now: Timestamp, limit: u32) -> impl Future<Output = Result<u64, StoreError>> + Send;
 }
 
-/// Whose buckets [`SessionStore::remove_all`] ends.
+/// The buckets that [`SessionStore::remove_all`] ends.
 #[derive(Debug, Clone, Copy)]
 pub enum Which<'a> {
-    /// Those with one of these subjects.
+    /// The buckets with one of these subjects.
     Subjects(&'a [SubjectTag]),
-    /// All, those without a subject included.
+    /// All buckets, including those without a subject.
     Everything,
 }
 
 impl Which<'_> {
-    /// Whether this bucket is one of them.
+    /// Returns `true` if this bucket is one of them.
     #[must_use]
     pub fn covers(&self, bucket: &Bucket) -> bool {
         match self {
@@ -352,37 +350,37 @@ impl Which<'_> {
     }
 }
 
-/// One item of a list: a bucket, or the place of one that cannot be read.
+/// An item of a list: a bucket, or the place of one that cannot be read.
 pub type Listed = Result<Bucket, Unreadable>;
 
-/// An entry that a list came upon and could not read.
+/// An entry that a list found and could not read.
 #[derive(Debug, thiserror::Error)]
 #[error("an entry of the session store cannot be read")]
 pub struct Unreadable {
-    /// The id that it stands under. [`SessionStore::remove`] removes it.
+    /// The id of the entry. [`SessionStore::remove`] removes it.
     pub id: SessionId,
     /// The error that [`SessionStore::load`] returns for it.
     #[source]
     pub error: StoreError,
 }
 
-/// A part of a list.
+/// A request for a part of a list.
 #[derive(Debug, Clone, Copy)]
 pub struct Page {
-    /// The last id of the page before; unset for the first page.
+    /// The last id of the previous page; `None` for the first page.
     pub after: Option<SessionId>,
     /// The most items to return.
     pub limit: u32,
 }
 
 impl Page {
-    /// The first page, of at most so many items.
+    /// Returns the first page, of at most `limit` items.
     #[must_use]
     pub const fn first(limit: u32) -> Self {
         Self { after: None, limit }
     }
 
-    /// The page behind this one, given what this one returned; `None` if it was the last.
+    /// Returns the page after this one, given the items of this one; `None` if it was the last.
     ///
     /// ```
     /// # use secure_sessions_store::{AnyStore, Page, SessionStore, StoreError};

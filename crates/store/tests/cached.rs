@@ -31,7 +31,7 @@ mod on_sqlite {
     });
 }
 
-/// Where one process is alone with its store, even what is answered from memory holds the whole contract.
+/// If one process is alone with its store, even answers from memory hold the whole contract.
 mod from_memory {
     use super::{CachedStore, Forwarded, Hooks, MemoryStore};
 

@@ -13,7 +13,7 @@ use secure_sessions_store::{
 };
 use tokio::time::sleep;
 
-/// What is wrong with a store.
+/// The fault of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     None,
@@ -84,7 +84,7 @@ enum Fault {
 struct Faulty {
     good: MemoryStore,
     fault: Fault,
-    /// What was inserted, as it was then.
+    /// The inserted buckets, as they were then.
     inserted: Mutex<Vec<Bucket>>,
     buried: Mutex<BTreeSet<SessionId>>,
 }
@@ -137,7 +137,7 @@ impl Faulty {
         self.inserted.lock().unwrap().clone()
     }
 
-    /// What a cache that learns of no write would say.
+    /// The answers of a cache that learns of no write.
     fn first_of(&self, id: &SessionId) -> Option<Bucket> {
         self.known().into_iter().find(|known| known.id == *id)
     }

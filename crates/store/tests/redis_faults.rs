@@ -79,7 +79,7 @@ async fn until_it_is_back(store: &RedisStore) {
     }
 }
 
-/// What a session's life is known to have come to. Two numbers, `2 n` and `2 n + 1`, are one life.
+/// The known outcome of a session's life. Two numbers, `2 n` and `2 n + 1`, are one life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Reached {
     Inserted,
@@ -153,7 +153,7 @@ impl Load {
     }
 }
 
-/// What the store says of a life; half a renewal is none.
+/// Reads a life from the store; half a renewal is none.
 async fn found(store: &RedisStore, n: u64) -> Option<Reached> {
     match (store.load(&id(2 * n)).await.unwrap(), store.load(&id(2 * n + 1)).await.unwrap()) {
         (None, None) => None,

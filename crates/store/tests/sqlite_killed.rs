@@ -1,4 +1,4 @@
-//! What SQLite has acknowledged survives the death of the process.
+//! Writes that SQLite acknowledged survive the death of the process.
 #![cfg(feature = "sqlite")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 

@@ -10,7 +10,7 @@ use secure_sessions_axum::{KeySourceError, SessionError, StoreError, secure_sess
 
 use crate::keys::KeysError;
 use crate::lab::LabError;
-use crate::pages::shell::Shell;
+use crate::shell::Shell;
 use crate::users::HashError;
 use crate::when;
 

@@ -331,11 +331,11 @@ mod tests {
         let (opened, lengths) = key.open("demo", &value).expect("its own");
         assert_eq!(opened, content());
         assert_eq!(lengths.keys, [("role".to_owned(), 11)]);
-        assert_eq!(lengths.fixed + lengths.meta + lengths.data + lengths.bloat, 256);
+        assert_eq!(lengths.fixed + lengths.meta + lengths.data + lengths.bloat, 128);
 
         let outline = Outline::of(&value).expect("a token");
         assert_eq!((outline.seal_key_id, outline.fingerprint_key_id), (key.id(), [9; 4]));
-        assert_eq!((outline.length, outline.ciphertext), (256 + OVERHEAD, 256));
+        assert_eq!((outline.length, outline.ciphertext), (128 + OVERHEAD, 128));
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod attacks;
 pub mod probe;
 pub mod report;
 pub mod script;
+pub mod searches;
 pub mod target;
 
 use std::collections::VecDeque;

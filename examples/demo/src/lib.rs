@@ -3,6 +3,7 @@
 //! The way through the code: [`server`] puts everything together, [`pages`] has the handlers, [`visitor`] says what a
 //! session holds. [`lab`] and [`mod@format`] are the attacker's side.
 
+pub mod app;
 pub mod catalogue;
 pub mod config;
 pub mod device;
@@ -17,6 +18,7 @@ pub mod private;
 pub mod rows;
 pub mod second_factor;
 pub mod server;
+pub mod shell;
 pub mod shutdown;
 pub mod users;
 pub mod visitor;

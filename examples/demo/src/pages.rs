@@ -9,7 +9,6 @@ pub mod lab;
 pub mod login;
 pub mod preferences;
 pub mod sessions;
-pub mod shell;
 pub mod step_up;
 
 use askama::Template;

@@ -24,6 +24,7 @@ use tower_governor::{GovernorError, GovernorLayer};
 use tower_http::csrf::CsrfLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
+use crate::app::App;
 use crate::config::Config;
 use crate::error::{AppError, session_error};
 use crate::events::EventRing;
@@ -40,9 +41,8 @@ use crate::rows::Database;
 use crate::second_factor::{SecondFactor, SecondFactorError};
 use crate::shutdown::Stopping;
 use crate::users::{HashError, Users};
+use crate::visitor::COOKIE_LIMIT;
 
-/// The most bytes of a session cookie, name and value together.
-pub const COOKIE_LIMIT: usize = 4000;
 /// The grace of the lab's target: short, so that nobody waits for a minute to see a replay refused.
 const LAB_GRACE: Duration = Duration::from_millis(400);
 /// The most bytes of a form.
@@ -59,29 +59,6 @@ const CONNECTIONS_END_WITHIN: Duration = Duration::from_secs(5);
 /// Scripts, styles and images from here, forms to here, no frames, and nothing else.
 const CONTENT_SECURITY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
                                 connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-
-/// What the handlers share. Cheap to clone.
-#[derive(Clone)]
-pub struct App {
-    /// Who may log in.
-    pub users: Users,
-    /// The sessions of the pages.
-    pub sessions: SessionManager,
-    /// What their engine reported.
-    pub events: EventRing,
-    /// The keys: to replace them, and for the anatomy of a cookie.
-    pub keys: KeyFile,
-    /// Counts wrong passwords.
-    pub wrong_passwords: Lockout,
-    /// Counts wrong one-time codes.
-    pub wrong_codes: Lockout,
-    /// One-time codes.
-    pub second_factor: SecondFactor,
-    /// The attack lab.
-    pub lab: Lab,
-    /// For answers that go on until the server stops.
-    pub stopping: Stopping,
-}
 
 /// The demo, listening, and not yet serving.
 pub struct Server {

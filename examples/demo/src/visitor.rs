@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalogue::{Currency, Product, product};
 
+/// The most bytes of a session cookie, name and value together.
+pub const COOKIE_LIMIT: usize = 4000;
+
 /// The session's keys.
 pub mod key {
     /// A [`Cart`](super::Cart).

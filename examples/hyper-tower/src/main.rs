@@ -9,9 +9,7 @@ use hyper::server::conn::http1;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use secure_sessions_axum::{
-    Keyring, MemoryStore, SessionError, SessionErrorKind, SessionExt, SessionLayer, SessionManager,
-};
+use secure_sessions_axum::{EngineError, Keyring, MemoryStore, SessionError, SessionExt, SessionLayer, SessionManager};
 use tokio::net::TcpListener;
 use tower::{ServiceBuilder, service_fn};
 
@@ -38,7 +36,7 @@ async fn respond(request: Request<Incoming>) -> Result<Response<String>, Infalli
 }
 
 /// What a client sees of an error, and no more. `Display` is for the log.
-fn failure(error: &SessionErrorKind) -> Response<String> {
+fn failure(error: &EngineError) -> Response<String> {
     eprintln!("{error}");
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     answer(status, error.client_text())

@@ -12,7 +12,7 @@ use secure_sessions::{RequestHead, RequestSession, ResponseHeaders, SessionData,
 struct Head<'r>(&'r Request);
 
 impl RequestHead for Head<'_> {
-    fn each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
+    fn for_each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
         self.0.headers().get_all(name).iter().for_each(|value| visit(value.as_bytes()));
     }
 
@@ -30,7 +30,7 @@ impl RequestHead for Head<'_> {
 struct Answer<'r>(&'r mut HeaderMap);
 
 impl ResponseHeaders for Answer<'_> {
-    fn each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
+    fn for_each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
         self.0.get_all(name).iter().for_each(|value| visit(value.as_bytes()));
     }
 

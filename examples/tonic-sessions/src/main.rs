@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
-use secure_sessions_axum::{Keyring, MemoryStore, Session, SessionErrorKind, SessionExt, SessionLayer, SessionManager};
+use secure_sessions_axum::{EngineError, Keyring, MemoryStore, Session, SessionExt, SessionLayer, SessionManager};
 use tokio::net::TcpListener;
 use tonic::body::Body;
 use tonic::{Code, Request, Response, Status};
@@ -74,7 +74,7 @@ async fn with_session(mut request: http::Request<Incoming>) -> Result<http::Resp
 }
 
 /// What a client sees of an error, and no more. `Display` is for the log.
-fn status(error: &SessionErrorKind) -> Status {
+fn status(error: &EngineError) -> Status {
     eprintln!("{error}");
     let code = match error.status() {
         400 => Code::InvalidArgument,
@@ -86,7 +86,7 @@ fn status(error: &SessionErrorKind) -> Status {
     Status::new(code, error.client_text())
 }
 
-fn failure(error: &SessionErrorKind) -> http::Response<Body> {
+fn failure(error: &EngineError) -> http::Response<Body> {
     status(error).into_http()
 }
 

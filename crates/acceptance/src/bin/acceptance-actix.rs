@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acceptance::{Answer, App, Control, Query, Request, Verb, Work, config, control, extra, work};
+use acceptance::{Answer, App, Control, Query, Request, Verb, Work, config, control, routes, work};
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
@@ -43,7 +43,7 @@ fn main() -> std::process::ExitCode {
 
 fn routes(config: &mut ServiceConfig, app: &App) {
     config.route("/", web::get().to(index)).route("/live", web::get().to(live));
-    for (verb, path, work) in work::ROUTES {
+    for (verb, path, work) in routes::ROUTES {
         config.route(path, with_session(*verb, *work));
     }
     for (verb, path, control) in control::ROUTES {
@@ -60,7 +60,7 @@ fn routes(config: &mut ServiceConfig, app: &App) {
 }
 
 fn extra_routes(config: &mut ServiceConfig, app: &App) {
-    for (verb, path, work) in extra::ROUTES {
+    for (verb, path, work) in routes::EXTRA_ROUTES {
         config.route(path, with_session(*verb, *work));
     }
     for (verb, path, control) in control::EXTRA_ROUTES {

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use acceptance::{Answer, App, Control, Query, Request, Verb, Work, control, extra, work};
+use acceptance::{Answer, App, Control, Query, Request, Verb, Work, control, routes, work};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{RawQuery, Request as HttpRequest, State};
@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, on, post};
 use futures_util::stream;
 use secure_sessions_axum::{
-    CrossOrigin, CrossOriginLayer, CsrfSession, Session, SessionError, SessionErrorKind, SessionLayer, Typed,
+    CrossOrigin, CrossOriginLayer, CsrfSession, EngineError, Session, SessionError, SessionLayer, Typed,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -28,7 +28,7 @@ fn main() -> std::process::ExitCode {
 
 fn routes(app: App) -> Router {
     let mut router = Router::new().route("/", get(index)).route("/live", get(live));
-    for (verb, path, work) in work::ROUTES {
+    for (verb, path, work) in routes::ROUTES {
         router = router.route(path, with_session(*verb, *work));
     }
     for (verb, path, control) in control::ROUTES {
@@ -44,7 +44,7 @@ fn routes(app: App) -> Router {
     }
     let layer = SessionLayer::new(app.manager.clone());
     router = if app.on_error {
-        router.layer(layer.on_error(|error: &SessionErrorKind| response(work::own_response(error))))
+        router.layer(layer.on_error(|error: &EngineError| response(work::own_response(error))))
     } else {
         router.layer(layer)
     };
@@ -56,7 +56,7 @@ fn routes(app: App) -> Router {
 
 fn extra_routes(app: &App, mut router: Router<App>) -> Router<App> {
     // Two methods of one path are merged.
-    for (verb, path, work) in extra::ROUTES {
+    for (verb, path, work) in routes::EXTRA_ROUTES {
         router = router.route(path, with_session(*verb, *work));
     }
     for (verb, path, control) in control::EXTRA_ROUTES {

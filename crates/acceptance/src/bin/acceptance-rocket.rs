@@ -4,7 +4,7 @@ use std::io::Cursor;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use acceptance::{Answer, App, Control, Query, Request, Verb, Work, control, extra, work};
+use acceptance::{Answer, App, Control, Query, Request, Verb, Work, control, routes, work};
 use futures_util::{Stream, stream};
 use rocket::fairing::{AdHoc, Fairing};
 use rocket::http::{ContentType, Method, Status};
@@ -39,7 +39,7 @@ fn rocket(app: App, port: u16) -> Rocket<Build> {
     let figment = rocket::figment::Figment::from(config).merge(("secret_key", "5c".repeat(32)));
     let mut rocket = rocket::custom(figment)
         .mount("/", routes![index, live])
-        .mount("/", with_session(&app, work::ROUTES))
+        .mount("/", with_session(&app, routes::ROUTES))
         .mount("/", without_session(&app, control::ROUTES))
         .register("/", catchers![shown]);
     if app.extra {
@@ -61,7 +61,7 @@ fn rocket(app: App, port: u16) -> Rocket<Build> {
 
 fn extra_routes(app: &App, rocket: Rocket<Build>) -> Rocket<Build> {
     rocket
-        .mount("/", with_session(app, extra::ROUTES))
+        .mount("/", with_session(app, routes::EXTRA_ROUTES))
         .mount("/", without_session(app, control::EXTRA_ROUTES))
         // A fairing is never within another one.
         .mount("/", with_session(app, &[(Verb::Post, "/extra/nested", Work::Set)]))

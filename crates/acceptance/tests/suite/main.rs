@@ -106,8 +106,8 @@ macro_rules! cases_of {
                 c07_the_removal_of_a_host_cookie_is_one_that_browsers_accept
                 c08_a_browser_session_cookie_has_neither_max_age_nor_expires
                 c08_a_persistent_cookie_lives_as_long_as_its_session_and_at_most_400_days
-                c09_reading_an_existing_session_sets_no_cookie_before_the_renewal_interval
-                c10_past_the_renewal_interval_a_read_rotates_the_token_once
+                c09_reading_a_session_sets_no_cookie_before_the_rotation_interval
+                c10_past_the_rotation_interval_a_read_rotates_the_token_once
                 c11_a_change_rotates
                 c12_inserting_an_equal_value_changes_nothing
                 c12_an_equal_hash_map_changes_nothing

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::routing::get;
 use http::StatusCode;
 use secure_sessions_axum::{
-    Clock, Keyring, Session, SessionError, SessionErrorKind, SessionLayer, SessionManager, SystemClock,
+    Clock, EngineError, Keyring, Session, SessionError, SessionLayer, SessionManager, SystemClock,
 };
 use secure_sessions_store::{MemoryStore, SessionStore, Timestamp, forward_methods};
 
@@ -121,10 +121,7 @@ pub(super) fn answer(user_id: Option<u64>) -> StatusCode {
     StatusCode::from_u16(status(user_id)).unwrap_or_default()
 }
 
-pub(super) fn fill(
-    session: &secure_sessions_axum::secure_sessions::Session,
-    size: usize,
-) -> Result<(), SessionErrorKind> {
+pub(super) fn fill(session: &secure_sessions_axum::secure_sessions::Session, size: usize) -> Result<(), EngineError> {
     let contents = Contents::of(size);
     session.login("ada")?;
     session.insert("user_id", contents.user_id)?;

@@ -13,7 +13,7 @@ use bench_load::{POOL, Side, application};
 use http::StatusCode;
 use secure_sessions_axum::secure_sessions::Session as Engine;
 use secure_sessions_axum::{
-    Clock, Keyring, Session, SessionError, SessionErrorKind, SessionLayer, SessionManager, SystemClock,
+    Clock, EngineError, Keyring, Session, SessionError, SessionLayer, SessionManager, SystemClock,
 };
 use secure_sessions_store::{RedisStore, SqlOptions, Timestamp};
 
@@ -88,7 +88,7 @@ fn answer(count: Option<u64>) -> StatusCode {
 }
 
 /// Each session is of a user of its own.
-fn fill(session: &Engine) -> Result<(), SessionErrorKind> {
+fn fill(session: &Engine) -> Result<(), EngineError> {
     static USERS: AtomicU64 = AtomicU64::new(0);
     session.login(&format!("user {}", USERS.fetch_add(1, Ordering::Relaxed)))?;
     session.insert(COUNT, FIRST_COUNT)?;

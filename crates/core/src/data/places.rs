@@ -1,11 +1,11 @@
-//! Where the entries of a data map stand.
+//! The places of the entries of a data map.
 
 use core::ops::Range;
 
 use super::DataError;
 use crate::cbor;
 
-/// Where a key, with its head, and its value stand within the items.
+/// The ranges of a key, with its head, and of its value within the items.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
     start: usize,
@@ -41,7 +41,7 @@ impl Place {
 pub(super) struct Places<'a> {
     pub(super) items: &'a [u8],
     pub(super) at: usize,
-    /// How many entries are left.
+    /// The number of entries left.
     pub(super) left: usize,
 }
 

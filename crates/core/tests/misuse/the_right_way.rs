@@ -1,4 +1,4 @@
-//! What the other files here do wrong. If this does not compile, their failures show nothing.
+//! The correct form of the mistakes in the other files here. If this does not compile, their failures show nothing.
 
 use secure_sessions_core::{
     Bucket, BucketPolicy, DataMap, FingerprintKey, Keyring, Opened, SealKey, Sealer, Timestamp, Verdict,

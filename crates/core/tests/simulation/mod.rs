@@ -2,7 +2,7 @@
 //!
 //! A browser has one jar, with one cookie. A request carries what the jar holds when it is sent; a Set-Cookie that
 //! arrives replaces it, in whatever order they arrive. A host does what the engine does: it judges on arrival, rotates
-//! for an update or when the renewal interval has passed, touches only when that is due, and answers a superseded token
+//! for an update or when the rotation interval has passed, touches only when that is due, and answers a superseded token
 //! with the one that is newest at the time of the response.
 
 pub(crate) mod wire;
@@ -10,6 +10,7 @@ pub(crate) mod wire;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use secure_sessions_core::format::MAX_RETIRED;
 use secure_sessions_core::{Arrival, Bucket, BucketPolicy, Millis, Timestamp};
 
 use self::wire::{Seen, Wire};
@@ -17,6 +18,8 @@ use crate::support::random::Dice;
 
 const HOUR: u64 = 60 * 60 * 1000;
 const HOSTS: usize = 3;
+/// More updates at once than a bucket remembers.
+const FLOOD: u64 = MAX_RETIRED as u64 + 12;
 
 /// When a retired token dies: ours, or one of the simpler rules that the simulation must find wanting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,9 +29,13 @@ pub(crate) enum Rule {
     GraceAfterSuccessor,
     /// A grace after a newer token was first seen.
     GraceAfterFirstSight,
+    /// Ours, but what was pushed out of the list is forgotten.
+    NoWatermark,
+    /// Ours, but what was pushed out of the list never dies.
+    WatermarkNeverDies,
 }
 
-/// What a history may do.
+/// The conditions of a history.
 #[derive(Debug, Clone)]
 pub(crate) struct Conditions {
     pub(crate) rule: Rule,
@@ -41,6 +48,8 @@ pub(crate) struct Conditions {
     pub(crate) max_handling: u64,
     pub(crate) renewal: Option<u64>,
     pub(crate) bursts: u64,
+    /// How many bursts are of more updates at once than a bucket remembers: one in this many.
+    pub(crate) floods: Option<u64>,
 }
 
 impl Conditions {
@@ -54,7 +63,8 @@ impl Conditions {
             _ => Some(15 * 60 * 1000),
         };
         let max_delay = (grace - skew) / 2;
-        Self { rule: Rule::Ours, grace, skew, max_delay, max_handling: max_delay, renewal, bursts: dice.within(2, 12) }
+        let bursts = dice.within(2, 12);
+        Self { rule: Rule::Ours, grace, skew, max_delay, max_handling: max_delay, renewal, bursts, floods: None }
     }
 
     fn policy(&self) -> BucketPolicy {
@@ -62,11 +72,13 @@ impl Conditions {
     }
 }
 
-/// What an admission must never be.
+/// An admission that must never happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fault {
     Replayed,
     Unremembered,
+    /// Refused for a crowd although no burst was large enough for one.
+    Evicted,
     /// The token is admitted, and leads nowhere.
     LeadsNowhere,
     /// Data that is not the newest.
@@ -83,6 +95,8 @@ pub(crate) struct Tally {
     pub(crate) crossed_responses: u64,
     /// When the handler was done, its token had died and nothing led to the newest any more.
     pub(crate) conflicts: u64,
+    /// Requests that were refused, without an alarm, because they came with a token that a flood had pushed out.
+    pub(crate) evicted: u64,
 }
 
 impl Tally {
@@ -93,6 +107,7 @@ impl Tally {
         self.lost_responses += other.lost_responses;
         self.crossed_responses += other.crossed_responses;
         self.conflicts += other.conflicts;
+        self.evicted += other.evicted;
     }
 }
 
@@ -121,7 +136,7 @@ pub(crate) struct World<W: Wire> {
     conditions: Conditions,
     wire: W,
     bucket: Bucket,
-    /// What the session's data is.
+    /// The session's newest data.
     newest: u64,
     jars: Vec<(u32, W::Cookie)>,
     /// How far each host's clock is ahead of the slowest one's.
@@ -162,6 +177,12 @@ impl<W: Wire> World<W> {
     /// Bursts of requests of these browsers, and gaps of every length between them.
     pub(crate) fn run(&mut self, browsers: &[usize]) -> Result<(), Fault> {
         for _ in 0..self.conditions.bursts {
+            if self.conditions.floods.is_some_and(|floods| self.dice.one_in(floods)) {
+                let browser = browsers[self.pick(browsers.len())];
+                for _ in 0..self.dice.within(1, 2 * FLOOD) {
+                    self.schedule(self.now, Event::Sent { browser, updates: true });
+                }
+            }
             for _ in 0..self.dice.within(1, 5) {
                 let browser = browsers[self.pick(browsers.len())];
                 let updates = self.dice.one_in(3);
@@ -211,9 +232,20 @@ impl<W: Wire> World<W> {
     pub(crate) fn visit(&mut self, browser: usize, updates: bool) -> Result<(), Fault> {
         let mut request = self.request(browser, updates);
         request.handling = 0;
-        self.admit(&mut request)?;
+        if !self.admit(&mut request)? {
+            return Ok(());
+        }
         if let Some((generation, cookie)) = self.handle(&request)? {
             self.jars[browser] = (generation, cookie);
+        }
+        Ok(())
+    }
+
+    /// As many updates of this browser, all there and back without delay and one after another, as push out what was
+    /// superseded before.
+    pub(crate) fn flood(&mut self, browser: usize) -> Result<(), Fault> {
+        for _ in 0..FLOOD {
+            self.visit(browser, true)?;
         }
         Ok(())
     }
@@ -230,7 +262,9 @@ impl<W: Wire> World<W> {
                 }
             }
             Event::Arrived(mut request) => {
-                self.admit(&mut request)?;
+                if !self.admit(&mut request)? {
+                    return Ok(());
+                }
                 let at = self.now + request.handling;
                 self.schedule(at, Event::Handled(request));
             }
@@ -262,8 +296,8 @@ impl<W: Wire> World<W> {
         Request { browser, cookie, host: self.pick(HOSTS), updates, handling, arrival: None, superseded: false }
     }
 
-    /// A request arrives and is judged.
-    fn admit(&mut self, request: &mut Request<W::Cookie>) -> Result<(), Fault> {
+    /// A request arrives and is judged. `false`: it is served without a session, and gets no cookie.
+    fn admit(&mut self, request: &mut Request<W::Cookie>) -> Result<bool, Fault> {
         let now = self.clock(request.host);
         let (arrival, state) = match self.wire.present(&self.bucket, &request.cookie, now, &self.conditions.policy()) {
             Seen::Current(arrival, state) => (arrival, Some(state)),
@@ -273,10 +307,16 @@ impl<W: Wire> World<W> {
                 (arrival, self.wire.newest(&self.bucket, &request.cookie, now).map(|(state, _)| state))
             }
             Seen::Replayed => return Err(Fault::Replayed),
+            Seen::Evicted if self.conditions.floods.is_none() => return Err(Fault::Evicted),
+            Seen::Evicted => {
+                self.tally.evicted += 1;
+                return Ok(false);
+            }
             Seen::Unremembered => return Err(Fault::Unremembered),
         };
         request.arrival = Some(arrival);
-        self.must_be_newest(state)
+        self.must_be_newest(state)?;
+        Ok(true)
     }
 
     /// A handler is done: its commit, and the cookie that its response carries.
@@ -319,13 +359,18 @@ impl<W: Wire> World<W> {
         let grace = Millis::new(self.conditions.grace);
         for retired in next.retired.iter_mut().filter(|retired| retired.dead_after.is_none()) {
             match self.conditions.rule {
-                Rule::Ours => {}
+                Rule::Ours | Rule::NoWatermark | Rule::WatermarkNeverDies => {}
                 Rule::GraceAfterSuccessor => retired.dead_after = Some(retired.superseded_at.after(grace)),
                 Rule::GraceAfterFirstSight if retired.generation < arrival.generation => {
                     retired.dead_after = Some(arrival.at.after(grace));
                 }
                 Rule::GraceAfterFirstSight => {}
             }
+        }
+        match (self.conditions.rule, &mut next.evicted) {
+            (Rule::NoWatermark, evicted) => *evicted = None,
+            (Rule::WatermarkNeverDies, Some(evicted)) => evicted.dead_after = None,
+            _ => {}
         }
         self.bucket = next;
     }

@@ -1,4 +1,4 @@
-//! What travels: bare numbers, which are fast, or real sealed tokens.
+//! The cookies of the simulation: bare numbers, which are fast, or real sealed tokens.
 
 use secure_sessions_core::{
     Admitted, Arrival, Bucket, BucketPolicy, Content, DataMap, FIRST_GENERATION, Fingerprint, HandoffKey, Meta,
@@ -14,6 +14,8 @@ pub(crate) enum Seen {
     Current(Arrival, u64),
     Superseded(Arrival),
     Replayed,
+    /// One of too many at once.
+    Evicted,
     Unremembered,
 }
 
@@ -83,7 +85,8 @@ impl Wire for Numbers {
         match bucket.standing(cookie.generation, &arrival.fingerprint, now) {
             Standing::Current => Seen::Current(arrival, cookie.state),
             Standing::Superseded => Seen::Superseded(arrival),
-            Standing::Replayed | Standing::Evicted => Seen::Replayed,
+            Standing::Replayed => Seen::Replayed,
+            Standing::Evicted => Seen::Evicted,
             Standing::Unremembered => Seen::Unremembered,
         }
     }
@@ -154,6 +157,7 @@ impl Wire for Sealed {
             Verdict::Current(admitted) => Seen::Current(admitted.arrival(now), state_of(&admitted)),
             Verdict::Superseded(superseded) => Seen::Superseded(superseded.arrival(now)),
             Verdict::Replayed => Seen::Replayed,
+            Verdict::Evicted => Seen::Evicted,
             Verdict::Unremembered => Seen::Unremembered,
             other => panic!("{other:?}"),
         }

@@ -1,4 +1,4 @@
-//! What the test files of this crate share.
+//! Helpers that the test files of this crate share.
 #![allow(dead_code, reason = "each test file takes what it needs")]
 #![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests may panic")]
 

@@ -194,7 +194,7 @@ pub(crate) fn keystream(key: &[u8; 32], nonce: &[u8; 24], block: u32, text: &[u8
     output
 }
 
-/// What a seed becomes: the ChaCha20 keystream under a nonce of zeros.
+/// Expands a seed: the ChaCha20 keystream under a nonce of zeros.
 pub(crate) fn bloat(seed: &[u8; 32], length: usize) -> Vec<u8> {
     let mut output = vec![0; length];
     <ChaCha20 as KeyIvInit>::new(seed.into(), &[0; 12].into()).apply_keystream(&mut output);

@@ -102,9 +102,9 @@ pub(crate) struct TokenCase {
     pub(crate) cookie: String,
     pub(crate) issue_mark: String,
     pub(crate) fingerprint: String,
-    /// Of the subject, under the fingerprint key of the token.
+    /// The tag of the subject, under the fingerprint key of the token.
     pub(crate) subject_tag: Option<String>,
-    /// What the ring says of the two keys.
+    /// The states of the two keys in the ring.
     pub(crate) seal_key_state: String,
     pub(crate) fingerprint_key_state: String,
 }
@@ -154,7 +154,7 @@ pub(crate) struct KeyCase {
     pub(crate) subkeys: std::collections::BTreeMap<String, String>,
 }
 
-/// What is derived from one fingerprint key for one session and one subject.
+/// The values derived from one fingerprint key for one session and one subject.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct TagCase {
     pub(crate) key: String,

@@ -2,6 +2,7 @@
 //!
 //! | chapter | answers |
 //! | --- | --- |
+//! | [`protocol`] | the bytes that travel, the server's memory, how the two are compared, and a glossary |
 //! | [`threat_model`] | what an attacker gets who has a key, the store, a cookie; and what nothing here protects |
 //! | [`standards`] | OWASP ASVS 5.0 and WSTG, NIST SP 800-63B-4, RFC 6265bis, RFC 9700: each line, and what meets it |
 //! | [`csrf`] | which defence against requests of other sites is wanted when |
@@ -15,6 +16,9 @@ pub mod csrf {}
 
 #[doc = include_str!("operations.md")]
 pub mod operations {}
+
+#[doc = include_str!("protocol.md")]
+pub mod protocol {}
 
 #[doc = include_str!("standards.md")]
 pub mod standards {}

@@ -5,11 +5,11 @@ use std::task::{Context, Poll, Waker};
 use secure_sessions_store::MemoryStore;
 
 use super::*;
+use crate::adapter::head::RequestHead;
+use crate::adapter::reply::ResponseHeaders;
+use crate::builder::Builder;
 use crate::clock::ManualClock;
-use crate::config::Builder;
-use crate::head::RequestHead;
 use crate::manager::SessionManager;
-use crate::reply::ResponseHeaders;
 use crate::session::Session;
 use crate::transport::{DEFAULT_BEARER_HEADER, Transport};
 
@@ -34,7 +34,7 @@ struct App {
 struct Head<'t>(Transport, Option<&'t str>);
 
 impl RequestHead for Head<'_> {
-    fn each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
+    fn for_each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
         match (self, name) {
             (Self(Transport::Cookie, Some(token)), "cookie") => visit(format!("session={token}").as_bytes()),
             (Self(Transport::Bearer, Some(token)), "authorization") => visit(format!("Bearer {token}").as_bytes()),
@@ -52,7 +52,7 @@ impl RequestHead for Head<'_> {
 struct Answer(Option<String>);
 
 impl ResponseHeaders for Answer {
-    fn each_value(&self, _: &'static str, _: &mut dyn FnMut(&[u8])) {}
+    fn for_each_value(&self, _: &'static str, _: &mut dyn FnMut(&[u8])) {}
 
     fn append(&mut self, name: &'static str, value: &str, _: bool) {
         match name {
@@ -101,13 +101,13 @@ impl App {
     }
 
     fn remembers(&self, token: &str) -> bool {
-        let sealing = self.manager.sealer_for(Transport::Cookie);
+        let sealing = self.manager.sealer(Transport::Cookie);
         sealing.recall(token.as_bytes(), self.manager.now()).is_some()
     }
 
     /// How many tokens are remembered in all.
     fn count(&self) -> usize {
-        let sealing = self.manager.sealer_for(Transport::Cookie);
+        let sealing = self.manager.sealer(Transport::Cookie);
         let memory = sealing.memory.as_ref().expect("it is on");
         memory.sets.iter().map(|set| locked(set).remembered.len()).sum()
     }
@@ -144,9 +144,10 @@ fn what_is_remembered_says_what_was_sealed() {
     let app = app(100);
     let token = app.login("ada");
     let token = app.visit(&token, |session| session.insert("text", "x".repeat(300)).expect("room")).expect("a token");
-    let remembered = app.manager.sealer().recall(token.as_bytes(), app.manager.now()).expect("remembered");
+    let remembered =
+        app.manager.sealer(Transport::Cookie).recall(token.as_bytes(), app.manager.now()).expect("remembered");
     let decoded = secure_sessions_core::Token::decode(token.as_bytes()).expect("a token");
-    let opened = app.manager.sealer().open(decoded).expect("ours");
+    let opened = app.manager.sealer(Transport::Cookie).open(decoded).expect("ours");
     assert_eq!(remembered.session_id(), opened.session_id());
     assert_eq!(remembered.generation(), opened.generation());
     assert_eq!(remembered.fingerprint().as_bytes(), opened.fingerprint().as_bytes());
@@ -217,7 +218,12 @@ fn a_replay_forgets_every_token_of_its_session() {
 fn a_session_that_ended_elsewhere_is_over_though_its_token_is_remembered() {
     let app = app(100);
     let token = app.login("ada");
-    let id = app.manager.sealer().recall(token.as_bytes(), app.manager.now()).expect("remembered").session_id();
+    let id = app
+        .manager
+        .sealer(Transport::Cookie)
+        .recall(token.as_bytes(), app.manager.now())
+        .expect("remembered")
+        .session_id();
     let removed = crate::SessionStore::remove(app.manager.store(), &id, None).now_or_never().expect("no wait");
     assert!(removed.expect("a store"));
     assert!(app.remembers(&token), "nobody told this process");
@@ -247,7 +253,7 @@ fn a_forged_or_altered_cookie_is_never_answered_from_memory() {
 fn new_keys_come_with_an_empty_memory() {
     let app = app(100);
     let token = app.login("ada");
-    let before = app.manager.sealer_owned(Transport::Cookie);
+    let before = arc_swap::Guard::into_inner(app.manager.sealer(Transport::Cookie));
     app.manager.set_keyring(app.manager.keyring()).expect("the same keys");
     assert!(!app.remembers(&token));
     assert!(before.recall(token.as_bytes(), app.manager.now()).is_none(), "a request under way");
@@ -291,9 +297,8 @@ fn a_bearer_token_is_no_cookie_and_the_other_way_round() {
         session.login("bob").expect("a login");
     });
     let bearer = bearer.expect("a token");
-    let of = |transport, token: &str| {
-        app.manager.sealer_for(transport).recall(token.as_bytes(), app.manager.now()).is_some()
-    };
+    let of =
+        |transport, token: &str| app.manager.sealer(transport).recall(token.as_bytes(), app.manager.now()).is_some();
     assert!(of(Transport::Cookie, &cookie) && of(Transport::Bearer, &bearer));
     assert!(!of(Transport::Bearer, &cookie) && !of(Transport::Cookie, &bearer));
     app.visit_by(&Head(Transport::Bearer, Some(&bearer)), |session| {
@@ -324,5 +329,5 @@ fn nothing_is_remembered_for_longer_than_a_minute_nor_by_a_clock_put_back() {
 fn by_default_nothing_is_remembered() {
     let app = app(0);
     let token = app.login("ada");
-    assert!(app.manager.sealer().memory.is_none() && !app.remembers(&token));
+    assert!(app.manager.sealer(Transport::Cookie).memory.is_none() && !app.remembers(&token));
 }

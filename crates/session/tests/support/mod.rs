@@ -81,7 +81,7 @@ impl Head {
 }
 
 impl RequestHead for Head {
-    fn each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
+    fn for_each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
         if name == "cookie" {
             self.cookies.iter().for_each(|value| visit(value.as_bytes()));
         }
@@ -118,7 +118,7 @@ pub fn bearer(reply: Option<&Reply>) -> Option<String> {
 pub fn header(reply: Option<&Reply>, name: &str) -> Option<String> {
     struct Headers(Vec<(String, String)>);
     impl secure_sessions::ResponseHeaders for Headers {
-        fn each_value(&self, _: &'static str, _: &mut dyn FnMut(&[u8])) {}
+        fn for_each_value(&self, _: &'static str, _: &mut dyn FnMut(&[u8])) {}
         fn append(&mut self, name: &'static str, value: &str, _: bool) {
             self.0.push((name.to_owned(), value.to_owned()));
         }

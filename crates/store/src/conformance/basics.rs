@@ -1,4 +1,4 @@
-//! What is kept is what is loaded.
+//! Every field is loaded as it was kept.
 
 use secure_sessions_core::{Bucket, Entry, Fingerprint, SessionId, SubjectTag};
 
@@ -63,7 +63,7 @@ pub(super) async fn the_largest_entry_is_kept(stores: &Stores) -> Outcome {
 pub(super) async fn bytes_of_any_value_are_kept(stores: &Stores) -> Outcome {
     let store = stores.make().await;
     for byte in 0..=u8::MAX {
-        // Also where a backend might see text, an escape, a pattern or an end.
+        // A backend might take these bytes for text, an escape, a pattern or an end.
         let mut tag = *b"subject'\"\\%_*[]\0";
         tag[0] = byte;
         let kept = Bucket {
@@ -130,7 +130,7 @@ pub(super) async fn a_look_without_a_wait_knows_of_every_own_write(stores: &Stor
     expect_looks_to_agree(&store, &id(3)).await
 }
 
-/// What may come from a cache is what the store says, where nobody else writes.
+/// A cache answers as its store does, as long as nobody else writes.
 async fn expect_looks_to_agree(store: &AnyStore, id: &SessionId) -> Outcome {
     // A `load` may be what a cache learns from.
     let before = store.peek(id);

@@ -1,11 +1,11 @@
-//! What the suite says about a store that breaks the contract.
+//! The failures that the suite reports.
 
 use std::error::Error;
 use std::fmt;
 
 use crate::StoreError;
 
-/// Why a case ended early.
+/// The reason why a case ended early.
 #[derive(Debug)]
 pub(super) struct Broken(String);
 
@@ -51,7 +51,7 @@ impl CaseFailure {
         Self { case, broken }
     }
 
-    /// The case's name.
+    /// Returns the name of the case.
     #[must_use]
     pub fn case(&self) -> &'static str {
         self.case
@@ -66,7 +66,7 @@ impl fmt::Display for CaseFailure {
 
 impl Error for CaseFailure {}
 
-/// All cases that failed, at least one.
+/// All the cases that failed, at least one.
 #[derive(Debug)]
 pub struct Failures {
     failures: Vec<CaseFailure>,
@@ -78,7 +78,7 @@ impl Failures {
         if failures.is_empty() { Ok(()) } else { Err(Self { failures, cases }) }
     }
 
-    /// One by one.
+    /// Returns the failures one by one.
     pub fn iter(&self) -> impl Iterator<Item = &CaseFailure> {
         self.failures.iter()
     }

@@ -9,7 +9,7 @@ use super::sample::{
 };
 use crate::{Page, SessionStore, Which};
 
-/// More than a store may handle at once.
+/// A number of sessions that is more than a store may handle at once.
 const MANY: u64 = 600;
 
 pub(super) async fn a_list_has_every_bucket_of_the_subjects_and_no_other(stores: &Stores) -> Outcome {

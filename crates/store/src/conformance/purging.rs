@@ -106,7 +106,7 @@ pub(super) async fn what_was_purged_is_gone_everywhere(stores: &Stores) -> Outco
     expect_list(&store, &[subject(1)], vec![id(1), id(2)]).await
 }
 
-/// For all stores, those that expire entries by themselves too.
+/// Tests all stores, including those that expire entries by themselves.
 pub(super) async fn what_expires_in_real_time_goes_and_the_living_stay(stores: &Stores) -> Outcome {
     let store = stores.make().await;
     let soon = now().after(Millis::new(500));

@@ -1,4 +1,4 @@
-//! Many at one bucket: one wins, and the others learn that they did not.
+//! Many writers of one bucket: one wins, and the others learn that they did not.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! What goes over many buckets, against those who change them meanwhile.
+//! Calls over many buckets, against writers who change them meanwhile.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use crate::{AnyStore, SessionStore, Which};
 
 const ROUNDS: u64 = 10;
 const THIEVES: u64 = 4;
-/// Renewals that each thief has made before the others are ended.
+/// The renewals that each thief makes before the others are ended.
 const HEAD_START: u64 = 3;
 
 pub(super) async fn nothing_of_a_subject_survives_remove_all_against_renewals(stores: &Stores) -> Outcome {
@@ -40,7 +40,7 @@ pub(super) async fn nothing_survives_remove_all_of_everything_against_renewals(s
     Ok(())
 }
 
-/// Thieves who renew their sessions without a pause, until they cannot any more.
+/// Ends all sessions against thieves who renew theirs without a pause, until they no longer can.
 async fn against_thieves(store: &AnyStore, round: u64, everything: bool) -> Outcome {
     let ended = Arc::new(AtomicBool::new(false));
     let renewals: Arc<[AtomicU64]> = (0..THIEVES).map(|_| AtomicU64::new(0)).collect();

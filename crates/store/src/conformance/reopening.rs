@@ -1,4 +1,4 @@
-//! For stores that survive their process.
+//! Checks for stores that survive their process.
 
 use std::future::Future;
 
@@ -9,10 +9,10 @@ use super::sample::{
 };
 use crate::{AnyStore, SessionStore};
 
-/// Checks that all acknowledged writes are there after the store was opened again, and that two that are open at the
-/// same time see each other's writes. So migrations, too, run several times.
+/// Checks that all acknowledged writes are still there after the store was opened again, and that two open stores see each
+/// other's writes. Migrations run several times, too.
 ///
-/// `open` opens the *same* store at every call; it is empty at the first. Run it on a tokio runtime.
+/// `open` opens the *same* store at every call; at the first, it is empty. Run it on a tokio runtime.
 ///
 /// ```
 /// # use secure_sessions_store::{MemoryStore, conformance};

@@ -1,4 +1,4 @@
-//! Entries to try a store with, and what to compare and race them by.
+//! Sample entries, and helpers to compare and race them.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::{AnyStore, Page, SessionStore};
 
 pub(super) type Outcome<T = ()> = Result<T, Broken>;
 
-/// The most that one session keeps.
+/// The most retired tokens of one session.
 pub(super) const MOST_RETIRED: u8 = 128;
 pub(super) const LONGEST_LABEL: usize = 512;
 pub(super) const LONGEST_HANDOFF: usize = 65_535;
@@ -33,7 +33,7 @@ pub(super) fn before(at: Timestamp, length: Millis) -> Timestamp {
     Timestamp::from_millis(at.as_millis().saturating_sub(length.get()))
 }
 
-/// Ids that are spread over shards and nodes, and not in the order of their numbers.
+/// Returns an id. The ids of a row of numbers are spread over shards and nodes, in another order.
 pub(super) fn id(number: u64) -> SessionId {
     let spread = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut bytes = [0; 16];
@@ -46,7 +46,7 @@ pub(super) fn subject(number: u8) -> SubjectTag {
     SubjectTag::from_bytes([number; 16])
 }
 
-/// A live session, without anything that may be absent but its idle timeout.
+/// Makes a live session without optional fields, except for its idle timeout.
 pub(super) fn bucket(number: u64) -> Bucket {
     let now = now();
     Bucket {
@@ -71,7 +71,7 @@ pub(super) fn bucket_of(number: u64, subject: SubjectTag) -> Bucket {
     Bucket { subject: Some(subject), ..bucket(number) }
 }
 
-/// A session with all that there can be, and no two fields alike.
+/// Makes a session with every field set, and no two fields alike.
 pub(super) fn full(number: u64) -> Bucket {
     let now = now();
     let step = |seconds| now.after(Millis::from_secs(seconds));
@@ -106,7 +106,7 @@ pub(super) fn full(number: u64) -> Bucket {
     }
 }
 
-/// A session of the greatest sizes and numbers.
+/// Makes a session of the greatest sizes and numbers.
 pub(super) fn largest(number: u64) -> Bucket {
     let last = Timestamp::from_millis(u64::MAX);
     let retired = |at: u8| Retired {
@@ -137,29 +137,29 @@ pub(super) fn largest(number: u64) -> Bucket {
     }
 }
 
-/// The bucket after another write, recognisable by `mark`.
+/// Returns the bucket after another write, recognisable by `mark`.
 pub(super) fn next(bucket: &Bucket, mark: u32) -> Bucket {
     Bucket { revision: Revision::new(bucket.revision.get() + 1), generation: mark, ..bucket.clone() }
 }
 
-/// The bucket that it is renewed into.
+/// Returns the bucket that it is renewed into.
 pub(super) fn renewed(bucket: &Bucket, number: u64) -> Bucket {
     Bucket { id: id(number), revision: Revision::FIRST, ..bucket.clone() }
 }
 
-/// Stands for an hour, and names a successor.
+/// Makes a tombstone that stays for an hour and names a successor.
 pub(super) fn tombstone(id: SessionId) -> Tombstone {
     let now = now();
     let successor = Some(SessionId::from_bytes([0xe5; 16]));
     Tombstone { id, ended_at: now, expires_at: now.after(HOUR), successor }
 }
 
-/// A session that is due for the purge from exactly `at` on.
+/// Makes a session that is due for the purge from exactly `at` on.
 pub(super) fn due(number: u64, at: Timestamp) -> Bucket {
     Bucket { expires_at: before(at, PURGE_DELAY), idle_timeout: None, ..bucket(number) }
 }
 
-/// The bucket under an id. It has to be there.
+/// Loads the bucket under an id, and fails if there is none.
 pub(super) async fn load(store: &AnyStore, id: &SessionId) -> Outcome<Bucket> {
     match store.load(id).await? {
         Some(Entry::Bucket(bucket)) => Ok(bucket),
@@ -207,7 +207,7 @@ pub(super) async fn expect_list(store: &AnyStore, subjects: &[SubjectTag], mut i
     Ok(())
 }
 
-/// A page of a store in which every entry can be read.
+/// Lists a page of a store in which every entry can be read.
 pub(super) async fn list(store: &AnyStore, subjects: &[SubjectTag], page: Page) -> Outcome<Vec<Bucket>> {
     let listed = store.list(subjects, page).await?.into_iter().collect::<Result<_, _>>();
     listed.map_err(|_| Broken::new("an entry that was just kept is listed as unreadable"))
@@ -248,7 +248,7 @@ pub(super) fn same(loaded: &Bucket, kept: &Bucket) -> Outcome {
     Ok(())
 }
 
-/// Starts all of them at the same moment, each in a task of its own; their outcomes, in their order.
+/// Starts all of them at the same moment, each in a task of its own; returns their outcomes, in their order.
 pub(super) async fn race<T: Send + 'static, F>(contenders: impl IntoIterator<Item = F>) -> Outcome<Vec<T>>
 where
     F: Future<Output = Outcome<T>> + Send + 'static,
@@ -272,7 +272,7 @@ where
     Ok(outcomes)
 }
 
-/// Checks that exactly one contender won; returns which.
+/// Checks that exactly one contender won; returns its index.
 pub(super) fn one_winner(wins: &[bool]) -> Outcome<usize> {
     let winners: Vec<usize> = (0..wins.len()).filter(|at| wins[*at]).collect();
     match winners.as_slice() {

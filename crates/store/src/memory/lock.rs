@@ -12,7 +12,7 @@ mod scheduled {
     pub(in super::super) use shuttle::sync::MutexGuard;
     use shuttle::sync::{RwLockReadGuard, RwLockWriteGuard};
 
-    /// Without poisoning, as `parking_lot`'s.
+    /// Locks without poisoning, as `parking_lot` does.
     #[derive(Default)]
     pub(in super::super) struct Mutex<T>(shuttle::sync::Mutex<T>);
 

@@ -1,10 +1,10 @@
-//! An entry as the memory store keeps it: what every session has in one place, the rest behind one pointer.
+//! An entry as the memory store keeps it: the fields of every session in one place, the rest behind one pointer.
 
 use secure_sessions_core::{
     Bucket, Entry, Evicted, Fingerprint, Millis, Retired, Revision, SessionId, SubjectTag, Timestamp, Tombstone,
 };
 
-/// Bytes of a slot, which every session pays.
+/// Bytes of a slot, which every session takes.
 const SLOT_LEN: usize = 120;
 const _: () = assert!(size_of::<Packed>() <= SLOT_LEN);
 
@@ -28,7 +28,7 @@ pub(super) struct PackedBucket {
     unsettled: Option<Box<Unsettled>>,
 }
 
-/// What a session has while it is being rotated, and the label, which few have.
+/// The fields that a session has for a while after a rotation, and the label, which few have.
 struct Unsettled {
     label: Option<Box<[u8]>>,
     retired: Box<[Retired]>,
@@ -37,7 +37,7 @@ struct Unsettled {
 }
 
 impl Packed {
-    /// It stands under the id that it is kept under, whatever it says itself.
+    /// Packs a tombstone, under the id that it is kept under.
     pub(super) fn tombstone(id: &SessionId, tombstone: Tombstone) -> Self {
         Self::Tombstone(Tombstone { id: *id, ..tombstone })
     }
@@ -76,7 +76,7 @@ impl PackedBucket {
         bucket
     }
 
-    /// All but what is behind the pointer.
+    /// Returns everything except the part behind the pointer.
     fn settled(&self) -> Bucket {
         Bucket {
             id: self.id,

@@ -13,10 +13,10 @@ use crate::Which;
 mod index;
 mod slots;
 
-/// Tables with fewer entries than this keep their room.
+/// The number of entries below which a table keeps its room.
 const SHRINK_ABOVE: usize = 64;
 
-/// The keyed hash of ids and tags. Both are random, but not everybody who names one got it from us.
+/// Hashes ids and tags under a key. Both are random, but an attacker may send ids that they chose.
 #[derive(Default)]
 pub(super) struct Hashes(RandomState);
 
@@ -28,7 +28,7 @@ impl Hashes {
     }
 }
 
-/// Entries whose ids hash to it, with a subject index over these.
+/// A shard: the entries whose ids belong to it, with a subject index over them.
 ///
 /// Slots are numbered from 0 without a gap, the last moves into the place of one that is removed. A number is four
 /// bytes in a table, where the id itself would be sixteen.
@@ -49,7 +49,7 @@ impl Shard {
         self.by_id.find(hash, |slot| self.slots.at(slot).id() == id)
     }
 
-    /// The slot of the bucket with this id, if it has this revision.
+    /// Returns the slot of the bucket with this id, if it has this revision.
     pub(super) fn find_revision(&self, hash: u64, id: &SessionId, expected: Revision) -> Option<u32> {
         self.find(hash, id)
             .filter(|slot| matches!(self.slots.at(*slot), Packed::Bucket(bucket) if bucket.revision == expected))
@@ -63,7 +63,7 @@ impl Shard {
         Entry::from(self.slots.at(slot))
     }
 
-    /// Adds an entry whose id, with this hash, is not there yet.
+    /// Adds an entry whose id, with this hash, is not present yet.
     pub(super) fn insert(&mut self, hashes: &Hashes, hash: u64, packed: Packed) {
         let slot = self.slots.push(packed);
         let slots = &self.slots;
@@ -71,7 +71,7 @@ impl Shard {
         self.link(hashes, slot);
     }
 
-    /// Puts an entry with the same id into the slot; returns the one that was there.
+    /// Replaces the entry in the slot by one with the same id; returns the old one.
     pub(super) fn replace(&mut self, hashes: &Hashes, slot: u32, packed: Packed) -> Packed {
         if self.slots.at(slot).subject() == packed.subject() {
             self.buckets -= u64::from(self.is_bucket(slot));
@@ -100,7 +100,7 @@ impl Shard {
         self.slots.swap_remove(slot)
     }
 
-    /// Returns the first buckets of these subjects with ids above `after`, by ascending id, and how many it looked at.
+    /// Returns the first buckets of these subjects with ids above `after`, by ascending id, and the number it looked at.
     pub(super) fn list(
         &self,
         hashes: &Hashes,
@@ -122,10 +122,10 @@ impl Shard {
         (seen, buckets.take(limit).collect())
     }
 
-    /// Takes out up to `limit` of the buckets that a `remove_all` ends. Returns where to go on, zero at the end, and what
-    /// was taken: to be freed outside of the lock.
+    /// Takes out up to `limit` of the buckets that a `remove_all` ends. Returns the slot to continue at, zero at the end, and
+    /// the entries taken, which the caller frees outside of the lock.
     ///
-    /// Where it is for everything, it looks at up to `step` slots, downwards from `below`; see [`purge`](Self::purge).
+    /// If it ends everything, it looks at up to `step` slots, downwards from `below`; see [`purge`](Self::purge).
     pub(super) fn take_doomed(
         &mut self,
         hashes: &Hashes,
@@ -146,7 +146,7 @@ impl Shard {
         let mut taken = Vec::new();
         for subject in subjects {
             while taken.len() < limit {
-                // A removal renumbers slots: so one at a time.
+                // A removal renumbers slots, so remove one at a time.
                 let found = self
                     .of_subject(hashes, subject)
                     .find(|slot| except.is_none_or(|id| self.slots.at(*slot).id() != id));
@@ -172,11 +172,11 @@ impl Shard {
         self.take(hashes, below, step, limit, |packed| packed.purge_at() <= now)
     }
 
-    /// Looks at up to `step` slots, downwards from `below`, and takes out up to `limit` that are to go. Returns where to go
-    /// on, zero at the end, and what was taken: to be freed outside of the lock.
+    /// Looks at up to `step` slots, downwards from `below`, and takes out up to `limit` that match. Returns the slot to continue
+    /// at, zero at the end, and the entries taken, which the caller frees outside of the lock.
     ///
-    /// Downwards, since then the slot that moves into the place of a removed one was looked at already, whoever
-    /// removes it between two steps.
+    /// It walks downwards, because then the slot that moves into the place of a removed one was looked at already, also if
+    /// another call removes it between two steps.
     fn take(
         &mut self,
         hashes: &Hashes,
@@ -219,13 +219,13 @@ impl Shard {
         let slots = &self.slots;
         let hash = |subject: &SubjectTag| hashes.of(subject.as_bytes());
         if let Some(subject) = slots.at(slot).subject() {
-            // Whoever is in the index has a subject.
+            // Every entry in the index has a subject.
             let rehash = |slot: &u32| slots.at(*slot).subject().map_or(0, hash);
             self.by_subject.insert_unique(hash(subject), slot, rehash);
         }
     }
 
-    /// The opposite of [`link`](Self::link).
+    /// Removes the slot from count and index: the opposite of [`link`](Self::link).
     fn unlink(&mut self, hashes: &Hashes, slot: u32) {
         self.buckets -= u64::from(self.is_bucket(slot));
         if let Some(subject) = self.slots.at(slot).subject()

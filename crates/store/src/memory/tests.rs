@@ -286,7 +286,7 @@ async fn a_purge_of_many_lets_others_in() {
     assert!(others.get() >= 256, "the purge let others in {} times", others.get());
 }
 
-/// What one session is asked waits for no lock that others hold: there is none that all share.
+/// A call for one session waits for no lock that others hold: there is none that all share.
 #[test]
 fn a_session_waits_for_its_own_shard_alone() {
     use std::sync::mpsc;

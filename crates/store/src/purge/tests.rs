@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 use super::*;
 use crate::{Page, Which};
 
-/// What is purged when: a script of outcomes, then nothing; and the calls that came.
+/// A store that plays a script of outcomes, then finds nothing due, and records the calls.
 #[derive(Clone, Default)]
 struct Scripted(Arc<Mutex<Script>>);
 

@@ -1,7 +1,7 @@
 //! The connection to a single server or a cluster: shared by all calls, and made again when it breaks.
 //!
-//! A command whose connection broke may have been carried out. It is sent once more, and its caller learns that it was:
-//! a script recognises what it did the first time, and where it does not, nobody knows, and that is an error.
+//! A command whose connection broke may have been carried out. It is sent once more, and its caller is told so: a script
+//! recognises its own first run. If it does not, nobody knows what happened, and that is an error.
 
 use std::future::Future;
 use std::time::Duration;
@@ -17,16 +17,16 @@ use tokio::time::{Instant, sleep, timeout};
 use super::error::{self, unexpected};
 use crate::StoreError;
 
-/// Between tries to connect: a server that is back is found within this time.
+/// The pause between tries to connect: a server that is back is found within this time.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
-/// How long a cluster is asked again that moves a slot or elects a primary.
+/// The time for which a cluster that moves a slot or elects a primary is asked again.
 const SETTLING: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 pub(super) struct Connection {
     link: Link,
-    /// For one command.
+    /// The time for one command.
     timeout: Duration,
 }
 
@@ -36,10 +36,10 @@ enum Link {
     Cluster(ClusterConnection),
 }
 
-/// What a server has answered.
+/// The answer of a server.
 pub(super) struct Answer {
     pub(super) value: Value,
-    /// Whether the command may have been carried out before, unheard.
+    /// Set to `true` if the command was sent twice, and may have been carried out the first time.
     pub(super) is_second: bool,
 }
 
@@ -71,7 +71,7 @@ impl Connection {
         let client = builder
             .connection_timeout(limit)
             .response_timeout(limit)
-            // It would send again what may have been carried out, and not say so.
+            // It would send a command again that may have been carried out, without saying so.
             .retries(0)
             .tcp_settings(tcp(TcpSettings::default(), limit))
             .build()
@@ -129,7 +129,7 @@ impl Connection {
         self.query(&get).await
     }
 
-    /// The servers that hold keys.
+    /// Returns the servers that hold keys.
     pub(super) async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
         if !self.is_cluster() {
             return Ok(vec![Node::Only]);
@@ -150,9 +150,9 @@ impl Connection {
         Ok(nodes.into_iter().map(|(host, port)| Node::Of { host, port }).collect())
     }
 
-    /// Refuses a server that may throw sessions away.
+    /// Refuses a server that may evict sessions.
     pub(super) async fn refuse_eviction(&self) -> Result<(), StoreError> {
-        // A server that keeps this to itself is taken at its operator's word.
+        // If the server does not tell, trust its operator.
         let info: Result<String, StoreError> = self.query(cmd("INFO").arg("memory")).await;
         let info = match info {
             Ok(info) => info,
@@ -170,7 +170,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends a command, again where that is known to help and to do no harm.
+    /// Sends a command, and sends it again if that helps and does no harm.
     async fn send(&self, command: &Cmd) -> Result<Answer, RedisError> {
         let start = Instant::now();
         let (mut is_second, mut pause) = (false, FIRST_PAUSE);
@@ -205,7 +205,7 @@ impl Connection {
         }
     }
 
-    /// Whether a cluster says that nothing was done, and that it will soon be.
+    /// Returns `true` if a cluster reports that it did nothing yet and will be ready soon.
     fn is_settling(&self, error: &RedisError) -> bool {
         let is_told = matches!(
             error.kind(),
@@ -224,13 +224,13 @@ impl Connection {
     }
 }
 
-/// Whether the connection broke, so that nobody knows what became of the command. (One that could not be made is told
-/// at once; a server that is silent has had its time.)
+/// Returns `true` if the connection broke, so that the fate of the command is unknown. (A connection that could not be made
+/// is reported at once; a silent server has used up its time.)
 fn is_broken(error: &RedisError) -> bool {
     error.is_connection_dropped() && !error.is_connection_refusal() && !error.is_timeout()
 }
 
-/// Goes where a slot is on its way to.
+/// Follows a slot to the node that it is moving to.
 async fn ask(connection: &mut ClusterConnection, command: &Cmd, error: RedisError) -> Result<Value, RedisError> {
     let to = error.redirect_node().and_then(|(address, _)| {
         let (host, port) = address.rsplit_once(':')?;
@@ -243,8 +243,8 @@ async fn ask(connection: &mut ClusterConnection, command: &Cmd, error: RedisErro
     answers.pop().map_or(Err(error), Value::extract_error)
 }
 
-/// The driver takes the process's own cryptography for TLS, and panics where there is none, or features name several.
-/// What the application has chosen stays.
+/// Chooses the cryptography for TLS, unless the application has chosen one: the driver panics if the process has none, or if
+/// features name several.
 fn provide_cryptography() {
     #[cfg(feature = "redis-rustls")]
     if rustls::crypto::CryptoProvider::get_default().is_none() {
@@ -253,7 +253,7 @@ fn provide_cryptography() {
     }
 }
 
-/// A peer that has vanished without a word is given up after a few timeouts, not after the kernel's quarter of an hour.
+/// Gives up a peer that has vanished silently after a few timeouts, not after the kernel's quarter of an hour.
 fn tcp(settings: TcpSettings, limit: Duration) -> TcpSettings {
     let settings = settings.set_nodelay(true);
     #[cfg(target_os = "linux")]

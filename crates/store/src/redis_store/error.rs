@@ -1,10 +1,10 @@
-//! Redis's errors as the store's.
+//! Translates Redis's errors to the store's.
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::StoreError;
 
-/// What Redis says in full may quote a key: only its error's code and kind are passed on.
+/// Translates an error of Redis without its text, which may quote a key: only its code and kind are passed on.
 pub(super) fn read(error: &RedisError) -> StoreError {
     if error.is_timeout() {
         return StoreError::Timeout;
@@ -26,7 +26,7 @@ pub(super) fn read(error: &RedisError) -> StoreError {
         ErrorKind::Extension => match error.code() {
             Some("NOAUTH" | "WRONGPASS") => StoreError::rejected(said),
             Some("WRONGTYPE") => StoreError::corrupt(said),
-            // Out of memory, no disk, too few replicas, a script that takes its time: it may pass.
+            // Out of memory, no disk, too few replicas, a slow script: all of these may pass.
             _ => StoreError::unavailable(said),
         },
         _ => StoreError::unavailable(said),
@@ -35,7 +35,7 @@ pub(super) fn read(error: &RedisError) -> StoreError {
 
 /// Reports an answer of another shape than our commands and scripts have.
 pub(super) fn unexpected() -> StoreError {
-    StoreError::corrupt("redis answered what our scripts and commands do not")
+    StoreError::corrupt("redis gave an unexpected answer")
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
-//! Whose sessions there are: an ordered set of ids for each subject.
+//! The index of sessions by subject: an ordered set of ids for each.
 //!
-//! A session is written under a ticket that its index has handed out before, so the index knows every session that is
-//! there. What it knows too much (sessions that ended, writes that never came) is left out of lists, and removed once it is
-//! too old to be on its way: member by member, each with its ticket, so that a session which comes again under the same id
-//! is not touched.
+//! A session is written under a ticket that its index has handed out before, so the index knows every existing session. Lists
+//! leave out its surplus members (sessions that ended, writes that never came). They are removed once they are too old to be
+//! on their way: member by member, each with its ticket, so that a session that comes again under the same id stays.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +16,10 @@ use super::scripts::behind;
 use super::value::{self, Member, Ticket, Write, split};
 use crate::{Listed, Page, StoreError, Unreadable, Which};
 
-/// Members, or sessions, that are read at a time.
+/// The number of members, or sessions, read at a time.
 const BATCH: usize = 256;
 
-/// What is under an id: an entry, nothing, or an error if it cannot be read.
+/// The entry under an id, or nothing, or an error if it cannot be read.
 type Found = Result<Option<Entry>, StoreError>;
 
 pub(super) struct Index {
@@ -33,7 +32,7 @@ impl Index {
         Self { connection, keys }
     }
 
-    /// A place for a session that is about to be written.
+    /// Adds a place for a session that is about to be written.
     pub(super) async fn add(&self, subject: &SubjectTag, write: &Write) -> Result<Ticket, StoreError> {
         self.connection.add(&self.keys.subject(subject), write).await
     }
@@ -57,7 +56,7 @@ impl Index {
         Ok(found.into_values().take(limit).collect())
     }
 
-    /// The first sessions behind an id that one subject's index leads to.
+    /// Returns the first sessions after an id that one subject's index leads to.
     async fn of_subject(
         &self,
         subject: &SubjectTag,
@@ -91,14 +90,14 @@ impl Index {
         Ok(found.into_iter().take(limit).collect())
     }
 
-    /// The members of an index behind a bound, in their order.
+    /// Returns the members of an index after a bound, in their order.
     async fn members(&self, subject: &SubjectTag, bound: &[u8], count: usize) -> Result<Vec<Member>, StoreError> {
         let mut range = cmd("ZRANGEBYLEX");
         range.arg(self.keys.subject(subject)).arg(bound).arg("+").arg("LIMIT").arg(0).arg(count);
         members(self.connection.query(&range).await?)
     }
 
-    /// All members of an index, as of one instant.
+    /// Returns all members of an index, as of one instant.
     pub(super) async fn all_members(&self, subject: &SubjectTag) -> Result<Vec<Member>, StoreError> {
         let mut range = cmd("ZRANGE");
         range.arg(self.keys.subject(subject)).arg(0).arg(-1);
@@ -124,7 +123,7 @@ impl Index {
         Ok(entries)
     }
 
-    /// Removes what has been left in a subject's index.
+    /// Removes stale members from a subject's index.
     pub(super) async fn tidy_subject(&self, subject: &SubjectTag) -> Result<(), StoreError> {
         let members = self.all_members(subject).await?;
         let entries = self.load(&members).await?;

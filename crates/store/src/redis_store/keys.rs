@@ -1,4 +1,4 @@
-//! The names of keys. What stands in braces decides in which slot of a cluster a key is.
+//! The names of keys. The part in braces decides the slot of a cluster that a key is in.
 
 use secure_sessions_core::{SessionId, SubjectTag};
 
@@ -17,7 +17,7 @@ pub(super) struct Keys {
 
 impl Keys {
     pub(super) fn new(prefix: &str) -> Result<Self, StoreError> {
-        // Neither what a cluster reads in a key (braces) nor what a pattern does.
+        // Neither braces, which a cluster reads, nor characters of a pattern.
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
         if prefix.is_empty() || prefix.len() > LONGEST_PREFIX || !prefix.bytes().all(plain) {
             return Err(StoreError::rejected("invalid prefix: expected up to 64 of letters, digits and -_.:"));
@@ -25,37 +25,37 @@ impl Keys {
         Ok(Self { head: format!("{prefix}:{{") })
     }
 
-    /// What every key begins with.
+    /// Returns the prefix of every key.
     pub(super) fn head(&self) -> &str {
         &self.head
     }
 
-    /// Where a session's record or tombstone stands.
+    /// Returns the key of a session's record or tombstone.
     pub(super) fn entry(&self, id: &SessionId) -> String {
         self.key(id.as_bytes(), ENTRY)
     }
 
-    /// Where the ids of a subject's sessions stand.
+    /// Returns the key of the ids of a subject's sessions.
     pub(super) fn subject(&self, subject: &SubjectTag) -> String {
         self.key(subject.as_bytes(), SUBJECT)
     }
 
-    /// What matches all entries, and no index: they end with the brace.
+    /// Returns a pattern for all entries and no index: entries end with the brace.
     pub(super) fn all_entries(&self) -> String {
         format!("{}*{ENTRY}", self.head)
     }
 
-    /// What matches all indexes.
+    /// Returns a pattern for all indexes.
     pub(super) fn all_subjects(&self) -> String {
         format!("{}*{SUBJECT}", self.head)
     }
 
-    /// The id in an entry's key; `None` if it is not one.
+    /// Returns the id in an entry's key, or `None` if it is not one.
     pub(super) fn id(&self, key: &[u8]) -> Option<SessionId> {
         self.bytes(key, ENTRY).map(SessionId::from_bytes)
     }
 
-    /// The subject in an index's key; `None` if it is not one.
+    /// Returns the subject in an index's key, or `None` if it is not one.
     pub(super) fn subject_of(&self, key: &[u8]) -> Option<SubjectTag> {
         self.bytes(key, SUBJECT).map(SubjectTag::from_bytes)
     }

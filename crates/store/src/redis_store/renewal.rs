@@ -1,4 +1,4 @@
-//! The end of one session and the beginning of the next, where that is one step and where it is three.
+//! Renewal: the end of one session and the beginning of the next, in one step or, in a cluster, in three.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::scripts::{Outcome, Removed};
 use super::value::Write;
 use crate::StoreError;
 
-/// How long the end of a renewal is tried for after its caller has got an error.
+/// The time for which the end of a renewal is retried after its caller got an error.
 const SEE_THROUGH: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -60,7 +60,7 @@ async fn in_one_step(
     }
 }
 
-/// The new id is not free: whether that matters is for the old session to say.
+/// Judges a renewal whose new id is taken. That matters only if the old session has the expected revision.
 async fn taken(inner: &Inner, old: &SessionId, expected: Revision) -> Result<bool, StoreError> {
     match inner.load(old).await? {
         Some(Entry::Bucket(bucket)) if bucket.revision == expected => Err(StoreError::Duplicate),
@@ -104,11 +104,11 @@ impl Renewal {
         }
     }
 
-    /// Asked again, it recognises what it did the first time by the tombstone's nonce.
+    /// Ends the old session. A repeated call recognises its own first run by the tombstone's nonce.
     async fn end_old(&self) -> Result<bool, StoreError> {
         let key = self.inner.keys.entry(&self.old);
         let removed = self.inner.connection.remove(&key, Some(&self.tombstone), Some(self.expected)).await?;
-        // Its place in the index stays until it is stale: who goes through the list meanwhile sees that it was renewed.
+        // Its place in the index stays until it is stale, so that a walk over the list sees that it was renewed.
         Ok(matches!(removed, Removed::Bucket(_)))
     }
 
@@ -123,8 +123,7 @@ impl Renewal {
         }
     }
 
-    /// The caller has an error, and nobody knows whether the old session has ended: it is ended, or the new one is taken
-    /// back.
+    /// Ends the old session, or removes the new one: the caller got an error, and nobody knows which of the two is alive.
     async fn see_through(self) {
         let deadline = Instant::now() + SEE_THROUGH;
         loop {

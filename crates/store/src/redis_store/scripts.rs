@@ -1,4 +1,4 @@
-//! The steps that are one step on the server, as Lua scripts.
+//! Lua scripts: each is one step on the server.
 //!
 //! A script touches the keys that it is given, all in one slot; on a single server also the index beside the entry. A
 //! value's parts are described in [`value`](super::value), a record's in `secure_sessions_core::record`. Scripts compare
@@ -27,13 +27,13 @@ use super::keys::Keys;
 use super::value::{Member, TICKET_LEN, Ticket, Write};
 use crate::StoreError;
 
-/// A ticket is good for this long: what was held up for longer, on its way or in a stopped server, is not written.
-/// Far less than what [`STALE`] spares, so that clocks may differ by half an hour.
+/// The life of a ticket: a write that was held up for longer, on its way or in a stopped server, is refused. It is far less
+/// than [`STALE`], so that clocks may differ by half an hour.
 const TICKET_IS_GOOD: &str = "600000";
-/// Members of an index that are older, and whose session is not there, are left from sessions that have ended.
+/// The age from which a member of an index without a session is left from one that has ended.
 const STALE: &str = "3600000";
 
-/// What all of them share.
+/// The code that all scripts share.
 const COMMON: &str = r"
 local NONE = string.rep('\0', 16)
 
@@ -85,10 +85,10 @@ local function is_late(ticket)
 end
 ";
 
-/// KEYS: index. ARGV: id, nonce, the index's deadline.
+/// Adds a member to an index, and returns its ticket. KEYS: index. ARGV: id, nonce, the index's deadline.
 const ADD: &str = "return add(KEYS[1], ARGV[1], ARGV[2], ARGV[3])";
 
-/// KEYS: entry [, index]. ARGV: body, nonce, deadline, ticket, id, the index's deadline.
+/// Inserts an entry. KEYS: entry [, index]. ARGV: body, nonce, deadline, ticket, id, the index's deadline.
 const INSERT: &str = r"
 local there = front(KEYS[1])
 if there ~= '' then return there and nonce(there) == ARGV[2] and 1 or 0 end
@@ -99,8 +99,8 @@ put(KEYS[1], ticket, ARGV[1], ARGV[3])
 return 1
 ";
 
-/// The usual swap, in front of what all share, so that it defines no function: the subject and the absolute deadline stay
-/// as they are, and with them the place in the index. All else is for [`REPLACE`], whose arguments these are.
+/// The usual swap: the subject and the absolute deadline stay, and with them the place in the index. It runs before the shared
+/// code, so that it defines no function. Every other swap is for [`REPLACE`], whose arguments these are.
 const USUAL_REPLACE: &str = r"
 local sub, old = string.sub, redis.call('GETRANGE', KEYS[1], 0, 118)
 if sub(old, 44, 51) == ARGV[3] and sub(old, 68, 75) == ARGV[4] and sub(old, 25, 26) == '\1\1'
@@ -110,8 +110,8 @@ if sub(old, 44, 51) == ARGV[3] and sub(old, 68, 75) == ARGV[4] and sub(old, 25, 
 end
 ";
 
-/// KEYS: entry [, index]. ARGV: body, deadline, expected revision, `expires_at`, subject or '', ticket or '', id, the index's
-/// deadline.
+/// Swaps an entry. KEYS: entry [, index]. ARGV: body, deadline, expected revision, `expires_at`, subject or '', ticket or '',
+/// id, the index's deadline.
 const REPLACE: &str = r"
 local old, nonce_of_this = front(KEYS[1]), string.sub(ARGV[1], 1, 8)
 if not old then return -1 end
@@ -136,9 +136,10 @@ put(KEYS[1], ticket, ARGV[1], ARGV[2])
 return 1
 ";
 
-/// KEYS: entry. ARGV: the tombstone's body or '', its nonce, deadline, expected revision or '', expected nonce or ''.
+/// Ends a session. KEYS: entry. ARGV: the tombstone's body or '', its nonce, deadline, expected revision or '', expected nonce
+/// or ''.
 ///
-/// An entry that cannot be read is removed like any bucket, unless one revision or write is meant.
+/// An entry that cannot be read is removed like any bucket, unless the call expects a revision or a nonce.
 const REMOVE: &str = r"
 local old = front(KEYS[1])
 local removed
@@ -160,7 +161,7 @@ end
 return removed
 ";
 
-/// Of a single server. KEYS: new entry, old entry [, index]. ARGV: body, nonce, deadline, id, the index's deadline,
+/// Renews, on a single server. KEYS: new entry, old entry [, index]. ARGV: body, nonce, deadline, id, the index's deadline,
 /// expected revision, the tombstone's body, its deadline.
 const RENEW_INTO: &str = r"
 local new = front(KEYS[1])
@@ -176,7 +177,7 @@ put(KEYS[2], NONE, ARGV[7], ARGV[8])
 return 1
 ";
 
-/// KEYS: index. ARGV: members whose sessions are not there.
+/// Removes stale members. KEYS: index. ARGV: members without sessions.
 const TIDY: &str = r"
 local now, removed = now(), 0
 for _, member in ipairs(ARGV) do
@@ -185,9 +186,9 @@ end
 return removed
 ";
 
-/// Of a single server: ends the sessions of some subjects that the next members of an index lead to. KEYS: index. ARGV: what
-/// an entry's key begins with, an id to spare or '', the bound that the members are behind, how many of them, the
-/// subjects. Returns the next bound ('' at the end), how many it ended, and the ids of tombstones.
+/// Ends, on a single server, the sessions of some subjects that the next members of an index lead to. KEYS: index. ARGV: the
+/// prefix of an entry's key, an id to spare or '', the bound before the members, their number, the subjects. Returns the
+/// next bound ('' at the end), the number of sessions ended, and the ids of tombstones.
 const END_SOME: &str = r"
 local members = redis.call('ZRANGEBYLEX', KEYS[1], ARGV[3], '+', 'LIMIT', 0, ARGV[4])
 local wanted, removed, ends = {}, 0, {}
@@ -207,8 +208,8 @@ end
 return {#members == tonumber(ARGV[4]) and '(' .. members[#members] or '', removed, ends}
 ";
 
-/// Of a single server: ends the sessions that one step of `SCAN` finds. ARGV: what an entry's key begins with, an id to
-/// spare or '', cursor, keys to look at. Returns the next cursor ('' at the end), how many it ended, and the ids of
+/// Ends, on a single server, the sessions that one step of `SCAN` finds. ARGV: the prefix of an entry's key, an id to spare or
+/// '', cursor, keys to look at. Returns the next cursor ('' at the end), the number of sessions ended, and the ids of
 /// tombstones.
 const SWEEP: &str = r"
 local head = ARGV[1]
@@ -265,10 +266,10 @@ static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
     }
 });
 
-/// What became of a write.
+/// The outcome of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It is there.
+    /// The write was carried out.
     Done,
     /// The entry is not as expected: nothing was written.
     Refused,
@@ -278,22 +279,22 @@ pub(super) enum Outcome {
     Duplicate,
 }
 
-/// What became of a removal.
+/// The outcome of a removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Removed {
-    /// There was a bucket; its place in its subject's index, if it had a subject.
+    /// A bucket was removed, with its place in its subject's index, if it had a subject.
     Bucket(Option<(SubjectTag, Ticket)>),
-    /// There was none, or one with another revision.
+    /// There was no bucket, or one with another revision.
     Nothing,
 }
 
-/// What a step through all sessions came upon.
+/// The findings of a step through all sessions.
 pub(super) struct Swept {
-    /// Where the next step begins; empty after the last one.
+    /// The start of the next step; empty after the last one.
     pub(super) next: Vec<u8>,
-    /// Sessions that it ended.
+    /// The number of sessions that it ended.
     pub(super) removed: u64,
-    /// Sessions that had ended before: their tombstones.
+    /// The ids of tombstones: sessions that had ended before.
     pub(super) ends: Vec<SessionId>,
 }
 
@@ -364,7 +365,7 @@ impl Connection {
         self.remove_if(key, tombstone, expected, &[]).await
     }
 
-    /// Ends the bucket that this write has left, and no other.
+    /// Ends the bucket that this write left, and no other.
     pub(super) async fn take_back(&self, key: &str, written: &Write) -> Result<(), StoreError> {
         self.remove_if(key, None, None, &written.nonce).await.map(drop)
     }
@@ -400,7 +401,7 @@ impl Connection {
         }
     }
 
-    /// The whole renewal, on a single server.
+    /// Runs the whole renewal, on a single server.
     pub(super) async fn renew_into(
         &self,
         keys: &[&str],
@@ -461,7 +462,7 @@ impl Connection {
         swept(self.script(&SCRIPTS.sweep, &[], &arguments).await?.value)
     }
 
-    /// By its hash; a server that does not know it yet is told.
+    /// Runs a script by its hash, and sends its text to a server that does not know it yet.
     async fn script(&self, source: &Source, keys: &[&str], arguments: &[&[u8]]) -> Result<Answer, StoreError> {
         let command = |name: &str, script: &str| {
             let mut command = Cmd::new();
@@ -483,7 +484,8 @@ fn swept(answer: Value) -> Result<Swept, StoreError> {
     Ok(Swept { next, removed, ends: ends.collect::<Result<_, _>>()? })
 }
 
-/// What became of a write, if anyone can tell: where a first try went unheard, others may have gone on from it.
+/// Returns the outcome of a write, or an error if nobody can tell: after a first try without an answer, others may have
+/// continued from it.
 fn known(answer: &Answer) -> Result<Outcome, StoreError> {
     match outcome(&answer.value)? {
         Outcome::Refused | Outcome::Duplicate if answer.is_second => {
@@ -498,14 +500,14 @@ fn outcome(answer: &Value) -> Result<Outcome, StoreError> {
         Value::Int(1) => Ok(Outcome::Done),
         Value::Int(0) => Ok(Outcome::Refused),
         Value::Int(2) => Ok(Outcome::NeedsTicket),
-        Value::Int(-1) => Err(StoreError::corrupt("an entry is not of this release, or not ours")),
+        Value::Int(-1) => Err(StoreError::corrupt("an entry was written by another release, or by someone else")),
         Value::Int(-2) => Err(StoreError::Timeout),
         Value::Int(-3) => Ok(Outcome::Duplicate),
         _ => Err(unexpected()),
     }
 }
 
-/// A member's place in the order of an index: the first that can follow all of an id.
+/// Returns the bound after all members of an id, in the order of an index.
 pub(super) fn behind(id: &SessionId) -> Vec<u8> {
     let mut bound = vec![b'('];
     bound.extend_from_slice(id.as_bytes());

@@ -1,4 +1,4 @@
-//! What stands under a key.
+//! The value under a key.
 //!
 //! ```text
 //! value  = ticket(16) | nonce(8) | record
@@ -29,7 +29,7 @@ const LAST: u64 = (1 << 53) - 1;
 
 /// A place in a subject's index.
 pub(super) type Ticket = [u8; TICKET_LEN];
-/// What the index holds.
+/// A member of the index.
 pub(super) type Member = [u8; MEMBER_LEN];
 
 /// A record on its way.
@@ -37,13 +37,13 @@ pub(super) struct Write {
     pub(super) id: SessionId,
     /// The value behind the ticket: the nonce and the record.
     pub(super) body: Vec<u8>,
-    /// Of a bucket.
+    /// The subject of a bucket, if it has one.
     pub(super) subject: Option<SubjectTag>,
-    /// As it is in the record.
+    /// The deadline, as the record has it.
     pub(super) expires_at: [u8; 8],
-    /// When Redis is to expire it.
+    /// The time when Redis expires it.
     pub(super) deadline: u64,
-    /// Until when its subject's index is needed: as long as any later write of it may live without asking again.
+    /// The time until which its subject's index is needed: any later write may live as long without asking again.
     pub(super) index_deadline: u64,
     pub(super) nonce: [u8; NONCE_LEN],
 }
@@ -80,24 +80,24 @@ fn body(nonce: &[u8; NONCE_LEN], record: &[u8]) -> Vec<u8> {
     [&nonce[..], record].concat()
 }
 
-/// Redis takes neither 0 nor what is beyond its numbers.
+/// Bounds a deadline: Redis accepts neither 0 nor a number beyond its own.
 fn millis(at: Timestamp) -> u64 {
     at.as_millis().clamp(1, LAST)
 }
 
-/// Unlike any other of this or another process.
+/// Returns a nonce unlike any other of this or another process.
 fn nonce() -> [u8; NONCE_LEN] {
     static PROCESS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     static COUNT: AtomicU64 = AtomicU64::new(0);
     PROCESS.hash_one(COUNT.fetch_add(1, Ordering::Relaxed)).to_be_bytes()
 }
 
-/// The entry in a value.
+/// Reads the entry in a value.
 pub(super) fn entry(value: &[u8]) -> Result<Entry, StoreError> {
     Entry::from_record(value.get(HEAD_LEN..).unwrap_or_default()).map_err(StoreError::corrupt)
 }
 
-/// A member's two halves.
+/// Splits a member into its halves.
 pub(super) fn split(member: &Member) -> (SessionId, Ticket) {
     let (mut id, mut ticket) = ([0; ID_LEN], [0; TICKET_LEN]);
     id.copy_from_slice(&member[..ID_LEN]);

@@ -1,4 +1,4 @@
-//! What goes over many sessions: counting them, ending them, tidying their indexes.
+//! Walks over many sessions: counting them, ending them, tidying their indexes.
 
 use std::collections::HashSet;
 use std::sync::PoisonError;
@@ -16,16 +16,16 @@ use super::scripts::Swept;
 use super::value::split;
 use crate::{StoreError, Which};
 
-/// Keys that `SCAN` looks at in one step.
+/// The number of keys that `SCAN` looks at in one step.
 const STEP: usize = 1000;
-/// A walk that takes longer may miss a tombstone that stood for the shortest grace only, and is done again. (Those of
-/// logged-in sessions stand for hours.)
+/// The longest walk that counts. A longer one may miss a tombstone of the shortest grace, and is repeated. (Those of logged-in
+/// sessions stay for hours.)
 const SHORT_WALK: Duration = Duration::from_secs(20);
-/// Steps of tidying in one call.
+/// The steps of tidying in one call.
 const TIDY_STEPS: usize = 4;
-/// Sessions that are ended at a time.
+/// The number of sessions ended at a time.
 const AT_ONCE: usize = 200;
-/// Members, or keys, that one script goes through while everybody else waits: a millisecond or so.
+/// The number of members, or keys, that one script walks while everybody else waits: a millisecond or so.
 const IN_ONE_SCRIPT: usize = 128;
 /// The kind of a record, and its place in a value.
 const BUCKET: &[u8] = &[1];
@@ -54,12 +54,12 @@ pub(super) async fn count(inner: &Inner) -> Result<u64, StoreError> {
     u64::try_from(buckets.len()).map_err(|_| unexpected())
 }
 
-/// Ends the sessions pass by pass, until one has found nothing but sessions that it ended itself, ends that an earlier one
-/// knew of, and places in the index without a session.
+/// Ends the sessions pass by pass, until one has found nothing but sessions that it ended itself, tombstones that an earlier
+/// pass knew, and places in the index without a session.
 ///
-/// A session that is renewed during a pass leaves a tombstone under its key, and its place in the index: the pass comes
-/// upon one or the other, and is followed by another. So none slips through by renewing itself. A place without a session
-/// may be of one that is about to be written, so each pass looks there again.
+/// A session that is renewed during a pass leaves a tombstone under its key, and its place in the index: the pass finds one or
+/// the other, and another pass follows. So no session escapes by renewing itself. A place without a session may belong to one
+/// that is about to be written, so each pass looks there again.
 pub(super) async fn remove_all(inner: &Inner, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
     if !inner.connection.is_cluster() {
         return sweep(inner, which, except).await;
@@ -133,24 +133,24 @@ struct Passes<'a> {
     inner: &'a Inner,
     which: Which<'a>,
     except: Option<&'a SessionId>,
-    /// Ids under which no session is any more.
+    /// The ids that no longer have a session.
     known_ends: HashSet<SessionId>,
     removed: u64,
 }
 
 enum Found {
-    /// A session, which we ended.
+    /// The id had a session, which we ended.
     Session,
-    /// A session of someone else.
+    /// The id has a session of another subject.
     Other,
-    /// None any more: it may have become another one meanwhile.
+    /// The session is gone: it may have been renewed meanwhile.
     End,
-    /// None, or none yet.
+    /// The id has no session, or none yet.
     Nothing,
 }
 
 impl Passes<'_> {
-    /// Ends sessions, as many at a time as a connection takes; whether one may have become another one meanwhile.
+    /// Ends sessions, as many at a time as a connection takes. Returns `true` if one may have been renewed meanwhile.
     async fn end(&mut self, ids: Vec<SessionId>) -> Result<bool, StoreError> {
         let is_open = |id: &SessionId| self.except != Some(id) && !self.known_ends.contains(id);
         let ids: Vec<SessionId> = ids.into_iter().filter(is_open).collect();
@@ -174,7 +174,7 @@ impl Passes<'_> {
                 Ok(Some(Entry::Bucket(_))) => return Ok(Found::Other),
                 Ok(Some(Entry::Tombstone(_))) => return Ok(Found::End),
                 Ok(None) => return Ok(Found::Nothing),
-                // The index says whose it was.
+                // The index tells whose it was.
                 Err(StoreError::Corrupt(_)) => {}
                 Err(error) => return Err(error),
             }
@@ -183,14 +183,14 @@ impl Passes<'_> {
     }
 }
 
-/// How far the tidying of indexes has come: a node, by its place among them, and a cursor there.
+/// The progress of tidying the indexes: the position of a node, and a cursor there.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Progress {
     node: usize,
     cursor: u64,
 }
 
-/// Goes on through the indexes for a few steps, where the last call stopped.
+/// Continues through the indexes for a few steps, from where the last call stopped.
 pub(super) async fn tidy(inner: &Inner) -> Result<(), StoreError> {
     let mut progress = *inner.tidied.lock().unwrap_or_else(PoisonError::into_inner);
     let nodes = inner.connection.nodes().await?;

@@ -1,4 +1,4 @@
-//! Between entries and the columns of a row.
+//! Translates entries to the columns of a row and back.
 
 use secure_sessions_core::{
     Bucket, Entry, Fingerprint, Millis, Revision, SessionId, SubjectTag, Timestamp, Tombstone, record,
@@ -43,17 +43,17 @@ pub(super) fn id(id: &SessionId) -> Value<'_> {
     Value::Bytes(Some(id.as_bytes()))
 }
 
-/// An id, or what is before and unlike all ids.
+/// Returns the bytes of an id, or an empty slice, which sorts before all ids.
 pub(super) fn id_or_none(id: Option<&SessionId>) -> Value<'_> {
     Value::Bytes(Some(id.map_or(&[], |id| id.as_bytes().as_slice())))
 }
 
-/// The same 64 bits.
+/// Returns the same 64 bits as an `i64`.
 pub(super) fn integer(number: u64) -> Value<'static> {
     Value::Integer(Some(number.cast_signed()))
 }
 
-/// In the order of the numbers, as far as `i64` goes: for `purge_at`, which is compared.
+/// Returns the number, cut off at `i64::MAX`, so that the order stays: for `purge_at`, which is compared.
 pub(super) fn deadline(at: Timestamp) -> Value<'static> {
     Value::Integer(Some(i64::try_from(at.as_millis()).unwrap_or(i64::MAX)))
 }
@@ -91,7 +91,7 @@ pub(super) fn entry(row: &impl Row) -> Result<Entry, StoreError> {
     }))
 }
 
-/// Reads a row of a list; `None` for a tombstone. It fails only if the row does not even have an id.
+/// Reads a row of a list; returns `None` for a tombstone. Fails only if the row does not even have an id.
 pub(super) fn listed(row: &impl Row) -> Result<Option<Listed>, StoreError> {
     Ok(match entry(row) {
         Ok(Entry::Bucket(bucket)) => Some(Ok(bucket)),

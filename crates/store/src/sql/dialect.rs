@@ -1,4 +1,4 @@
-//! What one database does its own way. All else is written once, in `table`.
+//! The differences between databases. Everything else is written once, in `table`.
 
 use std::future::Future;
 
@@ -20,20 +20,20 @@ pub(super) trait Row: Send {
     fn bytes(&self, column: usize) -> Result<Option<Vec<u8>>, StoreError>;
 }
 
-/// How the statements of a database are spelt, where they differ. In each, the default table's name stands for the
-/// configured one.
+/// The spelling of the statements that differ between databases. In each, the default table's name stands for the configured
+/// one.
 #[derive(Clone, Copy)]
 pub(super) struct Spelling {
-    /// Parameters are `?` and not `$1`.
+    /// Set to `true` if parameters are `?` and not `$1`.
     pub(super) question_marks: bool,
-    /// An update writes an index's page if one of its columns is named, though it stays as it is.
+    /// Set to `true` if an update writes an index's page as soon as it names a column of it, even with an equal value.
     pub(super) writes_what_is_named: bool,
-    /// Deletes entries that are due, the oldest first, and looks at the deadline again as it does. Parameters: now, how
-    /// many.
+    /// The statement that deletes entries that are due, the oldest first, and checks the deadline again. Parameters: now, the
+    /// most to delete.
     pub(super) purge: &'static str,
-    /// If that one leaves out what others have locked: one that waits for them.
+    /// If that statement leaves out rows that others have locked, the one that waits for them.
     pub(super) purge_waiting: Option<&'static str>,
-    /// Where there is such a statement: lets nobody else write to the table until the transaction ends.
+    /// The statement, if there is one, that keeps all others from writing to the table until the transaction ends.
     pub(super) lock: Option<&'static str>,
 }
 
@@ -48,13 +48,13 @@ pub(super) trait Dialect: Send + Sync + 'static {
     /// name stands for the configured one.
     const MIGRATIONS: &'static [&'static str];
 
-    /// Refuses connections that would not do what is expected of them.
+    /// Refuses connections with settings that break the contract.
     fn check(&self) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Runs one statement in a transaction of its own; returns how many rows it changed.
+    /// Runs one statement in a transaction of its own; returns the number of rows that it changed.
     fn execute(&self, statement: SqlStr, values: &[Value<'_>]) -> impl Future<Output = Result<u64, Failure>> + Send;
 
-    /// Reads what was committed when the statement began.
+    /// Reads the rows that were committed when the statement began.
     fn fetch(
         &self,
         statement: SqlStr,
@@ -64,8 +64,8 @@ pub(super) trait Dialect: Send + Sync + 'static {
     /// Begins a transaction that will write. Dropped without [`Transaction::commit`], it is rolled back.
     fn begin(&self) -> impl Future<Output = Result<Self::Transaction, Failure>> + Send;
 
-    /// Begins what migrates this table, while all other processes that want to wait. It is rolled back if the database
-    /// can do that with changes of tables; where it cannot, a migration may be run again over a part of itself.
+    /// Begins a migration of this table; other processes that want to migrate wait. On an error it is rolled back, if the
+    /// database can roll back changes of tables; otherwise a migration may run again over a part of itself.
     fn begin_migrating(&self, table: &str) -> impl Future<Output = Result<Self::Transaction, Failure>> + Send;
 }
 
@@ -73,7 +73,7 @@ pub(super) trait Dialect: Send + Sync + 'static {
 pub(super) trait Transaction: Send {
     type Row: Row;
 
-    /// How many rows the statement changed.
+    /// Runs a statement, and returns the number of rows that it changed.
     fn execute(&mut self, statement: SqlStr, values: &[Value<'_>])
     -> impl Future<Output = Result<u64, Failure>> + Send;
 

@@ -1,4 +1,4 @@
-//! From the driver's errors to ours.
+//! Translates the driver's errors to ours.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use sqlx::error::{DatabaseError, ErrorKind};
 
 use crate::StoreError;
 
-/// Why a statement, or a transaction, came to nothing.
+/// The reason why a statement or a transaction failed.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The database took back all of it in favour of somebody else's: a serialization failure or a deadlock.
@@ -15,7 +15,7 @@ pub(super) enum Failure {
     Store(StoreError),
 }
 
-/// What an error that the database itself reports means.
+/// The meaning of an error that the database itself reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Meaning {
     #[cfg_attr(not(any(feature = "postgres", feature = "mysql")), expect(dead_code, reason = "SQLite has one writer"))]
@@ -66,7 +66,7 @@ pub(super) fn from_driver(error: Error, meaning: impl FnOnce(&(dyn DatabaseError
     })
 }
 
-/// What a database said, without the values of a row.
+/// The message of a database, without the values of a row.
 ///
 /// The driver's own error is not handed on: PostgreSQL's has a detail such as `Key (id)=(..) already exists`, MySQL puts
 /// values into the message itself.

@@ -1,5 +1,5 @@
-//! Connections at hand. A pool asks the database about each one that comes back to it: a round trip for each call, as
-//! long as the call's own. The store knows which of its connections are in order, and keeps those for the next call.
+//! Connections kept for the next call. A pool checks each connection that comes back with a round trip to the database, which
+//! takes as long as the call itself. The store knows which of its connections are in order, and keeps those.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,32 +9,32 @@ use sqlx::{Connection, Database, Error, Pool};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// One that was used for so long goes back to the pool, which may close it for its age.
+/// The time of use after which a connection goes back to the pool, which may close it for its age.
 const KEPT_FOR: Duration = Duration::from_secs(5 * 60);
-/// One that nobody has used for so long does, too, for the pool to close it if that goes on.
+/// The idle time after which a connection goes back, too, so that the pool can close it.
 const IDLE_FOR: Duration = Duration::from_secs(60);
 
-/// What to do about a connection that may be out of order.
+/// The treatment of a connection that may be out of order.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Care {
-    /// One that was idle for so long is asked whether it still works, and for how long.
+    /// The idle time after which a connection is checked, and the time that the check may take.
     pub(super) ask: Option<(Duration, Duration)>,
-    /// One that is dropped in the middle of something is closed; if not, the pool waits until that is over.
+    /// Set to `true` to close a connection that is dropped in the middle of a call; else the pool waits for the call's end.
     pub(super) closes: bool,
 }
 
-/// A pool, and connections of it.
+/// A pool, with connections kept from it.
 pub(super) struct Kept<DB: Database> {
     pool: Pool<DB>,
     care: Care,
-    /// None if every connection goes back at once: others want those of an application's pool, too.
+    /// The kept connections; `None` if each goes back at once, because others want those of an application's pool, too.
     own: Option<Own<DB>>,
 }
 
 struct Own<DB: Database> {
-    /// As many as the pool has connections: they are given out here, in the order of who came.
+    /// The permits, as many as the pool has connections, given out in the order of requests.
     turns: Arc<Semaphore>,
-    /// The last one was used last.
+    /// The idle connections, the last used one at the end.
     idle: Mutex<Vec<Idle<DB>>>,
 }
 
@@ -45,7 +45,7 @@ struct Idle<DB: Database> {
 
 /// A connection in somebody's hands. It is of use for another call only after [`Kept::release`].
 pub(super) struct Held<DB: Database> {
-    /// None once it is closed.
+    /// The connection; `None` once it is closed.
     connection: Option<PoolConnection<DB>>,
     from_pool_at: Instant,
     closes: bool,
@@ -67,7 +67,7 @@ impl<DB: Database> Kept<DB> {
 
     /// Closes all connections, once they are done.
     pub(super) async fn close(&self) {
-        // From here on none is kept any more.
+        // From now on none is kept.
         let closed = self.pool.close();
         if let Some(own) = &self.own {
             let idle = std::mem::take(&mut *own.idle());
@@ -76,7 +76,7 @@ impl<DB: Database> Kept<DB> {
         closed.await;
     }
 
-    /// A connection that is in order, as far as anyone knows.
+    /// Returns a connection that is in order, as far as is known.
     pub(super) async fn acquire(&self) -> Result<Held<DB>, Error> {
         let mut turn = self.turn().await?;
         if let Some(own) = &self.own {
@@ -87,7 +87,7 @@ impl<DB: Database> Kept<DB> {
                     return Ok(held);
                 }
                 turn = held.turn.take();
-                // What has become of this one has become of the others, too.
+                // If this one is broken, the others are, too.
                 let others = std::mem::take(&mut *own.idle());
                 drop((held, others));
             }
@@ -97,7 +97,7 @@ impl<DB: Database> Kept<DB> {
         Ok(Held { connection: Some(connection), from_pool_at, closes, turn })
     }
 
-    /// A turn, and room in the pool, for somebody who takes a connection from there.
+    /// Waits for a turn, and for room in the pool, to take a connection from there.
     #[cfg(feature = "sqlite")]
     pub(super) async fn room(&self) -> Result<Option<OwnedSemaphorePermit>, Error> {
         let turn = self.turn().await?;
@@ -108,7 +108,7 @@ impl<DB: Database> Kept<DB> {
         Ok(turn)
     }
 
-    /// It is in order: for the next call. One that goes back to the pool has so long for it.
+    /// Keeps a connection that is in order for the next call, or gives it back to the pool within `limit`.
     pub(super) fn release(&self, mut held: Held<DB>, limit: Duration) {
         let turn = held.turn.take();
         if let Some(own) = self.own.as_ref().filter(|_| held.from_pool_at.elapsed() < KEPT_FOR) {
@@ -143,7 +143,7 @@ impl<DB: Database> Kept<DB> {
     }
 }
 
-/// The pool asks the server once more whether the connection works. It would wait for ever for one that hangs.
+/// Gives a connection back to the pool, within `limit`: the pool checks it once more, and would wait for one that hangs.
 fn give_back<DB: Database>(held: Held<DB>, limit: Duration) {
     if let Some(mut connection) = held.into_connection() {
         tokio::spawn(timeout(limit, async move { connection.return_to_pool().await }));
@@ -157,7 +157,7 @@ impl<DB: Database> Own<DB> {
 }
 
 impl<DB: Database> Held<DB> {
-    /// None once it is closed.
+    /// The connection; `None` once it is closed.
     pub(super) fn connection(&mut self) -> Option<&mut DB::Connection> {
         self.connection.as_deref_mut()
     }
@@ -167,7 +167,7 @@ impl<DB: Database> Held<DB> {
         self.connection.is_none()
     }
 
-    /// Without a farewell, which could hang.
+    /// Closes the connection without a farewell, which could hang.
     pub(super) fn close(&mut self) {
         drop(self.connection.take().map(PoolConnection::detach));
     }

@@ -9,16 +9,14 @@ use super::error::Failure;
 use super::statements::text;
 use crate::StoreError;
 
-/// Applies the migrations that the database has not got yet: all, or none if one fails. Processes that do this at the
-/// same time wait for each other. (MySQL commits each change of a table by itself. There every migration is one that may
-/// be run again.)
+/// Applies the migrations that the database lacks: all, or none if one fails. Processes that do this at the same time wait for
+/// each other. (MySQL commits each change of a table by itself, so there every migration can be run again.)
 ///
-/// The applied versions stand in a table beside the sessions' own, so that an application's migrations, with sqlx
-/// or otherwise, stay apart from these. Where there is nothing to do, nothing but that is read: the right to change
-/// tables is not needed.
+/// A table beside the sessions' own lists the applied versions, so that your application's migrations, with sqlx or otherwise,
+/// stay apart from these. If no migration is missing, only that list is read, without the right to change tables.
 pub(super) async fn migrate<D: Dialect>(dialect: &D, table: &str) -> Result<(), StoreError> {
     dialect.check().await?;
-    // That there is no such table yet is one reason why this fails; any other one shows again.
+    // This fails if there is no such table yet; any other reason shows up again below.
     if let Ok(rows) = dialect.fetch(newest::<D>(table), &[]).await
         && version_of(&rows)? == D::MIGRATIONS.len() as u64
     {
@@ -28,7 +26,7 @@ pub(super) async fn migrate<D: Dialect>(dialect: &D, table: &str) -> Result<(), 
     match apply::<D>(&mut transaction, table).await {
         Ok(()) => transaction.commit().await?,
         Err(failure) => {
-            // What is wrong is known already.
+            // The error is known already.
             let _ = transaction.roll_back().await;
             return Err(failure.into());
         }

@@ -12,11 +12,11 @@ use super::error::{Failure, Meaning, from_driver};
 use super::server::{Engine, Lease, ServerTransaction, pool_options};
 use crate::StoreError;
 
-/// MySQL or MariaDB. An `UPDATE` counts the rows that it matched, also where nothing changed: the driver asks for that
-/// on every connection (`CLIENT_FOUND_ROWS`).
+/// MySQL or MariaDB. An `UPDATE` counts the rows that it matched, even if nothing changed: the driver asks for that on every
+/// connection (`CLIENT_FOUND_ROWS`).
 pub(super) struct MySql;
 
-/// A pool as this store wants it.
+/// Returns the options of a pool for this store.
 pub(super) async fn connect(url: &str, max_connections: u32, timeout: Duration) -> Result<MySqlPool, StoreError> {
     let options = MySqlConnectOptions::from_str(url).map_err(StoreError::rejected)?;
     let pool = pool_options(max_connections, timeout)
@@ -24,8 +24,8 @@ pub(super) async fn connect(url: &str, max_connections: u32, timeout: Duration) 
     Ok(pool.connect_with(options).await.map_err(|error| from_driver(error, MySql::meaning))?)
 }
 
-/// Sets up a new connection: every statement commits by itself, sees what is committed, locks no gaps between rows, and is
-/// given up by the server when its client has given it up (MySQL knows this only for the wait for a lock).
+/// Sets up a new connection: every statement commits by itself, sees committed rows, and locks no gaps between rows. The server
+/// gives a statement up when its client does (MySQL can do this only for the wait for a lock).
 async fn prepare(connection: &mut MySqlConnection, timeout: Duration) -> Result<(), Error> {
     let seconds = timeout.as_millis().div_ceil(1000).clamp(1, 1_000_000);
     let script = format!(
@@ -51,7 +51,7 @@ impl Engine for MySql {
     const MIGRATIONS: &'static [&'static str] = &[include_str!("../../migrations/mysql/0001_sessions.sql")];
     const BEGIN: &'static str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION";
 
-    /// By number: <https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html> and
+    /// Sorts errors by number: <https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html> and
     /// <https://mariadb.com/kb/en/mariadb-error-code-reference/>
     fn meaning(error: &(dyn DatabaseError + 'static)) -> Meaning {
         let number = error.try_downcast_ref::<MySqlDatabaseError>().map_or(0, MySqlDatabaseError::number);
@@ -90,7 +90,7 @@ impl Engine for MySql {
         Ok(())
     }
 
-    /// A statement that is not committed would be lost, and a read be of the past.
+    /// Checks `autocommit`: an uncommitted statement would be lost, and a read would see the past.
     async fn check(lease: &mut Lease<Self>) -> Result<(), Failure> {
         if number(&lease.fetch("SELECT @@autocommit".into_sql_str(), &[]).await?)? != Some(1) {
             return Err(StoreError::rejected("`autocommit` is off in the connections of this pool").into());
@@ -98,7 +98,7 @@ impl Engine for MySql {
         Ok(())
     }
 
-    /// A lock by name in place of a transaction, which every change of a table would end.
+    /// Takes a named lock in place of a transaction, which every change of a table would end.
     async fn begin_migrating(mut lease: Lease<Self>, table: &str) -> Result<ServerTransaction<Self>, Failure> {
         let seconds = lease.timeout().as_secs();
         let lock = format!("SELECT GET_LOCK('{table}_migrations', {seconds})");
@@ -110,7 +110,7 @@ impl Engine for MySql {
     }
 }
 
-/// What a question for one number was answered.
+/// The answer to a query for one number.
 fn number(rows: &[MySqlRow]) -> Result<Option<i64>, StoreError> {
     rows.first().map_or(Ok(None), |row| row.integer(0))
 }

@@ -15,7 +15,7 @@ use crate::StoreError;
 /// PostgreSQL.
 pub(super) struct Postgres;
 
-/// A pool as this store wants it.
+/// Returns the options of a pool for this store.
 pub(super) async fn connect(url: &str, max_connections: u32, timeout: Duration) -> Result<PgPool, StoreError> {
     let mut options = PgConnectOptions::from_str(url).map_err(StoreError::rejected)?;
     if options.get_application_name().is_none() {
@@ -28,11 +28,10 @@ pub(super) async fn connect(url: &str, max_connections: u32, timeout: Duration) 
 
 /// Sets up a new connection.
 ///
-/// - What is acknowledged must be on disk, so `synchronous_commit` is not `off`.
-/// - The server gives up what its client has given up, and what a client that is gone has left open, unless it was told
-///   how long to wait.
-/// - A standby answers with what it has got so far, not with what was acknowledged. After a failover a name can lead to
-///   one for a moment.
+/// - Acknowledged writes must be on disk, so `synchronous_commit` is not `off`.
+/// - The server gives up a statement when its client does, and a transaction whose client is gone, unless other times are
+///   set.
+/// - A standby is refused: it may lag behind acknowledged writes. After a failover, a name can lead to one for a moment.
 async fn prepare(connection: &mut PgConnection, timeout: Duration) -> Result<(), Error> {
     let millis = timeout.as_millis().clamp(1, 2_147_483_647);
     let unless_set = |setting| {
@@ -64,13 +63,13 @@ impl Engine for Postgres {
             "DELETE FROM secure_sessions WHERE purge_at <= $1 AND id = ANY(ARRAY(SELECT id FROM secure_sessions \
              WHERE purge_at <= $1 ORDER BY purge_at LIMIT $2 FOR UPDATE))",
         ),
-        // Those who read are not kept waiting.
+        // This lock does not block readers.
         lock: Some("LOCK TABLE secure_sessions IN SHARE ROW EXCLUSIVE MODE"),
     };
     const MIGRATIONS: &'static [&'static str] = &[include_str!("../../migrations/postgres/0001_sessions.sql")];
     const BEGIN: &'static str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
-    /// By SQLSTATE: <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+    /// Sorts errors by SQLSTATE: <https://www.postgresql.org/docs/current/errcodes-appendix.html>
     fn meaning(error: &(dyn DatabaseError + 'static)) -> Meaning {
         match &*error.code().unwrap_or_default() {
             // Serialization failure, deadlock.
@@ -106,7 +105,7 @@ impl Engine for Postgres {
         Ok(())
     }
 
-    /// Its clients commit each statement by themselves.
+    /// Checks nothing: its clients commit each statement by themselves.
     async fn check(_: &mut Lease<Self>) -> Result<(), Failure> {
         Ok(())
     }

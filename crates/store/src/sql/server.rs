@@ -15,7 +15,7 @@ use super::error::{Failure, Meaning, from_driver};
 use super::kept::{Care, Held, Kept};
 use crate::StoreError;
 
-/// A connection that was idle for so long is asked whether it still works. After a restart of the server none does.
+/// The idle time after which a connection is checked before its use. After a restart of the server none works.
 const ASK_AFTER: Duration = Duration::from_secs(1);
 /// The longest wait for the answer; then another connection is opened.
 const LONGEST_ASK: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ const LONGEST_ASK: Duration = Duration::from_secs(1);
 type ConnectionOf<E> = <<E as Engine>::Database as Database>::Connection;
 type RowOf<E> = <<E as Engine>::Database as Database>::Row;
 
-/// What one kind of server does its own way.
+/// The differences between kinds of servers.
 pub(super) trait Engine: Sized + Send + Sync + 'static {
     type Database: Database<Row: Row>;
 
@@ -32,7 +32,7 @@ pub(super) trait Engine: Sized + Send + Sync + 'static {
     /// A script that begins a transaction in which every statement sees what is committed at its own beginning.
     const BEGIN: &'static str;
 
-    /// What an error that the server reports means.
+    /// Returns the meaning of an error that the server reports.
     fn meaning(error: &(dyn DatabaseError + 'static)) -> Meaning;
 
     fn execute(
@@ -70,8 +70,8 @@ pub(super) struct Server<E: Engine> {
 }
 
 impl<E: Engine> Server<E> {
-    /// On a pool from [`pool_options`] or of the application. No statement, and no transaction, takes longer than the
-    /// timeout, the wait for a connection included.
+    /// Makes a server on a pool from [`pool_options`] or of the application. No statement, and no transaction, takes longer than
+    /// the timeout, including the wait for a connection.
     pub(super) fn new(pool: Pool<E::Database>, is_own: bool, timeout: Duration) -> Self {
         let care = Care { ask: Some((ASK_AFTER, longest_ask(timeout))), closes: true };
         Self { kept: Arc::new(Kept::new(pool, is_own, care)), timeout }
@@ -92,7 +92,7 @@ fn longest_ask(wait: Duration) -> Duration {
     LONGEST_ASK.min(wait / 4)
 }
 
-/// The options of a pool that a store makes for itself.
+/// Returns the options of a pool that a store makes for itself.
 pub(super) fn pool_options<DB: Database>(max_connections: u32, wait: Duration) -> PoolOptions<DB> {
     let longest_ask = longest_ask(wait);
     PoolOptions::new()
@@ -112,9 +112,9 @@ pub(super) fn pool_options<DB: Database>(max_connections: u32, wait: Duration) -
 
 /// A connection for one statement or transaction.
 ///
-/// It is there for the next call only after [`release`](Self::release), once all that it was asked has been answered. One that is
-/// dropped before that, by a timeout or by a caller who has gone, is closed: the next user must not be given the answer
-/// to somebody else's question, and the server rolls back what was under way.
+/// [`release`](Self::release) keeps it for the next call, once every query on it is answered. A connection that is dropped
+/// earlier, by a timeout or because the caller has gone, is closed: the next call must not receive the answer to another one,
+/// and the server rolls back the open transaction.
 pub(super) struct Lease<E: Engine> {
     held: Held<E::Database>,
     kept: Arc<Kept<E::Database>>,
@@ -146,7 +146,7 @@ impl<E: Engine> Lease<E> {
         self.judge(answer)
     }
 
-    /// For the next call, unless it is closed.
+    /// Keeps the connection for the next call, unless it is closed.
     fn release(self) {
         if !self.held.is_closed() {
             self.kept.release(self.held, self.timeout);
@@ -157,8 +157,8 @@ impl<E: Engine> Lease<E> {
         self.held.connection().ok_or_else(|| StoreError::unavailable("the connection is closed").into())
     }
 
-    /// Closes a connection that did not answer, or whose server cannot do what it is there for: after a failover, another
-    /// one may lead to the server that can.
+    /// Closes a connection that did not answer, or whose server cannot serve any more: after a failover, another connection may
+    /// lead to the server that can.
     fn judge<T>(&mut self, answer: Result<Result<T, Error>, Elapsed>) -> Result<T, Failure> {
         let outcome = outcome::<E, T>(answer);
         if !matches!(outcome, Ok(_) | Err(Failure::Conflict | Failure::Store(StoreError::Duplicate))) {
@@ -214,7 +214,7 @@ impl<E: Engine> Dialect for Server<E> {
     }
 }
 
-/// A transaction, or what takes the place of one.
+/// A transaction, or its substitute.
 pub(super) struct ServerTransaction<E: Engine> {
     lease: Lease<E>,
     commit: SqlStr,
@@ -222,7 +222,7 @@ pub(super) struct ServerTransaction<E: Engine> {
 }
 
 impl<E: Engine> ServerTransaction<E> {
-    /// Begun on this connection; these statements end it.
+    /// Wraps a transaction that was begun on this connection, with the statements that end it.
     pub(super) fn new(lease: Lease<E>, commit: impl Into<String>, roll_back: impl Into<String>) -> Self {
         let text = |statement: String| AssertSqlSafe(statement).into_sql_str();
         Self { lease, commit: text(commit.into()), roll_back: text(roll_back.into()) }
@@ -257,7 +257,7 @@ impl<E: Engine> Transaction for ServerTransaction<E> {
 
     async fn roll_back(self) -> Result<(), Failure> {
         if self.lease.held.is_closed() {
-            // The server rolls back what was under way on a connection that is closed.
+            // The server rolls back the open transaction of a closed connection.
             return Ok(());
         }
         let statement = self.roll_back.clone();

@@ -27,17 +27,17 @@ const MISMATCH: i32 = 20;
 const AUTHORIZATION: i32 = 23;
 const NOT_A_DATABASE: i32 = 26;
 
-/// To switch a file to WAL takes about as long.
+/// The pause between tries to switch a file to WAL, which takes about as long.
 const AGAIN_AFTER: Duration = Duration::from_millis(10);
 
 /// An SQLite file.
 pub(crate) struct Sqlite {
     kept: Kept<sqlx::Sqlite>,
-    /// SQLite lets writers poll for its lock, and may let one starve. Those of this store queue here instead.
+    /// The queue of this store's writers: SQLite lets writers poll for its lock, and may let one starve.
     turn: Arc<Mutex<()>>,
 }
 
-/// A pool as this store wants it.
+/// Returns the options of a pool for this store.
 pub(super) async fn connect(url: &str, max_connections: u32, timeout: Duration) -> Result<SqlitePool, StoreError> {
     let in_memory = url.contains(":memory:") || url.contains("mode=memory");
     let options = SqliteConnectOptions::from_str(url)
@@ -55,7 +55,7 @@ pub(super) async fn connect(url: &str, max_connections: u32, timeout: Duration) 
         // The database ends with its last connection.
         pool = pool.max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
     }
-    // Of those who switch a new file to WAL at once, SQLite refuses all but one without letting them wait.
+    // If several processes switch a new file to WAL at once, SQLite refuses all but one without letting them wait.
     let deadline = Instant::now() + timeout;
     loop {
         match pool.clone().connect_with(options.clone()).await {
@@ -194,7 +194,7 @@ fn is_busy(error: &Error) -> bool {
     error.as_database_error().and_then(primary_code) == Some(BUSY)
 }
 
-/// Without what the extended code adds.
+/// Returns the primary code, without the extension.
 fn primary_code(error: &(dyn DatabaseError + 'static)) -> Option<i32> {
     error.code()?.parse::<i32>().ok().map(|code| code & 0xff)
 }

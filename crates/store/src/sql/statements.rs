@@ -7,14 +7,14 @@ use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 use super::DEFAULT_TABLE;
 use super::dialect::Spelling;
 
-/// What `load` and `list` read, in the order that [`columns`](super::columns) expects.
+/// The columns that `load` and `list` read, in the order that [`columns`](super::columns) expects.
 const READ: &str = "id, revision, subject, label, created_at, last_seen_at, expires_at, idle_timeout, rotated_at, \
                     generation, fingerprint, retired, handoff, ended_at, successor";
 
 /// The statements for one table.
 ///
-/// Only the table's name, which is checked when a store is opened, and numbers become part of a text: nothing that
-/// comes from a request does.
+/// Only the table's name, which is checked when a store is opened, and numbers become part of a text; data from a request
+/// never does.
 #[derive(Clone)]
 pub(super) struct Statements {
     table: String,
@@ -22,7 +22,7 @@ pub(super) struct Statements {
     pub(super) insert: SqlStr,
     pub(super) load: SqlStr,
     pub(super) replace: SqlStr,
-    /// Comes first where it makes a difference: the same if the subject stays as it is, which an index is of.
+    /// The statement for an unchanged subject, whose index then needs no write; tried first where that saves work.
     pub(super) replace_of_subject: Option<SqlStr>,
     pub(super) bury_revision: SqlStr,
     pub(super) bury: SqlStr,
@@ -74,7 +74,7 @@ impl Statements {
         }
     }
 
-    /// Parameters: the subjects, the id to begin after, how many.
+    /// Returns the statement that lists a page. Parameters: the subjects, the id to begin after, the limit.
     pub(super) fn list(&self, subjects: usize) -> SqlStr {
         let (places, next) = places(subjects);
         let (table, limit) = (&self.table, next + 1);
@@ -83,19 +83,19 @@ impl Statements {
         ))
     }
 
-    /// The ids of these subjects' buckets. Parameters: the subjects, the exception, how many.
+    /// Returns the statement that finds the ids of these subjects' buckets. Parameters: the subjects, the exception, the limit.
     pub(super) fn ids_of(&self, subjects: usize) -> SqlStr {
         let (places, next) = places(subjects);
         let (table, limit) = (&self.table, next + 1);
         self.text(format!("SELECT id FROM {table} WHERE subject IN ({places}) AND id <> ${next} LIMIT ${limit}"))
     }
 
-    /// The ids of all buckets. Parameters: the exception, how many.
+    /// Returns the statement that finds the ids of all buckets. Parameters: the exception, the limit.
     pub(super) fn ids(&self) -> SqlStr {
         self.text(format!("SELECT id FROM {} WHERE ended_at IS NULL AND id <> $1 LIMIT $2", self.table))
     }
 
-    /// Deletes buckets. Parameters: their ids.
+    /// Returns the statement that deletes buckets. Parameters: their ids.
     pub(super) fn remove_these(&self, ids: usize) -> SqlStr {
         self.text(format!("DELETE FROM {} WHERE ended_at IS NULL AND id IN ({})", self.table, places(ids).0))
     }
@@ -105,7 +105,7 @@ impl Statements {
     }
 }
 
-/// `$1, $2, ...` so often, and the number after.
+/// Returns `count` parameters, `$1, $2, ...`, and the number after the last.
 fn places(count: usize) -> (String, usize) {
     let mut places = String::new();
     for number in 1..=count {
@@ -116,13 +116,13 @@ fn places(count: usize) -> (String, usize) {
     (places, count + 1)
 }
 
-/// The statement as this database spells it.
+/// Returns the statement as this database spells it.
 pub(super) fn text(statement: &str, question_marks: bool) -> SqlStr {
     let statement = if question_marks { with_question_marks(statement) } else { statement.to_owned() };
     AssertSqlSafe(statement).into_sql_str()
 }
 
-/// `?` for every `$1`.
+/// Replaces every `$1` by `?`.
 fn with_question_marks(statement: &str) -> String {
     let mut pieces = statement.split('$');
     let mut spelt = pieces.next().unwrap_or_default().to_owned();

@@ -12,11 +12,11 @@ use super::migrate::migrate;
 use super::statements::Statements;
 use crate::{Listed, Page, StoreError, Which};
 
-/// Ids that one pass of `remove_all` finds and deletes.
+/// The ids that one pass of `remove_all` finds and deletes.
 const REMOVE_BATCH: usize = 250;
-/// Rows that one purging statement deletes: it keeps other writers waiting for as long as it runs.
+/// The rows that one purging statement deletes: it blocks other writers for as long as it runs.
 const PURGE_BATCH: u64 = 1000;
-/// How often one call lets others go first.
+/// The number of times that one call lets others go first.
 const MOST_CONFLICTS: u32 = 100;
 
 /// A table of sessions.
@@ -34,7 +34,7 @@ impl<D> Clone for Table<D> {
 }
 
 impl<D: Dialect> Table<D> {
-    /// Takes the table, and makes it first if it is missing.
+    /// Opens the table, and makes it first if it is missing.
     pub(super) async fn open(dialect: D, name: &str) -> Result<Self, StoreError> {
         migrate(&dialect, name).await?;
         Ok(Self(Arc::new(Shared { dialect, statements: Statements::new(name, D::SPELLING) })))
@@ -90,8 +90,8 @@ impl<D: Dialect> Table<D> {
         let tombstone = Tombstone { id: *old, ..*tombstone };
         let retired = bucket.retired_to_bytes();
         let mut transaction = self.dialect().begin().await?;
-        // What may find no room comes first: to take back the end of the old one takes room, too, and an InnoDB that finds
-        // none for that ends itself, and forgets the row.
+        // The insert, which may find no room, comes first: undoing the end of the old one takes room, too, and InnoDB stops
+        // and forgets the row if there is none for that.
         let mut outcome =
             transaction.execute(self.statements().insert.clone(), &columns::values(bucket, &retired)).await;
         if let Ok(1..) = outcome {
@@ -104,7 +104,7 @@ impl<D: Dialect> Table<D> {
         }
         transaction.roll_back().await?;
         match outcome {
-            // The new id is not free: whether that matters is for the old session to say.
+            // The new id is taken. That matters only if the old session has the expected revision.
             Err(Failure::Store(StoreError::Duplicate)) => match self.load(old).await? {
                 Some(Entry::Bucket(found)) if found.revision == expected => Err(StoreError::Duplicate.into()),
                 _ => Ok(false),
@@ -139,10 +139,10 @@ impl<D: Dialect> Table<D> {
         rows.first().map_or(Ok(0), |row| columns::required(row, 0))
     }
 
-    /// Passes of finding and deleting, each from the start, until one has found all that was left and deleted all that
-    /// it found. A session that was renewed between the two is no longer there to delete under the id that was found,
-    /// so the pass does not count as the last. The next one lets nobody renew anything meanwhile, where the database can
-    /// do that: who renews without a pause is in the middle of a renewal nearly always.
+    /// Repeats passes of finding and deleting, each from the start, until one has found all that was left and deleted all that
+    /// it found. A session that was renewed between the two is no longer under the id that was found, so such a pass is not
+    /// the last. The next one blocks all renewals, if the database can do that: a client that renews without a pause is in
+    /// the middle of a renewal nearly always.
     pub(super) async fn remove_all(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
         let (find, mut values) = match which {
             Which::Subjects([]) => return Ok(0),
@@ -160,14 +160,14 @@ impl<D: Dialect> Table<D> {
                         return Ok(removed);
                     }
                 }
-                // Nothing of this pass happened. Who was in its way has got on, so it is not for ever.
+                // Nothing of this pass happened. The writer in its way has made progress, so this ends.
                 Err(Failure::Conflict) if conflicts < MOST_CONFLICTS => conflicts += 1,
                 Err(failure) => return Err(failure.into()),
             }
         }
     }
 
-    /// One pass: finds, in a snapshot of its own, and deletes.
+    /// Runs one pass: finds, in a snapshot of its own, and deletes.
     async fn remove_found(&self, find: &SqlStr, values: &[Value<'_>], alone: bool) -> Result<Pass, Failure> {
         let mut transaction = self.dialect().begin().await?;
         let pass = async {
@@ -209,7 +209,7 @@ impl<D: Dialect> Table<D> {
         Ok(removed)
     }
 
-    /// A statement in a transaction of its own; once more if it lost against another one.
+    /// Runs a statement in a transaction of its own; retries it once if it lost against another one.
     async fn write(&self, statement: &SqlStr, values: &[Value<'_>]) -> Result<u64, StoreError> {
         let mut conflicts = 0;
         loop {
@@ -221,20 +221,20 @@ impl<D: Dialect> Table<D> {
     }
 }
 
-/// What a pass of `remove_all` came to.
+/// The outcome of a pass of `remove_all`.
 struct Pass {
     found: usize,
     deleted: u64,
 }
 
 impl Pass {
-    /// It has found all that was left, and deleted all that it found.
+    /// The pass has found all that was left, and deleted all that it found.
     fn is_last(&self) -> bool {
         self.deleted == self.found as u64 && self.found < REMOVE_BATCH
     }
 }
 
-/// A compare-and-swap that the database took back has lost its race.
+/// Turns a compare-and-swap that the database rolled back into a lost race.
 fn unless_conflict(outcome: Result<bool, Failure>) -> Result<bool, StoreError> {
     match outcome {
         Err(Failure::Conflict) => Ok(false),

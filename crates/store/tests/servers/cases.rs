@@ -1,4 +1,4 @@
-//! What holds on every server, beside the contract.
+//! The properties of every server, beside the contract.
 
 use std::time::{Duration, Instant};
 

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::support::{is_same, next, numbered, tombstone};
 
-/// What happens to each session, one step after another.
+/// The steps of each session, one after another.
 const STEPS: u64 = 5;
 
 /// Writers at work on a store.
@@ -24,7 +24,7 @@ struct Seen {
     number: u64,
     /// Steps that were acknowledged.
     done: u64,
-    /// Whether the next step was tried, and ended in an error.
+    /// Set to `true` if the next step was tried and ended in an error.
     uncertain: bool,
 }
 
@@ -109,7 +109,7 @@ async fn step(store: &SqlStore, number: u64, done: u64) -> Result<bool, StoreErr
     }
 }
 
-/// How many steps are in the store, each of them whole.
+/// Counts the steps in the store, each of them whole.
 async fn steps_done(store: &SqlStore, number: u64) -> u64 {
     let (old, new) = (find(store, numbered(number).id).await, find(store, numbered(number + 1).id).await);
     let is = |bucket: &Bucket, revision| is_same(bucket, &Bucket { revision, ..numbered(number) });

@@ -1,4 +1,4 @@
-//! What only MySQL and MariaDB have.
+//! The properties of MySQL and MariaDB alone.
 
 use secure_sessions_store::sqlx::mysql::MySqlPoolOptions;
 use secure_sessions_store::sqlx::{self, Row};

@@ -1,4 +1,4 @@
-//! What only PostgreSQL has.
+//! The properties of PostgreSQL alone.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use super::Attack;
-use super::attacks::store::StoreFindings;
 use super::probe::{Exchange, Pair};
+use super::searches::StoreFindings;
 
 /// A run of one attack on both targets.
 #[derive(Debug)]

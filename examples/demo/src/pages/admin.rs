@@ -15,12 +15,12 @@ use secure_sessions_axum::{Session, SessionError};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::shell::Shell;
 use super::step_up::SECOND_FACTOR;
 use super::{TokenOnly, check_csrf, render};
+use crate::app::App;
 use crate::error::AppError;
 use crate::events::{EventRing, Recorded};
-use crate::server::App;
+use crate::shell::Shell;
 use crate::users::{ACCOUNTS, Role, account};
 use crate::when;
 

@@ -7,10 +7,10 @@ use axum::response::{IntoResponse, Redirect, Response};
 use secure_sessions_axum::{Session, SessionError, secure_sessions};
 use serde::Deserialize;
 
-use super::shell::{KeySizes, Shell};
 use super::{Page, check_csrf, render};
 use crate::catalogue::{PRODUCTS, product};
 use crate::error::AppError;
+use crate::shell::{KeySizes, Shell};
 use crate::visitor::{Cart, Preferences, key};
 
 const OVERFULL: usize = 5000;

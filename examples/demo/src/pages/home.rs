@@ -6,12 +6,12 @@ use axum_extra::extract::CookieJar;
 use secure_sessions_axum::store::{Bucket, Entry, SessionId};
 use secure_sessions_axum::{Session, SessionStore};
 
-use super::shell::Shell;
 use super::{Page, render};
+use crate::app::App;
 use crate::error::AppError;
 use crate::format::{FormatError, Outline};
 use crate::keys::KeyFile;
-use crate::server::App;
+use crate::shell::Shell;
 use crate::when;
 
 const SHOWN_EVENTS: usize = 6;

@@ -8,15 +8,15 @@ use axum::extract::{Path, State};
 use axum::response::Redirect;
 use secure_sessions_axum::Session;
 
-use super::shell::Shell;
 use super::{Page, TokenOnly, check_csrf, render};
+use crate::app::App;
 use crate::error::AppError;
 use crate::events::Recorded;
 use crate::lab::Attack;
-use crate::lab::attacks::store::StoreFindings;
 use crate::lab::probe::{CookieChange, Exchange, Side};
 use crate::lab::report::{Findings, FlippedPart, Report, Step, StepRole, Verdict};
-use crate::server::App;
+use crate::lab::searches::StoreFindings;
+use crate::shell::Shell;
 use crate::when;
 
 /// Of a cookie: so many from its start, and half as many from its end.

@@ -12,11 +12,11 @@ use secure_sessions_axum::Session;
 use secure_sessions_axum::secure_sessions::Login;
 use serde::Deserialize;
 
-use super::shell::Shell;
 use super::{Page, TokenOnly, check_csrf, render};
+use crate::app::App;
 use crate::device;
 use crate::error::AppError;
-use crate::server::App;
+use crate::shell::Shell;
 use crate::users::{ACCOUNTS, Account};
 
 #[derive(Template)]

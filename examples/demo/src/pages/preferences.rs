@@ -6,10 +6,10 @@ use axum::response::Redirect;
 use secure_sessions_axum::Session;
 use serde::Deserialize;
 
-use super::shell::{KeySizes, Shell};
 use super::{Page, check_csrf, render};
 use crate::catalogue::Currency;
 use crate::error::AppError;
+use crate::shell::{KeySizes, Shell};
 use crate::visitor::{MAX_NAME, Preferences, Theme, key};
 
 #[derive(Template)]

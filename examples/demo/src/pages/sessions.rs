@@ -6,9 +6,9 @@ use axum::response::{IntoResponse, Redirect, Response};
 use secure_sessions_axum::{Session, SessionInfo};
 use serde::Deserialize;
 
-use super::shell::Shell;
 use super::{TokenOnly, check_csrf, render};
 use crate::error::AppError;
+use crate::shell::Shell;
 use crate::when;
 
 #[derive(Template)]

@@ -10,10 +10,10 @@ use axum::response::{IntoResponse, Redirect, Response};
 use secure_sessions_axum::Session;
 use serde::Deserialize;
 
-use super::shell::Shell;
 use super::{check_csrf, render};
+use crate::app::App;
 use crate::error::AppError;
-use crate::server::App;
+use crate::shell::Shell;
 use crate::users::{Account, account};
 use crate::when;
 

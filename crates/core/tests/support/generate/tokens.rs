@@ -14,7 +14,7 @@ use crate::support::{hex, raw};
 
 const DEFAULT: Classes = Classes::Step(format::DEFAULT_SIZE_STEP);
 
-/// What a case of `token.json` is made from.
+/// The input of a case of `token.json`.
 struct Input {
     name: &'static str,
     keyring: Keys,

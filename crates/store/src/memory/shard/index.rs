@@ -1,4 +1,4 @@
-//! A table of slot numbers by hash: what is needed to find one is on one line of the processor's cache.
+//! A table of slot numbers by hash. All that a look-up reads is on one line of the processor's cache.
 //!
 //! As in F14 (<https://engineering.fb.com/2019/04/25/developer-tools/f14/>), entries are in groups of a cache line, each
 //! with a byte of its hash; one whose group is full is in the next that is not, and each group knows how many have passed
@@ -6,14 +6,14 @@
 
 use std::mem;
 
-/// Entries of a group.
+/// The entries of a group.
 const WIDTH: usize = 12;
-/// So many in each group on average make the table grow.
+/// The average number of entries per group at which the table grows.
 const FULL: usize = 10;
 
 #[derive(Default)]
 pub(super) struct Index {
-    /// A power of two of them, or none.
+    /// The groups: a power of two of them, or none.
     groups: Vec<Group>,
     len: usize,
 }
@@ -21,9 +21,9 @@ pub(super) struct Index {
 #[derive(Clone, Default)]
 #[repr(align(64))]
 struct Group {
-    /// A part of each entry's hash; [`FREE`] where there is none.
+    /// A part of each entry's hash; [`FREE`] for an empty place.
     tags: [u8; WIDTH],
-    /// Entries that found this group full, and are in one after it.
+    /// The number of entries that found this group full, and are in a later one.
     passed: u32,
     slots: [u32; WIDTH],
 }
@@ -36,7 +36,7 @@ fn tag(hash: u64) -> u8 {
     hash.to_be_bytes()[0] | 0x80
 }
 
-/// Where an entry is.
+/// The place of an entry.
 #[derive(Clone, Copy)]
 struct Place {
     group: usize,
@@ -49,12 +49,12 @@ impl Index {
         self.len
     }
 
-    /// The slot with this hash that is the right one.
+    /// Returns the slot with this hash for which `is_it` holds.
     pub(super) fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
         self.place(hash, is_it).map(|place| self.groups[place.group].slots[place.at])
     }
 
-    /// Adds a slot that is not there yet. `hash_of` is asked for the hashes of the others if they have to move.
+    /// Adds a slot that is not present yet. Calls `hash_of` for the hashes of the others if they have to move.
     pub(super) fn insert(&mut self, hash: u64, slot: u32, hash_of: impl Fn(u32) -> u64) {
         if self.len >= self.groups.len() * FULL {
             self.resize((self.groups.len() * 2).max(1), hash_of);
@@ -62,7 +62,7 @@ impl Index {
         self.put(hash, slot);
     }
 
-    /// Takes a slot out, if it is there.
+    /// Removes a slot, if it is present.
     pub(super) fn remove(&mut self, hash: u64, slot: u32) {
         let Some(place) = self.place(hash, |other| other == slot) else { return };
         self.groups[place.group].tags[place.at] = FREE;
@@ -72,7 +72,7 @@ impl Index {
         self.len -= 1;
     }
 
-    /// What was one slot is another.
+    /// Renumbers a slot.
     pub(super) fn renumber(&mut self, hash: u64, from: u32, to: u32) {
         if let Some(place) = self.place(hash, |other| other == from) {
             self.groups[place.group].slots[place.at] = to;
@@ -86,7 +86,7 @@ impl Index {
         }
     }
 
-    /// Groups in the order in which one with this hash looks for room.
+    /// Returns the groups in the order in which an entry with this hash looks for room.
     fn way(&self, hash: u64) -> impl Iterator<Item = usize> + use<> {
         let last = self.groups.len().wrapping_sub(1);
         let first = usize::try_from(hash & 0xffff_ffff).unwrap_or(0);
@@ -112,7 +112,7 @@ impl Index {
         None
     }
 
-    /// There is room: the table is never full.
+    /// Adds the slot. There is room: the table is never full.
     fn put(&mut self, hash: u64, slot: u32) {
         for number in self.way(hash) {
             let group = &mut self.groups[number];
@@ -138,7 +138,7 @@ impl Index {
 }
 
 impl Group {
-    /// A bit for each entry with this tag.
+    /// Returns a bit for each entry with this tag.
     fn candidates(&self, tag: u8) -> u32 {
         let mut candidates = 0;
         for (at, other) in self.tags.iter().enumerate() {

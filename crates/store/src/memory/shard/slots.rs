@@ -4,17 +4,17 @@ use std::mem;
 
 use super::super::packed::Packed;
 
-/// So many that the list of chunks stays in the processor's cache with ten million sessions, so few that the spare room
-/// of the last is little.
+/// The length of a chunk: large enough that the list of chunks stays in the processor's cache with ten million sessions, and
+/// small enough that the last one has little spare room.
 const CHUNK: usize = 256;
-/// How far a chunk grows at a time: the first in small steps, the others in halves, since what a step leaves behind in
-/// memory is just what the next chunk begins with.
+/// The growth of a chunk: the first grows in small steps, the others in halves, because the memory that a step leaves behind
+/// just fits the start of the next chunk.
 const FIRST_STEP: usize = 16;
 const STEP: usize = CHUNK / 2;
 
 #[derive(Default)]
 pub(super) struct Slots {
-    /// All but the last are full; the last is not empty.
+    /// The chunks. All but the last are full; the last is not empty.
     chunks: Vec<Vec<Packed>>,
     len: u32,
 }
@@ -24,7 +24,7 @@ impl Slots {
         self.len
     }
 
-    /// The number of the last slot; 0 if there is none.
+    /// Returns the number of the last slot, or 0 if there is none.
     pub(super) fn last(&self) -> u32 {
         self.len.saturating_sub(1)
     }
@@ -56,7 +56,7 @@ impl Slots {
         mem::replace(&mut self.chunks[chunk][place], packed)
     }
 
-    /// Takes a slot out, and moves the last into its place.
+    /// Removes a slot, and moves the last one into its place.
     pub(super) fn swap_remove(&mut self, slot: u32) -> Packed {
         let (chunk, place) = split(slot);
         let (last_chunk, last_place) = split(self.last());

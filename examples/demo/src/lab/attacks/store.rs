@@ -5,47 +5,8 @@ use crate::format::{self, SealKey};
 use crate::lab::probe::{Pair, Request, Side};
 use crate::lab::report::{Findings, Outcome, Verdict};
 use crate::lab::script::{Script, newest};
-use crate::rows::{Database, Table};
-
-/// What the store holds, and what was looked for in it.
-#[derive(Debug)]
-pub struct StoreFindings {
-    /// Each thing that was looked for.
-    pub searches: Vec<Search>,
-    /// Bytes of the database file and its write-ahead log.
-    pub searched_bytes: usize,
-    /// Every table, with its newest rows.
-    pub tables: Vec<Table>,
-}
-
-/// One search through all bytes of the database.
-#[derive(Debug)]
-pub struct Search {
-    /// What it is.
-    pub what: &'static str,
-    /// How it is written.
-    pub shown: String,
-    /// Whether it should be there: one is, to show that the search finds what there is.
-    pub expected: bool,
-    /// How often it is there.
-    pub found: usize,
-}
-
-impl StoreFindings {
-    /// The number of bytes, with commas between its thousands.
-    #[must_use]
-    pub fn searched_bytes_text(&self) -> String {
-        let digits = self.searched_bytes.to_string();
-        let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
-        for (index, digit) in digits.chars().enumerate() {
-            if index > 0 && (digits.len() - index).is_multiple_of(3) {
-                grouped.push(',');
-            }
-            grouped.push(digit);
-        }
-        grouped
-    }
-}
+use crate::lab::searches::{Search, StoreFindings};
+use crate::rows::Database;
 
 /// Runs the attack.
 ///

@@ -1,0 +1,266 @@
+//! What the engine adds to a response.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::SessionError;
+
+/// A response's headers, as an adapter's framework has them. Names are in lower case.
+pub trait ResponseHeaders {
+    /// Calls `visit` with each value of the header `name`, in order, as its bytes are.
+    fn for_each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8]));
+
+    /// Adds a header beside those of the same name. A `sensitive` one is kept out of HPACK's tables.
+    fn append(&mut self, name: &'static str, value: &str, sensitive: bool);
+
+    /// Replaces all headers of this name by one with a value that never changes.
+    fn set(&mut self, name: &'static str, value: &'static str);
+
+    /// Removes all headers of this name.
+    fn remove(&mut self, name: &'static str);
+
+    /// Sets a header unless there is one of this name. Whether it did.
+    ///
+    /// Every response that read a session asks for two; a framework may find the place and fill it at once.
+    fn set_if_absent(&mut self, name: &'static str, value: &'static str) -> bool {
+        let is_absent = !is_present(self, name);
+        if is_absent {
+            self.set(name, value);
+        }
+        is_absent
+    }
+}
+
+/// What a response needs: a `Set-Cookie`, headers that keep it out of caches, or an error in its place.
+///
+/// An adapter first looks at [`failure`](Self::failure), then calls [`apply`](Self::apply) with the headers of whatever
+/// response leaves. That is all it does.
+#[derive(Default)]
+#[must_use]
+pub struct Reply {
+    pub(crate) set_cookie: Option<String>,
+    /// The header for bearer tokens and its value; empty: to be forgotten. Never beside `set_cookie`.
+    pub(crate) bearer: Option<(&'static str, String)>,
+    pub(crate) vary: Vary,
+    pub(crate) read: bool,
+    pub(crate) failure: Option<SessionError>,
+    pub(crate) clear_site_data: Option<Arc<str>>,
+    /// The response's status is 304.
+    pub(crate) not_modified: bool,
+}
+
+/// What a response that read a session depends on: the headers that a session may come in.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum Vary {
+    #[default]
+    Cookie,
+    Authorization,
+    Both,
+}
+
+impl Vary {
+    fn headers(self) -> &'static [&'static str] {
+        match self {
+            Self::Cookie => &["Cookie"],
+            Self::Authorization => &["Authorization"],
+            Self::Both => &["Cookie", "Authorization"],
+        }
+    }
+}
+
+impl Reply {
+    /// Of a response that read a session, and sends nothing.
+    pub(crate) fn new(takes_cookies: bool, takes_bearer: bool) -> Self {
+        let vary = match (takes_cookies, takes_bearer) {
+            (_, false) => Vary::Cookie,
+            (true, true) => Vary::Both,
+            (false, true) => Vary::Authorization,
+        };
+        Self { vary, read: true, ..Self::default() }
+    }
+
+    /// Notes the status of the response.
+    pub(crate) fn to(self, status: u16) -> Self {
+        Self { not_modified: status == 304, ..self }
+    }
+
+    /// The error that takes the response's place: what the application changed was not kept.
+    #[must_use]
+    pub fn failure(&self) -> Option<&SessionError> {
+        self.failure.as_ref()
+    }
+
+    /// Writes the headers.
+    ///
+    /// 1. Our `Set-Cookie` is appended, beside the application's own; or, where the session travels as a bearer token, the
+    ///    header with the new token, empty if the client is to forget the one it has.
+    /// 2. A response with it leaves with `Cache-Control: no-store`, unless the application said `no-store` or `private`
+    ///    itself, and without `CDN-Cache-Control` and `Surrogate-Control`.
+    /// 3. One that only read a session gets `Cache-Control: no-store`, unless the application said anything itself, or the
+    ///    status is 304: its headers replace those of the response that the client has stored, which says itself how long
+    ///    it may be kept.
+    /// 4. `Vary: Cookie` is appended where the session was read; `Vary: Authorization` where it may come as a bearer token.
+    /// 5. A logout adds `Clear-Site-Data` as configured, unless the application wrote one itself.
+    pub fn apply(&self, headers: &mut dyn ResponseHeaders) {
+        if let Some(cookie) = &self.set_cookie {
+            headers.append("set-cookie", cookie, true);
+        }
+        if let Some((name, token)) = &self.bearer {
+            headers.remove(name);
+            headers.append(name, token, true);
+        }
+        let sends = self.set_cookie.is_some() || self.bearer.is_some();
+        if sends {
+            if !mentions(headers, "cache-control", &["no-store", "private"]) {
+                headers.set("cache-control", "no-store");
+            }
+            headers.remove("cdn-cache-control");
+            headers.remove("surrogate-control");
+        } else if (self.read && !self.not_modified) || self.failure.is_some() {
+            headers.set_if_absent("cache-control", "no-store");
+        }
+        if self.read || sends {
+            for name in self.vary.headers() {
+                if !headers.set_if_absent("vary", name) && !mentions(headers, "vary", &[name, "*"]) {
+                    headers.append("vary", name, false);
+                }
+            }
+        }
+        if let Some(list) = &self.clear_site_data
+            && !is_present(headers, "clear-site-data")
+        {
+            headers.append("clear-site-data", list, false);
+        }
+    }
+}
+
+fn is_present(headers: &(impl ResponseHeaders + ?Sized), name: &'static str) -> bool {
+    let mut present = false;
+    headers.for_each_value(name, &mut |_| present = true);
+    present
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The cookie, or the bearer token, is the session.
+        f.debug_struct("Reply")
+            .field("sets_cookie", &self.set_cookie.is_some())
+            .field("sets_bearer", &self.bearer.is_some())
+            .field("read", &self.read)
+            .field("failure", &self.failure)
+            .finish()
+    }
+}
+
+/// Whether a header that is a list of directives holds one of these.
+fn mentions(headers: &dyn ResponseHeaders, name: &'static str, directives: &[&str]) -> bool {
+    let mut found = false;
+    headers.for_each_value(name, &mut |value| {
+        found |= value.split(|byte| *byte == b',').any(|part| {
+            // `private="field"` speaks of that field alone, and so is not the `private` that is looked for.
+            directives.iter().any(|wanted| part.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
+        });
+    });
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Headers(Vec<(&'static str, String)>);
+
+    impl ResponseHeaders for Headers {
+        fn for_each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
+            self.0.iter().filter(|(other, _)| *other == name).for_each(|(_, value)| visit(value.as_bytes()));
+        }
+
+        fn append(&mut self, name: &'static str, value: &str, _: bool) {
+            self.0.push((name, value.to_owned()));
+        }
+
+        fn set(&mut self, name: &'static str, value: &'static str) {
+            self.remove(name);
+            self.0.push((name, value.to_owned()));
+        }
+
+        fn remove(&mut self, name: &'static str) {
+            self.0.retain(|(other, _)| *other != name);
+        }
+    }
+
+    fn applied(reply: &Reply, before: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
+        let mut headers = Headers(before.iter().map(|(name, value)| (*name, (*value).to_owned())).collect());
+        reply.apply(&mut headers);
+        headers.0
+    }
+
+    fn pairs(expected: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
+        expected.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_response_with_our_cookie_never_enters_a_shared_cache() {
+        let reply = Reply { set_cookie: Some("a=b".into()), read: true, ..Reply::default() };
+        let ours = [("set-cookie", "x=y"), ("set-cookie", "a=b")];
+        let before = [ours[0], ("cache-control", "public, max-age=60"), ("cdn-cache-control", "max-age=60")];
+        let after = [ours[0], ours[1], ("cache-control", "no-store"), ("vary", "Cookie")];
+        assert_eq!(applied(&reply, &before), pairs(&after));
+
+        let private = ("cache-control", "max-age=60, Private");
+        assert_eq!(applied(&reply, &[private]), pairs(&[private, ours[1], ("vary", "Cookie")]));
+
+        let qualified = ("cache-control", "private=\"x\", max-age=60");
+        assert_eq!(applied(&reply, &[qualified]), pairs(&[ours[1], after[2], after[3]]));
+    }
+
+    #[test]
+    fn a_response_that_only_read_the_session_leaves_the_applications_caching_alone() {
+        let reply = Reply { read: true, ..Reply::default() };
+        assert_eq!(applied(&reply, &[]), pairs(&[("cache-control", "no-store"), ("vary", "Cookie")]));
+        let own = [("cache-control", "public"), ("vary", "Accept, cookie")];
+        assert_eq!(applied(&reply, &own), pairs(&own));
+    }
+
+    #[test]
+    fn a_304_that_only_read_the_session_says_nothing_of_caching() {
+        let read = || Reply { read: true, ..Reply::default() };
+        assert_eq!(applied(&read().to(304), &[]), pairs(&[("vary", "Cookie")]));
+        let own = [("cache-control", "private"), ("vary", "cookie")];
+        assert_eq!(applied(&read().to(304), &own), pairs(&own));
+        // A cache would store the cookie with the response that it has.
+        let sends = Reply { set_cookie: Some("a=b".into()), ..read() }.to(304);
+        let expected = [("set-cookie", "a=b"), ("cache-control", "no-store"), ("vary", "Cookie")];
+        assert_eq!(applied(&sends, &[]), pairs(&expected));
+    }
+
+    #[test]
+    fn a_bearer_token_is_kept_out_of_caches_like_a_cookie_and_varies_by_what_a_session_comes_in() {
+        let bearer = Some(("session-token", "t".to_owned()));
+        let reply = Reply { bearer, vary: Vary::Both, read: true, ..Reply::default() };
+        let before = [("cache-control", "public"), ("vary", "accept"), ("session-token", "stale")];
+        let after = [
+            before[1],
+            ("session-token", "t"),
+            ("cache-control", "no-store"),
+            ("vary", "Cookie"),
+            ("vary", "Authorization"),
+        ];
+        assert_eq!(applied(&reply, &before), pairs(&after));
+        let reply = Reply { vary: Vary::Authorization, read: true, ..Reply::default() };
+        assert_eq!(applied(&reply, &[]), pairs(&[("cache-control", "no-store"), ("vary", "Authorization")]));
+    }
+
+    #[test]
+    fn a_logout_clears_site_data_as_configured_unless_the_application_said_so_itself() {
+        let reply = Reply { clear_site_data: Some("\"cache\"".into()), ..Reply::default() };
+        assert_eq!(applied(&reply, &[]), pairs(&[("clear-site-data", "\"cache\"")]));
+        let own = [("clear-site-data", "\"*\"")];
+        assert_eq!(applied(&reply, &own), pairs(&own));
+    }
+
+    #[test]
+    fn a_response_that_never_looked_at_the_session_is_left_alone() {
+        assert_eq!(applied(&Reply::default(), &[]), []);
+    }
+}

@@ -1,0 +1,500 @@
+//! The builder of a manager: each setting, and one check of them all.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use secure_sessions_core::format::DEFAULT_LIMIT;
+use secure_sessions_core::{Aead, BucketPolicy, Millis, Sealer, SizeClasses, Sizes, Timestamp};
+use secure_sessions_store::{AnyStore, SessionStore};
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::binding::Binding;
+use crate::config::build_error::BuildError;
+use crate::config::limit::SessionLimit;
+use crate::config::site_data::{self, ClearSiteData};
+use crate::config::{OnReplay, Times, is_header_name};
+use crate::event::Observer;
+use crate::event::throttle::EventLimit;
+use crate::keyring::Keyring;
+use crate::manager::{Parts, SessionManager};
+use crate::remember::Sealing;
+use crate::transport::cookie::{CookieConfig, SameSite};
+use crate::transport::{Bearer, DEFAULT_BEARER_HEADER};
+
+/// Everything that a [`SessionManager`] is made of. Each setting has the default of the table.
+///
+/// | setting | default |
+/// | --- | --- |
+/// | cookie | `__Host-session`; Secure; HttpOnly; SameSite=Lax; Path=/; no Domain; until the browser closes |
+/// | idle timeout | 30 minutes |
+/// | absolute timeout | 8 hours |
+/// | rotation interval | 15 minutes |
+/// | grace | 60 seconds, which tolerates delays of 30 seconds one way |
+/// | on replay | the session is revoked |
+/// | size limit | 4000 bytes of name and value |
+/// | `not_before` | none |
+/// | transports | the cookie alone |
+/// | binding to the client | none |
+/// | sessions of one subject | as many as they like |
+/// | CSRF header | `x-csrf-token` |
+/// | `Clear-Site-Data` on logout | none |
+/// | event limit | [`EventLimit::default`]: of each kind 20 lines at once, then one a second |
+/// | opened tokens that are remembered | none |
+#[must_use]
+pub struct Builder {
+    keyring: Keyring,
+    store: AnyStore,
+    cookie: CookieConfig,
+    times: Times,
+    size_limit: usize,
+    size_classes: SizeClasses,
+    aead: Aead,
+    on_replay: OnReplay,
+    not_before: Option<Timestamp>,
+    cookies: bool,
+    bearer: Option<&'static str>,
+    binding: Option<Binding>,
+    session_limit: SessionLimit,
+    clock: Arc<dyn Clock>,
+    observers: Vec<Arc<dyn Observer>>,
+    insecure_dev: bool,
+    clear_site_data: Vec<ClearSiteData>,
+    csrf_header: &'static str,
+    event_limit: Option<EventLimit>,
+    remembered: usize,
+}
+
+const DEFAULT_CSRF_HEADER: &str = "x-csrf-token";
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+impl SessionManager {
+    /// Starts with the defaults. The keys are for signing and sealing, the store for fingerprints.
+    pub fn builder(keyring: Keyring, store: impl SessionStore) -> Builder {
+        Builder::new(keyring, store)
+    }
+}
+
+impl Builder {
+    fn new(keyring: Keyring, store: impl SessionStore) -> Self {
+        Self {
+            keyring,
+            store: AnyStore::new(store),
+            cookie: CookieConfig::default(),
+            times: Times {
+                idle: Some(Millis::from_secs(30 * MINUTE)),
+                absolute: Millis::from_secs(8 * HOUR),
+                rotation: Some(Millis::from_secs(15 * MINUTE)),
+                bucket: BucketPolicy { grace: Millis::from_secs(MINUTE) },
+            },
+            size_limit: DEFAULT_LIMIT,
+            size_classes: SizeClasses::default(),
+            aead: Aead::default(),
+            on_replay: OnReplay::default(),
+            not_before: None,
+            cookies: true,
+            bearer: None,
+            binding: None,
+            session_limit: SessionLimit::None,
+            clock: Arc::new(SystemClock),
+            observers: Vec::new(),
+            insecure_dev: false,
+            clear_site_data: Vec::new(),
+            csrf_header: DEFAULT_CSRF_HEADER,
+            event_limit: Some(EventLimit::default()),
+            remembered: 0,
+        }
+    }
+
+    /// The cookie's name. A name that starts with `__Host-` binds the cookie to this host, which is the default.
+    pub fn cookie_name(mut self, name: impl Into<String>) -> Self {
+        self.cookie.name = name.into();
+        self
+    }
+
+    /// The cookie's `Path`. `__Host-` names allow `/` only.
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.cookie.path = path.into();
+        self
+    }
+
+    /// Sends the cookie to this domain and all below it.
+    ///
+    /// # Security
+    ///
+    /// Every host of the domain receives the cookie, and can plant one. `__Host-` names do not allow it.
+    pub fn domain(mut self, domain: impl Into<String>) -> Self {
+        self.cookie.domain = Some(domain.into());
+        self
+    }
+
+    /// When browsers send the cookie along with requests that other sites cause.
+    pub fn same_site(mut self, same_site: SameSite) -> Self {
+        self.cookie.same_site = same_site;
+        self
+    }
+
+    /// Whether browsers send the cookie over https only.
+    ///
+    /// # Security
+    ///
+    /// Without it, whoever watches the network has the session. Use [`insecure_dev`](Self::insecure_dev) on localhost.
+    pub fn secure(mut self, secure: bool) -> Self {
+        self.cookie.secure = secure;
+        self
+    }
+
+    /// Whether scripts are kept from the cookie.
+    ///
+    /// # Security
+    ///
+    /// Without it, one injected script has the session.
+    pub fn http_only(mut self, http_only: bool) -> Self {
+        self.cookie.http_only = http_only;
+        self
+    }
+
+    /// Whether the cookie is kept apart for each top-level site that embeds this one (CHIPS).
+    pub fn partitioned(mut self, partitioned: bool) -> Self {
+        self.cookie.partitioned = partitioned;
+        self
+    }
+
+    /// Whether the cookie outlives the browser session: `Max-Age` is then the session's remaining life, at most 400
+    /// days.
+    pub fn persistent(mut self, persistent: bool) -> Self {
+        self.cookie.persistent = persistent;
+        self
+    }
+
+    /// How long a session may stay unseen; `None`: for its whole life. It may be late by a minute (or a twentieth of the
+    /// timeout, or one grace, whichever is the smallest), never early.
+    pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.times.idle = timeout.into().map(Millis::from);
+        self
+    }
+
+    /// How long a session lives at most after it was made or its subject logged in.
+    pub fn absolute_timeout(mut self, timeout: Duration) -> Self {
+        self.times.absolute = timeout.into();
+        self
+    }
+
+    /// After how long the token is replaced although nothing changed; `None`: never. It bounds how long a theft can go
+    /// unnoticed.
+    pub fn rotation_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.times.rotation = interval.into().map(Millis::from);
+        self
+    }
+
+    /// How long a token outlives the proof that its session moved on. Tolerates delays of half of it one way.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.times.bucket.grace = grace.into();
+        self
+    }
+
+    /// The most bytes of cookie name and value, at most 4096.
+    pub fn size_limit(mut self, bytes: usize) -> Self {
+        self.size_limit = bytes;
+        self
+    }
+
+    /// The implementation that seals tokens. All of them make the same bytes and open each other's, so that you can change
+    /// it at any time. The choice is logged when the manager is built.
+    ///
+    /// A feature such as `ring` only makes an implementation available; the default is always [`Aead::RustCrypto`].
+    pub fn aead(mut self, aead: Aead) -> Self {
+        self.aead = aead;
+        self
+    }
+
+    /// The lengths up to which tokens are filled, so that a length tells no more than its class.
+    pub fn size_classes(mut self, classes: SizeClasses) -> Self {
+        self.size_classes = classes;
+        self
+    }
+
+    /// What to do with a session one of whose dead tokens was presented.
+    pub fn on_replay(mut self, on_replay: OnReplay) -> Self {
+        self.on_replay = on_replay;
+        self
+    }
+
+    /// Refuses every token issued earlier: after a restored backup of the store, or an incident.
+    pub fn not_before(mut self, not_before: impl Into<Option<Timestamp>>) -> Self {
+        self.not_before = not_before.into();
+        self
+    }
+
+    /// Also takes sessions from `Authorization: Bearer`, and answers those in the response header `session-token`: for
+    /// API and mobile clients.
+    ///
+    /// 1. A token works only for the transport that it was issued for: a cookie's is refused as bearer, and the other way
+    ///    round.
+    /// 2. A request with a bearer token is answered with one, never with a cookie. Where it has a cookie too, that is
+    ///    not looked at.
+    /// 3. A new session travels in a cookie, unless the handler calls [`use_bearer`](crate::Session::use_bearer) or
+    ///    [`cookies`](Self::cookies) are off.
+    /// 4. The client replaces its token by whatever a response's header says; an empty value means to forget it.
+    ///
+    /// Scripts of other origins read the header only where CORS lets them: `Access-Control-Expose-Headers:
+    /// session-token`, and `Access-Control-Allow-Headers: authorization` in the answer to the preflight.
+    ///
+    /// ```
+    /// use secure_sessions::{Keyring, MemoryStore, SessionManager};
+    ///
+    /// let manager = SessionManager::builder(Keyring::generate()?, MemoryStore::new()).bearer().build()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Security
+    ///
+    /// Scripts see a bearer token, so one injected script has the session. Browsers are better served by the cookie.
+    pub fn bearer(self) -> Self {
+        self.bearer_header(DEFAULT_BEARER_HEADER)
+    }
+
+    /// As [`bearer`](Self::bearer), with another response header, in lower case. Its name is part of what tokens are
+    /// sealed for: to change it logs everyone out.
+    pub fn bearer_header(mut self, name: &'static str) -> Self {
+        self.bearer = Some(name);
+        self
+    }
+
+    /// Whether sessions travel in cookies at all. Without, [`bearer`](Self::bearer) must be on.
+    pub fn cookies(mut self, cookies: bool) -> Self {
+        self.cookies = cookies;
+        self
+    }
+
+    /// Binds sessions to properties of the client.
+    pub fn bind_to(mut self, binding: Binding) -> Self {
+        self.binding = Some(binding);
+        self
+    }
+
+    /// How many live sessions one subject may have.
+    ///
+    /// ```
+    /// use secure_sessions::{Keyring, MemoryStore, SessionLimit, SessionManager};
+    ///
+    /// let manager = SessionManager::builder(Keyring::generate()?, MemoryStore::new())
+    ///     .session_limit(SessionLimit::EvictOldest(3))
+    ///     .build()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn session_limit(mut self, limit: SessionLimit) -> Self {
+        self.session_limit = limit;
+        self
+    }
+
+    /// Where the time comes from.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Adds a receiver of [`Event`](crate::Event)s.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observers.push(Arc::new(observer));
+        self
+    }
+
+    /// Limits how many lines of one kind of event the log (`tracing`) gets; `None`: no limit. Observers see every event.
+    pub fn event_limit(mut self, limit: impl Into<Option<EventLimit>>) -> Self {
+        self.event_limit = limit.into();
+        self
+    }
+
+    /// Remembers at most this many opened tokens for up to a minute, which saves decoding and decrypting a token that comes
+    /// again. Off by default, because it keeps the plaintext of sessions in this process's memory for that long.
+    ///
+    /// A token is remembered when it is issued, and otherwise when it is presented for the second time. Its session is judged
+    /// at every request all the same. What is remembered is overwritten when it is forgotten: at logout, login, renewal,
+    /// revocation and replay in this process, when the keys change, and when it makes room for another token. Where both
+    /// transports are on, each has as many places.
+    ///
+    /// ```
+    /// use secure_sessions::{Keyring, MemoryStore, SessionManager};
+    ///
+    /// let builder = SessionManager::builder(Keyring::generate()?, MemoryStore::new());
+    /// let manager = builder.remember_tokens(10_000).build()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn remember_tokens(mut self, places: usize) -> Self {
+        self.remembered = places;
+        self
+    }
+
+    /// The request header that brings a CSRF token, in lower case.
+    pub fn csrf_header(mut self, name: &'static str) -> Self {
+        self.csrf_header = name;
+        self
+    }
+
+    /// What the answer to a logout asks the browser to forget, besides the session's cookie. Nothing by default, since
+    /// only the application knows what it keeps in the browser, and what else lives on its domain:
+    /// [`Cookies`](ClearSiteData::Cookies) removes those of all subdomains, and [`Cache`](ClearSiteData::Cache) can hold
+    /// the answer up for seconds. Pages that used a session are never cached, so their content needs no clearing.
+    ///
+    /// An application whose scripts keep its users' data asks for `[Cache, Storage]` (OWASP ASVS 5.0, 14.3.1). Browsers
+    /// heed it over https only.
+    ///
+    /// ```
+    /// use secure_sessions::{ClearSiteData, Keyring, MemoryStore, SessionManager};
+    ///
+    /// let manager = SessionManager::builder(Keyring::generate()?, MemoryStore::new())
+    ///     .clear_site_data([ClearSiteData::Cache, ClearSiteData::Storage])
+    ///     .build()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn clear_site_data(mut self, list: impl IntoIterator<Item = ClearSiteData>) -> Self {
+        self.clear_site_data = list.into_iter().collect();
+        self
+    }
+
+    /// For plain http on localhost: a cookie without `Secure`, named `session` unless it has a name of its own. Warns at
+    /// start.
+    ///
+    /// # Security
+    ///
+    /// Whoever watches the network has the session, and other hosts of the domain can plant one.
+    pub fn insecure_dev(mut self) -> Self {
+        if self.cookie.name == CookieConfig::default().name {
+            "session".clone_into(&mut self.cookie.name);
+        }
+        self.cookie.secure = false;
+        self.insecure_dev = true;
+        self
+    }
+
+    /// NIST SP 800-63B-4, AAL1: no idle timeout, reauthentication after 30 days.
+    pub fn nist_aal1(self) -> Self {
+        self.idle_timeout(None).absolute_timeout(Duration::from_secs(30 * DAY))
+    }
+
+    /// NIST SP 800-63B-4, AAL2: idle timeout of 1 hour, reauthentication after 24 hours.
+    pub fn nist_aal2(self) -> Self {
+        self.idle_timeout(Duration::from_secs(HOUR)).absolute_timeout(Duration::from_secs(24 * HOUR))
+    }
+
+    /// NIST SP 800-63B-4, AAL3: idle timeout of 15 minutes, reauthentication after 12 hours.
+    pub fn nist_aal3(self) -> Self {
+        self.idle_timeout(Duration::from_secs(15 * MINUTE)).absolute_timeout(Duration::from_secs(12 * HOUR))
+    }
+
+    /// Checks everything.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] says what cannot work, and what to change.
+    pub fn build(self) -> Result<SessionManager, BuildError> {
+        self.cookie.check()?;
+        self.times.check()?;
+        if !is_header_name(self.csrf_header) {
+            return Err(BuildError::Header { setting: "csrf_header", name: self.csrf_header });
+        }
+        self.binding.as_ref().map_or(Ok(()), Binding::check)?;
+        if self.session_limit.most() == Some(0) {
+            return Err(BuildError::SessionLimit);
+        }
+        let sizes = |name: &str| Sizes::new(name.len(), self.size_limit, self.size_classes.clone());
+        let name = &self.cookie.name;
+        let sealer = Sealer::new(self.keyring.0, name, sizes(name)?)?.with_aead(self.aead);
+        let sealer = Sealing::new(sealer, self.remembered, &self.clock);
+        let bearer = match self.bearer {
+            Some(header) => Some(Bearer::new(header, &sealer, sizes(header)?)?),
+            None if self.cookies => None,
+            None => {
+                let problem = "cookies are off and bearer tokens too; turn one of them on";
+                return Err(BuildError::Bearer { header: DEFAULT_BEARER_HEADER, problem });
+            }
+        };
+        tracing::info!(target: "secure_sessions", cookie = %self.cookie.name, aead = %self.aead, "sessions are sealed");
+        if self.insecure_dev {
+            tracing::warn!(
+                target: "secure_sessions",
+                "insecure_dev: the cookie `{}` travels over plain http; never use this setting in production",
+                self.cookie.name
+            );
+        }
+        Ok(SessionManager::from_parts(Parts {
+            store: self.store,
+            cookie: self.cookie,
+            times: self.times,
+            sealer,
+            cookies: self.cookies,
+            bearer,
+            binding: self.binding,
+            session_limit: self.session_limit,
+            on_replay: self.on_replay,
+            not_before: self.not_before,
+            clock: self.clock,
+            observers: self.observers,
+            clear_site_data: site_data::header(&self.clear_site_data),
+            csrf_header: self.csrf_header,
+            event_limit: self.event_limit,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secure_sessions_store::MemoryStore;
+
+    use super::*;
+
+    fn builder() -> Builder {
+        SessionManager::builder(Keyring::generate().expect("random"), MemoryStore::new())
+    }
+
+    #[test]
+    fn a_misconfiguration_is_an_error_that_says_what_to_change() {
+        let zero = Duration::ZERO;
+        for (builder, expected) in [
+            (builder().idle_timeout(zero), "idle_timeout"),
+            (builder().absolute_timeout(zero), "absolute_timeout"),
+            (builder().rotation_interval(zero), "rotation_interval"),
+            (builder().grace(zero), "grace"),
+            (builder().grace(Duration::from_secs(3601)), "3601s"),
+            (builder().domain("example.org"), "__Host-"),
+            (builder().size_limit(200), "200"),
+            (builder().size_limit(5000), "4096"),
+            (builder().size_classes(SizeClasses::Step(0)), "step"),
+            (builder().insecure_dev().cookie_name("__Host-x"), "insecure_dev"),
+            (builder().cookies(false), "turn one of them on"),
+            (builder().bearer_header("Session-Token"), "lower-case"),
+            (builder().bearer_header("set-cookie"), "another use"),
+            (builder().bind_to(Binding::new()), "bind_to"),
+            (builder().bind_to(Binding::new().address_prefix(33, 56)), "32"),
+            (builder().session_limit(SessionLimit::Refuse(0)), "session_limit"),
+            (builder().csrf_header("X-CSRF-Token"), "lower case"),
+            (builder().csrf_header(""), "csrf_header"),
+        ] {
+            let error = builder.build().expect_err(expected).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_development_preset_keeps_a_name_of_the_applications_own_in_either_order() {
+        for (builder, name) in [
+            (builder().insecure_dev(), "session"),
+            (builder().insecure_dev().cookie_name("x"), "x"),
+            (builder().cookie_name("x").insecure_dev(), "x"),
+        ] {
+            assert_eq!(builder.build().expect("a preset").cookie_name(), name);
+        }
+    }
+
+    #[test]
+    fn the_presets_build() {
+        for builder in
+            [builder(), builder().insecure_dev(), builder().nist_aal1(), builder().nist_aal2(), builder().nist_aal3()]
+        {
+            builder.build().expect("a preset");
+        }
+    }
+}

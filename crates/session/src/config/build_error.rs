@@ -1,0 +1,69 @@
+//! What makes a configuration impossible.
+
+use std::time::Duration;
+
+use secure_sessions_core::{ContextError, SizeError};
+
+use crate::keyring::KeySourceError;
+
+/// A configuration that cannot work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// Browsers would drop the cookie, or take it for something else.
+    #[error("the cookie `{name}`: {problem}")]
+    Cookie {
+        /// The cookie's name.
+        name: String,
+        /// What is wrong, and what to change.
+        problem: String,
+    },
+    /// The limits cannot hold a session.
+    #[error(transparent)]
+    Size(#[from] SizeError),
+    /// The name is too long to seal with.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// A length of time is zero, or longer than it makes sense.
+    #[error("{setting} is {}: {problem}", human(*.value))]
+    Time {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        value: Duration,
+        /// What is wrong, and what to change.
+        problem: &'static str,
+    },
+    /// The header for bearer tokens cannot be used, or sessions have no transport at all.
+    #[error("the bearer transport with the header `{header}`: {problem}")]
+    Bearer {
+        /// The header's name.
+        header: &'static str,
+        /// What is wrong, and what to change.
+        problem: &'static str,
+    },
+    /// Sessions cannot be bound to this.
+    #[error("the binding: {problem}")]
+    Binding {
+        /// What is wrong, and what to change.
+        problem: &'static str,
+    },
+    /// A limit of no session at all.
+    #[error("session_limit is 0: nobody could log in; leave it out, or allow at least one session")]
+    SessionLimit,
+    /// A header's name is none.
+    #[error("{setting} is `{name}`: a header's name is written in lower case, of letters, digits and `-`")]
+    Header {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        name: &'static str,
+    },
+    /// There is no keyring.
+    #[error(transparent)]
+    Keys(#[from] KeySourceError),
+}
+
+fn human(value: Duration) -> String {
+    format!("{value:?}")
+}

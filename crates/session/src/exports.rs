@@ -1,0 +1,20 @@
+//! Everything of the engine that an application needs beside its adapter's own types: each adapter exports it all.
+
+#[cfg(feature = "cached")]
+pub use crate::CachedStore;
+#[cfg(feature = "metrics")]
+pub use crate::Metrics;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+pub use crate::SqlStore;
+pub use crate::{
+    Aead, AnyStore, AuditBuilder, AuditFile, AuditLog, AuditRecord, AuditSink, Binding, BuildError, Builder,
+    ClearSiteData, Clock, CrossOrigin, CrossOriginBuilder, CrossOriginError, CrossOriginReason, CrossOriginRefused,
+    DataError, DataMap, Detail, EndReason, Event, EventLimit, Flash, FlashLevel, Handle, InvalidHandle, InvalidOrigin,
+    KeyId, KeyKind, KeySourceError, KeyState, KeyWatch, Keyring, KeyringError, LabelError, Login, MAX_FLASH_LEN,
+    MAX_FLASHES, ManualClock, MemoryStore, MetaError, Millis, Observer, OnMismatch, OnReplay, Origin, PurgeHandle,
+    RandomError, RequestHead, RotationReason, SameSite, SessionData, SessionError as EngineError, SessionInfo,
+    SessionLimit, SessionManager, SessionStore, Severity, SizeClasses, SizeError, StoreError, SystemClock, Throttled,
+    Timestamp, Transport, store, testing,
+};
+#[cfg(feature = "redis")]
+pub use crate::{RedisOptions, RedisStore};

@@ -1,0 +1,53 @@
+//! How a request came, apart from its session: by which transport, and from which client.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use secure_sessions_core::{Keyring, Meta, SessionId};
+
+use crate::adapter::head::RequestHead;
+use crate::config::binding::{Client, Match};
+use crate::manager::SessionManager;
+use crate::transport::Transport;
+
+/// How a request came. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct Caller {
+    pub(crate) transport: Transport,
+    /// `None` unless sessions are bound to properties of the client.
+    client: Option<Arc<Client>>,
+}
+
+impl Caller {
+    pub(crate) fn new(manager: &SessionManager, transport: Transport, head: &dyn RequestHead) -> Self {
+        let client = manager.binding().map(|binding| Arc::new(binding.client(head)));
+        Self { transport, client }
+    }
+
+    /// Returns `true` if this client is not the one that the session is bound to.
+    pub(crate) fn is_other(&self, keyring: &Keyring, id: &SessionId, meta: &Meta) -> bool {
+        self.client.as_ref().is_some_and(|client| client.compare(keyring, id, meta) == Match::Other)
+    }
+
+    /// Binds a new session to this client.
+    pub(crate) fn bind(&self, keyring: &Keyring, id: &SessionId, meta: &mut Meta) {
+        match &self.client {
+            Some(client) => client.bind(keyring, id, meta),
+            None => meta.binding = None,
+        }
+    }
+
+    /// Binds a session to this client under the active key, unless it is bound to another one.
+    pub(crate) fn bind_again(&self, keyring: &Keyring, id: &SessionId, meta: &mut Meta) {
+        if !self.is_other(keyring, id, meta) {
+            self.bind(keyring, id, meta);
+        }
+    }
+
+    /// Reserves the room that a binding will take, if sessions are bound.
+    pub(crate) fn reserve(&self, meta: &mut Cow<'_, Meta>) {
+        if self.client.is_some() {
+            Client::reserve(meta.to_mut());
+        }
+    }
+}

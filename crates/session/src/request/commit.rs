@@ -1,0 +1,579 @@
+//! The commit: apply to the newest state, seal, compare-and-swap; on a conflict, again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::Guard;
+use secure_sessions_core::{Bucket, DataMap, HandoffError, Meta, SessionId, Timestamp, Tombstone};
+use secure_sessions_store::{Entry, SessionStore, StoreError};
+use tokio::time::Instant;
+
+use crate::detached::Detached;
+use crate::error::SessionError;
+use crate::event::{EndReason, Event, RotationReason};
+use crate::manager::SessionManager;
+use crate::remember::Sealing;
+use crate::request::caller::Caller;
+use crate::request::cell::Request;
+use crate::request::ending;
+use crate::request::entropy::Entropy;
+use crate::request::ops::{Ending, Mark, Pending, Why};
+use crate::request::slot::SessionSlot;
+use crate::request::state::{Admission, Also, Anonymous, Attempt, Base, Other};
+use crate::request::upkeep::{is_rotation_due, is_touch_due, touch};
+
+mod tokens;
+
+/// How long a commit that meets others tries again.
+const RETRY_FOR: Duration = Duration::from_secs(5);
+
+/// Who asks for the commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum When {
+    /// The application, before the response.
+    Save,
+    /// The end of the request: upkeep is done too, and the client gets the newest token.
+    Finish,
+}
+
+impl Request {
+    pub(crate) fn save(self: &Arc<Self>) -> Detached<Result<(), SessionError>> {
+        let request = Arc::clone(self);
+        let commit = async move { commit(&request, When::Save).await };
+        Detached::once_started(self.manager.commits(), commit)
+    }
+}
+
+/// Commits what the request changed. On an error everything stays pending.
+pub(crate) async fn commit(request: &Arc<Request>, when: When) -> Result<(), SessionError> {
+    let _gate = request.gate.lock().await;
+    let Some((mut running, base)) = Commit::begin(request, when) else { return Ok(()) };
+    let outcome = running.run(base).await;
+    running.conclude(outcome)
+}
+
+/// Commits what the request changed of its session at its end, if that is all, the store answers at once, and nobody was
+/// faster. `None`: everything is still pending, for [`commit`].
+pub(crate) fn commit_now(request: &Arc<Request>) -> Option<Result<(), SessionError>> {
+    if !request.manager.store().answers_at_once() {
+        return None;
+    }
+    let _gate = request.gate.try_lock().ok()?;
+    let is_plain = {
+        let state = request.loaded_state()?;
+        let Pending { ending, mark, .. } = &state.pending;
+        state.live().is_some() && state.unresolved.is_none() && ending.is_none() && mark.is_none()
+    };
+    if !is_plain {
+        return None;
+    }
+    let (mut running, base) = Commit::begin(request, When::Finish)?;
+    let outcome = match base {
+        Base::Live(live) => running.advance_now(&live).transpose(),
+        Base::Anonymous(_) => None,
+    };
+    let is_done = outcome.is_some();
+    let result = running.conclude(outcome.unwrap_or(Err(SessionError::Conflict)));
+    is_done.then_some(result)
+}
+
+struct Commit<'r> {
+    manager: &'r SessionManager,
+    sealer: Arc<Sealing>,
+    request: &'r Arc<Request>,
+    when: When,
+    pending: Pending,
+    caller: Caller,
+    next_id: Option<SessionId>,
+    unresolved: Option<Box<Attempt>>,
+    presented: bool,
+    removes_cookie: bool,
+    also: Also,
+    /// Where the request stands after an ending, or after an earlier try, whatever becomes of the rest.
+    reached: Option<Base>,
+    /// What the pending operations make of the base that the commit began with; of no other.
+    view: Option<DataMap>,
+    entropy: Entropy,
+    /// Set by the first conflict.
+    deadline: Option<Instant>,
+    attempts: u32,
+}
+
+impl<'r> Commit<'r> {
+    /// Takes what is pending out of the request.
+    fn begin(request: &'r Arc<Request>, when: When) -> Option<(Self, Base)> {
+        let mut state = request.loaded_state()?;
+        let commit = Self {
+            manager: &request.manager,
+            sealer: Guard::into_inner(request.manager.sealer(state.caller.transport)),
+            request,
+            when,
+            caller: state.caller.clone(),
+            next_id: state.next_id,
+            unresolved: state.unresolved.take(),
+            pending: state.pending.take(),
+            presented: state.presented,
+            removes_cookie: false,
+            also: std::mem::take(&mut state.also),
+            reached: None,
+            view: state.view().cloned(),
+            entropy: Entropy::default(),
+            deadline: None,
+            attempts: 0,
+        };
+        Some((commit, state.base.clone()))
+    }
+
+    async fn run(&mut self, base: Base) -> Result<Base, SessionError> {
+        let base = self.resolve(base).await?;
+        self.replace_other(&base);
+        let others_ended = self.end_others(&base).await?;
+        match (base, self.pending.ending.clone(), self.pending.mark) {
+            // The new session takes the old one's place in one step.
+            (Base::Live(live), Some(ending), Some(Mark::Login)) => {
+                if ending.why == Why::Logout {
+                    self.end_also().await?; // First, while the ending is pending, so that another try repeats it.
+                }
+                self.renew(live, Mark::Login).await.map(Base::Live)
+            }
+            (Base::Live(live), Some(ending), _) if ending.keeps_data => self.leave(live).await,
+            (Base::Anonymous(anonymous), Some(Ending { why: Why::Replaced, .. }), mark) => {
+                self.create(anonymous, mark).await
+            }
+            (base, Some(_), mark) => {
+                let anonymous = self.log_out(base, others_ended).await?;
+                self.create(anonymous, mark).await
+            }
+            (Base::Live(live), None, Some(mark)) => self.renew(live, mark).await.map(Base::Live),
+            (Base::Live(live), None, None) => self.advance(live).await,
+            (Base::Anonymous(anonymous), None, mark) => self.create(anonymous, mark).await,
+        }
+    }
+
+    /// Tells the request what became of its changes.
+    fn conclude(self, outcome: Result<Base, SessionError>) -> Result<(), SessionError> {
+        let Self { request, pending, unresolved, removes_cookie, also, reached, .. } = self;
+        let Some(mut state) = request.loaded_state() else { return Ok(()) };
+        state.unresolved = unresolved;
+        state.also = also;
+        state.remove_cookie |= removes_cookie;
+        state.ended_by_logout |= removes_cookie;
+        match outcome {
+            Ok(base) => {
+                state.next_id = None;
+                state.rebase(base)
+            }
+            Err(error) => {
+                // What was carried out stays so, though what was to follow it failed.
+                if let Some(base) = reached {
+                    state.base = base;
+                }
+                state.pending.restore(pending);
+                Err(error)
+            }
+        }
+    }
+
+    /// An earlier try may have been carried out although it failed: then its changes are in, and not made again.
+    async fn resolve(&mut self, base: Base) -> Result<Base, SessionError> {
+        let Some(attempt) = self.unresolved.take() else { return Ok(base) };
+        let entry = match self.load(&attempt.id).await {
+            Ok(entry) => entry,
+            Err(error) => {
+                self.unresolved = Some(attempt);
+                return Err(error);
+            }
+        };
+        let Some(Entry::Bucket(bucket)) = entry else { return Ok(base) };
+        if !vouches_for(&bucket, &attempt) {
+            return Ok(base);
+        }
+        // Others may have gone on from there.
+        let base = Base::Live(self.catch_up(attempt.after, bucket)?);
+        self.pending.drop_committed(&attempt.carried);
+        self.view = None;
+        self.reached = Some(base.clone());
+        Ok(base)
+    }
+
+    /// Lets a login begin afresh if the session has become another subject's since it was asked for: by an earlier try,
+    /// or by a commit that was under way.
+    fn replace_other(&mut self, base: &Base) {
+        let (Base::Live(live), None, Some(login)) = (base, &self.pending.ending, &self.pending.settings.login) else {
+            return;
+        };
+        if live.newest.meta.subject.as_ref().is_some_and(|subject| *subject != login.subject) {
+            self.pending.ending = Some(Ending { why: Why::Replaced, keeps_data: false, everywhere: None });
+            self.view = None;
+        }
+    }
+
+    /// Ends every other session of the subject that logs out everywhere. One that is being renewed does not slip through:
+    /// see [`SessionStore::remove_all`]. Returns `true` if there were any.
+    async fn end_others(&mut self, base: &Base) -> Result<bool, SessionError> {
+        let Some(ending) = &mut self.pending.ending else { return Ok(false) };
+        let Some(subject) = &ending.everywhere else { return Ok(false) };
+        let own = if let Base::Live(live) = base { Some(&live.bucket.id) } else { None };
+        let count = self.manager.revoke_all_of(subject, own).await?;
+        ending.everywhere = None; // Should what follows fail, it is not done again.
+        Ok(count > 0)
+    }
+
+    /// Ends the session, wherever it has moved to, and all others that the request presented. What a slow request
+    /// commits afterwards finds no bucket.
+    async fn log_out(&mut self, base: Base, others_ended: bool) -> Result<Anonymous, SessionError> {
+        let (ended, outdated) = match &base {
+            Base::Live(live) => {
+                let ended = self.end(&Other::from(&**live), EndReason::Logout).await? || others_ended;
+                // Under a tombstone that is not ours the browser may already hold a newer login's cookie.
+                (ended, !ended && self.load(&live.bucket.id).await?.is_some())
+            }
+            Base::Anonymous(anonymous) => (false, anonymous.only_login),
+        };
+        let also_ended = self.end_also().await?;
+        let was_ended = ended || !matches!(base, Base::Anonymous(Anonymous { was_ended: false, .. }));
+        let anonymous = Anonymous { was_ended, only_login: outdated && !also_ended };
+        self.removes_cookie = self.presented && !anonymous.only_login;
+        self.pending.ending = None;
+        self.reached = Some(Base::Anonymous(anonymous));
+        Ok(anonymous)
+    }
+
+    /// Ends the session, and begins an anonymous one with its data in one step.
+    async fn leave(&mut self, live: Arc<Admission>) -> Result<Base, SessionError> {
+        self.end_also().await?; // First, while the ending is pending, so that another try repeats it.
+        match self.renew(Arc::clone(&live), Mark::Renew).await {
+            Ok(next) => Ok(Base::Live(next)),
+            // Somebody ended or renewed it. There is no new session then, and the one that it was renewed into ends too.
+            Err(SessionError::Ended) => {
+                let anonymous = self.log_out(Base::Live(live), false).await?;
+                self.pending = Pending::default();
+                Ok(Base::Anonymous(Anonymous { only_login: true, ..anonymous }))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends what the request presented besides its session. Returns `true` if one of them was alive.
+    async fn end_also(&mut self) -> Result<bool, SessionError> {
+        let mut ended = self.end_presented(EndReason::Logout).await?;
+        while let Some(session) = self.also.unjudged.last() {
+            ended |= self.end(session, EndReason::Logout).await?;
+            self.also.unjudged.pop();
+        }
+        Ok(ended)
+    }
+
+    /// Ends the live sessions that the request presented, of which it is served as none. Returns `true` if there were any.
+    async fn end_presented(&mut self, reason: EndReason) -> Result<bool, SessionError> {
+        let mut ended = false;
+        while let Some(session) = self.also.admitted.last() {
+            ended |= self.end(session, reason).await?;
+            self.also.admitted.pop();
+        }
+        Ok(ended)
+    }
+
+    /// Ends one session, wherever it has moved to. Returns `true` if it was alive.
+    async fn end(&self, Other { id, subject }: &Other, reason: EndReason) -> Result<bool, SessionError> {
+        let ended = ending::end(self.manager, id, subject.as_deref(), true).await?;
+        if let Some(id) = &ended {
+            let (session, logged_in) = (Some(self.manager.handle(id)), subject.is_some());
+            self.manager.emit(&Event::Ended { session, count: 1, reason, logged_in });
+        }
+        Ok(ended.is_some())
+    }
+
+    /// Makes the first bucket of an anonymous request, if there is anything to keep.
+    async fn create(&mut self, anonymous: Anonymous, mark: Option<Mark>) -> Result<Base, SessionError> {
+        let (meta, data) = self.applied(&Meta::default(), &DataMap::new())?;
+        let login = mark == Some(Mark::Login);
+        let wanted = login || !data.is_empty() || meta.flash.is_some() || self.pending.keep;
+        if !wanted || (anonymous.only_login && !login) {
+            self.pending = Pending::default();
+            return Ok(Base::Anonymous(anonymous));
+        }
+        if login {
+            // Else the browser would go on presenting several sessions, and be anonymous.
+            self.end_presented(EndReason::Replaced).await?;
+        }
+        let slot = self.find_slot(&meta, mark, None).await?;
+        let live = self.first_token(meta, data, None, slot.as_ref())?;
+        let inserted = self.manager.store().insert(&live.bucket).await;
+        self.written("insert", inserted, &live)?;
+        self.enforce(slot, &live).await?;
+        self.manager.emit(&Event::Created { session: self.manager.handle(&live.bucket.id), logged_in: login });
+        self.pending = Pending::default();
+        Ok(Base::Live(live))
+    }
+
+    /// Moves the session to a new bucket with a new id. A login always ends logged in.
+    ///
+    /// After an ending it begins afresh, or with nothing but the old session's data.
+    async fn renew(&mut self, mut live: Arc<Admission>, mark: Mark) -> Result<Arc<Admission>, SessionError> {
+        let login = mark == Mark::Login;
+        let ending = self.pending.ending.clone();
+        let mut gone = false;
+        loop {
+            let (meta, data) = self.applied_after(ending.as_ref(), &live)?;
+            let old = live.bucket.id;
+            let slot = self.find_slot(&meta, Some(mark), Some(&old)).await?;
+            let predecessor = ending.is_none().then_some((&live.bucket, login));
+            let next = self.first_token(meta, data, predecessor, slot.as_ref())?;
+            if gone {
+                if ending.is_some() {
+                    // Nothing may survive of the session that is to end, wherever it has moved to.
+                    ending::end(self.manager, &old, live.newest.meta.subject.as_deref(), true).await?;
+                }
+                let inserted = self.manager.store().insert(&next.bucket).await;
+                self.written("insert", inserted, &next)?;
+            } else {
+                let (now, policy) = (self.now(), &self.manager.times().bucket);
+                // An anonymous session has nothing that a thief could keep, and a session that ended has no successor.
+                let tombstone = if live.bucket.subject.is_some() && ending.is_none() {
+                    Tombstone::renewed(&live.bucket, &next.bucket, now, policy)
+                } else {
+                    Tombstone::new(old, now, policy)
+                };
+                let succeeded =
+                    self.manager.store().renew_into(&next.bucket, &old, live.bucket.revision, tombstone).await;
+                if !self.written("renew_into", succeeded, &next)? {
+                    live = match self.follow(Arc::clone(&live)).await {
+                        Err(SessionError::Ended) if login => {
+                            gone = true;
+                            live
+                        }
+                        followed => followed?,
+                    };
+                    continue;
+                }
+            }
+            self.manager.forget(&old);
+            self.enforce(slot, &next).await?;
+            let (old, session) = (self.manager.handle(&old), self.manager.handle(&next.bucket.id));
+            if ending.is_some() && !login {
+                let (session_ended, logged_in) = (Some(old), live.bucket.subject.is_some());
+                let reason = EndReason::Logout;
+                self.manager.emit(&Event::Ended { session: session_ended, count: 1, reason, logged_in });
+                self.manager.emit(&Event::Created { session, logged_in: false });
+            } else {
+                let logged_in = next.bucket.subject.is_some();
+                self.manager.emit(&Event::Renewed { old, session, login, logged_in });
+            }
+            self.pending = Pending::default();
+            return Ok(next);
+        }
+    }
+
+    /// Issues the next token if the content changed; at the end of a request also when it is time to.
+    async fn advance(&mut self, live: Arc<Admission>) -> Result<Base, SessionError> {
+        let changes = !self.pending.is_empty();
+        let result = self.advance_live(Arc::clone(&live), changes).await;
+        match result {
+            Ok(live) => {
+                self.pending = Pending::default();
+                Ok(Base::Live(live))
+            }
+            // Upkeep that fails is no reason to fail the request: its event was raised where it happened.
+            Err(_) if !changes => {
+                self.unresolved = None;
+                let mut live = Arc::unwrap_or_clone(live);
+                live.to_deliver = live.to_deliver.filter(|_| live.made_here);
+                Ok(Base::Live(Arc::new(live)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn advance_live(&mut self, mut live: Arc<Admission>, changes: bool) -> Result<Arc<Admission>, SessionError> {
+        let finish = self.when == When::Finish;
+        if finish && !changes && live.to_deliver.is_some() && !live.made_here {
+            // The newest at the time of the response: a slow handler must not put a stale token on the wire.
+            live = self.refresh(live).await?;
+        }
+        let request = Arc::clone(self.request);
+        let manager = request.manager.clone();
+        let mut queued = None;
+        loop {
+            let Some((next, reason)) = self.rotation(&live)? else {
+                let now = self.now();
+                if finish && is_touch_due(&manager, &live, now) {
+                    touch(&manager, &mut live, now).await;
+                }
+                return Ok(live);
+            };
+            let replaced = manager.store().replace(&next.bucket, live.bucket.revision).await;
+            if self.written("replace", replaced, &next)? {
+                self.report_rotation(&next.bucket, reason);
+                return Ok(next);
+            }
+            if queued.is_none() {
+                queued = Some(manager.queue(&live.bucket.id).await);
+            }
+            live = self.follow(live).await?;
+        }
+    }
+
+    /// Does what [`advance`](Self::advance) does with changes, where nothing needs to be waited for. `None`: nothing was done.
+    fn advance_now(&mut self, live: &Arc<Admission>) -> Result<Option<Base>, SessionError> {
+        if self.pending.is_empty() {
+            return Ok(None);
+        }
+        let Some((next, reason)) = self.rotation(live)? else { return Ok(None) };
+        let Some(replaced) = self.manager.store().replace_now(&next.bucket, live.bucket.revision) else {
+            return Ok(None);
+        };
+        if !self.written("replace", replaced, &next)? {
+            return Ok(None);
+        }
+        self.report_rotation(&next.bucket, reason);
+        self.pending = Pending::default();
+        Ok(Some(Base::Live(next)))
+    }
+
+    /// Makes the next token, if there is a reason for one.
+    fn rotation(&mut self, live: &Admission) -> Result<Option<(Arc<Admission>, RotationReason)>, SessionError> {
+        let (meta, data) = self.applied(&live.newest.meta, &live.newest.data)?;
+        let changed = data != live.newest.data || meta != live.newest.meta || self.pending.label.is_some();
+        let Some(reason) = self.rotation_reason(live, changed) else { return Ok(None) };
+        Ok(Some((self.next_token(live, meta, data)?, reason)))
+    }
+
+    fn report_rotation(&self, bucket: &Bucket, reason: RotationReason) {
+        let (manager, id, generation) = (self.manager, &bucket.id, bucket.generation);
+        manager.emit_if_heard(|| Event::Rotated { session: manager.handle(id), generation, reason });
+    }
+
+    fn rotation_reason(&self, live: &Admission, changed: bool) -> Option<RotationReason> {
+        if changed {
+            return Some(RotationReason::Changed);
+        }
+        if self.when != When::Finish {
+            return None;
+        }
+        if live.newest.keys.compromised().is_some() {
+            return Some(RotationReason::CompromisedKey);
+        }
+        is_rotation_due(self.manager, live, self.now()).then_some(RotationReason::Interval)
+    }
+
+    /// After a conflict: the newest state, through the handoff if the token moved on.
+    async fn follow(&mut self, live: Arc<Admission>) -> Result<Arc<Admission>, SessionError> {
+        self.attempts += 1;
+        let session = self.manager.handle(&live.bucket.id);
+        self.manager.emit(&Event::ConflictRetry { session, attempt: self.attempts });
+        let now = Instant::now();
+        if now >= *self.deadline.get_or_insert(now + RETRY_FOR) {
+            return Err(SessionError::Conflict);
+        }
+        // Rivals in other processes are not in the queue: wait a little, and not all the same.
+        if let Some(tries) = self.attempts.checked_sub(2) {
+            let limit = (1_u64 << tries.min(6)) * 1000;
+            let jitter = getrandom::u64().unwrap_or(limit) % limit;
+            tokio::time::sleep(Duration::from_micros(jitter)).await;
+        }
+        self.refresh(live).await
+    }
+
+    /// Asks the store for the newest state.
+    async fn refresh(&self, live: Arc<Admission>) -> Result<Arc<Admission>, SessionError> {
+        match self.load(&live.bucket.id).await? {
+            Some(Entry::Bucket(bucket)) => self.catch_up(live, bucket),
+            _ => Err(SessionError::Ended),
+        }
+    }
+
+    /// From what this request knows of its session to what the bucket says now.
+    fn catch_up(&self, live: Arc<Admission>, bucket: Bucket) -> Result<Arc<Admission>, SessionError> {
+        let (now, policy) = (self.now(), &self.manager.times().bucket);
+        let bucket = bucket.corrected(now, policy).unwrap_or(bucket);
+        if bucket.is_expired(now, policy) {
+            return Err(SessionError::Ended);
+        }
+        if bucket.current.matches(&live.newest.fingerprint) {
+            return Ok(Arc::new(Admission { bucket, ..Arc::unwrap_or_clone(live) }));
+        }
+        match self.sealer.follow(&bucket, &live.newest.handoff_key, now, self.manager.not_before()) {
+            Ok((newest, token)) => {
+                Ok(Arc::new(Admission::new(self.manager, bucket, newest, live.arrival, Some(token))))
+            }
+            Err(HandoffError::Tampered) => {
+                self.manager.emit(&Event::StoreTampered { session: self.manager.handle(&bucket.id) });
+                Err(SessionError::Conflict)
+            }
+            Err(_) => Err(SessionError::Conflict),
+        }
+    }
+
+    /// Finds a login's slot under the limit of sessions.
+    async fn find_slot(
+        &self,
+        meta: &Meta,
+        mark: Option<Mark>,
+        old: Option<&SessionId>,
+    ) -> Result<Option<SessionSlot<'r>>, SessionError> {
+        match &meta.subject {
+            Some(subject) if mark == Some(Mark::Login) => SessionSlot::find(self.manager, subject, old).await,
+            _ => Ok(None),
+        }
+    }
+
+    async fn enforce(&self, slot: Option<SessionSlot<'r>>, live: &Admission) -> Result<(), SessionError> {
+        match slot {
+            Some(slot) => slot.enforce(&live.bucket).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Content plus pending changes. Closures of the application's may run in here.
+    fn applied(&mut self, meta: &Meta, data: &DataMap) -> Result<(Meta, DataMap), SessionError> {
+        let data = match self.view.take() {
+            Some(view) => view,
+            None => {
+                let _guard = self.request.enter_closure();
+                self.pending.applied_to(data)?
+            }
+        };
+        Ok((self.pending.settings.applied_to(meta), data))
+    }
+
+    /// The same, of what an ending leaves of the session.
+    fn applied_after(&mut self, ending: Option<&Ending>, live: &Admission) -> Result<(Meta, DataMap), SessionError> {
+        match ending {
+            None => self.applied(&live.newest.meta, &live.newest.data),
+            Some(Ending { keeps_data: true, .. }) => self.applied(&Meta::default(), &live.newest.data),
+            Some(_) => self.applied(&Meta::default(), &DataMap::new()),
+        }
+    }
+
+    async fn load(&self, id: &SessionId) -> Result<Option<Entry>, SessionError> {
+        self.manager.store().load(id).await.map_err(|error| self.manager.store_failed("load", error))
+    }
+
+    /// A store's answer to a write. After an error nobody knows whether it was carried out: remember what was tried.
+    fn written<T>(
+        &mut self,
+        operation: &'static str,
+        answer: Result<T, StoreError>,
+        tried: &Arc<Admission>,
+    ) -> Result<T, SessionError> {
+        answer.map_err(|error| {
+            self.unresolved = Some(Box::new(Attempt {
+                id: tried.bucket.id,
+                fingerprint: tried.newest.fingerprint,
+                after: Arc::clone(tried),
+                carried: self.pending.clone(),
+            }));
+            self.manager.store_failed(operation, error)
+        })
+    }
+
+    fn now(&self) -> Timestamp {
+        self.manager.now()
+    }
+}
+
+fn vouches_for(bucket: &Bucket, attempt: &Attempt) -> bool {
+    bucket.current.matches(&attempt.fingerprint)
+        || bucket.retired.iter().any(|retired| retired.fingerprint.matches(&attempt.fingerprint))
+}

@@ -1,0 +1,259 @@
+//! What a request wants to change: a log of operations, applied to the newest state at commit.
+
+use std::sync::Arc;
+
+use secure_sessions_core::{DataMap, Meta, Millis, SecretBytes, Timestamp};
+
+use crate::error::SessionError;
+use crate::request::messages::FlashChanges;
+
+/// A change that depends on what is there: it runs now, and again on the newest state after a conflict.
+pub(crate) type Change = Arc<dyn Fn(&mut DataMap) -> Result<(), SessionError> + Send + Sync>;
+
+#[derive(Clone)]
+pub(crate) enum Operation {
+    Insert {
+        key: Box<str>,
+        value: SecretBytes,
+    },
+    Remove {
+        key: Box<str>,
+    },
+    /// Of the keys that are there at commit.
+    Clear,
+    Change(Change),
+}
+
+impl Operation {
+    pub(crate) fn apply(&self, data: &mut DataMap) -> Result<(), SessionError> {
+        match self {
+            Self::Insert { key, value } => {
+                data.insert_encoded(key, value)?;
+            }
+            Self::Remove { key } => {
+                data.remove(key);
+            }
+            Self::Clear => *data = DataMap::new(),
+            Self::Change(change) => change(data)?,
+        }
+        Ok(())
+    }
+}
+
+/// Moves a session to a new id, or ends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    Renew,
+    Login,
+}
+
+/// The session that the request came with is to end, and everything that follows in the request is of a new one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ending {
+    pub(crate) why: Why,
+    /// The new session begins with the data of the old one.
+    pub(crate) keeps_data: bool,
+    /// The subject all of whose other sessions end as well.
+    pub(crate) everywhere: Option<String>,
+}
+
+/// Why a session is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Its holder logs out: that is kept whatever becomes of the rest of the request.
+    Logout,
+    /// Another subject logs in: it stands and falls with the login.
+    Replaced,
+}
+
+/// Changes of the engine's own entries.
+#[derive(Clone, Default)]
+pub(crate) struct Settings {
+    pub(crate) login: Option<Authenticated>,
+    /// After the login, if there is one.
+    pub(crate) step_up: Option<StepUp>,
+    pub(crate) lifetime: Option<Millis>,
+    pub(crate) idle_timeout: Option<Millis>,
+    pub(crate) persistent: Option<bool>,
+    pub(crate) flash: FlashChanges,
+}
+
+/// Who logged in, when and how.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Authenticated {
+    pub(crate) subject: String,
+    pub(crate) at: Timestamp,
+    pub(crate) assurance: Option<u8>,
+}
+
+impl Authenticated {
+    pub(crate) fn apply(&self, meta: &mut Meta) {
+        meta.subject = Some(self.subject.clone());
+        meta.authenticated_at = Some(self.at);
+        meta.assurance_level = self.assurance;
+    }
+}
+
+/// Another authentication of whoever is logged in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StepUp {
+    pub(crate) at: Timestamp,
+    pub(crate) assurance: u8,
+}
+
+impl StepUp {
+    pub(crate) fn apply(&self, meta: &mut Meta) {
+        meta.authenticated_at = Some(self.at);
+        meta.assurance_level = Some(self.assurance);
+    }
+}
+
+impl Settings {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.login.is_none()
+            && self.step_up.is_none()
+            && self.lifetime.is_none()
+            && self.idle_timeout.is_none()
+            && self.persistent.is_none()
+            && self.flash.is_empty()
+    }
+
+    /// The engine's entries after these changes.
+    pub(crate) fn applied_to(&self, meta: &Meta) -> Meta {
+        let mut meta = meta.clone();
+        self.apply(&mut meta);
+        meta
+    }
+
+    pub(crate) fn apply(&self, meta: &mut Meta) {
+        if let Some(login) = &self.login {
+            login.apply(meta);
+        }
+        if let Some(step_up) = &self.step_up {
+            step_up.apply(meta);
+        }
+        meta.lifetime = self.lifetime.or(meta.lifetime);
+        meta.idle_timeout = self.idle_timeout.or(meta.idle_timeout);
+        meta.persistent = self.persistent.or(meta.persistent);
+        self.flash.apply(meta);
+    }
+}
+
+/// All that a request wants to change and that is not committed yet.
+#[derive(Clone, Default)]
+pub(crate) struct Pending {
+    /// Comes before everything else here.
+    pub(crate) ending: Option<Ending>,
+    pub(crate) operations: Vec<Operation>,
+    pub(crate) mark: Option<Mark>,
+    pub(crate) settings: Settings,
+    pub(crate) label: Option<String>,
+    /// Makes a session even though it is empty: something outside depends on its id.
+    pub(crate) keep: bool,
+    /// Counts how often the operations were dropped, or cut off from the base's data.
+    era: u32,
+    /// Counts the endings, each of which drops everything but the operations.
+    endings: u32,
+}
+
+impl Pending {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ending.is_none() && !self.has_changes()
+    }
+
+    /// Returns `true` if there is more than an ending.
+    pub(crate) fn has_changes(&self) -> bool {
+        !self.operations.is_empty()
+            || self.mark.is_some()
+            || !self.settings.is_empty()
+            || self.label.is_some()
+            || self.keep
+    }
+
+    /// Takes everything out, and leaves what counts on.
+    pub(crate) fn take(&mut self) -> Self {
+        let Self { era, endings, .. } = *self;
+        std::mem::replace(self, Self { era, endings, ..Self::default() })
+    }
+
+    /// Drops what was pending, save for the data that the ending keeps.
+    pub(crate) fn end(&mut self, ending: Ending) {
+        let operations = if ending.keeps_data { std::mem::take(&mut self.operations) } else { Vec::new() };
+        let before = self.ending.take();
+        // A session that was left before leaves no data, and what came since stands alone.
+        let keeps_data = ending.keeps_data && before.as_ref().is_none_or(|before| before.keeps_data);
+        let everywhere = ending.everywhere.or(before.and_then(|before| before.everywhere));
+        let era = self.era.wrapping_add(u32::from(!keeps_data));
+        let (ending, endings) = (Some(Ending { keeps_data, everywhere, ..ending }), self.endings.wrapping_add(1));
+        *self = Self { ending, operations, era, endings, ..Self::default() };
+    }
+
+    /// Drops everything but a logout.
+    pub(crate) fn discard(&mut self) {
+        let ending = self.ending.take().filter(|ending| ending.why == Why::Logout);
+        *self = Self { ending, era: self.era.wrapping_add(1), endings: self.endings, ..Self::default() };
+    }
+
+    /// Returns the data after these changes.
+    pub(crate) fn applied_to(&self, data: &DataMap) -> Result<DataMap, SessionError> {
+        let mut data = data.clone();
+        for operation in &self.operations {
+            operation.apply(&mut data)?;
+        }
+        Ok(data)
+    }
+
+    /// Takes out what an earlier try already carried: all that was pending then came first.
+    pub(crate) fn drop_committed(&mut self, carried: &Self) {
+        if carried.era != self.era {
+            return; // An ending or a discard since then dropped it.
+        }
+        self.operations.drain(..carried.operations.len().min(self.operations.len()));
+        if carried.endings != self.endings {
+            return; // What is left came after an ending that keeps the data, and so does that ending.
+        }
+        self.ending = None;
+        if carried.mark == self.mark {
+            self.mark = None;
+        }
+        // One that differs came since. It needs no further id: nobody has seen a token of this one.
+        if carried.settings.login == self.settings.login {
+            self.settings.login = None;
+        }
+        if carried.settings.step_up == self.settings.step_up {
+            self.settings.step_up = None;
+        }
+        if carried.label == self.label {
+            self.label = None;
+        }
+        self.settings.flash.drop_committed(&carried.settings.flash);
+        self.keep = false;
+    }
+
+    /// Puts what a failed commit had taken back in front of what came since.
+    pub(crate) fn restore(&mut self, mut taken: Self) {
+        if let Some(ending) = self.ending.take() {
+            // It came later, and drops what it would have dropped.
+            taken.end(ending);
+        }
+        (taken.era, taken.endings) = (self.era, self.endings);
+        taken.operations.append(&mut self.operations);
+        taken.mark = match (taken.mark, self.mark) {
+            // A login renews anyway.
+            (Some(Mark::Login), Some(Mark::Renew)) => Some(Mark::Login),
+            (before, since) => since.or(before),
+        };
+        let Settings { login, step_up, lifetime, idle_timeout, persistent, flash } = std::mem::take(&mut self.settings);
+        let settings = &mut taken.settings;
+        // A login makes an earlier step-up void.
+        settings.step_up = step_up.or(settings.step_up.filter(|_| login.is_none()));
+        settings.login = login.or(settings.login.take());
+        settings.lifetime = lifetime.or(settings.lifetime);
+        settings.idle_timeout = idle_timeout.or(settings.idle_timeout);
+        settings.persistent = persistent.or(settings.persistent);
+        settings.flash = std::mem::take(&mut settings.flash).then(flash);
+        taken.label = self.label.take().or(taken.label);
+        taken.keep |= self.keep;
+        *self = taken;
+    }
+}

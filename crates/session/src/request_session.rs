@@ -1,0 +1,127 @@
+//! One request as an adapter holds it: begin, load on first look, finish.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::adapter::head::RequestHead;
+use crate::error::SessionError;
+use crate::manager::SessionManager;
+use crate::request::caller::Caller;
+use crate::request::cell::Request;
+use crate::request::finish::{self, Finish};
+use crate::request::load::{self, Presented};
+use crate::session::Session;
+
+/// One request, as the adapter keeps it from [`SessionManager::begin`] to the response's headers. Clones are the same
+/// request.
+#[derive(Clone)]
+pub struct RequestSession(Arc<Request>);
+
+impl SessionManager {
+    /// Begins a request. An adapter keeps what it gets with the request, and calls [`RequestSession::finish`] before it
+    /// sends the response's headers. This captures nothing and reads nothing.
+    #[must_use]
+    pub fn begin(&self) -> RequestSession {
+        RequestSession::new(self.clone())
+    }
+}
+
+impl RequestSession {
+    fn new(manager: SessionManager) -> Self {
+        Self(Arc::new(Request::new(manager)))
+    }
+
+    /// Whether this request is the given manager's. A nested layer of the same manager takes part in the outer one's
+    /// request instead of beginning its own.
+    #[must_use]
+    pub fn belongs_to(&self, manager: &SessionManager) -> bool {
+        self.0.manager.is_same(manager)
+    }
+
+    /// The request's session, one however often this is called. Everything that is read of the head is read before this
+    /// returns; the future asks the store, unless that has answered without a wait. Once it is loaded the store is not
+    /// asked again.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Store`] if the store fails. A cookie that is refused is no error, but an anonymous session.
+    pub fn session(
+        &self,
+        head: &dyn RequestHead,
+    ) -> impl Future<Output = Result<Session, SessionError>> + Send + use<> {
+        let request = Arc::clone(&self.0);
+        request.set_looked_at();
+        let unloaded = if request.is_loaded() { None } else { request.load_now(head) };
+        // Behind a pointer, since the frameworks move a handler's future, and what it waits for, more than once.
+        let loading = unloaded.map(|(presented, caller)| {
+            let request = Arc::clone(&request);
+            Box::pin(async move { request.load(presented, caller).await })
+        });
+        async move {
+            if let Some(loading) = loading {
+                loading.await?;
+            }
+            Ok(Session::new(request))
+        }
+    }
+
+    /// The request's session, if something has already looked at it.
+    #[must_use]
+    pub fn loaded(&self) -> Option<Session> {
+        self.0.is_loaded().then(|| Session::new(Arc::clone(&self.0)))
+    }
+
+    /// Ends the request: commits what is to be kept and says what the response needs. `status` is the response's HTTP
+    /// status; a service that failed without a response counts as 500.
+    ///
+    /// 1. The statuses 100 to 499 commit, except 408 (the handler timed out) and 499 (the client closed the request).
+    ///    Those two, and 500 and above, discard changes of data, login and renew, and keep a logout. A handler that
+    ///    panicked must not come here at all.
+    /// 2. A commit runs to its end, even if the future is dropped because the client hung up: see
+    ///    [`SessionManager::drained`].
+    /// 3. Afterwards every change is refused with [`SessionError::Finished`].
+    #[inline]
+    pub fn finish(&self, status: u16) -> Finish {
+        self.0.set_finished();
+        // Here, where it costs a route that never looks next to nothing.
+        if self.0.was_looked_at() { finish::finish(&self.0, status) } else { Finish::nothing() }
+    }
+}
+
+impl Request {
+    /// Loads what needs no waiting; gives what `load` needs for anything else.
+    fn load_now(&self, head: &dyn RequestHead) -> Option<(Option<Presented>, Caller)> {
+        let (mut presented, caller) = load::present(&self.manager, head);
+        let state = match &mut presented {
+            Some(presented) => load::load_now(&self.manager, presented, &caller),
+            None => Some(load::without_cookie(caller.clone())),
+        };
+        if let Some(state) = state {
+            self.set_state(state);
+            return None;
+        }
+        if let Some(presented) = &mut presented {
+            presented.detach(head);
+        }
+        Some((presented, caller))
+    }
+
+    /// `None` is a request without any cookie or bearer token of ours.
+    async fn load(&self, presented: Option<Presented>, caller: Caller) -> Result<(), SessionError> {
+        let _gate = self.gate.lock().await;
+        if !self.is_loaded() {
+            let state = match presented {
+                Some(presented) => load::load(&self.manager, presented, caller).await?,
+                None => load::without_cookie(caller),
+            };
+            self.set_state(state);
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for RequestSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RequestSession").field("loaded", &self.0.is_loaded()).finish_non_exhaustive()
+    }
+}

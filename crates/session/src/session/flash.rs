@@ -1,0 +1,66 @@
+//! Flash messages: short texts for the next page, gone once they were read.
+
+use secure_sessions_core::format::MAX_FLASH_LEN;
+
+use crate::error::SessionError;
+use crate::request::messages::{Flash, FlashChanges, FlashLevel, waiting};
+use crate::session::Session;
+
+impl Session {
+    /// Leaves a message for the next page that takes the messages, often after a redirect. It lasts through renew and
+    /// login, and ends with the session. One that is left after [`logout`](Self::logout), in the same request, begins a
+    /// new session: "You have been logged out."
+    ///
+    /// At most [`MAX_FLASHES`](crate::MAX_FLASHES) messages wait; of more, the oldest are dropped. A session is made for a message.
+    ///
+    /// ```
+    /// use secure_sessions::{FlashLevel, testing};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), secure_sessions::SessionError> {
+    /// let (manager, _) = testing::manager();
+    /// let cookie = testing::session(&manager).with(|session| session.flash(FlashLevel::Success, "Saved.")).cookie();
+    /// # assert!(cookie.await?.starts_with("session="));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Flash`] if the text is longer than [`MAX_FLASH_LEN`] bytes, [`SessionError::TooLarge`] if it
+    /// outgrows the cookie, [`SessionError::Finished`] if the response's headers are gone. Nothing is changed then.
+    pub fn flash(&self, level: FlashLevel, text: impl Into<String>) -> Result<(), SessionError> {
+        let text = text.into();
+        if text.len() > MAX_FLASH_LEN {
+            return Err(SessionError::Flash { length: text.len() });
+        }
+        self.change_flashes(|changes, _| changes.added.push(Flash { level, text }))
+    }
+
+    /// Takes the messages that wait, those of this request included. They are gone once the response is below 500.
+    ///
+    /// Each is read once; two requests at the same time may both get it. Taking none changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Finished`] if the response's headers are gone.
+    #[doc(alias = "flashes")]
+    pub fn take_flashes(&self) -> Result<Vec<Flash>, SessionError> {
+        self.change_flashes(|changes, waiting| {
+            changes.take(&waiting);
+            waiting
+        })
+    }
+
+    fn change_flashes<R>(&self, change: impl FnOnce(&mut FlashChanges, Vec<Flash>) -> R) -> Result<R, SessionError> {
+        let mut state = self.changeable()?;
+        let waiting = waiting(&state.meta());
+        let before = state.pending.settings.flash.clone();
+        let result = change(&mut state.pending.settings.flash, waiting);
+        let data = state.data().cloned().unwrap_or_default();
+        if let Err(error) = self.sealer(&state).check_size(&state.meta(), &data) {
+            state.pending.settings.flash = before;
+            return Err(error.into());
+        }
+        Ok(result)
+    }
+}

@@ -1,0 +1,186 @@
+//! Who logs in, how strongly, and how long ago: what a handler asks before it lets somebody do more.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use secure_sessions_core::{DataMap, Meta, Timestamp};
+
+use crate::error::SessionError;
+use crate::request::ops::{Authenticated, Ending, Mark, StepUp, Why};
+use crate::session::Session;
+
+/// Who logs in, and how. Given to [`Session::login_with`].
+///
+/// ```
+/// # use secure_sessions::{Login, testing};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), secure_sessions::SessionError> {
+/// # let (manager, _) = testing::manager();
+/// # let cookie = testing::session(&manager).with(|session| {
+/// session.login_with(Login::new("alice").assurance(2).label("Firefox on Linux"))
+/// # }).cookie().await?;
+/// # assert!(!cookie.is_empty());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "nobody is logged in before `Session::login_with`"]
+pub struct Login {
+    pub(crate) subject: String,
+    pub(crate) assurance: Option<u8>,
+    pub(crate) authenticated_at: Option<Timestamp>,
+    pub(crate) label: Option<String>,
+}
+
+impl Login {
+    /// Of this subject: a stable identifier of the account, at most 512 bytes.
+    pub fn new(subject: impl Into<String>) -> Self {
+        Self { subject: subject.into(), assurance: None, authenticated_at: None, label: None }
+    }
+
+    /// How strongly the subject authenticated, on the application's own scale; by convention NIST's AAL, 1 to 3.
+    pub fn assurance(mut self, level: u8) -> Self {
+        self.assurance = Some(level);
+        self
+    }
+
+    /// When the subject authenticated, if that was not now: the `auth_time` of an identity provider. A time to come
+    /// counts as now.
+    pub fn authenticated_at(mut self, at: Timestamp) -> Self {
+        self.authenticated_at = Some(at);
+        self
+    }
+
+    /// What the subject's list of sessions shows of this one, at most 512 bytes: see [`Session::set_label`].
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+}
+
+impl Session {
+    /// Logs a subject in: at commit the session moves to a new id, with a fresh absolute life, and the old cookie is
+    /// refused from then on.
+    ///
+    /// 1. The data stays, unless *another* subject was logged in: then nothing of that session is left, neither data nor
+    ///    messages, label, persistence or lifetime.
+    /// 2. The session is logged in afterwards even if it ended meanwhile, as by a double click.
+    /// 3. If a browser sent several live sessions, all of them end.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Meta`] if the subject is longer than 512 bytes, [`SessionError::TooLarge`] if it outgrows the
+    /// cookie, [`SessionError::Finished`] if the response's headers are gone.
+    pub fn login(&self, subject: &str) -> Result<(), SessionError> {
+        self.login_with(Login::new(subject))
+    }
+
+    /// As [`login`](Self::login), with more than a subject.
+    ///
+    /// # Errors
+    ///
+    /// As [`login`](Self::login), and [`SessionError::Label`] if the label is longer than 512 bytes. Nothing is changed
+    /// then.
+    pub fn login_with(&self, login: Login) -> Result<(), SessionError> {
+        let Login { subject, assurance, authenticated_at, label } = login;
+        label.as_deref().map_or(Ok(()), Self::check_label)?;
+        let mut state = self.changeable()?;
+        let now = self.request().manager.now();
+        let at = authenticated_at.map_or(now, |at| at.min(now));
+        // Nothing of one subject's session is left to another.
+        let replaces = state.subject().is_some_and(|current| current != subject);
+        let authenticated = Authenticated { subject, at, assurance };
+        let (mut meta, data) = if replaces {
+            let mut meta = Cow::Owned(Meta::default());
+            state.caller.reserve(&mut meta);
+            (meta.into_owned(), DataMap::new())
+        } else {
+            (state.meta().into_owned(), state.data().cloned().unwrap_or_default())
+        };
+        authenticated.apply(&mut meta);
+        self.sealer(&state).check_size(&meta, &data)?;
+        if replaces {
+            let why = state.pending.ending.as_ref().map_or(Why::Replaced, |before| before.why);
+            state.end(Ending { why, keeps_data: false, everywhere: None });
+        }
+        self.mark(&mut state, Mark::Login)?;
+        let pending = &mut state.pending;
+        pending.settings.login = Some(authenticated);
+        pending.settings.step_up = None;
+        pending.label = label.or_else(|| pending.label.take());
+        Ok(())
+    }
+
+    /// The subject authenticated again, or with a second factor: raises (or lowers) the assurance level, counts the
+    /// authentication from now, and moves the session to a new id at commit, as [`renew`](Self::renew) does. Data and
+    /// deadline stay; for a fresh life log in again.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::NotLoggedIn`] if nobody is logged in, [`SessionError::TooLarge`] if the session would outgrow
+    /// its cookie, [`SessionError::Finished`] if the response's headers are gone. Nothing is changed then.
+    pub fn step_up(&self, level: u8) -> Result<(), SessionError> {
+        let mut state = self.changeable()?;
+        if state.subject().is_none() {
+            return Err(SessionError::NotLoggedIn);
+        }
+        let step_up = StepUp { at: self.request().manager.now(), assurance: level };
+        let mut meta = state.meta().into_owned();
+        step_up.apply(&mut meta);
+        let data = state.data().cloned().unwrap_or_default();
+        self.sealer(&state).check_size(&meta, &data)?;
+        if state.pending.mark.is_none() {
+            self.mark(&mut state, Mark::Renew)?;
+        }
+        state.pending.settings.step_up = Some(step_up);
+        Ok(())
+    }
+
+    /// How strongly the subject authenticated, as [`Login::assurance`] or [`step_up`](Self::step_up) said.
+    #[must_use]
+    pub fn assurance(&self) -> Option<u8> {
+        self.state().meta().assurance_level
+    }
+
+    /// Whether the subject authenticated at most so long ago; else an error, for `?` in front of what is dangerous.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use secure_sessions::{Session, SessionError};
+    /// fn change_password(session: &Session) -> Result<(), SessionError> {
+    ///     session.require_recent_auth(Duration::from_secs(5 * 60))?;
+    ///     // ...
+    ///     session.renew()
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::NotLoggedIn`] (401), or [`SessionError::AuthenticationTooOld`] (403): ask for the password, then
+    /// call [`step_up`](Self::step_up). Match on them, or give the adapter an `on_error`, to redirect to the page that
+    /// does.
+    pub fn require_recent_auth(&self, max_age: Duration) -> Result<(), SessionError> {
+        let state = self.state();
+        state.subject().ok_or(SessionError::NotLoggedIn)?;
+        let at = state.meta().authenticated_at;
+        let age = at.map(|at| Duration::from(self.request().manager.now().since(at)));
+        match age {
+            Some(age) if age <= max_age => Ok(()),
+            age => Err(SessionError::AuthenticationTooOld { age, max_age }),
+        }
+    }
+
+    /// Whether the subject authenticated at least this strongly; else an error.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::NotLoggedIn`] (401), or [`SessionError::AssuranceTooLow`] (403): ask for the second factor, then
+    /// call [`step_up`](Self::step_up).
+    pub fn require_assurance(&self, required: u8) -> Result<(), SessionError> {
+        let state = self.state();
+        state.subject().ok_or(SessionError::NotLoggedIn)?;
+        match state.meta().assurance_level {
+            Some(level) if level >= required => Ok(()),
+            level => Err(SessionError::AssuranceTooLow { level, required }),
+        }
+    }
+}

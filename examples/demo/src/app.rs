@@ -1,0 +1,34 @@
+//! What the handlers share.
+
+use secure_sessions_axum::SessionManager;
+
+use crate::events::EventRing;
+use crate::keys::KeyFile;
+use crate::lab::Lab;
+use crate::lockout::Lockout;
+use crate::second_factor::SecondFactor;
+use crate::shutdown::Stopping;
+use crate::users::Users;
+
+/// What the handlers share. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    /// Who may log in.
+    pub users: Users,
+    /// The sessions of the pages.
+    pub sessions: SessionManager,
+    /// What their engine reported.
+    pub events: EventRing,
+    /// The keys: to replace them, and for the anatomy of a cookie.
+    pub keys: KeyFile,
+    /// Counts wrong passwords.
+    pub wrong_passwords: Lockout,
+    /// Counts wrong one-time codes.
+    pub wrong_codes: Lockout,
+    /// One-time codes.
+    pub second_factor: SecondFactor,
+    /// The attack lab.
+    pub lab: Lab,
+    /// For answers that go on until the server stops.
+    pub stopping: Stopping,
+}
