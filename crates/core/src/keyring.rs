@@ -13,6 +13,7 @@ use crate::format::{
 use crate::ids::{KeyId, RandomError};
 use crate::keys::{FingerprintKey, KeyParseError, SealKey};
 use crate::mac::MacKey;
+use crate::secret::wipe_stack;
 
 /// The state of a key: its permitted uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -159,6 +160,14 @@ impl KeyringBuilder {
     /// [`KeyringError`] if a kind has no active key, if the active one is compromised, or if two keys are equal or
     /// have the same id.
     pub fn build(self) -> Result<Keyring, KeyringError> {
+        let keyring = self.derive();
+        // Deriving moves subkeys about. What is built next might take the bytes that they left along to the heap.
+        wipe_stack();
+        keyring
+    }
+
+    #[inline(never)]
+    fn derive(self) -> Result<Keyring, KeyringError> {
         let seal = states(KeyKind::Seal, &self.seal, &self.compromised_seal, SealKey::id)?;
         let fingerprint =
             states(KeyKind::Fingerprint, &self.fingerprint, &self.compromised_fingerprint, FingerprintKey::id)?;

@@ -17,6 +17,7 @@ use crate::time::Timestamp;
 /// [`Sealer::admit`](crate::Sealer::admit) turns it into [`Admitted`](crate::Admitted), and only that gives out data.
 ///
 /// Its content stays in its buffer until you ask for it: nothing is copied from a token that is refused in the end.
+#[derive(Clone)]
 pub struct Opened {
     buffer: SecretBytes,
     /// The offset of the plaintext in the buffer.

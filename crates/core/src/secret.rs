@@ -75,6 +75,12 @@ pub(crate) fn wipe(bytes: &mut [u8]) {
     optimization_barrier(bytes);
 }
 
+/// Overwrites what calls that have returned left on the stack.
+#[inline(never)]
+pub(crate) fn wipe_stack() {
+    wipe(&mut [0xff; 16 * 1024]);
+}
+
 /// Overwrites a whole buffer, and leaves it empty.
 fn wipe_vec(bytes: &mut Vec<u8>) {
     bytes.clear();

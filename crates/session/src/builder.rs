@@ -17,6 +17,7 @@ use crate::event::Observer;
 use crate::event::throttle::EventLimit;
 use crate::keyring::Keyring;
 use crate::manager::{Parts, SessionManager};
+use crate::remember::Sealing;
 use crate::transport::cookie::{CookieConfig, SameSite};
 use crate::transport::{Bearer, DEFAULT_BEARER_HEADER};
 
@@ -38,6 +39,7 @@ use crate::transport::{Bearer, DEFAULT_BEARER_HEADER};
 /// | CSRF header | `x-csrf-token` |
 /// | `Clear-Site-Data` on logout | none |
 /// | event limit | [`EventLimit::default`]: of each kind 20 lines at once, then one a second |
+/// | opened tokens that are remembered | none |
 #[must_use]
 pub struct Builder {
     keyring: Keyring,
@@ -59,6 +61,7 @@ pub struct Builder {
     clear_site_data: Vec<ClearSiteData>,
     csrf_header: &'static str,
     event_limit: Option<EventLimit>,
+    remembered: usize,
 }
 
 const DEFAULT_CSRF_HEADER: &str = "x-csrf-token";
@@ -101,6 +104,7 @@ impl Builder {
             clear_site_data: Vec::new(),
             csrf_header: DEFAULT_CSRF_HEADER,
             event_limit: Some(EventLimit::default()),
+            remembered: 0,
         }
     }
 
@@ -304,6 +308,26 @@ impl Builder {
         self
     }
 
+    /// Remembers at most this many opened tokens for up to a minute, which saves decoding and decrypting a token that comes
+    /// again. Off by default, because it keeps the plaintext of sessions in this process's memory for that long.
+    ///
+    /// A token is remembered when it is issued, and otherwise when it is presented for the second time. Its session is judged
+    /// at every request all the same. What is remembered is overwritten when it is forgotten: at logout, login, renewal,
+    /// revocation and replay in this process, when the keys change, and when it makes room for another token. Where both
+    /// transports are on, each has as many places.
+    ///
+    /// ```
+    /// use secure_sessions::{Keyring, MemoryStore, SessionManager};
+    ///
+    /// let builder = SessionManager::builder(Keyring::generate()?, MemoryStore::new());
+    /// let manager = builder.remember_tokens(10_000).build()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn remember_tokens(mut self, places: usize) -> Self {
+        self.remembered = places;
+        self
+    }
+
     /// The request header that brings a CSRF token, in lower case.
     pub fn csrf_header(mut self, name: &'static str) -> Self {
         self.csrf_header = name;
@@ -379,6 +403,7 @@ impl Builder {
         let sizes = |name: &str| Sizes::new(name.len(), self.size_limit, self.size_classes.clone());
         let name = &self.cookie.name;
         let sealer = Sealer::new(self.keyring.0, name, sizes(name)?)?.with_aead(self.aead);
+        let sealer = Sealing::new(sealer, self.remembered, &self.clock);
         let bearer = match self.bearer {
             Some(header) => Some(Bearer::new(header, &sealer, sizes(header)?)?),
             None if self.cookies => None,

@@ -14,6 +14,7 @@ pub mod guide;
 mod keyring;
 mod manager;
 mod reload;
+mod remember;
 mod request;
 mod request_session;
 mod session;

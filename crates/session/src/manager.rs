@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
-use secure_sessions_core::{Handle, Millis, Sealer, SessionId, Timestamp};
+use secure_sessions_core::{Handle, Millis, Opened, SessionId, Timestamp};
 use secure_sessions_store::{AnyStore, Purge, PurgeHandle, StoreError};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -18,6 +18,7 @@ use crate::error::{SessionError, with_causes};
 use crate::event::throttle::{EventLimit, Throttle};
 use crate::event::{Event, Observer};
 use crate::keyring::Keyring;
+use crate::remember::Sealing;
 use crate::transport::cookie::{CookieConfig, CookieWriter};
 use crate::transport::{Bearer, Transport};
 
@@ -41,7 +42,7 @@ struct Shared {
     persistent: bool,
     times: Times,
     /// For cookies.
-    sealer: ArcSwap<Sealer>,
+    sealer: ArcSwap<Sealing>,
     cookies: bool,
     bearer: Option<Bearer>,
     binding: Option<Binding>,
@@ -67,7 +68,7 @@ pub(crate) struct Parts {
     pub(crate) store: AnyStore,
     pub(crate) cookie: CookieConfig,
     pub(crate) times: Times,
-    pub(crate) sealer: Sealer,
+    pub(crate) sealer: Sealing,
     pub(crate) cookies: bool,
     pub(crate) bearer: Option<Bearer>,
     pub(crate) binding: Option<Binding>,
@@ -137,7 +138,8 @@ impl SessionManager {
     ///
     /// None today: the cookie's name and sizes were checked when the manager was built.
     pub fn set_keyring(&self, keyring: Keyring) -> Result<(), BuildError> {
-        self.0.sealer.store(Arc::new(self.sealer(Transport::Cookie).with_keyring(Arc::clone(&keyring.0))));
+        let sealer = self.sealer(Transport::Cookie).with_keyring(Arc::clone(&keyring.0));
+        self.0.sealer.swap(Arc::new(sealer)).forget_where(|_| true);
         if let Some(bearer) = &self.0.bearer {
             bearer.set_keyring(keyring.0);
         }
@@ -194,10 +196,22 @@ impl SessionManager {
     }
 
     /// The sealer of a transport. To hold it across an await, take the `Arc` out of the guard.
-    pub(crate) fn sealer(&self, transport: Transport) -> Guard<Arc<Sealer>> {
+    pub(crate) fn sealer(&self, transport: Transport) -> Guard<Arc<Sealing>> {
         match (&self.0.bearer, transport) {
             (Some(bearer), Transport::Bearer) => bearer.sealer.load(),
             _ => self.0.sealer.load(),
+        }
+    }
+
+    /// Forgets the remembered tokens of a session that has ended or moved on.
+    pub(crate) fn forget(&self, id: &SessionId) {
+        self.forget_where(|opened| opened.session_id() == *id);
+    }
+
+    pub(crate) fn forget_where(&self, is_over: impl Fn(&Opened) -> bool) {
+        self.0.sealer.load().forget_where(&is_over);
+        if let Some(bearer) = &self.0.bearer {
+            bearer.sealer.load().forget_where(is_over);
         }
     }
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use arc_swap::Guard;
 use getrandom::SysRng;
-use secure_sessions_core::{DataError, DataMap, Handle, Millis, Sealer, SessionId, Timestamp, decode, encode};
+use secure_sessions_core::{DataError, DataMap, Handle, Millis, SessionId, Timestamp, decode, encode};
 use secure_sessions_store::{Entry, SessionStore};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::SessionError;
+use crate::remember::Sealing;
 use crate::request::cell::Request;
 use crate::request::ops::{Change, Ending, Mark, Operation, Why};
 use crate::request::state::{Base, State};
@@ -450,7 +451,7 @@ impl Session {
     }
 
     /// The sealer of the session's transport.
-    pub(crate) fn sealer(&self, state: &State) -> Guard<Arc<Sealer>> {
+    pub(crate) fn sealer(&self, state: &State) -> Guard<Arc<Sealing>> {
         self.0.manager.sealer(state.caller.transport)
     }
 

@@ -751,3 +751,25 @@ async fn keys_that_are_replaced_while_a_handler_runs_take_the_subject_and_the_la
     assert_eq!(listed.iter().map(|session| session.label.as_deref()).collect::<Vec<_>>(), [Some("phone")]);
     assert!(!app.event_names().contains(&"store_tampered"));
 }
+
+#[tokio::test]
+async fn a_change_is_committed_at_once_where_the_store_answers_at_once() {
+    let app = app();
+    let cookie = app.visit(None, |session| session.insert("n", 1).unwrap()).await;
+    let (first, session) = app.request(cookie.as_deref()).await;
+    session.insert("n", 2).unwrap();
+    let (second, rival) = app.request(cookie.as_deref()).await;
+    rival.insert("m", 3).unwrap();
+    let reply = first.finish(200).try_now().ok().unwrap();
+    let newest = set_cookie(reply.as_ref()).unwrap();
+    // Somebody was faster: that is for the commit that waits, and loses nothing.
+    let later = second.finish(200).try_now().err().unwrap();
+    let merged = set_cookie(later.await.as_ref()).unwrap();
+    for cookie in [&newest, &merged] {
+        app.visit(Some(cookie), |session| {
+            assert_eq!(session.get::<u8>("n").unwrap(), Some(2));
+            assert_eq!(session.get::<u8>("m").unwrap(), Some(3));
+        })
+        .await;
+    }
+}

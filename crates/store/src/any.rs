@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Timestamp, Tombstone};
 
@@ -34,6 +35,13 @@ impl AnyStore {
     pub fn new(store: impl SessionStore) -> Self {
         Self(Arc::new(store))
     }
+
+    /// Does what [`replace`](SessionStore::replace) does, without a boxed future; `None`, and nothing was done, unless the
+    /// store [answers at once](SessionStore::answers_at_once).
+    #[must_use]
+    pub fn replace_now(&self, bucket: &Bucket, expected: Revision) -> Option<Result<bool, StoreError>> {
+        self.0.replace_now(bucket, expected)
+    }
 }
 
 impl fmt::Debug for AnyStore {
@@ -53,6 +61,10 @@ impl SessionStore for AnyStore {
 
     fn peek(&self, id: &SessionId) -> Option<Bucket> {
         self.0.peek(id)
+    }
+
+    fn answers_at_once(&self) -> bool {
+        self.0.answers_at_once()
     }
 
     async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
@@ -97,6 +109,8 @@ trait Erased: Send + Sync + 'static {
     fn insert<'a>(&'a self, bucket: &'a Bucket) -> Boxed<'a, ()>;
     fn load<'a>(&'a self, id: &'a SessionId) -> Boxed<'a, Option<Entry>>;
     fn peek(&self, id: &SessionId) -> Option<Bucket>;
+    fn answers_at_once(&self) -> bool;
+    fn replace_now(&self, bucket: &Bucket, expected: Revision) -> Option<Result<bool, StoreError>>;
     fn replace<'a>(&'a self, bucket: &'a Bucket, expected: Revision) -> Boxed<'a, bool>;
     fn renew_into<'a>(
         &'a self,
@@ -123,6 +137,22 @@ impl<S: SessionStore> Erased for S {
 
     fn peek(&self, id: &SessionId) -> Option<Bucket> {
         SessionStore::peek(self, id)
+    }
+
+    fn answers_at_once(&self) -> bool {
+        SessionStore::answers_at_once(self)
+    }
+
+    fn replace_now(&self, bucket: &Bucket, expected: Revision) -> Option<Result<bool, StoreError>> {
+        if !SessionStore::answers_at_once(self) {
+            return None;
+        }
+        let replacing = pin!(SessionStore::replace(self, bucket, expected));
+        match replacing.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => Some(answer),
+            // It waits although it said that it never does.
+            Poll::Pending => None,
+        }
     }
 
     fn replace<'a>(&'a self, bucket: &'a Bucket, expected: Revision) -> Boxed<'a, bool> {
@@ -157,5 +187,38 @@ impl<S: SessionStore> Erased for S {
 
     fn purge_expired(&self, now: Timestamp, limit: u32) -> Boxed<'_, u64> {
         Box::pin(SessionStore::purge_expired(self, now, limit))
+    }
+}
+
+#[cfg(all(test, feature = "memory"))]
+mod tests {
+    use secure_sessions_core::{Fingerprint, NewBucket, Revision};
+
+    use super::*;
+    use crate::MemoryStore;
+
+    struct Distant(MemoryStore);
+
+    impl SessionStore for Distant {
+        crate::forward_methods!(self => &self.0;
+            insert, load, peek, replace, renew_into, remove, list, count, remove_all, purge_expired);
+    }
+
+    #[tokio::test]
+    async fn only_a_store_that_answers_at_once_replaces_at_once() {
+        let memory = MemoryStore::new();
+        let (near, distant) = (AnyStore::new(memory.clone()), AnyStore::new(Distant(memory)));
+        let first = Fingerprint::from_bytes([1; 16]);
+        let (id, expires_at) = (SessionId::from_bytes([1; 16]), Timestamp::from_millis(1000));
+        let bucket = Bucket::create(
+            NewBucket { id, subject: None, label: None, expires_at, idle_timeout: None, first },
+            Timestamp::from_millis(1),
+        );
+        SessionStore::insert(&near, &bucket).await.expect("a free id");
+        let next = Bucket { revision: Revision::new(2), ..bucket.clone() };
+        assert!(distant.replace_now(&next, bucket.revision).is_none(), "it is to be asked by `replace`");
+        assert!(matches!(near.replace_now(&next, Revision::new(77)), Some(Ok(false))), "another revision");
+        assert!(matches!(near.replace_now(&next, bucket.revision), Some(Ok(true))));
+        assert!(matches!(near.replace_now(&next, bucket.revision), Some(Ok(false))), "it was replaced");
     }
 }

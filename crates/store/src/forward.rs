@@ -26,8 +26,8 @@
 /// }
 /// ```
 ///
-/// The compiler reports every method that you neither name nor write, except for `peek`: if you keep its default, the engine
-/// asks the wrapper by `load` alone. You can name it, too.
+/// The compiler reports every method that you neither name nor write, except for `peek` and `answers_at_once`: if you keep
+/// their defaults, the engine asks the wrapper by `load` alone, and waits for its answers. You can name them, too.
 #[macro_export]
 macro_rules! forward_methods {
     ($self:ident => $to:expr; $($method:ident),+ $(,)?) => {
@@ -49,6 +49,11 @@ macro_rules! forward_methods {
     (@peek $self:ident $to:expr) => {
         fn peek(&$self, id: &$crate::SessionId) -> ::core::option::Option<$crate::Bucket> {
             $crate::SessionStore::peek($to, id)
+        }
+    };
+    (@answers_at_once $self:ident $to:expr) => {
+        fn answers_at_once(&$self) -> bool {
+            $crate::SessionStore::answers_at_once($to)
         }
     };
     (@replace $self:ident $to:expr) => {

@@ -170,6 +170,10 @@ impl SessionStore for MemoryStore {
         }
     }
 
+    fn answers_at_once(&self) -> bool {
+        true
+    }
+
     async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
         let packed = Packed::from(bucket);
         let (mut shard, hash) = self.shard(&bucket.id);

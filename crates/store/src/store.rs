@@ -50,8 +50,8 @@ use crate::StoreError;
 ///
 /// # Writing a store
 ///
-/// Implement the methods as plain `async fn`; their futures must be [`Send`]. Only `peek` has a default, since any other
-/// default would be weaker than the contract.
+/// Implement the methods as plain `async fn`; their futures must be [`Send`]. Only `peek` and `answers_at_once` have
+/// a default, since any other default would be weaker than the contract.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -206,6 +206,14 @@ pub trait SessionStore: Send + Sync + 'static {
     /// It runs outside of any future, so it must not wait for more than the lock of a map.
     fn peek(&self, _id: &SessionId) -> Option<Bucket> {
         None
+    }
+
+    /// Returns `true` if every method answers at the first poll of its future: a store in this process's memory.
+    ///
+    /// The engine then commits the usual change while it makes the response, without a task that outlives the request. A
+    /// store that waits for anything but a short lock must leave the default.
+    fn answers_at_once(&self) -> bool {
+        false
     }
 
     /// Compare-and-swap: keeps `bucket` in place of the one under its id, if that one's revision is `expected`.
@@ -409,6 +417,10 @@ impl<S: SessionStore> SessionStore for Arc<S> {
 
     fn peek(&self, id: &SessionId) -> Option<Bucket> {
         S::peek(self, id)
+    }
+
+    fn answers_at_once(&self) -> bool {
+        S::answers_at_once(self)
     }
 
     async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {

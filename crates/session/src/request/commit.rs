@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::Guard;
-use secure_sessions_core::{Bucket, DataMap, HandoffError, Meta, Sealer, SessionId, Timestamp, Tombstone};
+use secure_sessions_core::{Bucket, DataMap, HandoffError, Meta, SessionId, Timestamp, Tombstone};
 use secure_sessions_store::{Entry, SessionStore, StoreError};
 use tokio::time::Instant;
 
@@ -12,6 +12,7 @@ use crate::detached::Detached;
 use crate::error::SessionError;
 use crate::event::{EndReason, Event, RotationReason};
 use crate::manager::SessionManager;
+use crate::remember::Sealing;
 use crate::request::caller::Caller;
 use crate::request::cell::Request;
 use crate::request::ending;
@@ -48,32 +49,37 @@ pub(crate) async fn commit(request: &Arc<Request>, when: When) -> Result<(), Ses
     let _gate = request.gate.lock().await;
     let Some((mut running, base)) = Commit::begin(request, when) else { return Ok(()) };
     let outcome = running.run(base).await;
-    let Commit { pending, unresolved, removes_cookie, also, reached, .. } = running;
+    running.conclude(outcome)
+}
 
-    let Some(mut state) = request.loaded_state() else { return Ok(()) };
-    state.unresolved = unresolved;
-    state.also = also;
-    state.remove_cookie |= removes_cookie;
-    state.ended_by_logout |= removes_cookie;
-    match outcome {
-        Ok(base) => {
-            state.next_id = None;
-            state.rebase(base)
-        }
-        Err(error) => {
-            // What was carried out stays so, though what was to follow it failed.
-            if let Some(base) = reached {
-                state.base = base;
-            }
-            state.pending.restore(pending);
-            Err(error)
-        }
+/// Commits what the request changed of its session at its end, if that is all, the store answers at once, and nobody was
+/// faster. `None`: everything is still pending, for [`commit`].
+pub(crate) fn commit_now(request: &Arc<Request>) -> Option<Result<(), SessionError>> {
+    if !request.manager.store().answers_at_once() {
+        return None;
     }
+    let _gate = request.gate.try_lock().ok()?;
+    let is_plain = {
+        let state = request.loaded_state()?;
+        let Pending { ending, mark, .. } = &state.pending;
+        state.live().is_some() && state.unresolved.is_none() && ending.is_none() && mark.is_none()
+    };
+    if !is_plain {
+        return None;
+    }
+    let (mut running, base) = Commit::begin(request, When::Finish)?;
+    let outcome = match base {
+        Base::Live(live) => running.advance_now(&live).transpose(),
+        Base::Anonymous(_) => None,
+    };
+    let is_done = outcome.is_some();
+    let result = running.conclude(outcome.unwrap_or(Err(SessionError::Conflict)));
+    is_done.then_some(result)
 }
 
 struct Commit<'r> {
     manager: &'r SessionManager,
-    sealer: Arc<Sealer>,
+    sealer: Arc<Sealing>,
     request: &'r Arc<Request>,
     when: When,
     pending: Pending,
@@ -88,7 +94,8 @@ struct Commit<'r> {
     /// What the pending operations make of the base that the commit began with; of no other.
     view: Option<DataMap>,
     entropy: Entropy,
-    deadline: Instant,
+    /// Set by the first conflict.
+    deadline: Option<Instant>,
     attempts: u32,
 }
 
@@ -111,7 +118,7 @@ impl<'r> Commit<'r> {
             reached: None,
             view: state.view().cloned(),
             entropy: Entropy::default(),
-            deadline: Instant::now() + RETRY_FOR,
+            deadline: None,
             attempts: 0,
         };
         Some((commit, state.base.clone()))
@@ -140,6 +147,30 @@ impl<'r> Commit<'r> {
             (Base::Live(live), None, Some(mark)) => self.renew(live, mark).await.map(Base::Live),
             (Base::Live(live), None, None) => self.advance(live).await,
             (Base::Anonymous(anonymous), None, mark) => self.create(anonymous, mark).await,
+        }
+    }
+
+    /// Tells the request what became of its changes.
+    fn conclude(self, outcome: Result<Base, SessionError>) -> Result<(), SessionError> {
+        let Self { request, pending, unresolved, removes_cookie, also, reached, .. } = self;
+        let Some(mut state) = request.loaded_state() else { return Ok(()) };
+        state.unresolved = unresolved;
+        state.also = also;
+        state.remove_cookie |= removes_cookie;
+        state.ended_by_logout |= removes_cookie;
+        match outcome {
+            Ok(base) => {
+                state.next_id = None;
+                state.rebase(base)
+            }
+            Err(error) => {
+                // What was carried out stays so, though what was to follow it failed.
+                if let Some(base) = reached {
+                    state.base = base;
+                }
+                state.pending.restore(pending);
+                Err(error)
+            }
         }
     }
 
@@ -317,6 +348,7 @@ impl<'r> Commit<'r> {
                     continue;
                 }
             }
+            self.manager.forget(&old);
             self.enforce(slot, &next).await?;
             let (old, session) = (self.manager.handle(&old), self.manager.handle(&next.bucket.id));
             if ending.is_some() && !login {
@@ -363,21 +395,16 @@ impl<'r> Commit<'r> {
         let manager = request.manager.clone();
         let mut queued = None;
         loop {
-            let (meta, data) = self.applied(&live.newest.meta, &live.newest.data)?;
-            let changed = data != live.newest.data || meta != live.newest.meta || self.pending.label.is_some();
-            let Some(reason) = self.rotation_reason(&live, changed) else {
+            let Some((next, reason)) = self.rotation(&live)? else {
                 let now = self.now();
                 if finish && is_touch_due(&manager, &live, now) {
                     touch(&manager, &mut live, now).await;
                 }
                 return Ok(live);
             };
-            let next = self.next_token(&live, meta, data)?;
             let replaced = manager.store().replace(&next.bucket, live.bucket.revision).await;
             if self.written("replace", replaced, &next)? {
-                let bucket = &next.bucket;
-                let (id, generation) = (&bucket.id, bucket.generation);
-                manager.emit_if_heard(|| Event::Rotated { session: manager.handle(id), generation, reason });
+                self.report_rotation(&next.bucket, reason);
                 return Ok(next);
             }
             if queued.is_none() {
@@ -385,6 +412,36 @@ impl<'r> Commit<'r> {
             }
             live = self.follow(live).await?;
         }
+    }
+
+    /// Does what [`advance`](Self::advance) does with changes, where nothing needs to be waited for. `None`: nothing was done.
+    fn advance_now(&mut self, live: &Arc<Admission>) -> Result<Option<Base>, SessionError> {
+        if self.pending.is_empty() {
+            return Ok(None);
+        }
+        let Some((next, reason)) = self.rotation(live)? else { return Ok(None) };
+        let Some(replaced) = self.manager.store().replace_now(&next.bucket, live.bucket.revision) else {
+            return Ok(None);
+        };
+        if !self.written("replace", replaced, &next)? {
+            return Ok(None);
+        }
+        self.report_rotation(&next.bucket, reason);
+        self.pending = Pending::default();
+        Ok(Some(Base::Live(next)))
+    }
+
+    /// Makes the next token, if there is a reason for one.
+    fn rotation(&mut self, live: &Admission) -> Result<Option<(Arc<Admission>, RotationReason)>, SessionError> {
+        let (meta, data) = self.applied(&live.newest.meta, &live.newest.data)?;
+        let changed = data != live.newest.data || meta != live.newest.meta || self.pending.label.is_some();
+        let Some(reason) = self.rotation_reason(live, changed) else { return Ok(None) };
+        Ok(Some((self.next_token(live, meta, data)?, reason)))
+    }
+
+    fn report_rotation(&self, bucket: &Bucket, reason: RotationReason) {
+        let (manager, id, generation) = (self.manager, &bucket.id, bucket.generation);
+        manager.emit_if_heard(|| Event::Rotated { session: manager.handle(id), generation, reason });
     }
 
     fn rotation_reason(&self, live: &Admission, changed: bool) -> Option<RotationReason> {
@@ -405,7 +462,8 @@ impl<'r> Commit<'r> {
         self.attempts += 1;
         let session = self.manager.handle(&live.bucket.id);
         self.manager.emit(&Event::ConflictRetry { session, attempt: self.attempts });
-        if Instant::now() >= self.deadline {
+        let now = Instant::now();
+        if now >= *self.deadline.get_or_insert(now + RETRY_FOR) {
             return Err(SessionError::Conflict);
         }
         // Rivals in other processes are not in the queue: wait a little, and not all the same.

@@ -5,10 +5,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use secure_sessions_core::Token;
-
 use crate::adapter::reply::Reply;
 use crate::detached::Detached;
+use crate::error::SessionError;
 use crate::manager::SessionManager;
 use crate::request::cell::Request;
 use crate::request::commit::{self, When};
@@ -78,6 +77,9 @@ pub(crate) fn finish(request: &Arc<Request>, status: u16) -> Finish {
         return Finish(Inner::Now(Some(reply(&request.manager, &state).to(status))));
     }
     drop(state);
+    if let Some(result) = commit::commit_now(request) {
+        return Finish(Inner::Now(Some(completed(request, failed, result).to(status))));
+    }
     let committing = Arc::clone(request);
     let commit = async move { Some(complete(&committing, failed).await.to(status)) };
     Finish(Inner::Later(Detached::always(request.manager.commits(), commit)))
@@ -85,6 +87,10 @@ pub(crate) fn finish(request: &Arc<Request>, status: u16) -> Finish {
 
 async fn complete(request: &Arc<Request>, failed: bool) -> Reply {
     let result = commit::commit(request, When::Finish).await;
+    completed(request, failed, result)
+}
+
+fn completed(request: &Arc<Request>, failed: bool, result: Result<(), SessionError>) -> Reply {
     let Some(state) = request.loaded_state() else { return Reply::default() };
     match result {
         Ok(()) => reply(&request.manager, &state),
@@ -101,7 +107,8 @@ fn is_settled(manager: &SessionManager, state: &State) -> bool {
     match &state.base {
         Base::Anonymous(_) => true,
         Base::Live(live) => {
-            let now = manager.now();
+            // What falls due while the handler runs is done by the next request.
+            let now = live.arrival.at;
             live.to_deliver.is_none()
                 && live.newest.keys.compromised().is_none()
                 && !is_rotation_due(manager, live, now)
@@ -119,7 +126,11 @@ fn reply(manager: &SessionManager, state: &State) -> Reply {
     match (state.caller.transport, manager.bearer()) {
         (Transport::Bearer, Some(bearer)) => {
             let token = match &state.base {
-                Base::Live(live) => live.to_deliver.as_ref().map(Token::encode),
+                Base::Live(live) => live.to_deliver.as_ref().map(|token| {
+                    let text = token.encode();
+                    remember(manager, Transport::Bearer, &text, live);
+                    text
+                }),
                 Base::Anonymous(_) => state.remove_cookie.then(String::new),
             };
             Reply { bearer: token.map(|token| (bearer.header, token)), ..reply }
@@ -144,5 +155,12 @@ fn set_cookie(manager: &SessionManager, live: &Admission) -> Option<String> {
     let token = live.to_deliver.as_ref()?;
     let persistent = live.newest.meta.persistent.unwrap_or(manager.persistent());
     let max_age = persistent.then(|| live.bucket.expires_at.since(manager.now()));
-    Some(manager.cookie().set(token, max_age))
+    let cookie = manager.cookie().set(token, max_age);
+    remember(manager, Transport::Cookie, manager.cookie().value(&cookie), live);
+    Some(cookie)
+}
+
+/// Remembers a token that leaves with the response, if tokens are remembered.
+fn remember(manager: &SessionManager, transport: Transport, text: &str, live: &Admission) {
+    manager.sealer(transport).remember_issued(text, &live.newest, live.bucket.subject.as_ref());
 }
