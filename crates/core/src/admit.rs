@@ -4,10 +4,12 @@ use core::fmt;
 
 use crate::bucket::{Arrival, Bucket, BucketPolicy, Standing};
 use crate::data::DataMap;
-use crate::ids::{Fingerprint, HandoffKey, SessionId};
+use crate::format::MIN_BLOAT;
+use crate::ids::{Fingerprint, HandoffKey, SessionId, SubjectTag};
 use crate::meta::{Meta, MetaError};
 use crate::opened::{Opened, SealedUnder};
-use crate::sealer::Sealer;
+use crate::sealer::{Content, Sealer, content_len, write_plaintext};
+use crate::secret::SecretBytes;
 use crate::time::Timestamp;
 
 /// What the bucket says of a token.
@@ -73,6 +75,29 @@ impl Admitted {
     #[must_use]
     pub fn arrival(&self, at: Timestamp) -> Arrival {
         Arrival { generation: self.generation, fingerprint: self.fingerprint, at }
+    }
+
+    /// Returns the token as opening it would, to be judged again; `None` if it has a subject and `subject` is no tag, or the
+    /// reverse.
+    #[must_use]
+    pub fn reopened(&self, subject: Option<&SubjectTag>) -> Option<Opened> {
+        if self.meta.subject.is_some() != subject.is_some() {
+            return None;
+        }
+        let content = Content {
+            session_id: self.session_id,
+            handoff_key: &self.handoff_key,
+            generation: self.generation,
+            issued_at: self.issued_at,
+            expires_at: self.expires_at,
+            meta: &self.meta,
+            data: &self.data,
+        };
+        let length = content_len(&self.meta, &self.data) + MIN_BLOAT;
+        let mut buffer = SecretBytes::with_capacity(length);
+        write_plaintext(&content, subject, buffer.as_mut_vec());
+        buffer.as_mut_vec().resize(length, 0);
+        Opened::parse(buffer, 0..length, self.fingerprint, self.keys)
     }
 }
 

@@ -17,6 +17,7 @@ use crate::time::Timestamp;
 /// [`Sealer::admit`](crate::Sealer::admit) turns it into [`Admitted`](crate::Admitted), and only that gives out data.
 ///
 /// What it says stays in its buffer until it is asked for: nothing is copied that is not believed in the end.
+#[derive(Clone)]
 pub struct Opened {
     buffer: SecretBytes,
     /// Where the plaintext begins in the buffer.

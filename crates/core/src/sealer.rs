@@ -333,11 +333,11 @@ impl SecretArray<SEAL_RANDOM_LEN> {
 }
 
 /// The length of a plaintext without its bloat.
-fn content_len(meta: &Meta, data: &DataMap) -> usize {
+pub(crate) fn content_len(meta: &Meta, data: &DataMap) -> usize {
     PLAINTEXT_FIXED + meta.encoded_len() + data.encoded_len()
 }
 
-fn write_plaintext(content: &Content<'_>, subject: Option<&SubjectTag>, bytes: &mut Vec<u8>) {
+pub(crate) fn write_plaintext(content: &Content<'_>, subject: Option<&SubjectTag>, bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(content.session_id.as_bytes());
     bytes.extend_from_slice(content.handoff_key.as_bytes());
     bytes.extend_from_slice(&content.generation.to_be_bytes());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use secure_sessions_core::{Bucket, DataMap, HandoffError, Meta, Sealer, SessionId, Timestamp, Tombstone};
+use secure_sessions_core::{Bucket, DataMap, HandoffError, Meta, SessionId, Timestamp, Tombstone};
 use secure_sessions_store::{Entry, SessionStore, StoreError};
 use tokio::time::Instant;
 
@@ -15,6 +15,7 @@ use crate::event::{EndReason, Event, RotationReason};
 use crate::limit::Place;
 use crate::manager::SessionManager;
 use crate::ops::{Ending, Mark, Pending, Why};
+use crate::remember::Sealing;
 use crate::request::Request;
 use crate::state::{Also, Anonymous, Attempt, Base, Live, Other};
 
@@ -62,7 +63,7 @@ pub(crate) async fn commit(request: &Arc<Request>, when: When) -> Result<(), Ses
 
 struct Work<'r> {
     manager: &'r SessionManager,
-    sealer: Arc<Sealer>,
+    sealer: Arc<Sealing>,
     request: &'r Arc<Request>,
     when: When,
     pending: Pending,
@@ -306,6 +307,7 @@ impl<'r> Work<'r> {
                     continue;
                 }
             }
+            self.manager.forget(&old);
             self.settle(place, &next).await?;
             let (old, session) = (self.manager.handle(&old), self.manager.handle(&next.bucket.id));
             if ending.is_some() && !login {

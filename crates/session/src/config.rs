@@ -16,6 +16,7 @@ use crate::event::Observer;
 use crate::keyring::{KeySourceError, Keyring};
 use crate::limit::SessionLimit;
 use crate::manager::SessionManager;
+use crate::remember::Sealing;
 use crate::site_data::{self, ClearSiteData};
 use crate::throttle::EventLimit;
 use crate::transport::{Bearer, DEFAULT_BEARER_HEADER};
@@ -132,6 +133,7 @@ pub struct Builder {
     clear_site_data: Vec<ClearSiteData>,
     csrf_header: &'static str,
     event_limit: Option<EventLimit>,
+    remembered: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -175,6 +177,7 @@ impl Builder {
             clear_site_data: Vec::new(),
             csrf_header: DEFAULT_CSRF_HEADER,
             event_limit: Some(EventLimit::default()),
+            remembered: 0,
         }
     }
 
@@ -378,6 +381,26 @@ impl Builder {
         self
     }
 
+    /// Remembers at most this many opened tokens for up to a minute, which saves decoding and decrypting a token that comes
+    /// again. Off by default, because it keeps the plaintext of sessions in this process's memory for that long.
+    ///
+    /// A token is remembered when it is issued, and otherwise when it is presented for the second time. Its session is judged
+    /// at every request all the same. What is remembered is overwritten when it is forgotten: at logout, login, renewal,
+    /// revocation and replay in this process, when the keys change, and when it makes room for another token. Where both
+    /// transports are on, each has as many places.
+    ///
+    /// ```
+    /// use secure_sessions::{Keyring, MemoryStore, SessionManager};
+    ///
+    /// let builder = SessionManager::builder(Keyring::generate()?, MemoryStore::new());
+    /// let manager = builder.remember_tokens(10_000).build()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn remember_tokens(mut self, places: usize) -> Self {
+        self.remembered = places;
+        self
+    }
+
     /// The request header that brings a CSRF token, in lower case.
     pub fn csrf_header(mut self, name: &'static str) -> Self {
         self.csrf_header = name;
@@ -451,6 +474,7 @@ impl Builder {
         let sizes = |name: &str| Sizes::new(name.len(), self.size_limit, self.size_classes.clone());
         let name = &self.cookie.name;
         let sealer = Sealer::new(self.keyring.0, name, sizes(name)?)?.with_aead(self.aead);
+        let sealer = Sealing::new(sealer, self.remembered, &self.clock);
         let bearer = match self.bearer {
             Some(header) => Some(Bearer::new(header, &sealer, sizes(header)?)?),
             None if self.cookies => None,
@@ -501,7 +525,7 @@ pub(crate) struct Parts {
     pub(crate) store: AnyStore,
     pub(crate) cookie: CookieConfig,
     pub(crate) times: Times,
-    pub(crate) sealer: Sealer,
+    pub(crate) sealer: Sealing,
     pub(crate) cookies: bool,
     pub(crate) bearer: Option<Bearer>,
     pub(crate) binding: Option<Binding>,

@@ -162,6 +162,12 @@ impl CookieWriter {
         text
     }
 
+    /// Returns the token's text in what [`set`](Self::set) wrote.
+    pub(crate) fn value<'c>(&self, cookie: &'c str) -> &'c str {
+        let value = cookie.get(self.name.len() + 1..).unwrap_or_default();
+        value.split_once(';').map_or(value, |(value, _)| value)
+    }
+
     pub(crate) fn remove(&self) -> &str {
         &self.removal
     }

@@ -60,7 +60,9 @@ pub(crate) async fn end(
 /// Removes the bucket under `id`. Returns `true` if there was one.
 async fn remove(manager: &SessionManager, id: &SessionId, leaves_tombstone: bool) -> Result<bool, SessionError> {
     let tombstone = leaves_tombstone.then(|| Tombstone::new(*id, manager.now(), &manager.times().bucket));
-    let failure = match manager.store().remove(id, tombstone).await {
+    let removed = manager.store().remove(id, tombstone).await;
+    manager.forget(id);
+    let failure = match removed {
         Ok(removed) => return Ok(removed),
         Err(error) => manager.store_failed("remove", error),
     };

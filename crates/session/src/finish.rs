@@ -5,8 +5,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use secure_sessions_core::Token;
-
 use crate::commit::{self, When, is_renewal_due};
 use crate::detached::Detached;
 use crate::manager::SessionManager;
@@ -118,7 +116,11 @@ fn reply(manager: &SessionManager, state: &State) -> Reply {
     match (state.caller.transport, manager.bearer()) {
         (Transport::Bearer, Some(bearer)) => {
             let token = match &state.base {
-                Base::Live(live) => live.owed.as_ref().map(Token::encode),
+                Base::Live(live) => live.owed.as_ref().map(|token| {
+                    let text = token.encode();
+                    remember(manager, Transport::Bearer, &text, live);
+                    text
+                }),
                 Base::Anonymous(_) => state.remove_cookie.then(String::new),
             };
             Reply { bearer: token.map(|token| (bearer.header, token)), ..reply }
@@ -138,5 +140,12 @@ fn set_cookie(manager: &SessionManager, live: &Live) -> Option<String> {
     let token = live.owed.as_ref()?;
     let persistent = live.newest.meta.persistent.unwrap_or(manager.persistent());
     let max_age = persistent.then(|| live.bucket.expires_at.since(manager.now()));
-    Some(manager.cookie().set(token, max_age))
+    let cookie = manager.cookie().set(token, max_age);
+    remember(manager, Transport::Cookie, manager.cookie().value(&cookie), live);
+    Some(cookie)
+}
+
+/// Remembers a token that leaves with the response, if tokens are remembered.
+fn remember(manager: &SessionManager, transport: Transport, text: &str, live: &Live) {
+    manager.sealer_for(transport).remember_issued(text, &live.newest, live.bucket.subject.as_ref());
 }

@@ -28,6 +28,7 @@ mod login;
 mod manager;
 mod ops;
 mod reload;
+mod remember;
 mod reply;
 mod request;
 mod session;

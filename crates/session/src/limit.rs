@@ -120,6 +120,7 @@ impl<'m> Place<'m> {
             // Under its own id alone: one that is renewed meanwhile, by its own login perhaps, is the next login's to end.
             match self.manager.store().remove(&bucket.id, None).await {
                 Ok(true) => {
+                    self.manager.forget(&bucket.id);
                     let session = Some(self.manager.handle(&bucket.id));
                     self.manager.emit(&Event::Ended { session, count: 1, reason: EndReason::Evicted, logged_in: true });
                 }

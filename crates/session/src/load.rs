@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::Guard;
 use secure_sessions_core::{
-    Bucket, DecodeError, Ending, HandoffError, KeyKind, Meta, Opened, Refusal, Sealer, SessionId, Suspect, Timestamp,
-    Token, Verdict,
+    Bucket, DecodeError, Ending, HandoffError, KeyKind, Meta, Opened, Refusal, SessionId, Suspect, Timestamp, Token,
+    Verdict,
 };
 use secure_sessions_store::{Entry, SessionStore, StoreError};
 
@@ -19,6 +19,7 @@ use crate::error::SessionError;
 use crate::event::{EndReason, Event};
 use crate::head::{BodySize, RequestHead};
 use crate::manager::SessionManager;
+use crate::remember::{Remembered, Sealing};
 use crate::state::{Also, Anonymous, Base, Live, Other, State};
 use crate::transport::{self, Transport};
 
@@ -29,7 +30,7 @@ const MAX_SESSIONS: usize = 4;
 pub(crate) struct Presented {
     /// The keys that were in force when the request began. Borrowed, so that the cores of a busy server do not contend for
     /// a count of references; see [`detach`](Self::detach).
-    sealer: Guard<Arc<Sealer>>,
+    sealer: Guard<Arc<Sealing>>,
     at: Timestamp,
     body: BodySize,
     /// Of each session the token with the highest generation.
@@ -37,6 +38,10 @@ pub(crate) struct Presented {
     others: Vec<Opened>,
     /// Sealed with a key of ours, without a right mark.
     suspects: Vec<Suspect>,
+    /// One of them was remembered, and not opened.
+    recalled: bool,
+    /// The first one, where it is to be remembered if it is found to be current.
+    second_visit: Option<Remembered>,
     /// There were values, and all of them were no tokens of ours at all: the response removes the cookie.
     only_garbage: bool,
 }
@@ -72,6 +77,8 @@ impl Presented {
             first: None,
             others: Vec::new(),
             suspects: Vec::new(),
+            recalled: false,
+            second_visit: None,
             only_garbage: true,
         }
     }
@@ -79,6 +86,10 @@ impl Presented {
     /// Opens one value. Each that is not opened, and is not surely garbage, keeps the response from removing the cookie: it
     /// might be the good one.
     fn take(&mut self, manager: &SessionManager, value: &[u8]) {
+        if let Some(opened) = self.sealer.recall(value, self.at) {
+            self.recalled = true;
+            return self.add(opened);
+        }
         let opened = match Token::decode(value).map(|token| self.sealer.open(token)) {
             Ok(Ok(opened)) => opened,
             // A blank that some client put behind the value does not make it garbage, nor a token.
@@ -100,6 +111,13 @@ impl Presented {
                 return;
             }
         };
+        if self.first.is_none() {
+            self.second_visit = self.sealer.second_visit(value, &opened, self.at);
+        }
+        self.add(opened);
+    }
+
+    fn add(&mut self, opened: Opened) {
         self.only_garbage = false;
         let id = opened.session_id();
         let Some(first) = &mut self.first else {
@@ -123,6 +141,21 @@ impl Presented {
     pub(crate) fn detach(&mut self, head: &dyn RequestHead) {
         self.body = head.body_size();
         self.sealer = Guard::from_inner(Arc::clone(&self.sealer));
+    }
+
+    /// Forgets the tokens of a session whose token is not its newest.
+    fn forget(&self, id: &SessionId) {
+        if self.recalled {
+            self.sealer.forget(id);
+        }
+    }
+
+    /// Remembers the token that was found to be this session's newest, if it comes for the second time.
+    fn remember(&mut self, live: &Live) {
+        let current = |remembered: &Remembered| remembered.is_of(&live.newest);
+        if let Some(remembered) = self.second_visit.take_if(|remembered| current(remembered)) {
+            self.sealer.remember(remembered);
+        }
     }
 
     /// Whether the first token is the newest of this bucket, which is alive.
@@ -186,7 +219,7 @@ pub(crate) async fn load(
                         manager,
                         &presented,
                         &caller,
-                        &bound,
+                        bound.as_ref(),
                         Judged::Unjudged { session, was_ended: false },
                         &id,
                     )
@@ -194,6 +227,7 @@ pub(crate) async fn load(
                 Err(error) => return Err(manager.store_failed("load", error)),
             }
         } else {
+            presented.forget(&id);
             expired(manager, &id)
         };
         presented.first = presented.others.pop();
@@ -336,14 +370,19 @@ fn judge(manager: &SessionManager, presented: &mut Presented, caller: &Caller, e
         },
         None => ended(manager, &id),
     };
-    admit_client(manager, presented, caller, &bound, judged, &id)
+    match &judged {
+        Judged::Live(live) if live.owed.is_none() => presented.remember(live),
+        _ => presented.forget(&id),
+    }
+    admit_client(manager, presented, caller, bound.as_ref(), judged, &id)
 }
 
-/// What a token says of its client, which needs no verdict. Nothing unless sessions are bound.
-fn bound_as(manager: &SessionManager, opened: &Opened) -> Meta {
+/// Returns what a token says of its client, which needs no verdict; `None` unless sessions are bound.
+fn bound_as(manager: &SessionManager, opened: &Opened) -> Option<Meta> {
+    manager.binding()?;
     let mut meta = Meta::default();
-    meta.binding = manager.binding().and_then(|_| opened.binding());
-    meta
+    meta.binding = opened.binding();
+    Some(meta)
 }
 
 /// Lets nothing pass that a client presents and its binding refuses: it must not see the session, nor end it, nor keep it
@@ -353,10 +392,11 @@ fn admit_client(
     manager: &SessionManager,
     presented: &Presented,
     caller: &Caller,
-    bound: &Meta,
+    bound: Option<&Meta>,
     judged: Judged,
     id: &SessionId,
 ) -> Judged {
+    let Some(bound) = bound else { return judged };
     let meta = match &judged {
         Judged::Refused { .. } => return judged,
         Judged::Live(live) => &live.newest.meta,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
-use secure_sessions_core::{Handle, Millis, Sealer, SessionId, Timestamp};
+use secure_sessions_core::{Handle, Millis, Opened, SessionId, Timestamp};
 use secure_sessions_store::{AnyStore, Purge, PurgeHandle, SessionStore, StoreError};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -17,6 +17,7 @@ use crate::error::{SessionError, with_causes};
 use crate::event::{Event, Observer};
 use crate::keyring::Keyring;
 use crate::limit::SessionLimit;
+use crate::remember::Sealing;
 use crate::request::RequestSession;
 use crate::throttle::Throttle;
 use crate::transport::{Bearer, Transport};
@@ -41,7 +42,7 @@ struct Shared {
     persistent: bool,
     times: Times,
     /// For cookies.
-    sealer: ArcSwap<Sealer>,
+    sealer: ArcSwap<Sealing>,
     cookies: bool,
     bearer: Option<Bearer>,
     binding: Option<Binding>,
@@ -130,7 +131,8 @@ impl SessionManager {
     ///
     /// None today: the cookie's name and sizes were checked when the manager was built.
     pub fn set_keyring(&self, keyring: Keyring) -> Result<(), BuildError> {
-        self.0.sealer.store(Arc::new(self.sealer().with_keyring(Arc::clone(&keyring.0))));
+        let sealer = self.sealer().with_keyring(Arc::clone(&keyring.0));
+        self.0.sealer.swap(Arc::new(sealer)).forget_where(|_| true);
         if let Some(bearer) = &self.0.bearer {
             bearer.set_keyring(keyring.0);
         }
@@ -186,23 +188,35 @@ impl SessionManager {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    pub(crate) fn sealer(&self) -> Guard<Arc<Sealer>> {
+    pub(crate) fn sealer(&self) -> Guard<Arc<Sealing>> {
         self.0.sealer.load()
     }
 
     /// The sealer of a transport, to be held across an await.
-    pub(crate) fn sealer_owned(&self, transport: Transport) -> Arc<Sealer> {
+    pub(crate) fn sealer_owned(&self, transport: Transport) -> Arc<Sealing> {
         self.sealers(transport).load_full()
     }
 
-    pub(crate) fn sealer_for(&self, transport: Transport) -> Guard<Arc<Sealer>> {
+    pub(crate) fn sealer_for(&self, transport: Transport) -> Guard<Arc<Sealing>> {
         self.sealers(transport).load()
     }
 
-    fn sealers(&self, transport: Transport) -> &ArcSwap<Sealer> {
+    fn sealers(&self, transport: Transport) -> &ArcSwap<Sealing> {
         match (&self.0.bearer, transport) {
             (Some(bearer), Transport::Bearer) => &bearer.sealer,
             _ => &self.0.sealer,
+        }
+    }
+
+    /// Forgets the remembered tokens of a session that has ended or moved on.
+    pub(crate) fn forget(&self, id: &SessionId) {
+        self.forget_where(|opened| opened.session_id() == *id);
+    }
+
+    pub(crate) fn forget_where(&self, is_over: impl Fn(&Opened) -> bool) {
+        self.0.sealer.load().forget_where(&is_over);
+        if let Some(bearer) = &self.0.bearer {
+            bearer.sealer.load().forget_where(is_over);
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::Guard;
 use getrandom::SysRng;
-use secure_sessions_core::{DataError, DataMap, Handle, Millis, Sealer, SessionId, Timestamp, decode, encode};
+use secure_sessions_core::{DataError, DataMap, Handle, Millis, SessionId, Timestamp, decode, encode};
 use secure_sessions_store::{Entry, SessionStore};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use crate::error::SessionError;
 use crate::login::Login;
 use crate::ops::{Change, Ending, Mark, Operation, Why};
+use crate::remember::Sealing;
 use crate::request::Request;
 use crate::state::{Base, State};
 use crate::transport::Transport;
@@ -462,7 +463,7 @@ impl Session {
     }
 
     /// The sealer of the session's transport.
-    pub(crate) fn sealer(&self, state: &State) -> Guard<Arc<Sealer>> {
+    pub(crate) fn sealer(&self, state: &State) -> Guard<Arc<Sealing>> {
         self.0.manager.sealer_for(state.caller.transport)
     }
 

@@ -76,7 +76,9 @@ impl SessionManager {
     ///
     /// [`SessionError::Store`] if the store fails.
     pub async fn revoke_everything(&self) -> Result<u64, SessionError> {
-        self.revoke_which(Which::Everything, None).await
+        let revoked = self.revoke_which(Which::Everything, None).await;
+        self.forget_where(|_| true);
+        revoked
     }
 
     /// How many sessions the store keeps, those included that expired and are not purged yet.
@@ -91,7 +93,9 @@ impl SessionManager {
     /// Ends all sessions of a subject but one. Returns how many there were.
     pub(crate) async fn revoke_all_of(&self, subject: &str, except: Option<&SessionId>) -> Result<u64, SessionError> {
         let tags = self.sealer().subject_tags(subject);
-        self.revoke_which(Which::Subjects(&tags), except).await
+        let revoked = self.revoke_which(Which::Subjects(&tags), except).await;
+        self.forget_where(|opened| opened.subject().as_deref() == Some(subject));
+        revoked
     }
 
     async fn revoke_which(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, SessionError> {

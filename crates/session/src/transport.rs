@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use secure_sessions_core::{Keyring, Sealer, Sizes};
+use secure_sessions_core::{Keyring, Sizes};
 
 use crate::config::BuildError;
 use crate::head::RequestHead;
+use crate::remember::Sealing;
 
 /// How a session travels between client and server. Fixed for the session's whole life: its tokens are sealed for one
 /// of the two, and are garbage to the other.
@@ -28,19 +29,19 @@ pub(crate) struct Bearer {
     /// In lower case.
     pub(crate) header: &'static str,
     /// Of a context of its own, so that a cookie's token is nothing here, and the other way round.
-    pub(crate) sealer: ArcSwap<Sealer>,
+    pub(crate) sealer: ArcSwap<Sealing>,
 }
 
 impl Bearer {
     /// The sealer is the one of cookies: a bearer token's subjects are the cookie's.
-    pub(crate) fn new(header: &'static str, cookies: &Sealer, sizes: Sizes) -> Result<Self, BuildError> {
+    pub(crate) fn new(header: &'static str, cookies: &Sealing, sizes: Sizes) -> Result<Self, BuildError> {
         check_header(header)?;
         Ok(Self { header, sealer: ArcSwap::from_pointee(cookies.for_context(&format!("bearer:{header}"), sizes)?) })
     }
 
     pub(crate) fn set_keyring(&self, keyring: Arc<Keyring>) {
         let sealer = self.sealer.load().with_keyring(keyring);
-        self.sealer.store(Arc::new(sealer));
+        self.sealer.swap(Arc::new(sealer)).forget_where(|_| true);
     }
 }
 

@@ -11,6 +11,7 @@ mod support;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::time::{Duration, Instant};
 
 use secure_sessions::{Keyring, ManualClock, MemoryStore, SessionManager};
 use zeroize::Zeroizing;
@@ -104,7 +105,7 @@ fn on_the_heap() -> Vec<&'static str> {
     patterns.iter().zip(found).filter(|(_, found)| *found).map(|((name, _), _)| *name).collect()
 }
 
-fn manager() -> SessionManager {
+fn manager(clock: ManualClock, remembered: usize) -> SessionManager {
     let path = std::env::temp_dir().join(format!("secure-sessions-canary-{}.keys", std::process::id()));
     let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&path).unwrap();
     for (prefix, text) in [("sealk1_", SEAL_TEXT), ("\nfpk1_", FINGERPRINT_TEXT)] {
@@ -115,7 +116,7 @@ fn manager() -> SessionManager {
     let keyring = Keyring::from_file(&path);
     fs::remove_file(&path).unwrap();
     let builder = SessionManager::builder(keyring.unwrap(), MemoryStore::new()).insecure_dev();
-    builder.clock(ManualClock::at_present()).build().unwrap()
+    builder.clock(clock).remember_tokens(remembered).build().unwrap()
 }
 
 /// A session through its whole life.
@@ -139,6 +140,27 @@ async fn live(manager: &SessionManager) {
     assert_eq!(visit(manager, renewed.as_deref(), |session| session.logout().unwrap()).await.as_deref(), Some(""));
 }
 
+/// A session whose tokens are remembered, until a minute has passed or it has ended.
+async fn remembered() {
+    let clock = ManualClock::at_present();
+    let manager = manager(clock.clone(), 100);
+    let cookie = visit(&manager, None, |session| session.insert("canary", revealed(PAYLOAD).as_str()).unwrap()).await;
+    assert!(on_the_heap().contains(&"payload"), "it is remembered");
+    visit(&manager, cookie.as_deref(), |session| session.logout().unwrap()).await;
+    assert!(!on_the_heap().contains(&"payload"), "the session has ended");
+
+    let cookie = visit(&manager, None, |session| session.insert("canary", revealed(PAYLOAD).as_str()).unwrap()).await;
+    visit(&manager, cookie.as_deref(), |_| {}).await;
+    assert!(on_the_heap().contains(&"payload"), "it is remembered");
+    clock.advance(Duration::from_secs(61));
+    // No request comes that would forget it.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while on_the_heap().contains(&"payload") {
+        assert!(Instant::now() < deadline, "it is still remembered");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 async fn visit(
     manager: &SessionManager,
     cookie: Option<&str>,
@@ -157,7 +179,7 @@ fn nothing_secret_is_left_on_the_heap_when_sessions_and_keys_are_gone() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
 
     // That the search finds what is there.
-    let (payload, manager) = (revealed(PAYLOAD), manager());
+    let (payload, manager) = (revealed(PAYLOAD), manager(ManualClock::at_present(), 0));
     let found = on_the_heap();
     for name in ["payload", "subkey seal", "subkey label"] {
         assert!(found.contains(&name), "{name} is in use and was not found: {found:?}");
@@ -173,6 +195,9 @@ fn nothing_secret_is_left_on_the_heap_when_sessions_and_keys_are_gone() {
     }
 
     drop(manager);
-    drop(runtime);
     assert_eq!(on_the_heap(), [""; 0], "left on the heap");
+
+    runtime.block_on(remembered());
+    drop(runtime);
+    assert_eq!(on_the_heap(), [""; 0], "left on the heap by what remembers tokens");
 }
