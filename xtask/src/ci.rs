@@ -94,7 +94,7 @@ fn powerset(report: &mut Report) {
         "--exclude",
         "secure-sessions-store",
         "--group-features",
-        "ring,fiat,sqlite,postgres,mysql,redis,cached",
+        "ring,sqlite,postgres,mysql,redis,cached",
     ];
     for (name, which) in [
         ("powerset of the core", CORE.as_slice()),

@@ -34,17 +34,13 @@ cargo xtask TASK
   services [NAME..]    throwaway PostgreSQL, MariaDB, Redis and a Redis cluster, or only the named ones, until Ctrl-C
   demo [ARGS..]        the demo application
   bench [--quick]      what a session costs, beside other session crates
-  bench stores [--quick] [--ring] [ENGINE..]
+  bench stores [--quick] [ENGINE..]
                        the same in SQLite, PostgreSQL, MariaDB and Redis, which it starts, beside other crates' stores
-  bench memory [--quick]
-                       what MemoryStore takes, and how fast it is, up to 10 million sessions
-  bench growth [--quick] [--full] [--ring]
+  bench growth [--quick] [--full]
                        how the cost of a request grows: with the data, the keys, the sessions in the store (10 million
                        with --full), retired cookies, the ring, and other cookies
-  bench http [--quick] [--ring] [FRAMEWORK..]
-                       over HTTP on loopback, beside other session crates
-  bench contention [--quick] [--ring]
-                       two threads beside one, on one session and on a million
+  bench memory [--quick]
+                       what a session takes in MemoryStore, up to 10 million sessions
   bench pictures       pictures of what the last runs have found, for the documentation
   fuzz [--seconds N] [TARGET..]
                        every fuzz target, 60 seconds each, or only the named ones

@@ -1,15 +1,12 @@
-//! The requests that are compared. Each is one GET with a cookie, answered by `ok`.
+//! The requests that are compared. Each is one GET with a cookie, answered by a status.
 
 mod actix;
 mod application;
 mod floors;
 mod ours;
 mod peers;
-mod raw;
 mod rocket;
-mod served;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,10 +15,8 @@ use anyhow::{Result, ensure};
 
 pub use self::application::Answer;
 use self::application::Application;
-pub(crate) use self::ours::BROWSERS;
 use self::ours::Passing;
-pub(crate) use self::raw::Raw;
-pub use self::served::Served;
+pub use self::ours::{RING, RUSTCRYPTO, UNSEALED};
 
 /// The route that looks at no session.
 const UNSEEN: &str = "/unseen";
@@ -34,21 +29,15 @@ const WRITE: &str = "/write";
 /// The route that logs in and fills a session, before anything is measured.
 const FILL: &str = "/fill";
 
-/// The name of the cases that the others of a framework are measured against.
+/// The case that the others of a framework are measured against.
 pub const BARE: &str = "bare route";
 /// Sets a cookie as long as ours: what a framework, and the client that the benchmark calls it by, take for that.
 pub const BARE_SETTING: &str = "bare route that sets a cookie";
 /// A layer that does nothing.
 pub const NO_OP: &str = "no-op layer";
-/// Ours, on a route that never looks at the session.
-pub const OURS_UNSEEN: &str = "secure-sessions, never looked at";
-/// Ours, reading one value of a logged-in session.
-pub const OURS_READ: &str = "secure-sessions, authenticated read";
-/// Ours, changing one value of a logged-in session.
-pub const OURS_WRITE: &str = "secure-sessions, write";
 
 /// The frameworks, each with its own bare route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Framework {
     /// Axum 0.8.
     Axum,
@@ -62,32 +51,19 @@ impl Framework {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Axum, Self::Actix, Self::Rocket];
 
-    /// The framework's usual choice, reading the same as [`OURS_READ`].
+    /// The framework's usual choice.
     #[must_use]
-    pub fn usual_read(self) -> &'static str {
+    pub const fn usual(self) -> &'static str {
         match self {
-            Self::Axum => "tower-sessions 0.15, authenticated read",
-            Self::Actix => "actix-session 0.11 private cookie, read",
-            Self::Rocket => "private cookies, read",
+            Self::Axum => "tower-sessions 0.15",
+            Self::Actix => "actix-session 0.11, private cookie",
+            Self::Rocket => "Rocket 0.5, private cookies",
         }
-    }
-
-    /// The framework's usual choice, changing the same as [`OURS_WRITE`].
-    #[must_use]
-    pub fn usual_write(self) -> &'static str {
-        match self {
-            Self::Axum => "tower-sessions 0.15, write",
-            Self::Actix => "actix-session 0.11 private cookie, write",
-            Self::Rocket => "private cookies, write",
-        }
-    }
-
-    /// The name of a row.
-    #[must_use]
-    pub fn row(self, case: &str) -> String {
-        format!("{self} / {case}")
     }
 }
+
+/// The other crate that seals its cookies on Axum.
+pub const PRIVATE_JAR: &str = "axum-extra 0.12, private jar";
 
 impl fmt::Display for Framework {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -99,12 +75,59 @@ impl fmt::Display for Framework {
     }
 }
 
+/// The kinds of requests, in the order in which they take turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A route without any session.
+    Floor,
+    /// A route under the session's layer that never looks at the session.
+    Unseen,
+    /// A visitor without a session, whose (absent) value the handler asks for.
+    Anonymous,
+    /// A logged-in user, one of whose values the handler reads.
+    Read,
+    /// A logged-in user, one of whose values the handler changes.
+    Write,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Floor, Self::Unseen, Self::Anonymous, Self::Read, Self::Write];
+
+    fn path(self) -> &'static str {
+        match self {
+            Self::Floor | Self::Unseen => UNSEEN,
+            Self::Anonymous | Self::Read => READ,
+            Self::Write => WRITE,
+        }
+    }
+
+    /// A handler that asks for the value of an absent session answers that nobody is there.
+    fn status(self) -> u16 {
+        if self == Self::Anonymous { 401 } else { 200 }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Floor => "no session",
+            Self::Unseen => "never looked at",
+            Self::Anonymous => "anonymous read",
+            Self::Read => "read",
+            Self::Write => "write",
+        })
+    }
+}
+
 /// One application and the request that is sent to it again and again.
 pub struct Case {
     /// Where it runs.
     pub framework: Framework,
-    /// What is measured.
-    pub name: Cow<'static, str>,
+    /// What is asked.
+    pub kind: Kind,
+    /// Whose sessions these are.
+    pub name: &'static str,
     /// What the store was asked, where it is counted.
     pub calls: Option<Arc<Calls>>,
     application: Application,
@@ -137,7 +160,8 @@ impl Calls {
     }
 }
 
-/// Every case, with its session made and its first request answered. With `counted`, stores count what they are asked.
+/// Returns every case in the order of frameworks and kinds, with its session made and its first request answered. With
+/// `counted`, stores count what they are asked.
 ///
 /// # Errors
 ///
@@ -148,51 +172,56 @@ pub async fn all(counted: bool) -> Result<Vec<Case>> {
     cases.extend(peers::all(counted).await?);
     cases.extend(actix::all().await?);
     cases.extend(rocket::all().await?);
-    cases.extend(floors::by_size().await?);
-    cases.extend(actix::by_size().await?);
+    cases.sort_by_key(|case| (case.framework, case.kind));
     for case in &mut cases {
         let answer = case.once().await;
-        ensure!(answer.is_ok(), "{} answered {}", case.framework.row(&case.name), answer.status);
+        ensure!(case.is_expected(&answer), "{case} answered {}", answer.status);
         case.keep(&answer)?;
     }
     Ok(cases)
 }
 
 impl Case {
+    /// Makes a case without a session. It has a cookie to carry, as long as ours, of another name: Rocket parses it
+    /// whoever looks, and its client copies it.
     fn without_session(
         framework: Framework,
-        name: impl Into<Cow<'static, str>>,
+        kind: Kind,
+        name: &'static str,
         mut application: Application,
-        path: &'static str,
     ) -> Result<Self> {
-        // Every case has a cookie to carry, as long as ours: Rocket parses it whoever looks, and its client copies it.
-        let jar = vec![("session".to_owned(), "A".repeat(COOKIE_LEN))];
+        let jar = vec![("other".to_owned(), "A".repeat(COOKIE_LEN))];
         application.present(&jar)?;
-        Ok(Self { framework, name: name.into(), application, path, jar, calls: None, passing: None })
+        Ok(Self { framework, kind, name, application, path: kind.path(), jar, calls: None, passing: None })
     }
 
-    /// Makes a session by the application's own `FILL` route, and sends its cookie from then on.
-    async fn with_session(
-        framework: Framework,
-        name: impl Into<Cow<'static, str>>,
-        application: Application,
-        path: &'static str,
-    ) -> Result<Self> {
-        let mut case = Self::without_session(framework, name, application, FILL)?;
+    /// Makes a case of this kind: unless the visitor is anonymous, a session comes from the application's own `FILL` route,
+    /// and its cookie is sent from then on.
+    async fn new(framework: Framework, kind: Kind, name: &'static str, application: Application) -> Result<Self> {
+        let mut case = Self::without_session(framework, kind, name, application)?;
+        if matches!(kind, Kind::Floor | Kind::Anonymous) {
+            return Ok(case);
+        }
         case.jar.clear();
-        let answer = case.once().await;
-        ensure!(answer.is_ok(), "{}: {FILL} answered {}", case.name, answer.status);
-        ensure!(!answer.cookies.is_empty(), "{}: {FILL} set no cookie", case.name);
+        let answer = case.application.answer(FILL).await;
+        ensure!(answer.status == 200, "{case}: {FILL} answered {}", answer.status);
+        ensure!(!answer.cookies.is_empty(), "{case}: {FILL} set no cookie");
         case.keep(&answer)?;
-        Ok(Self { path, ..case })
+        Ok(case)
     }
 
-    /// One request and its answer: what is measured.
+    /// Sends one request and returns its answer: what is measured.
     pub async fn once(&mut self) -> Answer {
         self.application.answer(self.path).await
     }
 
-    /// What a browser does with an answer: it presents the newest cookies from then on. Not measured.
+    /// Returns `true` if the handler saw what it should see.
+    #[must_use]
+    pub fn is_expected(&self, answer: &Answer) -> bool {
+        answer.status == self.kind.status()
+    }
+
+    /// Does what a browser does with an answer: presents the newest cookies from then on. Not measured.
     ///
     /// # Errors
     ///
@@ -219,9 +248,15 @@ fn plain_cookie() -> String {
     format!("session={}; Path=/; Secure; HttpOnly; SameSite=Lax", "A".repeat(COOKIE_LEN))
 }
 
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} / {} / {}", self.framework, self.kind, self.name)
+    }
+}
+
 impl fmt::Debug for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Case").field("framework", &self.framework).field("name", &self.name).finish_non_exhaustive()
+        f.debug_tuple("Case").field(&self.to_string()).finish_non_exhaustive()
     }
 }
 
@@ -237,42 +272,19 @@ struct Contents {
 
 const USER_ID: u64 = 4711;
 
-/// The sizes of data at which a session is held against its floor: bytes as CBOR.
-pub const SIZES: [usize; 4] = [150, 300, 1500, 2700];
-
-/// The size of the data in all other cases.
-const USUAL_SIZE: usize = 300;
-
-/// The name of a case that reads or writes a session with so many bytes of data.
-#[must_use]
-pub fn sized(case: &str, size: usize) -> String {
-    format!("{case}, {size} bytes")
-}
-
-/// What reading a sealed and marked cookie takes at least.
-pub const FLOOR_READ: &str = "floor of a read";
-/// What reading one and making the next takes at least.
-pub const FLOOR_WRITE: &str = "floor of a write";
-
 impl Contents {
     fn new() -> Self {
-        Self::of(USUAL_SIZE)
-    }
-
-    /// With a note that brings the data to so many bytes.
-    fn of(size: usize) -> Self {
-        const WITHOUT_NOTE: usize = 140;
         Self {
             user_id: USER_ID,
             name: "Ada Lovelace".to_owned(),
             email: "ada@example.org".to_owned(),
             cart: (1..=20).map(|item| item * 1000).collect(),
-            note: "n".repeat(size.saturating_sub(WITHOUT_NOTE)),
+            note: "n".repeat(160),
         }
     }
 }
 
-/// A handler's status: whether it saw the session's value. Writes count it up.
+/// Returns a handler's status, which says if it saw the session's value. Writes count it up.
 fn status(user_id: Option<u64>) -> u16 {
     if user_id >= Some(USER_ID) { 200 } else { 401 }
 }

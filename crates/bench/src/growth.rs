@@ -3,6 +3,7 @@
 //! The engine is driven without a framework. All points of a curve are measured in turns, in short passes.
 
 mod curve;
+mod floor;
 mod measure;
 mod requests;
 mod sessions;
@@ -10,5 +11,4 @@ mod sessions;
 pub use self::curve::{Curve, Law, Point, Verdict};
 pub use self::measure::Effort;
 pub use self::requests::curves;
-pub(crate) use self::sessions::Cookies;
 pub use self::sessions::in_the_store;

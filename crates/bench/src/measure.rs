@@ -1,4 +1,4 @@
-//! The harness: interleaved passes, so that what else the machine does hits every case alike.
+//! The harness: rounds in which all cases take turns, so that what else the machine does hits every case alike.
 
 use std::time::{Duration, Instant};
 
@@ -9,64 +9,75 @@ use crate::cases::Case;
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
-    /// Passes over all cases.
-    pub passes: usize,
-    /// Requests to each case in one pass.
+    /// Rounds over all cases.
+    pub rounds: usize,
+    /// Requests of each case in a row, in one round.
     pub requests: u32,
 }
 
-/// The time of one request, in nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Time {
-    /// The median over the passes.
-    pub median: f64,
-    /// The median of what it takes more than its framework's first case in the same pass.
-    pub over_first: f64,
-    /// Half of the passes lie within this range around the median.
-    pub spread: f64,
-}
-
-/// Measures every case.
+/// Measures every case: returns the nanoseconds of one request of each, round by round.
 ///
 /// # Errors
 ///
 /// If a request is not answered as it should be.
-pub async fn times(cases: &mut [Case], effort: Effort) -> Result<Vec<Time>> {
-    let mut passes: Vec<Vec<f64>> = vec![Vec::with_capacity(effort.passes); cases.len()];
-    // The first pass warms caches up and is not kept.
-    for pass in 0..=effort.passes {
-        for (case, times) in cases.iter_mut().zip(&mut passes) {
-            let start = Instant::now();
-            let mut aside = Duration::ZERO;
-            let mut answered = true;
-            for _ in 0..effort.requests {
-                let answer = case.once().await;
-                answered &= answer.is_ok();
-                if !answer.cookies.is_empty() {
-                    let from = Instant::now();
-                    case.keep(&answer)?;
-                    aside += from.elapsed();
-                }
-            }
-            let time = start.elapsed().saturating_sub(aside).as_secs_f64() * 1e9 / f64::from(effort.requests);
-            ensure!(answered, "{}: a request failed", case.framework.row(&case.name));
-            if pass > 0 {
-                times.push(time);
+pub async fn times(cases: &mut [Case], effort: Effort) -> Result<Vec<Vec<f64>>> {
+    let mut times = vec![Vec::with_capacity(effort.rounds); cases.len()];
+    // The first round warms caches up and is not kept.
+    for round in 0..=effort.rounds {
+        for turn in 0..cases.len() {
+            // No case always follows the same one.
+            let number = if round % 2 == 0 { turn } else { cases.len() - 1 - turn };
+            let time = in_a_row(&mut cases[number], effort.requests).await?;
+            if round > 0 {
+                times[number].push(time);
             }
         }
     }
-    let first = |framework| cases.iter().zip(&passes).find(|(case, _)| case.framework == framework);
-    let over_first = |(case, times): (&Case, &Vec<f64>)| {
-        summary(times, first(case.framework).map_or(&[] as &[f64], |(_, first)| first))
-    };
-    Ok(cases.iter().zip(&passes).map(over_first).collect())
+    Ok(times)
 }
 
-fn summary(times: &[f64], first: &[f64]) -> Time {
-    let over: Vec<f64> = times.iter().zip(first).map(|(time, first)| time - first).collect();
-    let over = sorted(&over);
-    let (median, over_first) = (quantile(&sorted(times), 0.5), quantile(&over, 0.5));
-    Time { median, over_first, spread: quantile(&over, 0.75) - quantile(&over, 0.25) }
+async fn in_a_row(case: &mut Case, requests: u32) -> Result<f64> {
+    let start = Instant::now();
+    let mut aside = Duration::ZERO;
+    let mut answered = true;
+    for _ in 0..requests {
+        let answer = case.once().await;
+        answered &= case.is_expected(&answer);
+        if !answer.cookies.is_empty() {
+            let from = Instant::now();
+            case.keep(&answer)?;
+            aside += from.elapsed();
+        }
+    }
+    let time = start.elapsed().saturating_sub(aside).as_secs_f64() * 1e9 / f64::from(requests);
+    ensure!(answered, "{case}: a request failed");
+    Ok(time)
+}
+
+/// The median of several rounds and the range in which the middle half of them lies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Quartiles {
+    /// The lower quartile.
+    pub low: f64,
+    /// The median.
+    pub median: f64,
+    /// The upper quartile.
+    pub high: f64,
+}
+
+impl Quartiles {
+    /// Returns those of values in any order.
+    #[must_use]
+    pub fn of(values: &[f64]) -> Self {
+        let sorted = sorted(values);
+        let [low, median, high] = [0.25, 0.5, 0.75].map(|part| quantile(&sorted, part));
+        Self { low, median, high }
+    }
+}
+
+/// Combines two cases round by round.
+pub(crate) fn paired(one: &[f64], other: &[f64], combine: impl Fn(f64, f64) -> f64) -> Vec<f64> {
+    one.iter().zip(other).map(|(one, other)| combine(*one, *other)).collect()
 }
 
 pub(crate) fn sorted(values: &[f64]) -> Vec<f64> {
@@ -88,17 +99,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cost_over_the_first_case_is_taken_pass_by_pass() {
-        // The second pass was disturbed, for both cases alike.
-        let (bare, with_layer) = ([10.0, 500.0, 12.0], [15.0, 505.0, 17.0]);
-        let time = summary(&with_layer, &bare);
-        assert_eq!(time, Time { median: 17.0, over_first: 5.0, spread: 0.0 });
-    }
-
-    #[test]
     fn quantiles_of_ascending_values() {
         let values: Vec<f64> = (0..=100).map(f64::from).collect();
         assert_eq!([0.0, 0.25, 0.5, 1.0].map(|part| quantile(&values, part)), [0.0, 25.0, 50.0, 100.0]);
         assert!(quantile(&[], 0.5).is_nan());
+    }
+
+    #[test]
+    fn quartiles_are_of_values_in_any_order() {
+        let quartiles = Quartiles::of(&[5.0, 1.0, 4.0, 2.0, 3.0]);
+        assert_eq!(quartiles, Quartiles { low: 2.0, median: 3.0, high: 4.0 });
     }
 }

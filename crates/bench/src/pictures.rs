@@ -16,11 +16,8 @@ use crate::report::{Report, package};
 ///
 /// If a report is not what its benchmark writes, or a picture cannot be written.
 pub fn draw() -> Result<Vec<PathBuf>> {
-    let pictures: [(&str, &str, Draw); 3] = [
-        ("requests", "requests.svg", requests::draw),
-        ("growth", "growth.svg", growth::draw),
-        ("growth-ring", "growth-ring.svg", growth::draw),
-    ];
+    let pictures: [(&str, &str, Draw); 2] =
+        [("requests", "requests.svg", requests::draw), ("growth", "growth.svg", growth::draw)];
     let mut drawn = Vec::new();
     for (benchmark, file, draw) in pictures {
         if let Some(report) = Report::last(benchmark)? {

@@ -10,7 +10,7 @@ mod ours;
 mod process;
 mod report;
 
-pub use self::contest::{CONTESTS, Contest, Effort, Measured, Outcome, Size, contest};
+pub use self::contest::{CONTESTS, Contest, Effort, Measured, OURS_FIRST, Outcome, Size, contest};
 pub use self::engine::{Engine, Kind};
 pub use self::ours::side;
 pub use self::process::SideProcess;

@@ -257,7 +257,7 @@ fn an_older_build_that_rotates_drops_none_of_a_newer_one_s_entries() {
 }
 
 #[test]
-fn a_critical_entry_of_a_newer_build_is_a_verdict_of_its_own_and_no_tampering() {
+fn a_critical_entry_of_a_newer_build_is_a_verdict_of_its_own() {
     let mut session = Session::anonymous("data");
     let mut plaintext = raw::read(&SEAL, CONTEXT, session.token.as_bytes()).expect("both have the keys");
     for (meta, expected) in [(&[0xa1, 0x18, 0x1f, 0x00], None), (&[0xa1, 0x18, 0x20, 0x00], Some(32))] {

@@ -2,10 +2,11 @@
 
 use secure_sessions_core::{Bucket, Entry, Tombstone};
 
-use crate::checked::{Protocol, Seen};
 use crate::fault::Fault;
 use crate::planted::Planted;
-use crate::world::{Answer, Ending, Everywhere, Kept, Phase, Subject, Why, Work, World};
+use crate::protocol::{Protocol, Seen};
+use crate::subject::Subject;
+use crate::world::{Answer, Ending, Everywhere, Kept, Phase, Why, Work, World};
 
 impl Ending {
     pub(crate) fn of(work: &Work, why: Why) -> Self {

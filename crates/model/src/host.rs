@@ -3,15 +3,16 @@
 
 use secure_sessions_core::format::MAX_RETIRED;
 use secure_sessions_core::{
-    Bucket, Ending as Moved, Entry, FIRST_GENERATION, NewBucket, Retired, Succession, Timestamp, Tombstone, Verdict,
+    Bucket, Ending as Moved, Entry, FIRST_GENERATION, NewBucket, Retired, Succession, Timestamp, Tombstone,
 };
 
-use crate::checked::{Protocol, Seen};
 use crate::fault::Fault;
 use crate::mint::{Coin, handoff_key, id, read};
 use crate::planted::Planted;
+use crate::protocol::{Known, Protocol, Seen};
+use crate::subject::Subject;
 use crate::time::{EXPIRES, GRACE_TICKS, IDLE, POLICY, time};
-use crate::world::{Answer, BURST, Ending, Kept, Kind, Phase, Subject, Who, Why, Work, World};
+use crate::world::{Answer, BURST, Ending, Kept, Kind, Phase, Who, Why, Work, World};
 
 /// How the first judgement of a request ended.
 enum Judged {
@@ -25,31 +26,6 @@ enum Judged {
     Refused,
     /// The session under this id is to be revoked, wherever it has moved to.
     Replayed(u8),
-}
-
-/// The core's verdict, with nothing of the token but what the model knows it by.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Known {
-    Current(Coin),
-    Superseded,
-    Expired,
-    Replayed,
-    Evicted,
-    Unremembered,
-}
-
-impl Known {
-    fn of(verdict: &Verdict) -> Self {
-        match verdict {
-            Verdict::Current(admitted) => Self::Current(read(admitted)),
-            Verdict::Superseded(_) => Self::Superseded,
-            Verdict::Expired => Self::Expired,
-            Verdict::Replayed => Self::Replayed,
-            Verdict::Evicted => Self::Evicted,
-            Verdict::Unremembered => Self::Unremembered,
-            other => panic!("{other:?}: nobody writes to this store but the host"),
-        }
-    }
 }
 
 impl Protocol {

@@ -19,10 +19,13 @@ mod mint;
 mod moving;
 mod oracle;
 mod planted;
+mod protocol;
+mod subject;
 mod time;
 mod world;
 
-pub use checked::{Action, Protocol, Seen};
+pub use checked::Action;
 pub use fault::Fault;
 pub use planted::Planted;
+pub use protocol::{Protocol, Seen};
 pub use world::{Kind, Who, World};

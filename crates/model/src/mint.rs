@@ -10,8 +10,8 @@ use secure_sessions_core::{
     Sizes, SubjectTag, Timestamp, Token, encode,
 };
 
+use crate::subject::Subject;
 use crate::time::{EXPIRES, time};
-use crate::world::Subject;
 
 const CONTEXT: &str = "s";
 
@@ -119,16 +119,6 @@ pub(crate) fn read(admitted: &Admitted) -> Coin {
         _ => Subject::Other,
     };
     Coin { session, subject, generation, maker, data, at }
-}
-
-impl Subject {
-    fn name(self) -> Option<&'static str> {
-        match self {
-            Self::Nobody => None,
-            Self::User => Some("user"),
-            Self::Other => Some("other"),
-        }
-    }
 }
 
 pub(crate) fn id(session: u8) -> SessionId {

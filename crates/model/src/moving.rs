@@ -2,12 +2,13 @@
 
 use secure_sessions_core::{Entry, Tombstone};
 
-use crate::checked::{Protocol, Seen};
 use crate::fault::Fault;
 use crate::mint::{Coin, id};
 use crate::planted::Planted;
+use crate::protocol::{Protocol, Seen};
+use crate::subject::Subject;
 use crate::time::{POLICY, time};
-use crate::world::{Answer, Ending, Kept, Kind, Phase, Subject, Why, Work, World};
+use crate::world::{Answer, Ending, Kept, Kind, Phase, Why, Work, World};
 
 impl Protocol {
     /// Moves the session to a new bucket; the old one ends in the same step.

@@ -2,8 +2,8 @@
 
 use secure_sessions_core::format::MAX_RETIRED;
 
+use crate::subject::Subject;
 use crate::time::GRACE_TICKS;
-use crate::world::Subject;
 
 /// What is true.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]

@@ -10,6 +10,7 @@ use secure_sessions_core::format::MAX_RETIRED;
 use crate::fault::Faults;
 use crate::mint::Coin;
 use crate::oracle::Oracle;
+use crate::subject::Subject;
 
 /// How many changes a burst is: with the token that they came with, two more than a bucket has room for.
 #[expect(clippy::cast_possible_truncation, reason = "a small number")]
@@ -41,14 +42,6 @@ impl Kind {
     pub(crate) fn moves(self) -> bool {
         matches!(self, Self::Renew | Self::Login | Self::LoginOther)
     }
-}
-
-/// Whom a session belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Subject {
-    Nobody,
-    User,
-    Other,
 }
 
 /// Whose request it is.

@@ -1,7 +1,5 @@
 //! Ends the demo in good order: on a signal, without waiting for ever for what has no end of its own.
 
-use std::future::Future;
-
 use tokio::sync::watch;
 
 /// Tells everything that has no end of its own, such as a live feed, that the server stops. Cheap to clone.

@@ -20,7 +20,7 @@ fn main() -> Result<()> {
     let rows: Result<Vec<rows::Row>> = tokio::task::LocalSet::new().block_on(&runtime, async {
         let mut rows = Vec::new();
         for case in &mut cases::all(true).await? {
-            rows.push((case.framework.row(&case.name), counts(case).await?));
+            rows.push((case.to_string(), counts(case).await?));
         }
         Ok(rows)
     });
@@ -39,7 +39,7 @@ async fn counts(case: &mut Case) -> Result<Vec<f64>> {
         // A reallocation asks the allocator too.
         allocations += change.allocations + change.reallocations;
         bytes += change.bytes_allocated;
-        ensure!(answer.is_ok(), "{}: a request failed", case.framework.row(&case.name));
+        ensure!(case.is_expected(&answer), "{case}: a request failed");
         case.keep(&answer)?;
     }
 

@@ -42,7 +42,7 @@ fn main() -> Result<()> {
     if only.is_empty() {
         let mut tables: Vec<Table> = curves.iter().map(Curve::table).collect();
         tables.extend(verdicts(&curves));
-        Report::new(if cfg!(feature = "ring") { "growth-ring" } else { "growth" }, tables).save()?;
+        Report::new("growth", tables).save()?;
     }
     Ok(())
 }

@@ -47,5 +47,5 @@ fn compare(peers: &str, options: &[&str]) -> Result<()> {
         }
     }
     println!("{}\n{}\n{}", stores::speeds(&outcomes), stores::sizes(&outcomes), stores::verdicts(&outcomes));
-    Report::new(if cfg!(feature = "ring") { "stores-ring" } else { "stores" }, stores::tables(&outcomes)).save()
+    Report::new("stores", stores::tables(&outcomes)).save()
 }

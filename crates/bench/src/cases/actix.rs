@@ -2,104 +2,49 @@
 
 use std::error::Error;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use actix_session::SessionMiddleware as PeerMiddleware;
-use actix_session::config::CookieContentSecurity;
-use actix_session::storage::CookieSessionStore;
 use actix_web::body::MessageBody;
-use actix_web::cookie::Key;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{COOKIE, SET_COOKIE};
+use actix_web::http::header::SET_COOKIE;
 use actix_web::test::init_service;
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{App, HttpMessage, HttpRequest, HttpResponse};
+use actix_web::{App, HttpResponse};
 use anyhow::Result;
 use secure_sessions_actix::{Session, SessionError, SessionMiddleware};
 
 use super::application::{Application, actix_answer};
-use super::ours;
-use super::raw::Raw;
 use super::{
-    BARE, BARE_SETTING, Case, Contents, FILL, FLOOR_READ, FLOOR_WRITE, Framework, OURS_READ, OURS_UNSEEN, OURS_WRITE,
-    READ, SETTING, SIZES, UNSEEN, USUAL_SIZE, WRITE, plain_cookie, sized, status,
+    BARE, BARE_SETTING, Case, Contents, FILL, Framework, Kind, READ, SETTING, UNSEEN, WRITE, ours, plain_cookie, status,
 };
 
 const HERE: Framework = Framework::Actix;
 
 pub(super) async fn all() -> Result<Vec<Case>> {
-    let unseen = |config: &mut ServiceConfig| {
-        config.route(UNSEEN, web::get().to(HttpResponse::Ok));
-    };
     let bare = |config: &mut ServiceConfig| {
         let set = || async { HttpResponse::Ok().insert_header((SET_COOKIE, plain_cookie())).finish() };
         config.configure(unseen).route(SETTING, web::get().to(set));
     };
     let mut cases = Vec::new();
     for (name, path) in [(BARE, UNSEEN), (BARE_SETTING, SETTING)] {
-        cases.push(Case::without_session(HERE, name, application(App::new().configure(bare)).await, path)?);
+        let application = application(App::new().configure(bare)).await;
+        cases.push(Case { path, ..Case::without_session(HERE, Kind::Floor, name, application)? });
     }
-    for (name, path) in [(OURS_UNSEEN, UNSEEN), (OURS_READ, READ), (OURS_WRITE, WRITE)] {
-        let (manager, passing) = ours::manager_for(path)?;
-        let routes = |config: &mut ServiceConfig| routes(config, USUAL_SIZE);
-        let application =
-            application(App::new().configure(unseen).configure(routes).wrap(SessionMiddleware::new(manager))).await;
-        cases.push(Case { passing, ..Case::with_session(HERE, name, application, path).await? });
+    for (kind, setting) in ours::kinds() {
+        let (manager, passing) = ours::manager_for(kind, setting)?;
+        let app = App::new().configure(unseen).configure(routes).wrap(SessionMiddleware::new(manager));
+        cases.push(Case { passing, ..Case::new(HERE, kind, setting.0, application(app).await).await? });
     }
-    for (name, path) in [(HERE.usual_read(), READ), (HERE.usual_write(), WRITE)] {
-        let application = application(App::new().configure(peer_routes).wrap(peer(Key::generate()))).await;
-        cases.push(Case::with_session(HERE, name, application, path).await?);
-    }
-    Ok(cases)
-}
-
-/// Reads and writes of each size, with their floors.
-pub(super) async fn by_size() -> Result<Vec<Case>> {
-    let mut cases = Vec::new();
-    for size in SIZES {
-        for (name, path) in [(FLOOR_READ, READ), (FLOOR_WRITE, WRITE)] {
-            let raw = Arc::new(Raw::new());
-            let seal = Arc::clone(&raw);
-            let open = move |request: ServiceRequest, inner: &_| {
-                let cookie = request.headers().get(COOKIE).and_then(|value| value.as_bytes().strip_prefix(b"session="));
-                let seen = Seen(cookie.is_some_and(|cookie| raw.open(cookie)));
-                request.extensions_mut().insert(seen);
-                actix_web::dev::Service::call(inner, request)
-            };
-            let read = |request: HttpRequest| async move {
-                let seen = request.extensions().get().is_some_and(|Seen(seen)| *seen);
-                answer(if seen { 200 } else { 401 })
-            };
-            let write = move |_: HttpRequest| {
-                let seal = Arc::clone(&seal);
-                async move {
-                    let cookie = format!("session={}", seal.seal(size));
-                    HttpResponse::Ok().insert_header((SET_COOKIE, cookie)).finish()
-                }
-            };
-            let routes = |config: &mut ServiceConfig| {
-                config
-                    .route(READ, web::get().to(read))
-                    .route(WRITE, web::get().to(write.clone()))
-                    .route(FILL, web::get().to(write.clone()));
-            };
-            let application = application(App::new().configure(routes).wrap_fn(open)).await;
-            cases.push(Case::with_session(HERE, sized(name, size), application, path).await?);
-        }
-        for (name, path) in [(OURS_READ, READ), (OURS_WRITE, WRITE)] {
-            let (manager, passing) = ours::manager_for(path)?;
-            let routes = |config: &mut ServiceConfig| routes(config, size);
-            let application = application(App::new().configure(routes).wrap(SessionMiddleware::new(manager))).await;
-            let case = Case::with_session(HERE, sized(name, size), application, path).await?;
-            cases.push(Case { passing, ..case });
-        }
+    for kind in [Kind::Unseen, Kind::Anonymous, Kind::Read, Kind::Write] {
+        let app = App::new().configure(unseen).configure(peer::routes).wrap(peer::middleware());
+        cases.push(Case::new(HERE, kind, HERE.usual(), application(app).await).await?);
     }
     Ok(cases)
 }
 
-/// Whether the cookie was opened.
-struct Seen(bool);
+fn unseen(config: &mut ServiceConfig) {
+    config.route(UNSEEN, web::get().to(HttpResponse::Ok));
+}
 
 /// The service that a worker of the server would call.
 async fn application<T, B>(app: App<T>) -> Application
@@ -129,33 +74,34 @@ fn answer(status: u16) -> HttpResponse {
     HttpResponse::new(StatusCode::from_u16(status).unwrap_or_default())
 }
 
-pub(super) fn routes(config: &mut ServiceConfig, size: usize) {
+fn routes(config: &mut ServiceConfig) {
     async fn read(session: Session) -> Result<HttpResponse, SessionError> {
         Ok(answer(status(session.get("user_id")?)))
     }
     async fn write(session: Session) -> Result<HttpResponse, SessionError> {
         Ok(answer(status(Some(session.update("user_id", ours::count_up)?))))
     }
-    let fill = move |session: Session| async move {
-        ours::fill(&session, size)?;
-        Ok::<_, SessionError>(answer(200))
-    };
+    async fn fill(session: Session) -> Result<HttpResponse, SessionError> {
+        ours::fill(&session)?;
+        Ok(answer(200))
+    }
     config.route(READ, web::get().to(read)).route(WRITE, web::get().to(write)).route(FILL, web::get().to(fill));
 }
 
-pub(super) fn peer(key: Key) -> PeerMiddleware<CookieSessionStore> {
-    let builder = PeerMiddleware::builder(CookieSessionStore::default(), key);
-    builder.cookie_content_security(CookieContentSecurity::Private).build()
-}
-
-pub(super) use self::peer::routes as peer_routes;
-
 mod peer {
-    use actix_session::Session;
+    use actix_session::config::CookieContentSecurity;
+    use actix_session::storage::CookieSessionStore;
+    use actix_session::{Session, SessionMiddleware};
+    use actix_web::cookie::Key;
 
     use super::*;
 
-    pub(in crate::cases) fn routes(config: &mut ServiceConfig) {
+    pub(super) fn middleware() -> SessionMiddleware<CookieSessionStore> {
+        let builder = SessionMiddleware::builder(CookieSessionStore::default(), Key::generate());
+        builder.cookie_content_security(CookieContentSecurity::Private).build()
+    }
+
+    pub(super) fn routes(config: &mut ServiceConfig) {
         config.route(READ, web::get().to(read)).route(WRITE, web::get().to(write)).route(FILL, web::get().to(fill));
     }
 

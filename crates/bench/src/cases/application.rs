@@ -21,14 +21,6 @@ pub struct Answer {
     pub cookies: Vec<String>,
 }
 
-impl Answer {
-    /// Whether the handler saw its session.
-    #[must_use]
-    pub fn is_ok(&self) -> bool {
-        self.status == 200
-    }
-}
-
 pub(super) enum Application {
     Axum { router: Router, cookie: HeaderValue },
     Actix { call: Box<ActixCall>, cookie: actix_header::HeaderValue },

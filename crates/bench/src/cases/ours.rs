@@ -8,50 +8,57 @@ use anyhow::Result;
 use axum::Router;
 use axum::routing::get;
 use http::StatusCode;
+use secure_sessions::{Aead, Builder};
 use secure_sessions_axum::{
     Clock, EngineError, Keyring, Session, SessionError, SessionLayer, SessionManager, SystemClock,
 };
 use secure_sessions_store::{MemoryStore, SessionStore, Timestamp, forward_methods};
 
 use super::application::Application;
-use super::{
-    Calls, Case, Contents, FILL, Framework, OURS_READ, OURS_UNSEEN, OURS_WRITE, READ, UNSEEN, USUAL_SIZE, WRITE, status,
-};
-use crate::AEAD;
+use super::{Calls, Case, Contents, FILL, Framework, Kind, READ, UNSEEN, WRITE, status};
+
+/// Ours, with the defaults.
+pub const RUSTCRYPTO: &str = "secure-sessions, RustCrypto";
+/// Ours, sealed by ring.
+pub const RING: &str = "secure-sessions, ring";
+/// Ours, where nothing is sealed or opened.
+pub const UNSEALED: &str = "secure-sessions";
+
+/// A setting of ours: the name of its rows, and what it changes of the defaults.
+pub(super) type Setting = (&'static str, fn(Builder) -> Builder);
+
+/// The settings that reads and writes are measured with, through every framework.
+const SETTINGS: [Setting; 2] = [(RUSTCRYPTO, |builder| builder), (RING, |builder| builder.aead(Aead::Ring))];
+
+/// Returns every kind of request with every setting that makes a difference to it.
+pub(super) fn kinds() -> impl Iterator<Item = (Kind, Setting)> {
+    let unsealed: Setting = (UNSEALED, |builder| builder);
+    let sealed = [Kind::Read, Kind::Write].into_iter().flat_map(|kind| SETTINGS.map(|setting| (kind, setting)));
+    [(Kind::Unseen, unsealed), (Kind::Anonymous, unsealed)].into_iter().chain(sealed)
+}
 
 pub(super) async fn all(counted: bool) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
-    for (name, path) in [(OURS_UNSEEN, UNSEEN), (OURS_READ, READ), (OURS_WRITE, WRITE)] {
-        let (manager, passing, calls) = if counted {
-            let calls = Arc::new(Calls::default());
-            let (manager, passing) = manager(Counted { store: MemoryStore::new(), calls: calls.clone() }, path)?;
-            (manager, passing, Some(calls))
-        } else {
-            let (manager, passing) = manager_for(path)?;
-            (manager, passing, None)
+    for (kind, setting) in kinds() {
+        let calls = counted.then(Arc::<Calls>::default);
+        let (manager, passing) = match &calls {
+            Some(calls) => manager(Counted { store: MemoryStore::new(), calls: calls.clone() }, kind, setting)?,
+            None => manager_for(kind, setting)?,
         };
-        let application = Application::axum(application(manager, USUAL_SIZE));
-        let case = Case::with_session(Framework::Axum, name, application, path).await?;
+        let case = Case::new(Framework::Axum, kind, setting.0, Application::axum(application(manager))).await?;
         cases.push(Case { calls, passing, ..case });
     }
     Ok(cases)
 }
 
-/// A manager for the requests to this path.
-pub(super) fn manager_for(path: &str) -> Result<(SessionManager, Option<Passing>)> {
-    manager(MemoryStore::new(), path)
+/// Makes a manager for requests of this kind.
+pub(super) fn manager_for(kind: Kind, setting: Setting) -> Result<(SessionManager, Option<Passing>)> {
+    manager(MemoryStore::new(), kind, setting)
 }
 
-/// A manager for the requests to this path of a server with many browsers.
-pub(super) fn manager_served(path: &str) -> Result<SessionManager> {
-    let builder = SessionManager::builder(Keyring::generate()?, MemoryStore::new()).aead(AEAD);
-    let builder = if path == WRITE { builder.clock(InTurn).absolute_timeout(LONG) } else { builder };
-    Ok(builder.build()?)
-}
-
-fn manager(store: impl SessionStore, path: &str) -> Result<(SessionManager, Option<Passing>)> {
-    let builder = SessionManager::builder(Keyring::generate()?, store).aead(AEAD);
-    if path != WRITE {
+fn manager(store: impl SessionStore, kind: Kind, (_, set): Setting) -> Result<(SessionManager, Option<Passing>)> {
+    let builder = set(SessionManager::builder(Keyring::generate()?, store));
+    if kind != Kind::Write {
         return Ok((builder.build()?, None));
     }
     let passing = Passing::default();
@@ -79,27 +86,12 @@ impl Clock for Passing {
     }
 }
 
-/// The same in a server: so much passes with each write that a session's turn comes again after that time.
-struct InTurn;
-
-/// Writes of this process.
-static WRITES: AtomicU64 = AtomicU64::new(0);
-/// Browsers that take turns at a server.
-pub(crate) const BROWSERS: usize = 32;
-
-impl Clock for InTurn {
-    fn now(&self) -> Timestamp {
-        let passed = WRITES.load(Ordering::Relaxed) * BETWEEN_WRITES / BROWSERS as u64;
-        Timestamp::from_millis(SystemClock.now().as_millis() + passed)
-    }
-}
-
-pub(super) fn application(manager: SessionManager, size: usize) -> Router {
+fn application(manager: SessionManager) -> Router {
     Router::new()
         .route(UNSEEN, get(|| async { StatusCode::OK }))
         .route(READ, get(read))
         .route(WRITE, get(write))
-        .route(FILL, get(async move |session: Session| Ok::<_, SessionError>(fill(&session, size)?)))
+        .route(FILL, get(async move |session: Session| Ok::<_, SessionError>(fill(&session)?)))
         .layer(SessionLayer::new(manager))
 }
 
@@ -112,7 +104,6 @@ async fn write(session: Session) -> Result<StatusCode, SessionError> {
 }
 
 pub(super) fn count_up(user_id: &mut u64) -> u64 {
-    WRITES.fetch_add(1, Ordering::Relaxed);
     *user_id += 1;
     *user_id
 }
@@ -121,8 +112,8 @@ pub(super) fn answer(user_id: Option<u64>) -> StatusCode {
     StatusCode::from_u16(status(user_id)).unwrap_or_default()
 }
 
-pub(super) fn fill(session: &secure_sessions_axum::secure_sessions::Session, size: usize) -> Result<(), EngineError> {
-    let contents = Contents::of(size);
+pub(super) fn fill(session: &secure_sessions::Session) -> Result<(), EngineError> {
+    let contents = Contents::new();
     session.login("ada")?;
     session.insert("user_id", contents.user_id)?;
     session.insert("name", contents.name)?;

@@ -14,31 +14,33 @@ use tower_sessions::{MemoryStore, Session, SessionManagerLayer, SessionStore, se
 
 use super::application::Application;
 use super::ours::answer;
-use super::{Calls, Case, Contents, FILL, Framework, READ, WRITE};
+use super::{Calls, Case, Contents, FILL, Framework, Kind, PRIVATE_JAR, READ, UNSEEN, WRITE};
+
+const AXUM_SESSION: &str = "axum_session 0.22";
 
 pub(super) async fn all(counted: bool) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
-    for (name, path) in [(Framework::Axum.usual_read(), READ), (Framework::Axum.usual_write(), WRITE)] {
-        let (router, calls) = if counted {
-            let calls = Arc::new(Calls::default());
-            (tower_sessions(Counted { store: MemoryStore::default(), calls: calls.clone() }), Some(calls))
-        } else {
-            (tower_sessions(MemoryStore::default()), None)
+    for kind in [Kind::Unseen, Kind::Anonymous, Kind::Read, Kind::Write] {
+        let calls = counted.then(Arc::<Calls>::default);
+        let router = match &calls {
+            Some(calls) => tower_sessions(Counted { store: MemoryStore::default(), calls: calls.clone() }),
+            None => tower_sessions(MemoryStore::default()),
         };
-        cases.push(Case { calls, ..case(name, router, path).await? });
+        cases.push(Case { calls, ..case(kind, Framework::Axum.usual(), router).await? });
+        // A jar has no layer that a route could be under.
+        if kind != Kind::Unseen {
+            cases.push(case(kind, PRIVATE_JAR, private_jar()).await?);
+        }
+        cases.push(case(kind, AXUM_SESSION, axum_session().await?).await?);
     }
-    cases.push(case("axum-extra 0.12 private jar, read", private_jar(), READ).await?);
-    cases.push(case("axum-extra 0.12 private jar, write", private_jar(), WRITE).await?);
-    cases.push(case("axum_session 0.22, read", axum_session().await?, READ).await?);
-    cases.push(case("axum_session 0.22, write", axum_session().await?, WRITE).await?);
     Ok(cases)
 }
 
-async fn case(name: &'static str, router: Router, path: &'static str) -> Result<Case> {
-    Case::with_session(Framework::Axum, name, Application::axum(router), path).await
+async fn case(kind: Kind, name: &'static str, router: Router) -> Result<Case> {
+    Case::new(Framework::Axum, kind, name, Application::axum(router)).await
 }
 
-pub(super) fn tower_sessions(store: impl SessionStore + Clone) -> Router {
+fn tower_sessions(store: impl SessionStore + Clone) -> Router {
     async fn read(session: Session) -> StatusCode {
         answer(session.get("user_id").await.ok().flatten())
     }
@@ -58,11 +60,12 @@ pub(super) fn tower_sessions(store: impl SessionStore + Clone) -> Router {
     let write = |session| async { write(session).await.unwrap_or(StatusCode::IM_A_TEAPOT) };
     let fill = |session| async { if fill(session).await.is_ok() { StatusCode::OK } else { StatusCode::IM_A_TEAPOT } };
     let routes = Router::new().route(READ, get(read)).route(WRITE, get(write)).route(FILL, get(fill));
+    let routes = routes.route(UNSEEN, get(|| async { StatusCode::OK }));
     routes.layer(SessionManagerLayer::new(store))
 }
 
 /// No session at all: a sealed cookie that is trusted because it decrypts.
-pub(super) fn private_jar() -> Router {
+fn private_jar() -> Router {
     const NAME: &str = "session";
     fn contents(jar: &PrivateCookieJar) -> Option<Contents> {
         jar.get(NAME).and_then(|cookie| serde_json::from_str(cookie.value()).ok())
@@ -107,6 +110,7 @@ async fn axum_session() -> Result<Router> {
     let config = SessionConfig::default().with_ip_and_user_agent(false);
     let store = AxumSessionStore::<SessionNullPool>::new(None, config).await?;
     let routes = Router::new().route(READ, get(read)).route(WRITE, get(write)).route(FILL, get(fill));
+    let routes = routes.route(UNSEEN, get(|| async { StatusCode::OK }));
     Ok(routes.layer(axum_session::SessionLayer::new(store)))
 }
 

@@ -2,53 +2,32 @@
 
 use anyhow::{Context, Result, anyhow};
 use rocket::config::{LogLevel, SecretKey};
-use rocket::fairing::AdHoc;
 use rocket::http::{Cookie, CookieJar, Header, Status};
 use rocket::local::asynchronous::Client;
 use rocket::{Build, Config, Rocket, get, routes};
-use secure_sessions_rocket::{Session, SessionError, SessionFairing, SessionManager};
+use secure_sessions_rocket::{Session, SessionError, SessionFairing};
 
 use super::application::Application;
-use super::{
-    BARE, BARE_SETTING, Case, Contents, Framework, OURS_READ, OURS_UNSEEN, OURS_WRITE, READ, SETTING, UNSEEN,
-    USUAL_SIZE, WRITE, ours::count_up, ours::fill as fill_with, plain_cookie, status,
-};
+use super::{BARE, BARE_SETTING, Case, Contents, Framework, Kind, SETTING, UNSEEN, ours, plain_cookie, status};
 
 const HERE: Framework = Framework::Rocket;
 
 pub(super) async fn all() -> Result<Vec<Case>> {
     let mut cases = Vec::new();
     for (name, path) in [(BARE, UNSEEN), (BARE_SETTING, SETTING)] {
-        cases.push(Case::without_session(HERE, name, application(bare()?).await?, path)?);
+        let application = application(build()?.mount("/", routes![unseen, setting])).await?;
+        cases.push(Case { path, ..Case::without_session(HERE, Kind::Floor, name, application)? });
     }
-    for (name, path) in [(OURS_UNSEEN, UNSEEN), (OURS_READ, READ), (OURS_WRITE, WRITE)] {
-        let (manager, passing) = super::ours::manager_for(path)?;
-        let case = Case::with_session(HERE, name, application(ours(manager)?).await?, path).await?;
-        cases.push(Case { passing, ..case });
+    for (kind, setting) in ours::kinds() {
+        let (manager, passing) = ours::manager_for(kind, setting)?;
+        let rocket = build()?.mount("/", routes![unseen, read, write, fill]).attach(SessionFairing::new(manager));
+        cases.push(Case { passing, ..Case::new(HERE, kind, setting.0, application(rocket).await?).await? });
     }
-    for (name, path) in [(HERE.usual_read(), READ), (HERE.usual_write(), WRITE)] {
-        cases.push(Case::with_session(HERE, name, application(peer()?).await?, path).await?);
+    for kind in [Kind::Anonymous, Kind::Read, Kind::Write] {
+        let rocket = build()?.mount("/", routes![peer::read, peer::write, peer::fill]);
+        cases.push(Case::new(HERE, kind, HERE.usual(), application(rocket).await?).await?);
     }
     Ok(cases)
-}
-
-pub(super) fn bare() -> Result<Rocket<Build>> {
-    Ok(build()?.mount("/", routes![unseen, setting]))
-}
-
-pub(super) fn ours(manager: SessionManager) -> Result<Rocket<Build>> {
-    Ok(build()?.mount("/", routes![unseen, read, write, fill]).attach(SessionFairing::new(manager)))
-}
-
-pub(super) fn peer() -> Result<Rocket<Build>> {
-    Ok(build()?.mount("/", routes![peer::read, peer::write, peer::fill]))
-}
-
-/// On a port that is free, which is told once it listens.
-pub(super) fn listening(rocket: Rocket<Build>, ready: fn(u16)) -> Rocket<Build> {
-    let config = rocket.figment().clone().merge(("port", 0)).merge(("keep_alive", 3600));
-    let told = AdHoc::on_liftoff("port", move |rocket| Box::pin(async move { ready(rocket.config().port) }));
-    rocket.configure(config).attach(told)
 }
 
 fn build() -> Result<Rocket<Build>> {
@@ -82,12 +61,12 @@ fn read(session: Session) -> Result<Status, SessionError> {
 
 #[get("/write")]
 fn write(session: Session) -> Result<Status, SessionError> {
-    Ok(Status::new(status(Some(session.update("user_id", count_up)?))))
+    Ok(Status::new(status(Some(session.update("user_id", ours::count_up)?))))
 }
 
 #[get("/fill")]
 fn fill(session: Session) -> Result<Status, SessionError> {
-    fill_with(&session, USUAL_SIZE)?;
+    ours::fill(&session)?;
     Ok(Status::Ok)
 }
 

@@ -8,8 +8,8 @@ use secure_sessions::{Keyring, ManualClock, MemoryStore, SessionManager};
 use secure_sessions_store::SessionStore;
 
 use super::curve::{Curve, Law};
+use super::floor::Floor;
 use super::measure::{Effort, Subject, points};
-use crate::cases::Raw;
 use crate::client::request_now;
 use crate::memory::sample;
 
@@ -75,19 +75,19 @@ fn ours(sessions: usize) -> Result<Subject> {
 fn floor(sessions: usize) -> Result<Subject> {
     /// As long as ours: a token of the first size class.
     const SEALED: usize = 265;
-    let raw = Raw::new();
+    let mut floor = Floor::new();
     let mut cookies = Cookies::default();
     for number in 0..sessions {
         let id = *sample::id(u64::try_from(number)?).as_bytes();
         if is_read(number, sessions) {
-            cookies.add(raw.seal_for(id, SEALED).as_bytes())?;
+            cookies.add(floor.seal(id, SEALED).as_bytes())?;
         } else {
-            raw.remember(id);
+            floor.remember(id);
         }
     }
     let mut cookies = cookies.shuffled();
     let request = move || {
-        ensure!(raw.open(cookies.next()), "the floor does not know its cookie");
+        ensure!(floor.open(cookies.next()), "the floor does not know its cookie");
         Ok(())
     };
     Ok(subject(sessions, request))
@@ -105,14 +105,14 @@ fn is_read(number: usize, sessions: usize) -> bool {
 
 /// Cookies, all as long, in one piece: whoever reads one after the other waits for the sessions, and not for them.
 #[derive(Default)]
-pub(crate) struct Cookies {
+struct Cookies {
     bytes: Vec<u8>,
     length: usize,
     next: usize,
 }
 
 impl Cookies {
-    pub(crate) fn add(&mut self, cookie: &[u8]) -> Result<()> {
+    fn add(&mut self, cookie: &[u8]) -> Result<()> {
         if self.bytes.is_empty() {
             self.length = cookie.len();
         }
@@ -122,7 +122,7 @@ impl Cookies {
     }
 
     /// In an order of which memory knows nothing.
-    pub(crate) fn shuffled(self) -> Self {
+    fn shuffled(self) -> Self {
         /// Has no factor in common with a power of ten.
         const STRIDE: usize = 7_368_787;
         let count = self.bytes.len() / self.length.max(1);
@@ -131,18 +131,10 @@ impl Cookies {
         Self { bytes: bytes.copied().collect(), length: self.length, next: 0 }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len() / self.length.max(1)
-    }
-
-    pub(crate) fn at(&self, number: usize) -> &[u8] {
-        let start = number % self.len() * self.length;
-        &self.bytes[start..start + self.length]
-    }
-
     fn next(&mut self) -> &[u8] {
         self.next += 1;
-        self.at(self.next)
+        let start = self.next * self.length % self.bytes.len().max(1);
+        &self.bytes[start..start + self.length]
     }
 }
 

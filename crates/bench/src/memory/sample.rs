@@ -3,7 +3,7 @@
 use secure_sessions_store::{Bucket, Fingerprint, Millis, Retired, Revision, SessionId, SubjectTag, Timestamp};
 
 /// When the sessions of the samples begin.
-pub(crate) const BEGIN: u64 = 1_800_000_000_000;
+const BEGIN: u64 = 1_800_000_000_000;
 /// The handoff of a session with 2 KB of data: its token, sealed.
 const HANDOFF_LEN: usize = 2_600;
 
@@ -47,7 +47,7 @@ pub(crate) fn idle(number: u64, subject: bool) -> Bucket {
 }
 
 /// The same just after its data was changed.
-pub(crate) fn rotated(number: u64) -> Bucket {
+pub(super) fn rotated(number: u64) -> Bucket {
     let before = idle(number, true);
     let retired =
         Retired { fingerprint: before.current, generation: 1, superseded_at: before.created_at, dead_after: None };
@@ -62,27 +62,11 @@ pub(crate) fn rotated(number: u64) -> Bucket {
 }
 
 /// The same minutes later.
-pub(crate) fn settled(number: u64) -> Bucket {
+pub(super) fn settled(number: u64) -> Bucket {
     let before = rotated(number);
     Bucket { revision: next(before.revision), retired: Vec::new(), handoff: None, ..before }
 }
 
 fn next(revision: Revision) -> Revision {
     Revision::new(revision.get() + 1)
-}
-
-/// An instant at which the first so many sessions have been over for long enough to be purged, and no other.
-pub(crate) fn end_of(sessions: u64) -> Timestamp {
-    idle(sessions.saturating_sub(1), false).purge_at()
-}
-
-#[cfg(test)]
-mod unit {
-    use super::*;
-
-    #[test]
-    fn the_first_sessions_are_over_and_the_next_one_is_not() {
-        let now = end_of(10);
-        assert!(idle(9, true).purge_at() <= now && idle(10, true).purge_at() > now);
-    }
 }

@@ -50,24 +50,21 @@ pub(super) fn draw(report: &Report) -> Result<String> {
         one("keys in the ring", "a read, keys in the ring")?,
         one("cookies of others in the header", "a read, cookies of others")?,
     ];
-    let aead = if report.benchmark.ends_with("ring") { "ring" } else { "RustCrypto" };
 
     let mut picture = String::new();
     {
         let area = SVGBackend::with_string(&mut picture, SIZE).into_drawing_area();
-        let drawn = fill(&area, &charts, aead, &measured_on(&report.machine));
+        let drawn = fill(&area, &charts, &measured_on(&report.machine));
         drawn.map_err(|error| anyhow!("{error}"))?;
     }
     Ok(picture)
 }
 
-fn fill(area: &Area<'_>, charts: &[Chart<'_>], aead: &str, measured_on: &str) -> Drawn {
+fn fill(area: &Area<'_>, charts: &[Chart<'_>], measured_on: &str) -> Drawn {
     area.fill(&BACKGROUND)?;
     area.draw_text("How the cost of a request grows", &bold(20), (24, 28))?;
-    let what = format!(
-        "microseconds of one request to the engine, sealed by {aead}; lines: the law that the lower half follows"
-    );
-    area.draw_text(&what, &letters(14, &FAINT, HPos::Left), (24, 52))?;
+    let what = "microseconds of one request to the engine; lines: the law that the lower half follows";
+    area.draw_text(what, &letters(14, &FAINT, HPos::Left), (24, 52))?;
     let foot = i32::try_from(SIZE.1 - FOOT / 2)?;
     area.draw_text(measured_on, &letters(12, &FAINT, HPos::Left), (24, foot))?;
     let panels = area.margin(HEAD, FOOT, 12, 12).split_evenly((2, 3));

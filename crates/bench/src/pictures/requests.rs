@@ -6,8 +6,9 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
 use super::style::{BACKGROUND, FAINT, INK, OTHERS, OURS, OURS_TOO, bold, letters, measured_on};
-use crate::cases::{Framework, OURS_READ, OURS_WRITE};
-use crate::report::{Report, Table};
+use crate::cases::{Framework, Kind, RUSTCRYPTO, UNSEALED};
+use crate::report::{Report, Row};
+use crate::requests::table_name;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
@@ -21,14 +22,12 @@ const GROUP: i32 = 34;
 const HEAD: i32 = 92;
 const FOOT: i32 = 34;
 /// Where the bars of a column begin and how long the longest is.
-const LABELS: i32 = 200;
-const LONGEST: i32 = 225;
+const LABELS: i32 = 210;
+const LONGEST: i32 = 215;
 
 pub(super) fn draw(report: &Report) -> Result<String> {
     let groups = Framework::ALL.map(|framework| {
-        let name = framework.to_string();
-        let table = report.tables.iter().find(|table| table.name == name).context("a framework is missing")?;
-        Ok((name, bars(table, OURS_READ, "read")?, bars(table, OURS_WRITE, "write")?))
+        Ok((framework.to_string(), bars(report, framework, Kind::Read)?, bars(report, framework, Kind::Write)?))
     });
     let groups = groups.into_iter().collect::<Result<Vec<_>>>()?;
     let rows: i32 = groups.iter().map(|(_, reads, _)| GROUP + ROW * i32::try_from(reads.len()).unwrap_or(0)).sum();
@@ -44,26 +43,21 @@ pub(super) fn draw(report: &Report) -> Result<String> {
     Ok(picture)
 }
 
-/// Ours by each AEAD, and every peer that does the same.
-fn bars(table: &Table, ours: &str, act: &str) -> Result<Vec<Bar>> {
-    let over = |name: &str, column| {
-        let row = table.rows.iter().find(|row| row.name == name).with_context(|| format!("no row {name}"))?;
-        row.values.get(column).copied().flatten().with_context(|| format!("no number for {name}"))
+/// Returns a bar for every row of a kind, ours in colours.
+fn bars(report: &Report, framework: Framework, kind: Kind) -> Result<Vec<Bar>> {
+    let name = table_name(framework, kind);
+    let table = report.tables.iter().find(|table| table.name == name).with_context(|| format!("no {name}"))?;
+    let bar = |row: &Row| {
+        let over_bare = row.values.first().copied().flatten().with_context(|| format!("no number for {}", row.name))?;
+        let color = match row.name.as_str() {
+            RUSTCRYPTO => OURS_TOO,
+            name if name.starts_with(UNSEALED) => OURS,
+            _ => OTHERS,
+        };
+        Ok((row.name.clone(), over_bare, color))
     };
-    let mut bars = vec![
-        ("secure-sessions, ring".to_owned(), over(ours, RING)?, OURS),
-        ("secure-sessions, RustCrypto".to_owned(), over(ours, RUSTCRYPTO)?, OURS_TOO),
-    ];
-    for row in table.rows.iter().filter(|row| row.name.ends_with(act) && !row.name.starts_with("secure-sessions")) {
-        let name = row.name.trim_end_matches(act).trim_end_matches("authenticated ").trim_end_matches(", ");
-        bars.push((name.to_owned(), over(&row.name, RUSTCRYPTO)?, OTHERS));
-    }
-    Ok(bars)
+    table.rows.iter().map(bar).collect()
 }
-
-/// The columns of a framework's table.
-const RUSTCRYPTO: usize = 0;
-const RING: usize = 2;
 
 fn fill(
     area: &Area<'_>,
@@ -74,7 +68,7 @@ fn fill(
     area.fill(&BACKGROUND)?;
     let text = |words: &str, style: &TextStyle<'_>, place| area.draw_text(words, style, place);
     text("What a session adds to a request", &bold(20), (24, 28))?;
-    let what = "microseconds over the bare route, in one process; 300 bytes of data in five keys; shorter is better";
+    let what = "microseconds over the bare route, in a hot loop; 300 bytes of data in five keys; shorter is better";
     text(what, &letters(14, &FAINT, HPos::Left), (24, 52))?;
     for (column, (act, of)) in [("a read", 0), ("a write", 1)].into_iter().enumerate() {
         let left = COLUMN * i32::try_from(column)? + 24;

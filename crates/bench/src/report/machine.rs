@@ -29,14 +29,13 @@ pub struct Machine {
 }
 
 /// The frameworks, the peers, and what sessions are sealed by.
-const CRATES: [&str; 13] = [
+const CRATES: [&str; 12] = [
     "actix-session",
     "actix-web",
     "axum",
     "axum-extra",
     "axum_session",
     "chacha20poly1305",
-    "hyper",
     "ring",
     "rocket",
     "secure-sessions",

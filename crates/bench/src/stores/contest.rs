@@ -9,7 +9,7 @@ use super::engine::{Engine, Kind};
 use super::process::SideProcess;
 use crate::measure::{quantile, sorted};
 
-/// Sides that meet on one engine, the first of them ours.
+/// Sides that meet on one engine, the first [`OURS_FIRST`] of them ours.
 #[derive(Debug, Clone, Copy)]
 pub struct Contest {
     /// The engine.
@@ -31,9 +31,16 @@ pub struct Contestant {
     sized: bool,
 }
 
+/// How many sides of a contest are ours: with the defaults, and sealed by ring.
+pub const OURS_FIRST: usize = 2;
+
 const OURS: Contestant =
     Contestant { name: "secure-sessions, axum", argument: "axum", table: "secure_sessions", sized: true };
+const OURS_BY_RING: Contestant =
+    Contestant { name: "secure-sessions, axum, ring", argument: "axum-ring", sized: false, ..OURS };
 const OURS_ON_ACTIX: Contestant = Contestant { name: "secure-sessions, actix", argument: "actix", ..OURS };
+const OURS_ON_ACTIX_BY_RING: Contestant =
+    Contestant { name: "secure-sessions, actix, ring", argument: "actix-ring", sized: false, ..OURS };
 const TOWER_SQLITE: Contestant =
     Contestant { name: "tower-sessions, sqlx", argument: "tower", table: "tower_sessions", sized: true };
 const TOWER_SERVER: Contestant = Contestant { table: "tower_sessions.session", ..TOWER_SQLITE };
@@ -44,13 +51,13 @@ const ACTIX_REDIS: Contestant = Contestant { name: "actix-session, redis", argum
 
 /// All of them.
 pub const CONTESTS: [Contest; 7] = [
-    Contest { kind: Kind::Sqlite, sides: &[OURS, TOWER_SQLITE] },
-    Contest { kind: Kind::Postgres, sides: &[OURS, TOWER_SERVER, TOWER_AS_DOCUMENTED] },
-    Contest { kind: Kind::MariaDb, sides: &[OURS, TOWER_SERVER, TOWER_AS_DOCUMENTED] },
-    Contest { kind: Kind::RedisAlways, sides: &[OURS, TOWER_REDIS] },
-    Contest { kind: Kind::RedisAlways, sides: &[OURS_ON_ACTIX, ACTIX_REDIS] },
-    Contest { kind: Kind::RedisEverySecond, sides: &[OURS, TOWER_REDIS] },
-    Contest { kind: Kind::RedisEverySecond, sides: &[OURS_ON_ACTIX, ACTIX_REDIS] },
+    Contest { kind: Kind::Sqlite, sides: &[OURS, OURS_BY_RING, TOWER_SQLITE] },
+    Contest { kind: Kind::Postgres, sides: &[OURS, OURS_BY_RING, TOWER_SERVER, TOWER_AS_DOCUMENTED] },
+    Contest { kind: Kind::MariaDb, sides: &[OURS, OURS_BY_RING, TOWER_SERVER, TOWER_AS_DOCUMENTED] },
+    Contest { kind: Kind::RedisAlways, sides: &[OURS, OURS_BY_RING, TOWER_REDIS] },
+    Contest { kind: Kind::RedisAlways, sides: &[OURS_ON_ACTIX, OURS_ON_ACTIX_BY_RING, ACTIX_REDIS] },
+    Contest { kind: Kind::RedisEverySecond, sides: &[OURS, OURS_BY_RING, TOWER_REDIS] },
+    Contest { kind: Kind::RedisEverySecond, sides: &[OURS_ON_ACTIX, OURS_ON_ACTIX_BY_RING, ACTIX_REDIS] },
 ];
 
 /// How much is measured.
@@ -127,7 +134,7 @@ pub struct Outcome {
     pub size: Option<Size>,
 }
 
-/// Lets the sides of a contest take turns. Our side is `ours`, a peer's `peers`.
+/// Lets the sides of a contest take turns. Our program is `ours`, the peers' is `peers`.
 ///
 /// # Errors
 ///
@@ -137,7 +144,7 @@ pub async fn contest(contest: &Contest, ours: &OsStr, peers: &OsStr, effort: Eff
     let mut sides = Vec::new();
     for (number, side) in contest.sides.iter().enumerate() {
         let url = engine.url(side.argument);
-        let mut process = if number == 0 {
+        let mut process = if number < OURS_FIRST {
             SideProcess::start(ours, &["side", side.argument, &url])
         } else {
             SideProcess::start(peers, &[side.argument, &url])

@@ -11,22 +11,24 @@ use axum::routing::get;
 use bench_load::contents::{COUNT, FILL, FIRST_COUNT, READ, TEXTS, WRITE, status, text};
 use bench_load::{POOL, Side, application};
 use http::StatusCode;
-use secure_sessions_axum::secure_sessions::Session as Engine;
+use secure_sessions::{Aead, Session as Engine};
 use secure_sessions_axum::{
     Clock, EngineError, Keyring, Session, SessionError, SessionLayer, SessionManager, SystemClock,
 };
 use secure_sessions_store::{RedisStore, SqlOptions, Timestamp};
 
-use crate::AEAD;
-
-/// Our side on the framework of this name, with its store at this URL.
+/// Our side on the framework of this name (`axum`, or `axum-ring` to seal by ring), with its store at this URL.
 ///
 /// # Errors
 ///
 /// If the store cannot be opened, or there is no such framework.
 pub async fn side(framework: &str, url: &str) -> Result<Side> {
     let clock = Passing::default();
-    let manager = manager(url, clock.clone()).await?;
+    let (framework, aead) = match framework.strip_suffix("-ring") {
+        Some(framework) => (framework, Aead::Ring),
+        None => (framework, Aead::default()),
+    };
+    let manager = manager(url, clock.clone(), aead).await?;
     let call = match framework {
         "axum" => application::axum(axum_application(manager)),
         "actix" => actix::application(manager).await,
@@ -35,16 +37,15 @@ pub async fn side(framework: &str, url: &str) -> Result<Side> {
     Ok(Side { call, pass: Rc::new(move |millis| clock.pass(millis)) })
 }
 
-async fn manager(url: &str, clock: Passing) -> Result<SessionManager> {
+async fn manager(url: &str, clock: Passing, aead: Aead) -> Result<SessionManager> {
     let keyring = Keyring::generate()?;
     let builder = if url.starts_with("redis:") {
-        SessionManager::builder(keyring, RedisStore::connect(url).await?).aead(AEAD)
+        SessionManager::builder(keyring, RedisStore::connect(url).await?)
     } else {
-        SessionManager::builder(keyring, SqlOptions::new().max_connections(POOL).connect(url).await?).aead(AEAD)
+        SessionManager::builder(keyring, SqlOptions::new().max_connections(POOL).connect(url).await?)
     };
-
     let long = Duration::from_secs(400 * 24 * 60 * 60);
-    Ok(builder.clock(clock).absolute_timeout(long).build()?)
+    Ok(builder.aead(aead).clock(clock).absolute_timeout(long).build()?)
 }
 
 /// A clock that lets time pass between two writes of a session. Without it a grace would be full of them, and each

@@ -1,6 +1,6 @@
 //! The tables.
 
-use super::contest::{Measured, Outcome};
+use super::contest::{Measured, OURS_FIRST, Outcome};
 use super::engine::Kind;
 use crate::measure::quantile;
 use crate::report::Table;
@@ -22,14 +22,16 @@ const PARTS: [Part; 3] = [
 pub fn speeds(outcomes: &Outcomes) -> String {
     let mut lines = vec![
         "Authenticated requests, 64 at a time, 2 KB of session data. Ratio: our rate over that of the row, by the median\n\
-         of the passes, and the range of the middle half of them; above 1 we are faster. Latencies in ms.\n"
+         of the passes, and the range of the middle half of them; above 1 we are faster, with the defaults and sealed by\n\
+         ring. Latencies in ms.\n"
             .to_owned(),
     ];
     for (kind, sides) in outcomes {
         lines.push(format!(
-            "{:58}{:>22}{:>12}{:>9}{:>9}{:>8}",
+            "{:58}{:>22}{:>22}{:>12}{:>9}{:>9}{:>8}",
             kind.name(),
             "ratio",
+            "ratio, ring",
             "requests/s",
             "p50",
             "p99",
@@ -37,7 +39,8 @@ pub fn speeds(outcomes: &Outcomes) -> String {
         ));
         for (what, part) in PARTS {
             for (number, side) in sides.iter().enumerate() {
-                let ours = (number > 0).then(|| part(&sides[0]));
+                let ours = if number < OURS_FIRST { &[] } else { &sides[..OURS_FIRST] };
+                let ours = ours.iter().map(part);
                 lines.push(format!("{what:26}{:32}{}", side.name, columns(part(side), ours)));
             }
         }
@@ -46,14 +49,15 @@ pub fn speeds(outcomes: &Outcomes) -> String {
     lines.join("\n")
 }
 
-fn columns(measured: &Measured, ours: Option<&Measured>) -> String {
-    let ratio = ours.map_or(String::new(), |ours| {
+fn columns<'a>(measured: &Measured, ours: impl Iterator<Item = &'a Measured>) -> String {
+    let ratio = ours.map(|ours| {
         let ratios = ours.ratios_to(measured);
         let [low, middle, high] = [0.25, 0.5, 0.75].map(|part| quantile(&ratios, part));
-        format!("{middle:.2} ({low:.2}-{high:.2})")
+        format!("{:>22}", format!("{middle:.2} ({low:.2}-{high:.2})"))
     });
+    let ratio: String = ratio.collect();
     let [p50, p99] = percentiles(measured);
-    format!("{ratio:>22}{:>12.0}{p50:>9.2}{p99:>9.2}{:>8}", measured.rate(), measured.failed)
+    format!("{ratio:44}{:>12.0}{p50:>9.2}{p99:>9.2}{:>8}", measured.rate(), measured.failed)
 }
 
 /// In milliseconds.
@@ -64,18 +68,28 @@ fn percentiles(measured: &Measured) -> [f64; 2] {
 /// All of it for programs: a table for each engine's requests, and one for the bytes.
 #[must_use]
 pub fn tables(outcomes: &Outcomes) -> Vec<Table> {
-    let columns = ["requests/s", "how many times the row's rate is ours", "p50, ms", "p99, ms", "failed"];
+    let columns = [
+        "requests/s",
+        "how many times the row's rate is ours",
+        "how many times it is ours sealed by ring",
+        "p50, ms",
+        "p99, ms",
+        "failed",
+    ];
     let mut tables = Vec::new();
     for (kind, sides) in outcomes {
         let mut table = Table::new(kind.name(), &columns);
         for (what, part) in PARTS {
             for side in sides {
                 let measured = part(side);
-                let ratio = sides.first().map_or(f64::NAN, |ours| quantile(&part(ours).ratios_to(measured), 0.5));
+                let ratio = |number: usize| {
+                    let ours = sides.get(number);
+                    ours.map_or(f64::NAN, |ours| quantile(&part(ours).ratios_to(measured), 0.5))
+                };
                 let [p50, p99] = percentiles(measured);
                 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
                 let failed = measured.failed as f64;
-                table.push(format!("{}, {what}", side.name), &[measured.rate(), ratio, p50, p99, failed]);
+                table.push(format!("{}, {what}", side.name), &[measured.rate(), ratio(0), ratio(1), p50, p99, failed]);
             }
         }
         tables.push(table);
@@ -126,7 +140,7 @@ pub fn sizes(outcomes: &Outcomes) -> String {
 pub fn verdicts(outcomes: &Outcomes) -> String {
     let mut lines = Vec::new();
     for (kind, sides) in outcomes {
-        let Some((ours, peers)) = sides.split_first() else { continue };
+        let (Some(ours), Some(peers)) = (sides.first(), sides.get(OURS_FIRST..)) else { continue };
         for peer in peers {
             let mut rows = Vec::new();
             for (what, part) in PARTS {
