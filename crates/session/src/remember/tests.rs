@@ -156,9 +156,11 @@ fn what_is_remembered_says_what_was_sealed() {
     app.visit(&token, |session| assert_eq!(session.get::<String>("text").expect("text").map(|x| x.len()), Some(300)));
 }
 
+type End = fn(&App, &str);
+
 #[test]
 fn every_ending_forgets_the_sessions_tokens() {
-    let endings: [(&str, fn(&App, &str)); 6] = [
+    let endings: [(&str, End); 6] = [
         ("logout", |app, token| drop(app.visit(token, |session| session.logout().expect("a session")))),
         ("renewal", |app, token| drop(app.visit(token, |session| session.renew().expect("a session")))),
         ("login", |app, token| drop(app.visit(token, |session| session.login("ada").expect("a session")))),
