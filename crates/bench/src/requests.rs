@@ -115,7 +115,7 @@ impl Lines {
             if before.map(|(framework, _)| framework) != Some(line.framework) {
                 let usual = format!("of {}", line.framework.usual());
                 text += &format!(
-                    "\n{:36}{:>26}{usual:>36}{:>7}{:>6}{:>8}{:>7}{:>8}\n",
+                    "\n{:36}{:>26}{usual:>39}{:>7}{:>6}{:>8}{:>7}{:>8}\n",
                     line.framework.to_string(),
                     "ns over the bare route",
                     "cold",
@@ -150,7 +150,7 @@ impl Lines {
             cold_ratio = format!("{:.2}", self.ratio(line, usual, Turns::Cold)?.median);
         }
         let count = |column: usize| line.counts.get(column).copied();
-        let mut row = format!("  {:34}{hot:>26}{ratio:>36}{cold:>7}{cold_ratio:>6}", line.name);
+        let mut row = format!("  {:34}{hot:>26}{ratio:>39}{cold:>7}{cold_ratio:>6}", line.name);
         row += &format!("{:>8.1}{:>7.0}", count(ALLOCATIONS).unwrap_or(f64::NAN), count(BYTES).unwrap_or(f64::NAN));
         if let (Some(reads), Some(writes)) = (count(READS), count(WRITES)) {
             row += &format!("{:>8}", format!("{reads:.0}/{writes:.0}"));

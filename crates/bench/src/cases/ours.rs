@@ -21,6 +21,8 @@ use super::{Calls, Case, Contents, FILL, Framework, Kind, READ, UNSEEN, WRITE, s
 pub const RUSTCRYPTO: &str = "secure-sessions, RustCrypto";
 /// Ours, sealed by ring.
 pub const RING: &str = "secure-sessions, ring";
+/// Ours, sealed by ring, with tokens remembered after they were opened.
+pub const REMEMBERING: &str = "secure-sessions, ring, remembering";
 /// Ours, where nothing is sealed or opened.
 pub const UNSEALED: &str = "secure-sessions";
 
@@ -28,7 +30,11 @@ pub const UNSEALED: &str = "secure-sessions";
 pub(super) type Setting = (&'static str, fn(Builder) -> Builder);
 
 /// The settings that reads and writes are measured with, through every framework.
-const SETTINGS: [Setting; 2] = [(RUSTCRYPTO, |builder| builder), (RING, |builder| builder.aead(Aead::Ring))];
+const SETTINGS: [Setting; 3] = [
+    (RUSTCRYPTO, |builder| builder),
+    (RING, |builder| builder.aead(Aead::Ring)),
+    (REMEMBERING, |builder| builder.aead(Aead::Ring).remember_tokens(10_000)),
+];
 
 /// Returns every kind of request with every setting that makes a difference to it.
 pub(super) fn kinds() -> impl Iterator<Item = (Kind, Setting)> {

@@ -22,8 +22,8 @@ const GROUP: i32 = 34;
 const HEAD: i32 = 92;
 const FOOT: i32 = 34;
 /// Where the bars of a column begin and how long the longest is.
-const LABELS: i32 = 210;
-const LONGEST: i32 = 215;
+const LABELS: i32 = 230;
+const LONGEST: i32 = 195;
 
 pub(super) fn draw(report: &Report) -> Result<String> {
     let groups = Framework::ALL.map(|framework| {

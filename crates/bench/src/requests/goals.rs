@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::{ALLOCATIONS, Lines, READS, Turns, WRITES};
 use crate::cases::Framework::{self, Actix, Axum, Rocket};
 use crate::cases::Kind::{self, Read, Unseen, Write};
-use crate::cases::{NO_OP, PRIVATE_JAR, RING, RUSTCRYPTO, UNSEALED};
+use crate::cases::{NO_OP, PRIVATE_JAR, REMEMBERING, RING, RUSTCRYPTO, UNSEALED};
 use crate::measure::{Quartiles, paired};
 
 /// A number of ours and how much it may be.
@@ -29,7 +29,7 @@ impl fmt::Display for Goal {
 }
 
 /// Multiples of what a peer takes over the bare route, in the hot loop.
-const RATIOS: [(Framework, Kind, &str, &str, f64); 10] = [
+const RATIOS: [(Framework, Kind, &str, &str, f64); 13] = [
     (Axum, Read, RUSTCRYPTO, Axum.usual(), 1.1),
     (Axum, Write, RUSTCRYPTO, Axum.usual(), 2.2),
     (Axum, Write, RING, Axum.usual(), 1.75),
@@ -40,6 +40,9 @@ const RATIOS: [(Framework, Kind, &str, &str, f64); 10] = [
     (Actix, Write, RUSTCRYPTO, Actix.usual(), 0.95),
     (Rocket, Read, RUSTCRYPTO, Rocket.usual(), 1.2),
     (Rocket, Write, RUSTCRYPTO, Rocket.usual(), 1.1),
+    (Axum, Read, REMEMBERING, Axum.usual(), 0.55),
+    (Axum, Write, REMEMBERING, Axum.usual(), 1.45),
+    (Rocket, Read, REMEMBERING, Rocket.usual(), 0.65),
 ];
 
 /// Returns every goal and what was measured of it.
