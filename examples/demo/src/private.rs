@@ -110,7 +110,8 @@ fn system(path: &Path, source: io::Error) -> PrivateError {
     PrivateError::System { path: path.to_owned(), source }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
