@@ -105,8 +105,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get) and [`insert`](Self::insert); [`SessionError::ChangedInsideUpdate`] if the closure changes
-    /// the session.
+    /// The errors of [`get`](Self::get) and [`insert`](Self::insert), and [`SessionError::ChangedInsideUpdate`] if the
+    /// closure changes the session.
     pub fn update<T, R, F>(&self, key: &str, change: F) -> Result<R>
     where
         T: Serialize + DeserializeOwned + Default + 'static,
@@ -119,7 +119,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`update`](Self::update).
+    /// The errors of [`update`](Self::update).
     pub fn update_or<T, R, D, F>(&self, key: &str, default: D, change: F) -> Result<R>
     where
         T: Serialize + DeserializeOwned,

@@ -1,4 +1,4 @@
-//! The commit: applies the changes to the newest state, seals it, and compares and swaps; on a conflict it retries.
+//! The commit: applies the changes to the newest state, seals it, writes it by compare-and-swap; on a conflict, again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -229,8 +229,7 @@ impl<'r> Commit<'r> {
         let (ended, outdated) = match &base {
             Base::Live(live) => {
                 let ended = self.end(&Other::from(&**live), EndReason::Logout).await? || others_ended;
-                // If another request ended it, the browser may already hold a newer login's cookie: do not remove that
-                // one.
+                // If another request ended it, the browser may already hold a newer login's cookie.
                 (ended, !ended && self.load(&live.bucket.id).await?.is_some())
             }
             Base::Anonymous(anonymous) => (false, anonymous.only_login),
@@ -336,8 +335,8 @@ impl<'r> Commit<'r> {
                 self.written("insert", inserted, &next)?;
             } else {
                 let (now, policy) = (self.now(), &self.manager.times().bucket);
-                // Naming the successor lets a late logout, or a replay, end it too. An anonymous session needs no such
-                // trace.
+                // Naming the successor lets a late logout, or a replay, end it too. An anonymous one holds nothing to
+                // steal.
                 let tombstone = if live.bucket.subject.is_some() && ending.is_none() {
                     Tombstone::renewed(&live.bucket, &next.bucket, now, policy)
                 } else {

@@ -373,8 +373,7 @@ fn judge(manager: &SessionManager, presented: &mut Presented, caller: &Caller, e
     let judged = match entry {
         Some(Entry::Bucket(bucket)) => judge_by(manager, presented, opened, bucket),
         Some(Entry::Tombstone(tombstone)) => match tombstone.ending(at, &manager.times().bucket) {
-            // Within a grace of a renew the request was under way honestly, so it is no replay. A logout ends the
-            // successor.
+            // Within a grace of a renew an honest request may still be under way: no replay, but a logout ends it.
             Ending::Recent if tombstone.successor.is_some() => {
                 Judged::Unjudged { session: Other { id, subject: opened.subject() }, was_ended: true }
             }

@@ -57,7 +57,7 @@ impl<'m> SessionSlot<'m> {
 
     /// Enforces the limit after the bucket was written: ends the oldest sessions, or withdraws the login.
     ///
-    /// If the store fails here, the login succeeds all the same: there was room when it began.
+    /// A store failure here does not fail the login: there was room when it began.
     pub(crate) async fn enforce(self, own: &Bucket) -> Result<(), SessionError> {
         let deadline = Instant::now() + WAIT;
         loop {

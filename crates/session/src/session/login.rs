@@ -78,8 +78,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`login`](Self::login), and [`SessionError::Label`] if the label is longer than 512 bytes. Nothing is changed
-    /// then.
+    /// The errors of [`login`](Self::login), and [`SessionError::Label`] if the label is longer than 512 bytes. Nothing
+    /// is changed then.
     pub fn login_with(&self, login: Login) -> Result<(), SessionError> {
         let Login { subject, assurance, authenticated_at, label } = login;
         label.as_deref().map_or(Ok(()), Self::check_label)?;

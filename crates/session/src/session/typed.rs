@@ -54,7 +54,7 @@ impl<T: SessionData> Typed<T> {
     ///
     /// # Errors
     ///
-    /// As [`Session::update`].
+    /// The errors of [`Session::update`].
     pub fn update<R>(&mut self, change: impl Fn(&mut T) -> R + Send + Sync + 'static) -> Result<R, SessionError> {
         let result = self.session.change(move |data| {
             let mut value: T = read(data)?;
@@ -71,7 +71,7 @@ impl<T: SessionData> Typed<T> {
     ///
     /// # Errors
     ///
-    /// As [`Session::insert`].
+    /// The errors of [`Session::insert`].
     pub fn set(&mut self, value: T) -> Result<(), SessionError> {
         let (before, after) = (fields(&self.value)?, fields(&value)?);
         self.session.change(move |data| write(data, &before, &after))?;
