@@ -73,6 +73,7 @@ pub(crate) fn commit_now(request: &Arc<Request>) -> Option<Result<(), SessionErr
         Base::Live(live) => running.advance_now(&live).transpose(),
         Base::Anonymous(_) => None,
     };
+    // If nothing was done, an error makes `conclude` put all changes back, for `commit` to take again.
     let is_done = outcome.is_some();
     let result = running.conclude(outcome.unwrap_or(Err(SessionError::Conflict)));
     is_done.then_some(result)
@@ -189,6 +190,7 @@ impl<'r> Commit<'r> {
             }
         };
         let Some(Entry::Bucket(bucket)) = entry else { return Ok(base) };
+        // Without its fingerprint in the bucket the write was not carried out: its changes stay pending.
         if !vouches_for(&bucket, &attempt) {
             return Ok(base);
         }
@@ -251,6 +253,7 @@ impl<'r> Commit<'r> {
             // Another request ended or renewed it. No new session begins, and a successor of the renew ends too.
             Err(SessionError::Ended) => {
                 let anonymous = self.log_out(Base::Live(live), false).await?;
+                // The other changes belong to the new session, which does not begin.
                 self.pending = Pending::default();
                 Ok(Base::Anonymous(Anonymous { only_login: true, ..anonymous }))
             }
@@ -385,6 +388,9 @@ impl<'r> Commit<'r> {
             }
             // Failed upkeep must not fail a request that changed nothing: its event is already raised.
             Err(_) if !changes => {
+                // The attempt carried no changes that could be made twice. A token to deliver may be stale by now, and
+                // the
+                // client's own still works; only a session made here has no other.
                 self.unresolved = None;
                 let mut live = Arc::unwrap_or_clone(live);
                 live.to_deliver = live.to_deliver.filter(|_| live.made_here);

@@ -130,6 +130,7 @@ impl Presented {
             // Two cookies of one session are no ambiguity: the newest token counts.
             Some(other) if other.generation() < opened.generation() => *other = opened,
             Some(_) => {}
+            // Further sessions are ignored: one request must not cause any number of store reads.
             None if sessions < MAX_SESSIONS => self.others.push(opened),
             None => {}
         }
@@ -217,8 +218,7 @@ pub(crate) async fn load(
         let judged = if opened.is_timely(presented.at, manager.not_before()) {
             match manager.store().load(&id).await {
                 Ok(entry) => judge(manager, &mut presented, &caller, entry),
-                // A corrupt entry stays until a logout removes it. An error here would lock this browser out until
-                // then.
+                // Only a logout removes a corrupt entry, so an error here would lock this browser out for good.
                 Err(error @ StoreError::Corrupt(_)) => {
                     let bound = bound_as(manager, opened);
                     manager.store_failed("load", error);
@@ -301,8 +301,7 @@ impl Verdicts {
         let Self { anonymous, live, more, unjudged } = self;
         let mut admitted = Vec::new();
         let base = match live {
-            // Choosing one could serve an attacker's planted session. Only a login, which ends them all, may set a
-            // cookie.
+            // One of them may be planted by an attacker: serve neither, until a login ends them all.
             Some(live) if !more.is_empty() => {
                 manager.emit(&Event::Ambiguous { count: 1 + more.len() });
                 admitted = more;
@@ -399,8 +398,7 @@ fn bound_as(manager: &SessionManager, opened: &Opened) -> Option<Meta> {
     Some(meta)
 }
 
-/// Refuses a client other than the one that the session is bound to: it must not read the session, end it, or keep it
-/// alive.
+/// Refuses a client that its session's binding rejects: it must not read the session, end it, or keep it alive.
 #[inline]
 fn admit_client(
     manager: &SessionManager,
@@ -452,8 +450,7 @@ fn judge_by(manager: &SessionManager, presented: &Presented, opened: Opened, buc
                 REFUSED
             }
             Err(HandoffError::Critical { key }) => critical(manager, key),
-            // A bucket keeps its handoff as long as a superseded token lives, so a missing or wrong one was tampered
-            // with.
+            // A bucket keeps its handoff while a superseded token lives, so this one was tampered with.
             Err(_) => tampered(),
         },
         Verdict::Expired => expired(manager, &id),
@@ -464,8 +461,7 @@ fn judge_by(manager: &SessionManager, presented: &Presented, opened: Opened, buc
             manager.emit(&Event::CrowdedOut { session: manager.handle(&id) });
             OUTDATED
         }
-        // We issued a token that the bucket does not know: the store has lost writes, in a failover or by a restored
-        // backup.
+        // We issued the token, but the bucket does not know it: the store has lost writes.
         Verdict::Unremembered => {
             manager.emit(&Event::Unremembered { session: manager.handle(&id) });
             REFUSED

@@ -230,6 +230,7 @@ impl Pending {
             self.label = None;
         }
         self.settings.flash.drop_committed(&carried.settings.flash);
+        // The attempt has created the session, so the id that a CSRF token depends on exists.
         self.keep = false;
     }
 

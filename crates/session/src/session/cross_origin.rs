@@ -149,7 +149,7 @@ impl CrossOrigin {
         }
     }
 
-    /// Decides by the request's headers, and raises an [`Event::CrossOrigin`] if another site caused it. `authority` is
+    /// Decides by the request's head, and raises an [`Event::CrossOrigin`] if another site caused it. `authority` is
     /// that of the request's target (`:authority` in HTTP/2), if it has one; otherwise the header `Host` counts.
     ///
     /// # Errors

@@ -90,6 +90,7 @@ impl Commit<'_> {
         let idle_timeout = if settings.idle_timeout.is_some() { idle_timeout } else { bucket.idle_timeout };
         let label = match &self.pending.label {
             Some(label) => Some(label.clone()),
+            // A label under a replaced key is sealed again, so that the old key can be dropped in the end.
             None if !same_key => bucket.label.as_ref().and_then(|sealed| keyring.open_label(&bucket.id, sealed)),
             None => None,
         };

@@ -13,7 +13,7 @@ use crate::manager::SessionManager;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CrossOriginError {
-    /// A trusted origin is not an origin. `null` is refused as well, because every sandboxed page has it.
+    /// The text of a trusted origin is malformed, or is `null`, the origin of every sandboxed page.
     #[error("the trusted origin `{text}`: {source}")]
     Origin {
         /// The text as you passed it.
@@ -21,7 +21,7 @@ pub enum CrossOriginError {
         /// The reason why it is not an origin.
         source: InvalidOrigin,
     },
-    /// An exempt path is not a path.
+    /// The text of an exempt path is malformed.
     #[error(
         "the exempt path `{0}`: it is `/one/path`, or `/one/*` for all below; without a query, dot segments or `//`"
     )]
