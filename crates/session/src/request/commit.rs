@@ -388,9 +388,7 @@ impl<'r> Commit<'r> {
             }
             // Failed upkeep must not fail a request that changed nothing: its event is already raised.
             Err(_) if !changes => {
-                // The attempt carried no changes that could be made twice. A token to deliver may be stale by now, and
-                // the
-                // client's own still works; only a session made here has no other.
+                // A token to deliver may be stale, and the client's own still works, unless the session was made here.
                 self.unresolved = None;
                 let mut live = Arc::unwrap_or_clone(live);
                 live.to_deliver = live.to_deliver.filter(|_| live.made_here);
