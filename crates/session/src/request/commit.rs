@@ -338,8 +338,7 @@ impl<'r> Commit<'r> {
                 self.written("insert", inserted, &next)?;
             } else {
                 let (now, policy) = (self.now(), &self.manager.times().bucket);
-                // Naming the successor lets a late logout, or a replay, end it too. An anonymous one holds nothing to
-                // steal.
+                // Naming the successor lets a late logout, or a replay, end it too. Anonymous data is not worth that.
                 let tombstone = if live.bucket.subject.is_some() && ending.is_none() {
                     Tombstone::renewed(&live.bucket, &next.bucket, now, policy)
                 } else {

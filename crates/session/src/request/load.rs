@@ -175,8 +175,7 @@ pub(crate) fn without_cookie(caller: Caller) -> Box<Mutex<State>> {
     Box::new(Mutex::new(State::new(Base::Anonymous(Anonymous::default()), false, false, caller)))
 }
 
-/// Returns the state of the usual request, whose only token is its session's newest, if the store answers without a
-/// wait.
+/// Returns the state of the usual request, whose only token is its session's newest, if the store answers at once.
 ///
 /// Returns `None` in every other case: [`load`] then starts over.
 pub(crate) fn load_now(

@@ -112,8 +112,7 @@ impl FlashChanges {
         }
     }
 
-    /// Removes the changes that an earlier attempt already committed. A message of that attempt may have been read
-    /// since.
+    /// Removes the changes that an earlier attempt already committed. Its messages may have been read since.
     pub(crate) fn drop_committed(&mut self, carried: &Self) {
         self.taken.drain(..carried.taken.len().min(self.taken.len()));
         for flash in &carried.added {

@@ -31,8 +31,7 @@ pub(crate) struct SessionSlot<'m> {
 }
 
 impl<'m> SessionSlot<'m> {
-    /// Finds a slot, or returns `None` if there is no limit. The session at `old` is about to end, so it does not
-    /// count.
+    /// Finds a slot, or returns `None` if there is no limit. The session at `old` is about to end: it does not count.
     pub(crate) async fn find(
         manager: &'m SessionManager,
         subject: &str,

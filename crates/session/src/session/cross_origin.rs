@@ -21,8 +21,7 @@ mod path;
 pub use self::builder::{CrossOriginBuilder, CrossOriginError};
 use self::path::PathRule;
 
-/// Refuses requests that another site caused. Clones are cheap. Each adapter has a layer that asks it for every
-/// request.
+/// Refuses requests that another site caused. Clones are cheap. Each adapter has a layer that checks every request.
 ///
 /// 1. A `GET`, `HEAD` or `OPTIONS` passes: such requests must change nothing. A WebSocket handshake is a `GET` that is
 ///    checked all the same, because the messages after it may change anything.

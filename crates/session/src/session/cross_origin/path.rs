@@ -22,8 +22,7 @@ impl PathRule {
         (is_path && is_plain(path)).then_some(rule)
     }
 
-    /// Returns `true` if the rule matches. A path that another program could resolve to one outside is never below a
-    /// prefix.
+    /// Returns `true` if the rule matches. A path that another program could resolve to one outside never does.
     pub(super) fn matches(&self, path: &str) -> bool {
         match self {
             Self::Exact(exact) => path == exact,
