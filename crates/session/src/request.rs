@@ -1,4 +1,4 @@
-//! One request's way through the engine: what it presents is loaded and judged, changed, committed, and answered.
+//! One request's way through the engine: its tokens are loaded and judged, its changes committed, its reply made.
 
 pub(crate) mod caller;
 pub(crate) mod cell;

@@ -1,4 +1,4 @@
-//! One request as an adapter holds it: begin, load on first look, finish.
+//! One request as an adapter holds it: begin, load on first use, finish.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use crate::request::finish::{self, Finish};
 use crate::request::load::{self, Presented};
 use crate::session::Session;
 
-/// One request, as the adapter keeps it from [`SessionManager::begin`] to the response's headers. Clones are the same
-/// request.
+/// One request, as the adapter keeps it from [`SessionManager::begin`] to the response's headers. Clones refer to the
+/// same request.
 #[derive(Clone)]
 pub struct RequestSession(Arc<Request>);
 
 impl SessionManager {
-    /// Begins a request. An adapter keeps what it gets with the request, and calls [`RequestSession::finish`] before it
-    /// sends the response's headers. This captures nothing and reads nothing.
+    /// Begins a request. An adapter keeps the returned value with the request, and calls [`RequestSession::finish`]
+    /// before it sends the response's headers. This call reads nothing of the request.
     #[must_use]
     pub fn begin(&self) -> RequestSession {
         RequestSession::new(self.clone())
@@ -31,20 +31,20 @@ impl RequestSession {
         Self(Arc::new(Request::new(manager)))
     }
 
-    /// Whether this request is the given manager's. A nested layer of the same manager takes part in the outer one's
+    /// Returns `true` if `manager` began this request. A nested layer of the same manager then uses the outer layer's
     /// request instead of beginning its own.
     #[must_use]
     pub fn belongs_to(&self, manager: &SessionManager) -> bool {
         self.0.manager.is_same(manager)
     }
 
-    /// The request's session, one however often this is called. Everything that is read of the head is read before this
-    /// returns; the future asks the store, unless that has answered without a wait. Once it is loaded the store is not
-    /// asked again.
+    /// Returns the request's session, the same one on every call. The head is read before this call returns. The future
+    /// asks the store, unless the store has answered without a wait; once the session is loaded, the store is not asked
+    /// again.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Store`] if the store fails. A cookie that is refused is no error, but an anonymous session.
+    /// [`SessionError::Store`] if the store fails. A refused cookie is not an error: it gives an anonymous session.
     pub fn session(
         &self,
         head: &dyn RequestHead,
@@ -52,7 +52,7 @@ impl RequestSession {
         let request = Arc::clone(&self.0);
         request.set_looked_at();
         let unloaded = if request.is_loaded() { None } else { request.load_now(head) };
-        // Behind a pointer, since the frameworks move a handler's future, and what it waits for, more than once.
+        // Boxed, because frameworks move a handler's future, and everything in it, more than once.
         let loading = unloaded.map(|(presented, caller)| {
             let request = Arc::clone(&request);
             Box::pin(async move { request.load(presented, caller).await })
@@ -65,31 +65,31 @@ impl RequestSession {
         }
     }
 
-    /// The request's session, if something has already looked at it.
+    /// Returns the request's session if it is already loaded.
     #[must_use]
     pub fn loaded(&self) -> Option<Session> {
         self.0.is_loaded().then(|| Session::new(Arc::clone(&self.0)))
     }
 
-    /// Ends the request: commits what is to be kept and says what the response needs. `status` is the response's HTTP
-    /// status; a service that failed without a response counts as 500.
+    /// Ends the request: commits its changes and returns the headers that the response needs. `status` is the
+    /// response's HTTP status; pass 500 for a service that failed without a response.
     ///
     /// 1. The statuses 100 to 499 commit, except 408 (the handler timed out) and 499 (the client closed the request).
-    ///    Those two, and 500 and above, discard changes of data, login and renew, and keep a logout. A handler that
-    ///    panicked must not come here at all.
+    ///    Those two, and 500 and above, discard changes of data, a login and a renew, and keep a logout. Do not call
+    ///    this after a handler that panicked.
     /// 2. A commit runs to its end, even if the future is dropped because the client hung up: see
     ///    [`SessionManager::drained`].
     /// 3. Afterwards every change is refused with [`SessionError::Finished`].
     #[inline]
     pub fn finish(&self, status: u16) -> Finish {
         self.0.set_finished();
-        // Here, where it costs a route that never looks next to nothing.
+        // Checked here, so that a route that never asks for its session pays next to nothing.
         if self.0.was_looked_at() { finish::finish(&self.0, status) } else { Finish::nothing() }
     }
 }
 
 impl Request {
-    /// Loads what needs no waiting; gives what `load` needs for anything else.
+    /// Loads the session if that needs no waiting; otherwise returns the arguments of `load`.
     fn load_now(&self, head: &dyn RequestHead) -> Option<(Option<Presented>, Caller)> {
         let (mut presented, caller) = load::present(&self.manager, head);
         let state = match &mut presented {
@@ -106,9 +106,10 @@ impl Request {
         Some((presented, caller))
     }
 
-    /// `None` is a request without any cookie or bearer token of ours.
+    /// Loads the session from the store. `presented` is `None` for a request without a cookie or bearer token of ours.
     async fn load(&self, presented: Option<Presented>, caller: Caller) -> Result<(), SessionError> {
         let _gate = self.gate.lock().await;
+        // A parallel call may have loaded the session while this one waited for the gate.
         if !self.is_loaded() {
             let state = match presented {
                 Some(presented) => load::load(&self.manager, presented, caller).await?,

@@ -1,4 +1,4 @@
-//! The session as a handler has it.
+//! The session as a handler sees it: its data, its lifecycle, its settings.
 
 use std::fmt;
 use std::future::Future;
@@ -25,14 +25,17 @@ mod flash;
 pub(crate) mod login;
 pub(crate) mod typed;
 
-/// One request's session: data under text keys, and its life. Clones are the same session.
+/// One request's session: data under text keys, and its lifecycle. Clones refer to the same session.
 ///
-/// Values are kept as CBOR. Inserting an equal one changes nothing: one of the same encoding, the order of a map's entries
-/// aside. A `HashSet` is a list in a new order each time, and so counts as changed; use a `BTreeSet`. All
-/// changes are kept in a log and committed when the handler's response is below 500: applied to the newest state, so
-/// that requests that change different keys, or use [`update`](Self::update), lose nothing to one another.
+/// Values are encoded as CBOR. Inserting an equal value changes nothing: two values are equal if they encode alike,
+/// whatever the order of a map's entries. A `HashSet` encodes as a list in a new order each time, so it counts as
+/// changed; use a `BTreeSet`.
 ///
-/// No method waits for the store, but for those that are `async`.
+/// Changes are logged, and committed when the handler's response is below 500. The commit applies them to the newest
+/// state, so parallel requests that change different keys, or use [`update`](Self::update), lose nothing to one
+/// another.
+///
+/// Only the methods that return a future wait for the store.
 #[derive(Clone)]
 pub struct Session(Arc<Request>);
 
@@ -43,7 +46,7 @@ impl Session {
         Self(request)
     }
 
-    /// The value under the key, if it is there.
+    /// Returns the value of `key`, or `None` if it is absent.
     ///
     /// # Errors
     ///
@@ -53,12 +56,12 @@ impl Session {
         Ok(self.state().data().map(|data| data.get(key)).transpose()?.flatten())
     }
 
-    /// Puts a value under the key. An equal one changes nothing.
+    /// Sets `key` to `value`. An equal value changes nothing.
     ///
     /// # Errors
     ///
-    /// [`SessionError::TooLarge`] if the session would outgrow its cookie, [`SessionError::Data`] if the value cannot be
-    /// encoded, [`SessionError::Finished`] if the response's headers are gone. Nothing is changed then.
+    /// [`SessionError::TooLarge`] if the session would outgrow its cookie, [`SessionError::Data`] if the value cannot
+    /// be encoded, [`SessionError::Finished`] if the response's headers are already sent. Nothing is changed then.
     #[doc(alias = "set")]
     pub fn insert<T: Serialize>(&self, key: &str, value: T) -> Result<()> {
         let value = encode(&value).map_err(|error| self.refused(error.into()))?;
@@ -68,11 +71,11 @@ impl Session {
         })
     }
 
-    /// Takes the key out. Whether it was there.
+    /// Removes `key`. Returns `true` if it was present.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Finished`] if the response's headers are gone.
+    /// [`SessionError::Finished`] if the response's headers are already sent.
     pub fn remove(&self, key: &str) -> Result<bool> {
         self.mutate(|data| {
             let removed = data.remove(key);
@@ -80,12 +83,12 @@ impl Session {
         })
     }
 
-    /// Takes the key out and gives its value. Two requests at the same time may both get it.
+    /// Removes `key` and returns its value. Two parallel requests may both get it.
     ///
     /// # Errors
     ///
     /// [`SessionError::Data`] if the value is of another type: it stays. [`SessionError::Finished`] if the response's
-    /// headers are gone.
+    /// headers are already sent.
     #[doc(alias = "remove_as")]
     pub fn take<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
         self.mutate(|data| {
@@ -94,16 +97,16 @@ impl Session {
         })
     }
 
-    /// Changes the value under the key, or its type's default, in place. Nothing is lost: if another request commits
-    /// first, the closure runs again on what that one left.
+    /// Changes the value of `key` in place, starting from the type's default if it is absent. No update is lost: if
+    /// another request commits first, the closure runs again on the newer value.
     ///
-    /// The result is what the closure returned when it first ran. It must have no side effects, and must not change the
+    /// Returns the result of the closure's first run. The closure must have no side effects, and must not change the
     /// session.
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get) and [`insert`](Self::insert); [`SessionError::ChangedInsideUpdate`] if the closure changes
-    /// the session.
+    /// The errors of [`get`](Self::get) and [`insert`](Self::insert), and [`SessionError::ChangedInsideUpdate`] if the
+    /// closure changes the session.
     pub fn update<T, R, F>(&self, key: &str, change: F) -> Result<R>
     where
         T: Serialize + DeserializeOwned + Default + 'static,
@@ -112,11 +115,11 @@ impl Session {
         self.update_or(key, T::default, change)
     }
 
-    /// As [`update`](Self::update), with another value where there is none.
+    /// Changes the value of `key` as [`update`](Self::update) does, starting from `default()` if it is absent.
     ///
     /// # Errors
     ///
-    /// As [`update`](Self::update).
+    /// The errors of [`update`](Self::update).
     pub fn update_or<T, R, D, F>(&self, key: &str, default: D, change: F) -> Result<R>
     where
         T: Serialize + DeserializeOwned,
@@ -135,7 +138,7 @@ impl Session {
         })
     }
 
-    /// Runs a change of the whole map, now and again after a conflict, without holding a lock.
+    /// Runs a change of the whole map now, and again after a conflict, without holding a lock.
     pub(crate) fn change<R>(&self, change: impl Fn(&mut DataMap) -> Result<R> + Send + Sync + 'static) -> Result<R> {
         let mut first_result = None;
         loop {
@@ -162,11 +165,11 @@ impl Session {
         }
     }
 
-    /// Takes all keys out. The session stays, and so does who is logged in.
+    /// Removes all keys. The session continues, and its subject stays logged in.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Finished`] if the response's headers are gone.
+    /// [`SessionError::Finished`] if the response's headers are already sent.
     pub fn clear(&self) -> Result<()> {
         self.mutate(|data| {
             let changed = !data.is_empty();
@@ -175,32 +178,32 @@ impl Session {
         })
     }
 
-    /// Whether the key is there.
+    /// Returns `true` if `key` is present.
     #[must_use]
     pub fn contains_key(&self, key: &str) -> bool {
         self.state().data().is_some_and(|data| data.contains_key(key))
     }
 
-    /// All keys.
+    /// Returns all keys.
     #[doc(alias = "entries")]
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
         self.state().data().map(|data| data.keys().map(str::to_owned).collect()).unwrap_or_default()
     }
 
-    /// Whether there is no key.
+    /// Returns `true` if there are no keys.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.state().data().is_none_or(DataMap::is_empty)
     }
 
-    /// All data, each value in its encoding.
+    /// Returns all data, each value in its CBOR encoding.
     #[must_use]
     pub fn data(&self) -> DataMap {
         self.state().data().cloned().unwrap_or_default()
     }
 
-    /// What name and value of the cookie would take now, in bytes.
+    /// Returns the size of the cookie's name and value as they would be sent now, in bytes.
     #[must_use]
     pub fn cookie_size(&self) -> usize {
         let state = self.state();
@@ -208,12 +211,12 @@ impl Session {
         self.sealer(&state).cookie_size_with(&state.meta(), &data, 0)
     }
 
-    /// Moves the session to a new id at commit, as after any change of privilege. The old cookie is good for nothing
-    /// then. Data and deadline stay.
+    /// Moves the session to a new id at commit. Call it after any change of privilege. The old cookie is refused from
+    /// then on; data and deadline stay.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Finished`] if the response's headers are gone.
+    /// [`SessionError::Finished`] if the response's headers are already sent.
     #[doc(alias = "cycle_id")]
     pub fn renew(&self) -> Result<()> {
         let mut state = self.changeable()?;
@@ -225,15 +228,17 @@ impl Session {
 
     /// Ends the session at commit, whatever the response's status, and removes the browser's cookie.
     ///
-    /// 1. If another request renews the session at the same time, the renewed one ends too: the logout follows it to its
-    ///    new id. If it cannot, the commit fails with [`SessionError::Conflict`] (409), and the user is told.
-    /// 2. Every live session that the request presented ends, if a browser sent two.
-    /// 3. What you write after this call, in the same request, is of a new anonymous session with a new id: a message for
-    ///    the next page, say. [`logout_keeping_data`](Self::logout_keeping_data) takes the data along.
+    /// 1. If another request renews the session at the same time, the renewed session ends too: the logout follows it
+    ///    to its new id. If it cannot, the commit fails with [`SessionError::Conflict`] (409), so the user learns that
+    ///    they may still be logged in.
+    /// 2. If the browser sent several live sessions, all of them end.
+    /// 3. Changes that you make after this call, in the same request, begin a new anonymous session with a new id: a
+    ///    message for the next page, for example. [`logout_keeping_data`](Self::logout_keeping_data) copies the data to
+    ///    it.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Finished`] if the response's headers are gone.
+    /// [`SessionError::Finished`] if the response's headers are already sent.
     #[doc(alias = "flush")]
     #[doc(alias = "purge")]
     #[doc(alias = "destroy")]
@@ -243,10 +248,10 @@ impl Session {
     }
 
     /// Ends the session as [`logout`](Self::logout) does, and begins a new anonymous one with its data: a basket, a
-    /// language. Who was logged in, messages, label and lifetime are left behind, and the old cookie stays dead.
+    /// language. The subject, messages, label and lifetime are not copied, and the old cookie is refused from then on.
     ///
-    /// The ending is kept if the response's status is one that discards changes; the new session then has the data as it
-    /// was before the request. If the session was ended by somebody else meanwhile, there is no new one.
+    /// If the response's status discards changes, the session still ends, and the new one has the data as it was before
+    /// the request. If another request has ended the session meanwhile, no new one begins.
     ///
     /// ```
     /// # use secure_sessions::{Session, SessionError};
@@ -258,31 +263,32 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Finished`] if the response's headers are gone.
+    /// [`SessionError::Finished`] if the response's headers are already sent.
     pub fn logout_keeping_data(&self) -> Result<()> {
         self.end(Ending { why: Why::Logout, keeps_data: true, everywhere: None })
     }
 
-    /// Forgets everything that this request changed and that is not saved yet, but for a logout.
+    /// Discards every change of this request that is not saved yet, except a logout.
     pub fn discard(&self) {
         self.state().discard();
     }
 
-    /// Commits now, inside the handler. What is saved survives a later panic or 5xx.
+    /// Commits now, inside the handler. Saved changes survive a later panic or 5xx.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Store`] if the store fails, [`SessionError::Ended`] if the session is gone,
-    /// [`SessionError::Conflict`] if its newest state is out of reach, [`SessionError::TooLarge`] if it outgrew the cookie
-    /// together with what others committed. Everything stays pending then, and is tried again at the end.
+    /// [`SessionError::Store`] if the store fails, [`SessionError::Ended`] if the session has ended,
+    /// [`SessionError::Conflict`] if its newest state cannot be opened any more, [`SessionError::TooLarge`] if the
+    /// merge with other requests' changes outgrows the cookie. On an error all changes stay pending, and are retried at
+    /// the end of the request.
     pub fn save(&self) -> impl Future<Output = Result<()>> + Send + use<> {
         let finished = self.0.is_finished();
         let save = self.0.save();
         async move { if finished { Err(SessionError::Finished) } else { save.await } }
     }
 
-    /// Asks the store whether the session is still alive: for long connections (WebSocket, server-sent events), whose
-    /// session may end while they last.
+    /// Asks the store, and returns `true` if the session is still alive. Use it on long connections (WebSocket,
+    /// server-sent events), whose session may end while they last.
     ///
     /// # Errors
     ///
@@ -300,103 +306,106 @@ impl Session {
         }
     }
 
-    /// The session's public name, safe to show to its owner; `None` for one that is not made yet. Login and renew change
-    /// it.
+    /// Returns the session's public handle, safe to show to its owner, or `None` if the session is not created yet.
+    /// Login and renew change it.
     #[must_use]
     pub fn id(&self) -> Option<Handle> {
         let state = self.state();
         current_id(&state).map(|id| self.0.manager.handle(&id))
     }
 
-    /// Whom the session belongs to, after [`login`](Self::login).
+    /// Returns the subject passed to [`login`](Self::login), or `None` if nobody is logged in.
     #[must_use]
     pub fn subject(&self) -> Option<String> {
         self.state().subject().map(str::to_owned)
     }
 
-    /// Whether this request came without a session, or with one that was refused.
+    /// Returns `true` if this request came without a session, or with one that was refused.
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.state().kept().is_none()
     }
 
-    /// Whether this request came with a cookie of a session that is over: logged out, renewed, revoked or expired. What
-    /// it stores is kept only if it also logs in, as long as the browser may be about to get a newer session's cookie.
+    /// Returns `true` if this request came with the cookie of a session that is over: logged out, renewed, revoked or
+    /// expired. While the browser may be about to get a newer session's cookie, the request's changes are kept only if
+    /// it also logs in.
     #[must_use]
     pub fn was_ended(&self) -> bool {
         matches!(&self.state().base, Base::Anonymous(anonymous) if anonymous.was_ended)
     }
 
-    /// When the subject logged in.
+    /// Returns the time of the subject's last authentication.
     #[must_use]
     pub fn authenticated_at(&self) -> Option<Timestamp> {
         self.state().meta().authenticated_at
     }
 
-    /// When the session's newest token was issued.
+    /// Returns the time at which the session's newest token was issued.
     #[must_use]
     pub fn issued_at(&self) -> Option<Timestamp> {
         self.state().kept().map(|live| live.newest.issued_at)
     }
 
-    /// The session's absolute deadline.
+    /// Returns the session's absolute deadline.
     #[doc(alias = "expiry_date")]
     #[must_use]
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.state().kept().map(|live| live.bucket.expires_at)
     }
 
-    /// Gives this session its own absolute lifetime, counted from its making or login.
+    /// Sets this session's own absolute lifetime, counted from its creation or login.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Finished`] if the response's headers are gone.
+    /// [`SessionError::Finished`] if the response's headers are already sent.
     pub fn set_lifetime(&self, lifetime: Duration) -> Result<()> {
         self.set(|state| state.pending.settings.lifetime = Some(Millis::from(lifetime)))
     }
 
-    /// Gives this session its own idle timeout.
+    /// Sets this session's own idle timeout.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Finished`] if the response's headers are gone.
+    /// [`SessionError::Finished`] if the response's headers are already sent.
     pub fn set_idle_timeout(&self, timeout: Duration) -> Result<()> {
         self.set(|state| state.pending.settings.idle_timeout = Some(Millis::from(timeout)))
     }
 
-    /// Lets this session's cookie outlive the browser session, or not: "remember me".
+    /// Sets whether this session's cookie outlives the browser session: "remember me".
     ///
     /// # Errors
     ///
-    /// [`SessionError::Finished`] if the response's headers are gone.
+    /// [`SessionError::Finished`] if the response's headers are already sent.
     pub fn set_persistent(&self, persistent: bool) -> Result<()> {
         self.set(|state| state.pending.settings.persistent = Some(persistent))
     }
 
-    /// Writes on the session, for its owner's list of sessions: a device, a rough place. Sealed in the store.
+    /// Sets the session's label in its owner's list of sessions: a device, a rough place. The store holds it sealed.
     ///
     /// # Errors
     ///
     /// [`SessionError::Label`] if it is longer than 512 bytes, [`SessionError::Finished`] if the response's headers are
-    /// gone.
+    /// already sent.
     pub fn set_label(&self, label: &str) -> Result<()> {
         Self::check_label(label)?;
         self.set(|state| state.pending.label = Some(label.to_owned()))
     }
 
-    /// How this session travels.
+    /// Returns the transport of this session: a cookie or a bearer token.
     #[must_use]
     pub fn transport(&self) -> Transport {
         self.state().caller.transport
     }
 
-    /// Lets the session that this request makes travel as a bearer token: for the login route of an API, where both
-    /// transports are on ([`Builder::bearer`](crate::Builder::bearer)). Changes nothing if it does so already.
+    /// Sends the session that this request creates as a bearer token. Call it in the login route of an API where both
+    /// transports are on ([`Builder::bearer`](crate::Builder::bearer)). It changes nothing if the request already uses
+    /// bearer tokens.
     ///
     /// # Errors
     ///
-    /// [`SessionError::NoBearer`] if that transport is off, or if the request came with a live session in a cookie: it
-    /// never becomes a bearer token. [`SessionError::Finished`] if the response's headers are gone.
+    /// [`SessionError::NoBearer`] if bearer tokens are off, or if the request came with a live session in a cookie:
+    /// such a session never becomes a bearer token. [`SessionError::Finished`] if the response's headers are already
+    /// sent.
     pub fn use_bearer(&self) -> Result<()> {
         let mut state = self.changeable()?;
         if self.0.manager.bearer().is_none() {
@@ -409,7 +418,7 @@ impl Session {
             return Err(SessionError::NoBearer("the request came with a session in a cookie"));
         }
         state.caller.transport = Transport::Bearer;
-        // What it came with was a cookie, and the response speaks of bearer tokens alone.
+        // The request presented a cookie, but the response sends bearer tokens alone: it must not remove that cookie.
         (state.presented, state.remove_cookie) = (false, false);
         Ok(())
     }
@@ -418,7 +427,7 @@ impl Session {
         &self.0
     }
 
-    /// The bucket's id, if there is one.
+    /// Returns the bucket's id, if there is a bucket.
     pub(crate) fn session_id(&self) -> Option<SessionId> {
         self.state().live().map(|live| live.bucket.id)
     }
@@ -428,7 +437,7 @@ impl Session {
         Ok(())
     }
 
-    /// A value that is larger than any cookie is refused as one that is too large for this one: with both sizes.
+    /// Turns the error for a value larger than any cookie into [`SessionError::TooLarge`], with both sizes.
     fn refused(&self, error: SessionError) -> SessionError {
         match error {
             SessionError::Data(DataError::ValueTooLarge { length }) => {
@@ -450,7 +459,7 @@ impl Session {
         Ok(())
     }
 
-    /// The sealer of the session's transport.
+    /// Returns the sealer of the session's transport.
     pub(crate) fn sealer(&self, state: &State) -> Guard<Arc<Sealing>> {
         self.0.manager.sealer(state.caller.transport)
     }
@@ -466,7 +475,7 @@ impl Session {
         Ok(())
     }
 
-    /// Changes the data by `change`, which gives the operation to log, or none if nothing changed.
+    /// Changes the data by `change`, which returns the operation to log, or `None` if nothing changed.
     fn mutate<R>(&self, change: impl FnOnce(&mut DataMap) -> Result<(Option<Operation>, R)>) -> Result<R> {
         let mut state = self.changeable()?;
         let mut data = state.data().cloned().unwrap_or_default();
@@ -495,7 +504,7 @@ impl Session {
     }
 }
 
-/// The id that the session has, or will have after the commit.
+/// Returns the id that the session has, or will have after the commit.
 pub(crate) fn current_id(state: &State) -> Option<SessionId> {
     state.next_id.or_else(|| state.kept().map(|live| live.bucket.id))
 }

@@ -1,4 +1,4 @@
-//! How a request came, apart from its session: by which transport, and from which client.
+//! The origin of a request, apart from its session: its transport and its client.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use crate::config::binding::{Client, Match};
 use crate::manager::SessionManager;
 use crate::transport::Transport;
 
-/// How a request came. Cheap to clone.
+/// A request's transport and client. Clones are cheap.
 #[derive(Clone, Default)]
 pub(crate) struct Caller {
     pub(crate) transport: Transport,
-    /// `None` unless sessions are bound to properties of the client.
+    /// The client's properties; `None` unless sessions are bound to them.
     client: Option<Arc<Client>>,
 }
 
@@ -44,7 +44,7 @@ impl Caller {
         }
     }
 
-    /// Reserves the room that a binding will take, if sessions are bound.
+    /// Reserves the room for a binding, if sessions are bound.
     pub(crate) fn reserve(&self, meta: &mut Cow<'_, Meta>) {
         if self.client.is_some() {
             Client::reserve(meta.to_mut());

@@ -1,4 +1,4 @@
-//! The cell that all holders of one request share: its manager, its state once it is loaded, and its locks.
+//! The cell that all clones of one request share: its manager, its state once it is loaded, and its locks.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,13 +11,13 @@ use crate::request::state::State;
 
 pub(crate) struct Request {
     pub(crate) manager: SessionManager,
-    /// Behind a pointer, so that a request that never looks at its session stays small.
+    /// The state once it is loaded. It is boxed, so that a request that never asks for its session stays small.
     state: OnceBox<Mutex<State>>,
-    /// Only one load or commit at a time.
+    /// The gate that admits one load or commit at a time.
     pub(crate) gate: tokio::sync::Mutex<()>,
-    /// Something asked for the session, whether it could be loaded or not: the response depends on the cookie.
+    /// `true` once the session was asked for, even if its load failed: the response then depends on the cookie.
     looked_at: AtomicBool,
-    /// The response's headers are being made, or gone.
+    /// `true` once the response's headers are being made: no change can reach the client any more.
     finished: AtomicBool,
 }
 
@@ -36,15 +36,15 @@ impl Request {
         self.state.get().is_some()
     }
 
-    /// Keeps the state, unless another one was faster.
+    /// Sets the state, unless another thread was faster.
     pub(crate) fn set_state(&self, state: Box<Mutex<State>>) {
-        // Whoever was first, said the same.
+        // Two parallel loads of one request reach the same state, so either may stay.
         let _ = self.state.set(state);
     }
 
-    /// The state, once it is loaded.
+    /// Locks and returns the state, or `None` if it is not loaded yet.
     pub(crate) fn loaded_state(&self) -> Option<MutexGuard<'_, State>> {
-        // No code of the application's runs under this lock, and none of ours panics: it cannot be poisoned.
+        // No code of the application runs under this lock, and none of ours panics, so it cannot be poisoned.
         self.state.get().map(|state| state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -64,7 +64,7 @@ impl Request {
         self.looked_at.store(true, Ordering::Relaxed);
     }
 
-    /// Marks this thread as running a closure of the application's, until the guard is dropped.
+    /// Marks this thread as running a closure of the application, until the guard is dropped.
     pub(crate) fn enter_closure(&self) -> ClosureGuard<'_> {
         let thread = std::thread::current().id();
         if let Some(mut state) = self.loaded_state() {

@@ -1,4 +1,4 @@
-//! The commit: apply to the newest state, seal, compare-and-swap; on a conflict, again.
+//! The commit: applies the changes to the newest state, seals it, writes it by compare-and-swap; on a conflict, again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,15 +24,15 @@ use crate::request::upkeep::{is_rotation_due, is_touch_due, touch};
 
 mod tokens;
 
-/// How long a commit that meets others tries again.
+/// The longest time that a commit retries after conflicts.
 const RETRY_FOR: Duration = Duration::from_secs(5);
 
-/// Who asks for the commit.
+/// The occasion of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum When {
-    /// The application, before the response.
+    /// A call of the application, before the response.
     Save,
-    /// The end of the request: upkeep is done too, and the client gets the newest token.
+    /// The end of the request: it also does the upkeep, and the client gets the newest token.
     Finish,
 }
 
@@ -44,7 +44,7 @@ impl Request {
     }
 }
 
-/// Commits what the request changed. On an error everything stays pending.
+/// Commits the request's changes. On an error all changes stay pending.
 pub(crate) async fn commit(request: &Arc<Request>, when: When) -> Result<(), SessionError> {
     let _gate = request.gate.lock().await;
     let Some((mut running, base)) = Commit::begin(request, when) else { return Ok(()) };
@@ -52,13 +52,14 @@ pub(crate) async fn commit(request: &Arc<Request>, when: When) -> Result<(), Ses
     running.conclude(outcome)
 }
 
-/// Commits what the request changed of its session at its end, if that is all, the store answers at once, and nobody was
-/// faster. `None`: everything is still pending, for [`commit`].
+/// Commits plain changes to a live session at the end of its request, if the store answers at once and no other request
+/// was faster. Returns `None` if all changes are still pending, for [`commit`].
 pub(crate) fn commit_now(request: &Arc<Request>) -> Option<Result<(), SessionError>> {
     if !request.manager.store().answers_at_once() {
         return None;
     }
     let _gate = request.gate.try_lock().ok()?;
+    // An ending, a login, a renew or an unresolved attempt needs store calls that may wait.
     let is_plain = {
         let state = request.loaded_state()?;
         let Pending { ending, mark, .. } = &state.pending;
@@ -72,6 +73,7 @@ pub(crate) fn commit_now(request: &Arc<Request>) -> Option<Result<(), SessionErr
         Base::Live(live) => running.advance_now(&live).transpose(),
         Base::Anonymous(_) => None,
     };
+    // If nothing was done, an error makes `conclude` put all changes back, for `commit` to take again.
     let is_done = outcome.is_some();
     let result = running.conclude(outcome.unwrap_or(Err(SessionError::Conflict)));
     is_done.then_some(result)
@@ -89,18 +91,18 @@ struct Commit<'r> {
     presented: bool,
     removes_cookie: bool,
     also: Also,
-    /// Where the request stands after an ending, or after an earlier try, whatever becomes of the rest.
+    /// The base after an ending or an earlier attempt was carried out. It holds even if the rest of the commit fails.
     reached: Option<Base>,
-    /// What the pending operations make of the base that the commit began with; of no other.
+    /// The data after the pending operations, valid only for the base that the commit began with.
     view: Option<DataMap>,
     entropy: Entropy,
-    /// Set by the first conflict.
+    /// The end of the retries, set by the first conflict.
     deadline: Option<Instant>,
     attempts: u32,
 }
 
 impl<'r> Commit<'r> {
-    /// Takes what is pending out of the request.
+    /// Begins a commit by taking the pending changes out of the request.
     fn begin(request: &'r Arc<Request>, when: When) -> Option<(Self, Base)> {
         let mut state = request.loaded_state()?;
         let commit = Self {
@@ -129,7 +131,7 @@ impl<'r> Commit<'r> {
         self.replace_other(&base);
         let others_ended = self.end_others(&base).await?;
         match (base, self.pending.ending.clone(), self.pending.mark) {
-            // The new session takes the old one's place in one step.
+            // A login as another subject: the new session replaces the old one in one step.
             (Base::Live(live), Some(ending), Some(Mark::Login)) => {
                 if ending.why == Why::Logout {
                     self.end_also().await?; // First, while the ending is pending, so that another try repeats it.
@@ -137,6 +139,7 @@ impl<'r> Commit<'r> {
                 self.renew(live, Mark::Login).await.map(Base::Live)
             }
             (Base::Live(live), Some(ending), _) if ending.keeps_data => self.leave(live).await,
+            // There is no live session to replace, so only the login is left to do.
             (Base::Anonymous(anonymous), Some(Ending { why: Why::Replaced, .. }), mark) => {
                 self.create(anonymous, mark).await
             }
@@ -150,7 +153,7 @@ impl<'r> Commit<'r> {
         }
     }
 
-    /// Tells the request what became of its changes.
+    /// Writes the commit's outcome back into the request.
     fn conclude(self, outcome: Result<Base, SessionError>) -> Result<(), SessionError> {
         let Self { request, pending, unresolved, removes_cookie, also, reached, .. } = self;
         let Some(mut state) = request.loaded_state() else { return Ok(()) };
@@ -164,7 +167,7 @@ impl<'r> Commit<'r> {
                 state.rebase(base)
             }
             Err(error) => {
-                // What was carried out stays so, though what was to follow it failed.
+                // An ending that was carried out stays so, even if the changes after it failed.
                 if let Some(base) = reached {
                     state.base = base;
                 }
@@ -174,21 +177,24 @@ impl<'r> Commit<'r> {
         }
     }
 
-    /// An earlier try may have been carried out although it failed: then its changes are in, and not made again.
+    /// Finds out if the store carried an earlier attempt out although it reported an error. Its changes are then
+    /// dropped, so that they are not made twice.
     async fn resolve(&mut self, base: Base) -> Result<Base, SessionError> {
         let Some(attempt) = self.unresolved.take() else { return Ok(base) };
         let entry = match self.load(&attempt.id).await {
             Ok(entry) => entry,
             Err(error) => {
+                // Still unknown: the next commit must ask again, or it could make the changes twice.
                 self.unresolved = Some(attempt);
                 return Err(error);
             }
         };
         let Some(Entry::Bucket(bucket)) = entry else { return Ok(base) };
+        // Without its fingerprint in the bucket the write was not carried out: its changes stay pending.
         if !vouches_for(&bucket, &attempt) {
             return Ok(base);
         }
-        // Others may have gone on from there.
+        // Other requests may have moved on from the attempt's state.
         let base = Base::Live(self.catch_up(attempt.after, bucket)?);
         self.pending.drop_committed(&attempt.carried);
         self.view = None;
@@ -196,8 +202,8 @@ impl<'r> Commit<'r> {
         Ok(base)
     }
 
-    /// Lets a login begin afresh if the session has become another subject's since it was asked for: by an earlier try,
-    /// or by a commit that was under way.
+    /// Makes a pending login begin with an empty session if the session belongs to another subject by now: through an
+    /// earlier attempt, or a commit that was under way.
     fn replace_other(&mut self, base: &Base) {
         let (Base::Live(live), None, Some(login)) = (base, &self.pending.ending, &self.pending.settings.login) else {
             return;
@@ -208,8 +214,8 @@ impl<'r> Commit<'r> {
         }
     }
 
-    /// Ends every other session of the subject that logs out everywhere. One that is being renewed does not slip through:
-    /// see [`SessionStore::remove_all`]. Returns `true` if there were any.
+    /// Ends every other session of a subject that logs out everywhere, also one that is being renewed: see
+    /// [`SessionStore::remove_all`]. Returns `true` if there were any.
     async fn end_others(&mut self, base: &Base) -> Result<bool, SessionError> {
         let Some(ending) = &mut self.pending.ending else { return Ok(false) };
         let Some(subject) = &ending.everywhere else { return Ok(false) };
@@ -219,13 +225,13 @@ impl<'r> Commit<'r> {
         Ok(count > 0)
     }
 
-    /// Ends the session, wherever it has moved to, and all others that the request presented. What a slow request
+    /// Ends the session, even if a renew has moved it, and all others that the request presented. A slow request that
     /// commits afterwards finds no bucket.
     async fn log_out(&mut self, base: Base, others_ended: bool) -> Result<Anonymous, SessionError> {
         let (ended, outdated) = match &base {
             Base::Live(live) => {
                 let ended = self.end(&Other::from(&**live), EndReason::Logout).await? || others_ended;
-                // Under a tombstone that is not ours the browser may already hold a newer login's cookie.
+                // If another request ended it, the browser may already hold a newer login's cookie.
                 (ended, !ended && self.load(&live.bucket.id).await?.is_some())
             }
             Base::Anonymous(anonymous) => (false, anonymous.only_login),
@@ -239,14 +245,15 @@ impl<'r> Commit<'r> {
         Ok(anonymous)
     }
 
-    /// Ends the session, and begins an anonymous one with its data in one step.
+    /// Ends the session and begins an anonymous one with its data, in one step.
     async fn leave(&mut self, live: Arc<Admission>) -> Result<Base, SessionError> {
         self.end_also().await?; // First, while the ending is pending, so that another try repeats it.
         match self.renew(Arc::clone(&live), Mark::Renew).await {
             Ok(next) => Ok(Base::Live(next)),
-            // Somebody ended or renewed it. There is no new session then, and the one that it was renewed into ends too.
+            // Another request ended or renewed it. No new session begins, and a successor of the renew ends too.
             Err(SessionError::Ended) => {
                 let anonymous = self.log_out(Base::Live(live), false).await?;
+                // The other changes belong to the new session, which does not begin.
                 self.pending = Pending::default();
                 Ok(Base::Anonymous(Anonymous { only_login: true, ..anonymous }))
             }
@@ -254,7 +261,7 @@ impl<'r> Commit<'r> {
         }
     }
 
-    /// Ends what the request presented besides its session. Returns `true` if one of them was alive.
+    /// Ends the other sessions that the request presented. Returns `true` if one of them was alive.
     async fn end_also(&mut self) -> Result<bool, SessionError> {
         let mut ended = self.end_presented(EndReason::Logout).await?;
         while let Some(session) = self.also.unjudged.last() {
@@ -264,7 +271,7 @@ impl<'r> Commit<'r> {
         Ok(ended)
     }
 
-    /// Ends the live sessions that the request presented, of which it is served as none. Returns `true` if there were any.
+    /// Ends the other live sessions that the request presented. Returns `true` if one of them was alive.
     async fn end_presented(&mut self, reason: EndReason) -> Result<bool, SessionError> {
         let mut ended = false;
         while let Some(session) = self.also.admitted.last() {
@@ -274,7 +281,7 @@ impl<'r> Commit<'r> {
         Ok(ended)
     }
 
-    /// Ends one session, wherever it has moved to. Returns `true` if it was alive.
+    /// Ends one session, even if a renew has moved it. Returns `true` if it was alive.
     async fn end(&self, Other { id, subject }: &Other, reason: EndReason) -> Result<bool, SessionError> {
         let ended = ending::end(self.manager, id, subject.as_deref(), true).await?;
         if let Some(id) = &ended {
@@ -284,17 +291,18 @@ impl<'r> Commit<'r> {
         Ok(ended.is_some())
     }
 
-    /// Makes the first bucket of an anonymous request, if there is anything to keep.
+    /// Creates the first bucket of an anonymous request, if there is anything to keep.
     async fn create(&mut self, anonymous: Anonymous, mark: Option<Mark>) -> Result<Base, SessionError> {
         let (meta, data) = self.applied(&Meta::default(), &DataMap::new())?;
         let login = mark == Some(Mark::Login);
         let wanted = login || !data.is_empty() || meta.flash.is_some() || self.pending.keep;
+        // Without a login, a cookie from here could overwrite the newer one that the browser is about to get.
         if !wanted || (anonymous.only_login && !login) {
             self.pending = Pending::default();
             return Ok(Base::Anonymous(anonymous));
         }
         if login {
-            // Else the browser would go on presenting several sessions, and be anonymous.
+            // Otherwise the browser would keep presenting several live sessions, and stay anonymous.
             self.end_presented(EndReason::Replaced).await?;
         }
         let slot = self.find_slot(&meta, mark, None).await?;
@@ -307,9 +315,9 @@ impl<'r> Commit<'r> {
         Ok(Base::Live(live))
     }
 
-    /// Moves the session to a new bucket with a new id. A login always ends logged in.
+    /// Moves the session to a new bucket with a new id. A login succeeds even if the old bucket is gone by then.
     ///
-    /// After an ending it begins afresh, or with nothing but the old session's data.
+    /// After an ending, the new session begins empty, or with only the old session's data.
     async fn renew(&mut self, mut live: Arc<Admission>, mark: Mark) -> Result<Arc<Admission>, SessionError> {
         let login = mark == Mark::Login;
         let ending = self.pending.ending.clone();
@@ -318,18 +326,19 @@ impl<'r> Commit<'r> {
             let (meta, data) = self.applied_after(ending.as_ref(), &live)?;
             let old = live.bucket.id;
             let slot = self.find_slot(&meta, Some(mark), Some(&old)).await?;
+            // A session that ends passes nothing on: neither label nor creation time nor deadline.
             let predecessor = ending.is_none().then_some((&live.bucket, login));
             let next = self.first_token(meta, data, predecessor, slot.as_ref())?;
             if gone {
                 if ending.is_some() {
-                    // Nothing may survive of the session that is to end, wherever it has moved to.
+                    // The session that is to end may have been renewed instead: its successor must not survive.
                     ending::end(self.manager, &old, live.newest.meta.subject.as_deref(), true).await?;
                 }
                 let inserted = self.manager.store().insert(&next.bucket).await;
                 self.written("insert", inserted, &next)?;
             } else {
                 let (now, policy) = (self.now(), &self.manager.times().bucket);
-                // An anonymous session has nothing that a thief could keep, and a session that ended has no successor.
+                // Naming the successor lets a late logout, or a replay, end it too. Anonymous data is not worth that.
                 let tombstone = if live.bucket.subject.is_some() && ending.is_none() {
                     Tombstone::renewed(&live.bucket, &next.bucket, now, policy)
                 } else {
@@ -339,6 +348,7 @@ impl<'r> Commit<'r> {
                     self.manager.store().renew_into(&next.bucket, &old, live.bucket.revision, tombstone).await;
                 if !self.written("renew_into", succeeded, &next)? {
                     live = match self.follow(Arc::clone(&live)).await {
+                        // A double click: the first login ended this bucket, and the second must not fail the user.
                         Err(SessionError::Ended) if login => {
                             gone = true;
                             live
@@ -351,6 +361,7 @@ impl<'r> Commit<'r> {
             self.manager.forget(&old);
             self.enforce(slot, &next).await?;
             let (old, session) = (self.manager.handle(&old), self.manager.handle(&next.bucket.id));
+            // A logout that keeps its data is an end and a beginning to an observer, not a renew.
             if ending.is_some() && !login {
                 let (session_ended, logged_in) = (Some(old), live.bucket.subject.is_some());
                 let reason = EndReason::Logout;
@@ -365,7 +376,7 @@ impl<'r> Commit<'r> {
         }
     }
 
-    /// Issues the next token if the content changed; at the end of a request also when it is time to.
+    /// Issues the next token if the content changed; at the end of a request, also if a rotation is due.
     async fn advance(&mut self, live: Arc<Admission>) -> Result<Base, SessionError> {
         let changes = !self.pending.is_empty();
         let result = self.advance_live(Arc::clone(&live), changes).await;
@@ -374,8 +385,9 @@ impl<'r> Commit<'r> {
                 self.pending = Pending::default();
                 Ok(Base::Live(live))
             }
-            // Upkeep that fails is no reason to fail the request: its event was raised where it happened.
+            // Failed upkeep must not fail a request that changed nothing: its event is already raised.
             Err(_) if !changes => {
+                // A token to deliver may be stale, and the client's own still works, unless the session was made here.
                 self.unresolved = None;
                 let mut live = Arc::unwrap_or_clone(live);
                 live.to_deliver = live.to_deliver.filter(|_| live.made_here);
@@ -388,7 +400,7 @@ impl<'r> Commit<'r> {
     async fn advance_live(&mut self, mut live: Arc<Admission>, changes: bool) -> Result<Arc<Admission>, SessionError> {
         let finish = self.when == When::Finish;
         if finish && !changes && live.to_deliver.is_some() && !live.made_here {
-            // The newest at the time of the response: a slow handler must not put a stale token on the wire.
+            // Deliver the newest token as of the response: a slow handler must not put a stale one on the wire.
             live = self.refresh(live).await?;
         }
         let request = Arc::clone(self.request);
@@ -407,6 +419,7 @@ impl<'r> Commit<'r> {
                 self.report_rotation(&next.bucket, reason);
                 return Ok(next);
             }
+            // After the first conflict, commits of one session in this process take turns instead of colliding again.
             if queued.is_none() {
                 queued = Some(manager.queue(&live.bucket.id).await);
             }
@@ -414,7 +427,8 @@ impl<'r> Commit<'r> {
         }
     }
 
-    /// Does what [`advance`](Self::advance) does with changes, where nothing needs to be waited for. `None`: nothing was done.
+    /// Does the same as [`advance`](Self::advance) with changes, if nothing needs to wait. Returns `None` if nothing
+    /// was done.
     fn advance_now(&mut self, live: &Arc<Admission>) -> Result<Option<Base>, SessionError> {
         if self.pending.is_empty() {
             return Ok(None);
@@ -431,7 +445,7 @@ impl<'r> Commit<'r> {
         Ok(Some(Base::Live(next)))
     }
 
-    /// Makes the next token, if there is a reason for one.
+    /// Creates the next token, if there is a reason for one.
     fn rotation(&mut self, live: &Admission) -> Result<Option<(Arc<Admission>, RotationReason)>, SessionError> {
         let (meta, data) = self.applied(&live.newest.meta, &live.newest.data)?;
         let changed = data != live.newest.data || meta != live.newest.meta || self.pending.label.is_some();
@@ -448,6 +462,7 @@ impl<'r> Commit<'r> {
         if changed {
             return Some(RotationReason::Changed);
         }
+        // Upkeep waits for the end of the request, where the new token can be sent.
         if self.when != When::Finish {
             return None;
         }
@@ -457,7 +472,7 @@ impl<'r> Commit<'r> {
         is_rotation_due(self.manager, live, self.now()).then_some(RotationReason::Interval)
     }
 
-    /// After a conflict: the newest state, through the handoff if the token moved on.
+    /// Returns the newest state after a conflict, through the handoff if the token moved on.
     async fn follow(&mut self, live: Arc<Admission>) -> Result<Arc<Admission>, SessionError> {
         self.attempts += 1;
         let session = self.manager.handle(&live.bucket.id);
@@ -466,7 +481,7 @@ impl<'r> Commit<'r> {
         if now >= *self.deadline.get_or_insert(now + RETRY_FOR) {
             return Err(SessionError::Conflict);
         }
-        // Rivals in other processes are not in the queue: wait a little, and not all the same.
+        // Commits of other processes are not in our queue: wait a random time, so that they do not collide again.
         if let Some(tries) = self.attempts.checked_sub(2) {
             let limit = (1_u64 << tries.min(6)) * 1000;
             let jitter = getrandom::u64().unwrap_or(limit) % limit;
@@ -475,7 +490,7 @@ impl<'r> Commit<'r> {
         self.refresh(live).await
     }
 
-    /// Asks the store for the newest state.
+    /// Loads the newest state from the store.
     async fn refresh(&self, live: Arc<Admission>) -> Result<Arc<Admission>, SessionError> {
         match self.load(&live.bucket.id).await? {
             Some(Entry::Bucket(bucket)) => self.catch_up(live, bucket),
@@ -483,13 +498,14 @@ impl<'r> Commit<'r> {
         }
     }
 
-    /// From what this request knows of its session to what the bucket says now.
+    /// Brings the request's knowledge of its session up to date with the bucket.
     fn catch_up(&self, live: Arc<Admission>, bucket: Bucket) -> Result<Arc<Admission>, SessionError> {
         let (now, policy) = (self.now(), &self.manager.times().bucket);
         let bucket = bucket.corrected(now, policy).unwrap_or(bucket);
         if bucket.is_expired(now, policy) {
             return Err(SessionError::Ended);
         }
+        // A touch raises the revision but issues no token: the content is still the newest.
         if bucket.current.matches(&live.newest.fingerprint) {
             return Ok(Arc::new(Admission { bucket, ..Arc::unwrap_or_clone(live) }));
         }
@@ -497,6 +513,7 @@ impl<'r> Commit<'r> {
             Ok((newest, token)) => {
                 Ok(Arc::new(Admission::new(self.manager, bucket, newest, live.arrival, Some(token))))
             }
+            // Nothing is sealed again: an attacker who writes to the store must not get their token blessed by us.
             Err(HandoffError::Tampered) => {
                 self.manager.emit(&Event::StoreTampered { session: self.manager.handle(&bucket.id) });
                 Err(SessionError::Conflict)
@@ -525,10 +542,11 @@ impl<'r> Commit<'r> {
         }
     }
 
-    /// Content plus pending changes. Closures of the application's may run in here.
+    /// Returns the content with the pending changes applied. Closures of the application may run in here.
     fn applied(&mut self, meta: &Meta, data: &DataMap) -> Result<(Meta, DataMap), SessionError> {
         let data = match self.view.take() {
             Some(view) => view,
+            // There is no view of this base, so the logged operations run on its data.
             None => {
                 let _guard = self.request.enter_closure();
                 self.pending.applied_to(data)?
@@ -537,7 +555,7 @@ impl<'r> Commit<'r> {
         Ok((self.pending.settings.applied_to(meta), data))
     }
 
-    /// The same, of what an ending leaves of the session.
+    /// Returns the same for the content that an ending leaves of the session.
     fn applied_after(&mut self, ending: Option<&Ending>, live: &Admission) -> Result<(Meta, DataMap), SessionError> {
         match ending {
             None => self.applied(&live.newest.meta, &live.newest.data),
@@ -550,7 +568,8 @@ impl<'r> Commit<'r> {
         self.manager.store().load(id).await.map_err(|error| self.manager.store_failed("load", error))
     }
 
-    /// A store's answer to a write. After an error nobody knows whether it was carried out: remember what was tried.
+    /// Returns the store's answer to a write. After an error the write may still have been carried out, so the attempt
+    /// is remembered.
     fn written<T>(
         &mut self,
         operation: &'static str,
@@ -573,6 +592,7 @@ impl<'r> Commit<'r> {
     }
 }
 
+/// Returns `true` if the bucket holds the attempt's fingerprint, current or retired: the write was carried out.
 fn vouches_for(bucket: &Bucket, attempt: &Attempt) -> bool {
     bucket.current.matches(&attempt.fingerprint)
         || bucket.retired.iter().any(|retired| retired.fingerprint.matches(&attempt.fingerprint))

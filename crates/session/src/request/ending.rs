@@ -1,4 +1,4 @@
-//! The end of one session, wherever it has moved to meanwhile.
+//! The end of one session, even if a renew has moved it to another id meanwhile.
 
 use std::time::Duration;
 
@@ -9,23 +9,23 @@ use tokio::time::Instant;
 use crate::error::SessionError;
 use crate::manager::SessionManager;
 
-/// How long an ending follows a session that somebody renews again and again.
+/// The longest time that an ending follows a session that is renewed again and again.
 const FOLLOW_FOR: Duration = Duration::from_secs(5);
-/// How many renewals an ending follows one by one. Whoever renews a session more often, with an old cookie of it around,
-/// would make each ending long: then all of the subject's sessions end instead.
+/// The most renewals that an ending follows one by one. A longer chain would make every ending slow, so beyond it all
+/// of the subject's sessions end instead.
 const MAX_RENEWALS: u32 = 64;
 
 /// Ends the session under `id`, or the one that it was renewed into. Returns the id under which it was found alive, or
 /// `None` if it had ended before.
 ///
-/// A renewal that was faster leaves a tombstone that names its successor. So a thief who renews in a loop, with a copy of
-/// the cookie, does not carry the session past its end: not even by renewals without number, since `subject`, whose
-/// session it is, then loses every session.
+/// A renewal that was faster leaves a tombstone that names its successor, and the ending follows it. So a thief with a
+/// copy of the cookie cannot keep the session alive by renewing it in a loop: after too many renewals, every session of
+/// `subject` ends.
 ///
 /// # Errors
 ///
-/// [`SessionError::Store`] if the store fails, [`SessionError::Conflict`] if the session was renewed faster than it could
-/// be followed: it may be alive then.
+/// [`SessionError::Store`] if the store fails, [`SessionError::Conflict`] if the session was renewed faster than the
+/// ending could follow: it may still be alive.
 pub(crate) async fn end(
     manager: &SessionManager,
     id: &SessionId,
@@ -40,11 +40,12 @@ pub(crate) async fn end(
             let found = manager.store().load(&id).await;
             match found.map_err(|error| manager.store_failed("load", error))? {
                 Some(Entry::Tombstone(Tombstone { successor: Some(successor), .. })) => id = successor,
-                // Renewed and found again, or made since under the same id.
+                // The successor is alive, or a bucket was written under this id since the removal: try to remove it.
                 Some(Entry::Bucket(_)) => break,
                 _ => return Ok(None),
             }
             renewals += 1;
+            // Only a logged-in session has a subject by which all of its successors can be found at once.
             if let Some(subject) = subject.filter(|_| renewals > MAX_RENEWALS) {
                 let ended = manager.revoke_all_of(subject, None).await?;
                 return Ok((ended > 0).then_some(id));
@@ -57,7 +58,7 @@ pub(crate) async fn end(
     Ok(Some(id))
 }
 
-/// Removes the bucket under `id`. Returns `true` if there was one.
+/// Removes the bucket under `id`. Returns `true` if it was present.
 async fn remove(manager: &SessionManager, id: &SessionId, leaves_tombstone: bool) -> Result<bool, SessionError> {
     let tombstone = leaves_tombstone.then(|| Tombstone::new(*id, manager.now(), &manager.times().bucket));
     let removed = manager.store().remove(id, tombstone).await;
@@ -66,7 +67,7 @@ async fn remove(manager: &SessionManager, id: &SessionId, leaves_tombstone: bool
         Ok(removed) => return Ok(removed),
         Err(error) => manager.store_failed("remove", error),
     };
-    // It may have been carried out although it failed: only this call can have left this tombstone.
+    // The store may have removed it although it reported an error: only this call can have left this very tombstone.
     match manager.store().load(id).await {
         Ok(Some(Entry::Tombstone(found))) if Some(found) == tombstone => Ok(true),
         _ => Err(failure),

@@ -1,24 +1,24 @@
-//! Randomness for one commit, asked of the system at once.
+//! Randomness for one commit, fetched from the system in one call.
 
 use getrandom::{Error, SysRng};
 use rand_core::{TryCryptoRng, TryRng};
 use secure_sessions_core::format::{HANDOFF_KEY_LEN, NONCE_LEN, SEAL_RANDOM_LEN, SESSION_ID_LEN};
 use zeroize::Zeroize;
 
-/// A rotation draws this much: for a token, and for its handoff.
+/// The random bytes of a rotation: for a token and its handoff.
 const ROTATION: usize = SEAL_RANDOM_LEN + NONCE_LEN;
-/// A session's first token draws this much, with an id and a handoff key.
+/// The random bytes of a session's first token, its id and its handoff key.
 pub(crate) const FIRST_TOKEN: usize = SESSION_ID_LEN + HANDOFF_KEY_LEN + SEAL_RANDOM_LEN;
 
 const CAPACITY: usize = if FIRST_TOKEN > ROTATION { FIRST_TOKEN } else { ROTATION };
 
-/// The system's randomness. A call to the system costs more than the bytes, so the first one brings all that a rotation
-/// needs. The bloat of a token is no part of it: it is expanded from a seed.
+/// A buffer over the system's random generator. A call to the system costs more than the bytes, so the first call
+/// fetches all that a rotation needs. The bloat of a token is not drawn from here: it is expanded from a seed.
 ///
-/// Nothing is given out twice, and nothing outlives the commit.
+/// No byte is returned twice, and no byte outlives the commit.
 pub(crate) struct Entropy {
     bytes: [u8; CAPACITY],
-    /// The first so many are gone.
+    /// The number of bytes, from the start, that are used up.
     used: usize,
 }
 
@@ -29,14 +29,14 @@ impl Default for Entropy {
 }
 
 impl Entropy {
-    /// Draws at once what is drawn next, and no more than that: every 64 bytes cost the system something, too.
+    /// Fetches in one call the `length` bytes that are drawn next, and no more: every further 64 bytes have a cost too.
     ///
     /// # Errors
     ///
-    /// If the system's randomness fails.
+    /// Returns the system's error if its randomness fails.
     pub(crate) fn prepare(&mut self, length: usize) -> Result<(), Error> {
         if CAPACITY - self.used < length && length <= CAPACITY {
-            // Until all of it is there, none may be given out.
+            // A failed call may leave the buffer half filled, so no byte of it may be drawn before the call succeeds.
             self.used = CAPACITY;
             SysRng.try_fill_bytes(&mut self.bytes[CAPACITY - length..])?;
             self.used = CAPACITY - length;

@@ -1,4 +1,4 @@
-//! The end of a request: commit what is to be kept, then say what the response needs.
+//! The end of a request: commits its changes, then decides which headers the response needs.
 
 use std::future::{Future, ready};
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use crate::request::state::{Admission, Base, State};
 use crate::request::upkeep::{is_rotation_due, is_touch_due};
 use crate::transport::Transport;
 
-/// The end of a request: a future of the response's [`Reply`], `None` if it needs nothing.
+/// The end of a request: a future of the response's [`Reply`], or `None` if the response needs nothing.
 #[must_use = "the session's changes are lost unless this is awaited"]
 pub struct Finish(Inner);
 
@@ -30,11 +30,11 @@ impl Finish {
         Self(Inner::Now(None))
     }
 
-    /// Returns the reply, if it needs no store and no waiting: most requests only read.
+    /// Returns the reply at once if it needs no waiting, as for most requests: they only read.
     ///
     /// # Errors
     ///
-    /// Itself, to be awaited, if there is something to commit.
+    /// Returns `self`, to be awaited, if there is a commit to wait for.
     #[inline]
     pub fn try_now(self) -> Result<Option<Reply>, Self> {
         match self.0 {
@@ -57,16 +57,16 @@ impl Future for Finish {
 
 /// Returns `true` if a response with this status commits what its request changed.
 ///
-/// A timed-out (408) or abandoned (499) handler is stopped anywhere, so half of its work is as wrong as that of one that
-/// failed (5xx).
+/// A handler that timed out (408) or was abandoned (499) stopped at an arbitrary point, so its changes are as
+/// incomplete as those of one that failed (5xx).
 fn commits(status: u16) -> bool {
     status < 500 && !matches!(status, 408 | 499)
 }
 
-/// Ends a request whose session something asked for, and which takes no more changes.
+/// Ends a request whose session was asked for, and which takes no more changes.
 pub(crate) fn finish(request: &Arc<Request>, status: u16) -> Finish {
     let Some(mut state) = request.loaded_state() else {
-        // The store failed, and the handler's answer says so to this client alone.
+        // The store failed while loading. The handler's response says so, and must not be cached.
         return Finish(Inner::Now(Some(read_only(&request.manager).to(status))));
     };
     let failed = !commits(status);
@@ -94,12 +94,12 @@ fn completed(request: &Arc<Request>, failed: bool, result: Result<(), SessionErr
     let Some(state) = request.loaded_state() else { return Reply::default() };
     match result {
         Ok(()) => reply(&request.manager, &state),
-        // Nothing that was asked for is half done: no cookie leaves. The handler's own failure stays.
+        // A failed commit sends no cookie, so nothing is half done. A handler's own failure is not replaced.
         Err(error) => Reply { failure: Some(error).filter(|_| !failed), ..read_only(&request.manager) },
     }
 }
 
-/// Returns `true` if there is nothing to write and nothing to ask the store.
+/// Returns `true` if there is nothing to write and no reason to ask the store.
 fn is_settled(manager: &SessionManager, state: &State) -> bool {
     if !state.pending.is_empty() || state.unresolved.is_some() {
         return false;
@@ -107,7 +107,7 @@ fn is_settled(manager: &SessionManager, state: &State) -> bool {
     match &state.base {
         Base::Anonymous(_) => true,
         Base::Live(live) => {
-            // What falls due while the handler runs is done by the next request.
+            // Judged as of the arrival: upkeep that falls due while the handler runs is left to the next request.
             let now = live.arrival.at;
             live.to_deliver.is_none()
                 && live.newest.keys.compromised().is_none()
@@ -117,9 +117,9 @@ fn is_settled(manager: &SessionManager, state: &State) -> bool {
     }
 }
 
-/// Says what the response sends: by the session's transport alone, never by both.
+/// Returns the headers to send, for the session's own transport alone.
 fn reply(manager: &SessionManager, state: &State) -> Reply {
-    // Not beside the cookie of a session that begins after a logout: the browser would forget that one, too.
+    // Not together with the cookie of a session that begins after the logout: the browser would clear that cookie too.
     let clear_site_data =
         manager.clear_site_data().filter(|_| state.ended_by_logout && state.live().is_none()).cloned();
     let reply = Reply { clear_site_data, ..read_only(manager) };
@@ -146,7 +146,7 @@ fn reply(manager: &SessionManager, state: &State) -> Reply {
     }
 }
 
-/// Answers a request that read its session, and sends nothing.
+/// Returns the reply to a request that only read its session: caching headers, and no token.
 fn read_only(manager: &SessionManager) -> Reply {
     Reply::new(manager.takes_cookies(), manager.bearer().is_some())
 }

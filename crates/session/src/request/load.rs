@@ -1,4 +1,4 @@
-//! From a request's cookies to a verdict.
+//! The way from a request's cookies to a verdict: decode, open, load the bucket, judge.
 
 use std::sync::{Arc, Mutex};
 
@@ -23,33 +23,34 @@ use crate::request::upkeep;
 use crate::transport::cookie;
 use crate::transport::{self, Transport};
 
-/// The most sessions that one request is asked about. What is no token of ours does not count, whatever its number.
+/// The maximum number of sessions that one request may present. Values that are not our tokens do not count.
 const MAX_SESSIONS: usize = 4;
 
-/// What a request came with, opened; nothing of it is believed yet.
+/// The tokens that a request presented, opened but not yet judged.
 pub(crate) struct Presented {
-    /// The keys that were in force when the request began. Borrowed, so that the cores of a busy server do not contend for
-    /// a count of references; see [`detach`](Self::detach).
+    /// The keys in force when the request began. They are borrowed, so that the cores of a busy server do not contend
+    /// for one reference count; see [`detach`](Self::detach).
     sealer: Guard<Arc<Sealing>>,
     at: Timestamp,
     body: BodySize,
-    /// Of each session the token with the highest generation.
+    /// The token to judge next. For each session only the token with the highest generation is kept.
     first: Option<Opened>,
     others: Vec<Opened>,
-    /// Sealed with a key of ours, without a right mark.
+    /// The tokens sealed with one of our keys that lack the right mark.
     suspects: Vec<Suspect>,
-    /// One of them was remembered, and not opened.
+    /// `true` if one of the tokens was remembered instead of opened.
     recalled: bool,
-    /// The first one, where it is to be remembered if it is found to be current.
+    /// The first token, if it is to be remembered once it is judged current.
     second_visit: Option<Remembered>,
-    /// There were values, and all of them were no tokens of ours at all: the response removes the cookie.
+    /// `true` if none of the values was a token of ours: the response then removes the cookie.
     only_garbage: bool,
 }
 
-/// Reads the head: decodes and opens what it holds of ours. `None` if it holds no cookie of our name and no bearer token.
+/// Reads the head, and decodes and opens our tokens in it. Returns `None` if it holds no cookie of our name and no
+/// bearer token.
 ///
-/// Where both transports are on and a request uses both, the bearer token alone counts, whatever becomes of it: browsers
-/// send cookies by themselves, so who names a token means that one.
+/// If a request uses both transports, the bearer token alone counts, even if it is refused: browsers send cookies by
+/// themselves, so a client that names a token means that one.
 pub(crate) fn present(manager: &SessionManager, head: &dyn RequestHead) -> (Option<Presented>, Caller) {
     let mut presented: Option<Presented> = None;
     let mut take = |transport: Transport, value: &[u8]| {
@@ -83,8 +84,8 @@ impl Presented {
         }
     }
 
-    /// Opens one value. Each that is not opened, and is not surely garbage, keeps the response from removing the cookie: it
-    /// might be the good one.
+    /// Opens one value. A value that does not open, but is not certainly garbage, keeps the response from removing the
+    /// cookie: it might be the valid one.
     fn take(&mut self, manager: &SessionManager, value: &[u8]) {
         if let Some(opened) = self.sealer.recall(value, self.at) {
             self.recalled = true;
@@ -92,7 +93,7 @@ impl Presented {
         }
         let opened = match Token::decode(value).map(|token| self.sealer.open(token)) {
             Ok(Ok(opened)) => opened,
-            // A blank that some client put behind the value does not make it garbage, nor a token.
+            // Some clients add a blank to the value. It is no token then, but not garbage either.
             Err(_) if value.trim_ascii().len() < value.len() => return self.only_garbage = false,
             Err(DecodeError::LaterVersion { version }) => {
                 self.only_garbage = false;
@@ -104,7 +105,7 @@ impl Presented {
                 match refusal {
                     Refusal::UnknownKey { kind, id } => manager.emit(&Event::UnknownKey { kind, key: id }),
                     Refusal::Forged { kind, id } => manager.emit(&Event::Forged { kind, key: id }),
-                    // Those beyond were made by whoever made the first ones, or are damaged like them.
+                    // Further suspects would only cost store reads: they raise the same alarm as the first ones.
                     Refusal::Unmarked(suspect) if self.suspects.len() < MAX_SESSIONS => self.suspects.push(suspect),
                     _ => {}
                 }
@@ -126,9 +127,10 @@ impl Presented {
         };
         let sessions = 1 + self.others.len();
         match std::iter::once(first).chain(&mut self.others).find(|other| other.session_id() == id) {
-            // Of one session the newest token counts.
+            // Two cookies of one session are no ambiguity: the newest token counts.
             Some(other) if other.generation() < opened.generation() => *other = opened,
             Some(_) => {}
+            // Further sessions are ignored: one request must not cause any number of store reads.
             None if sessions < MAX_SESSIONS => self.others.push(opened),
             None => {}
         }
@@ -136,21 +138,21 @@ impl Presented {
 }
 
 impl Presented {
-    /// Before anything waits: keeps of the head what a verdict may depend on, and the keys, since a thread has few places
-    /// to borrow from.
+    /// Prepares for a wait: copies the parts of the head that a verdict depends on, and owns the keys instead of
+    /// borrowing them, because a thread has few slots to borrow from.
     pub(crate) fn detach(&mut self, head: &dyn RequestHead) {
         self.body = head.body_size();
         self.sealer = Guard::from_inner(Arc::clone(&self.sealer));
     }
 
-    /// Forgets the tokens of a session whose token is not its newest.
+    /// Forgets the remembered tokens of a session whose presented token is not its newest.
     fn forget(&self, id: &SessionId) {
         if self.recalled {
             self.sealer.forget(id);
         }
     }
 
-    /// Remembers the token that was found to be this session's newest, if it comes for the second time.
+    /// Remembers the token judged to be this session's newest, if it is presented for the second time.
     fn remember(&mut self, live: &Admission) {
         let current = |remembered: &Remembered| remembered.is_of(&live.newest);
         if let Some(remembered) = self.second_visit.take_if(|remembered| current(remembered)) {
@@ -158,7 +160,7 @@ impl Presented {
         }
     }
 
-    /// Whether the first token is the newest of this bucket, which is alive.
+    /// Returns `true` if the bucket is alive and the first token is its newest.
     fn is_newest(&self, manager: &SessionManager, bucket: &Bucket) -> bool {
         self.first.as_ref().is_some_and(|opened| {
             !bucket.is_expired(self.at, &manager.times().bucket)
@@ -168,14 +170,14 @@ impl Presented {
     }
 }
 
-/// The state of a request that came without a cookie or bearer token of ours.
+/// Returns the state of a request that came without a cookie or bearer token of ours.
 pub(crate) fn without_cookie(caller: Caller) -> Box<Mutex<State>> {
     Box::new(Mutex::new(State::new(Base::Anonymous(Anonymous::default()), false, false, caller)))
 }
 
-/// The state of the usual request, whose only token is its session's newest, where the store answers without a wait.
+/// Returns the state of the usual request, whose only token is its session's newest, if the store answers at once.
 ///
-/// `None`: it is for [`load`] to ask the store, from the beginning.
+/// Returns `None` in every other case: [`load`] then starts over.
 pub(crate) fn load_now(
     manager: &SessionManager,
     presented: &mut Presented,
@@ -187,6 +189,7 @@ pub(crate) fn load_now(
         return None;
     }
     let bucket = manager.store().peek(&opened.session_id())?;
+    // A touch writes, and a token that is not the newest may revoke its session: both must wait for the store.
     if bucket.touch_due(presented.at, &manager.times().bucket) || !presented.is_newest(manager, &bucket) {
         return None;
     }
@@ -199,7 +202,7 @@ pub(crate) fn load_now(
     Some(verdicts.state(manager, presented.only_garbage, caller))
 }
 
-/// Asks the store about what the request came with.
+/// Judges the request's tokens by the store, and returns the request's state.
 pub(crate) async fn load(
     manager: &SessionManager,
     mut presented: Presented,
@@ -214,7 +217,7 @@ pub(crate) async fn load(
         let judged = if opened.is_timely(presented.at, manager.not_before()) {
             match manager.store().load(&id).await {
                 Ok(entry) => judge(manager, &mut presented, &caller, entry),
-                // It stays unreadable until it is removed, which a logout does: no reason to refuse this browser for ever.
+                // Only a logout removes a corrupt entry, so an error here would lock this browser out for good.
                 Err(error @ StoreError::Corrupt(_)) => {
                     let bound = bound_as(manager, opened);
                     manager.store_failed("load", error);
@@ -235,40 +238,41 @@ pub(crate) async fn load(
             expired(manager, &id)
         };
         presented.first = presented.others.pop();
+        // Revoked here, where the store can be waited for, and before the handler runs.
         if let Judged::Replayed(session) = &judged {
             revoke(manager, session, presented.body).await?;
         }
         verdicts.add(judged);
     }
     if let Some(live) = &mut verdicts.live {
-        // On arrival, not at the end: a handler of many minutes must not make its session look idle.
+        // Touched on arrival, not at the end: a handler of many minutes must not make its session look idle.
         if upkeep::is_touch_due(manager, live, presented.at) {
-            // It seldom is, and most requests need no room for it.
+            // Boxed, because it is seldom due, and most requests' futures should not reserve room for it.
             Box::pin(upkeep::touch(manager, live, presented.at)).await;
         }
     }
     Ok(verdicts.state(manager, presented.only_garbage, &caller))
 }
 
-/// Raises the alarm that the seal key has leaked, unless the bucket shows that the token is a genuine one whose holder
-/// damaged its mark: else anyone with a cookie could raise it. Nothing else comes of such a token.
+/// Raises the alarm that the seal key has leaked, unless the bucket shows that the token is genuine and its holder
+/// damaged the mark: otherwise anyone with a cookie could raise it. Such a token has no other effect.
 async fn accuse(manager: &SessionManager, suspect: &Suspect) {
     match manager.store().load(&suspect.session_id()).await {
         Ok(Some(Entry::Bucket(bucket))) if suspect.is_damaged(&bucket) => {}
         Ok(_) => manager.emit(&Event::Forged { kind: KeyKind::Seal, key: suspect.key() }),
-        // Nobody can tell now. A forger's next try will.
+        // Without the bucket there is no way to tell. A forger's next attempt will raise the alarm.
         Err(error) => {
             manager.store_failed("load", error);
         }
     }
 }
 
-/// What the tokens of one request came to.
+/// The verdicts on all tokens of one request.
 #[derive(Default)]
 struct Verdicts {
     anonymous: Anonymous,
     live: Option<Arc<Admission>>,
-    /// Of a request that came with several live sessions, all but the first.
+    /// The live sessions after the first, if the request presented several.
     more: Vec<Other>,
     unjudged: Vec<Other>,
 }
@@ -291,11 +295,12 @@ impl Verdicts {
         }
     }
 
-    /// Serves the request as the one session that is alive, if it is one.
+    /// Returns the request's state: its live session if there is exactly one, otherwise anonymous.
     fn state(self, manager: &SessionManager, only_garbage: bool, caller: &Caller) -> Box<Mutex<State>> {
         let Self { anonymous, live, more, unjudged } = self;
         let mut admitted = Vec::new();
         let base = match live {
+            // One of them may be planted by an attacker: serve neither, until a login ends them all.
             Some(live) if !more.is_empty() => {
                 manager.emit(&Event::Ambiguous { count: 1 + more.len() });
                 admitted = more;
@@ -326,18 +331,18 @@ enum Judged {
         was_ended: bool,
         only_login: bool,
     },
-    /// Authentic, and its session could not be judged: see [`Also::unjudged`].
+    /// The token is authentic, but its session could not be judged: see [`Also::unjudged`].
     Unjudged {
         session: Other,
         was_ended: bool,
     },
-    /// Somebody holds a copy of a token of this session.
+    /// The token is a replay: somebody holds a copy of a token of this session.
     Replayed(Other),
 }
 
 const REFUSED: Judged = Judged::Refused { was_ended: false, only_login: false };
 const OVER: Judged = Judged::Refused { was_ended: true, only_login: false };
-/// The browser may hold a newer cookie, or be about to get one.
+/// The verdict where the browser may hold a newer cookie, or be about to get one: only a login may replace it.
 const OUTDATED: Judged = Judged::Refused { was_ended: false, only_login: true };
 
 fn expired(manager: &SessionManager, id: &SessionId) -> Judged {
@@ -345,18 +350,19 @@ fn expired(manager: &SessionManager, id: &SessionId) -> Judged {
     OVER
 }
 
-/// A dead token was presented: somebody holds a copy. Ends the session, wherever it has moved to.
+/// Ends the session of a replayed token, even if a renew has moved it: somebody holds a copy of that token.
 async fn revoke(manager: &SessionManager, session: &Other, body: BodySize) -> Result<(), SessionError> {
     let Other { id, subject } = session;
+    // A proxy may have held a large body back until the cookie in its head was outdated: no theft, so no revocation.
     let revokes = manager.on_replay() == OnReplay::Revoke && !body.may_be_held_back();
     let outcome = if revokes { ending::end(manager, id, subject.as_deref(), false).await } else { Ok(None) };
     let ended = outcome.as_ref().ok().and_then(Option::as_ref);
-    // Also if it could not be ended: a theft must not go unseen because of that.
+    // Raised even if the session could not be ended: a theft must not go unseen because the store failed.
     manager.emit(&Event::Replayed { session: manager.handle(ended.unwrap_or(id)), revoked: ended.is_some() });
     outcome.map(drop)
 }
 
-/// Judges the first token, which it takes, against what the store has under its session's id.
+/// Judges `presented.first` (removing it) against the store's entry for its session.
 #[inline]
 fn judge(manager: &SessionManager, presented: &mut Presented, caller: &Caller, entry: Option<Entry>) -> Judged {
     let Some(opened) = presented.first.take() else { return REFUSED };
@@ -365,9 +371,11 @@ fn judge(manager: &SessionManager, presented: &mut Presented, caller: &Caller, e
     let judged = match entry {
         Some(Entry::Bucket(bucket)) => judge_by(manager, presented, opened, bucket),
         Some(Entry::Tombstone(tombstone)) => match tombstone.ending(at, &manager.times().bucket) {
+            // Within a grace of a renew an honest request may still be under way: no replay, but a logout ends it.
             Ending::Recent if tombstone.successor.is_some() => {
                 Judged::Unjudged { session: Other { id, subject: opened.subject() }, was_ended: true }
             }
+            // The browser may already hold a newer login's cookie, which this response must not overwrite.
             Ending::Recent => Judged::Refused { was_ended: true, only_login: true },
             Ending::Replayed(successor) => Judged::Replayed(Other { id: successor, subject: opened.subject() }),
             Ending::Past => ended(manager, &id),
@@ -381,7 +389,7 @@ fn judge(manager: &SessionManager, presented: &mut Presented, caller: &Caller, e
     admit_client(manager, presented, caller, bound.as_ref(), judged, &id)
 }
 
-/// Returns what a token says of its client, which needs no verdict; `None` unless sessions are bound.
+/// Returns the binding in a token, which is readable before the verdict; `None` unless sessions are bound.
 fn bound_as(manager: &SessionManager, opened: &Opened) -> Option<Meta> {
     manager.binding()?;
     let mut meta = Meta::default();
@@ -389,8 +397,7 @@ fn bound_as(manager: &SessionManager, opened: &Opened) -> Option<Meta> {
     Some(meta)
 }
 
-/// Lets nothing pass that a client presents and its binding refuses: it must not see the session, nor end it, nor keep it
-/// alive.
+/// Refuses a client that its session's binding rejects: it must not read the session, end it, or keep it alive.
 #[inline]
 fn admit_client(
     manager: &SessionManager,
@@ -442,16 +449,18 @@ fn judge_by(manager: &SessionManager, presented: &Presented, opened: Opened, buc
                 REFUSED
             }
             Err(HandoffError::Critical { key }) => critical(manager, key),
-            // A bucket keeps its handoff for as long as a superseded token lives.
+            // A bucket keeps its handoff while a superseded token lives, so this one was tampered with.
             Err(_) => tampered(),
         },
         Verdict::Expired => expired(manager, &id),
         Verdict::Replayed => Judged::Replayed(Other { id, subject: None }),
         Verdict::Critical { key } => critical(manager, key),
+        // Too many responses were under way at once: the token is honest, so refuse it without revoking.
         Verdict::Evicted => {
             manager.emit(&Event::CrowdedOut { session: manager.handle(&id) });
             OUTDATED
         }
+        // We issued the token, but the bucket does not know it: the store has lost writes.
         Verdict::Unremembered => {
             manager.emit(&Event::Unremembered { session: manager.handle(&id) });
             REFUSED
@@ -460,7 +469,7 @@ fn judge_by(manager: &SessionManager, presented: &Presented, opened: Opened, buc
     }
 }
 
-/// A host of a later release wrote an entry that must not be passed over: as with a later version, the cookie stays.
+/// Refuses a token with an entry of a later release that must not be ignored. The cookie stays, as for a later version.
 fn critical(manager: &SessionManager, key: u64) -> Judged {
     manager.emit(&Event::CriticalEntry { key });
     OUTDATED

@@ -1,28 +1,28 @@
-//! The data of flash messages, and what a request does to those that wait.
+//! The data of flash messages, and a request's changes to those that wait.
 
 use secure_sessions_core::{Meta, decode, encode};
 use serde::{Deserialize, Serialize};
 
-/// The most messages that wait at once; of more, the oldest are dropped.
+/// The maximum number of waiting messages; the oldest beyond it are dropped.
 pub const MAX_FLASHES: usize = 8;
 
-/// How a page should show a message.
+/// The kind of a message, for the page that shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "u8", try_from = "u8")]
 #[non_exhaustive]
 pub enum FlashLevel {
-    /// Something to know.
+    /// Information for the user.
     Info,
-    /// Something worked.
+    /// Success of an action.
     Success,
-    /// Something to look at.
+    /// Warning that the user should act on.
     Warning,
-    /// Something failed.
+    /// Failure of an action.
     Error,
 }
 
 impl FlashLevel {
-    /// The level in lower case, as a style sheet may want it.
+    /// Returns the level's name in lower case, for use as a CSS class.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -63,19 +63,19 @@ impl TryFrom<u8> for FlashLevel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Flash {
-    /// How to show it.
+    /// The kind of the message.
     pub level: FlashLevel,
-    /// What to show. It is plain text: a page must escape it, as everything else.
+    /// The text to show. It is plain text: your page must escape it, like all other data.
     pub text: String,
 }
 
-/// What a request does to the messages that wait: applied to the newest ones at commit, so that a message which another
-/// request left meanwhile is not lost.
+/// One request's changes to the waiting messages. They are applied to the newest messages at commit, so that a message
+/// which another request added meanwhile is not lost.
 #[derive(Clone, Default)]
 pub(crate) struct FlashChanges {
-    /// Those that were read.
+    /// The messages that this request read.
     taken: Vec<Flash>,
-    /// Those that were left, and not read again by the same request.
+    /// The messages that this request added and did not read again.
     pub(crate) added: Vec<Flash>,
 }
 
@@ -96,11 +96,11 @@ impl FlashChanges {
         }
         waiting.extend(self.added.iter().cloned());
         waiting.drain(..waiting.len().saturating_sub(MAX_FLASHES));
-        // Texts and small numbers can always be encoded.
+        // Encoding does not fail for texts and small numbers.
         meta.flash = if waiting.is_empty() { None } else { encode(&waiting).ok().map(|encoded| encoded.to_vec()) };
     }
 
-    /// Reads all messages that wait as this request sees them.
+    /// Marks all messages that this request sees as read.
     pub(crate) fn take(&mut self, waiting: &[Flash]) {
         for flash in waiting {
             match self.added.iter().position(|added| added == flash) {
@@ -112,7 +112,7 @@ impl FlashChanges {
         }
     }
 
-    /// Takes out what an earlier try already carried. What came since may have read some of it again.
+    /// Removes the changes that an earlier attempt already committed. Its messages may have been read since.
     pub(crate) fn drop_committed(&mut self, carried: &Self) {
         self.taken.drain(..carried.taken.len().min(self.taken.len()));
         for flash in &carried.added {
@@ -120,13 +120,13 @@ impl FlashChanges {
                 Some(index) => {
                     self.added.remove(index);
                 }
-                // Left in the try that succeeded, and read since.
+                // Added by the attempt that succeeded, and read since: the store still has it.
                 None => self.taken.push(flash.clone()),
             }
         }
     }
 
-    /// These changes, and then those.
+    /// Returns these changes followed by `later`.
     pub(crate) fn then(mut self, mut later: Self) -> Self {
         self.taken.append(&mut later.taken);
         self.added.append(&mut later.added);
@@ -134,7 +134,8 @@ impl FlashChanges {
     }
 }
 
-/// The messages in a token. What cannot be read is of a later version: it is passed over, and goes with the next change.
+/// Returns the messages in a token. An entry that does not decode was written by a later version: it is ignored, and
+/// the next change overwrites it.
 pub(crate) fn waiting(meta: &Meta) -> Vec<Flash> {
     meta.flash.as_deref().and_then(|encoded| decode(encoded).ok()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What a request wants to change: a log of operations, applied to the newest state at commit.
+//! The pending changes of a request: a log of operations, applied to the newest state at commit.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use secure_sessions_core::{DataMap, Meta, Millis, SecretBytes, Timestamp};
 use crate::error::SessionError;
 use crate::request::messages::FlashChanges;
 
-/// A change that depends on what is there: it runs now, and again on the newest state after a conflict.
+/// A change that depends on the current data: it runs now, and again on the newest state after a conflict.
 pub(crate) type Change = Arc<dyn Fn(&mut DataMap) -> Result<(), SessionError> + Send + Sync>;
 
 #[derive(Clone)]
@@ -19,7 +19,7 @@ pub(crate) enum Operation {
     Remove {
         key: Box<str>,
     },
-    /// Of the keys that are there at commit.
+    /// Removes all keys that are present at commit.
     Clear,
     Change(Change),
 }
@@ -40,37 +40,37 @@ impl Operation {
     }
 }
 
-/// Moves a session to a new id, or ends it.
+/// A move of the session to a new id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mark {
     Renew,
     Login,
 }
 
-/// The session that the request came with is to end, and everything that follows in the request is of a new one.
+/// The pending end of the session that the request came with. Later changes of the request belong to a new session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ending {
     pub(crate) why: Why,
-    /// The new session begins with the data of the old one.
+    /// `true` if the new session begins with the data of the old one.
     pub(crate) keeps_data: bool,
-    /// The subject all of whose other sessions end as well.
+    /// The subject whose other sessions all end as well.
     pub(crate) everywhere: Option<String>,
 }
 
-/// Why a session is to end.
+/// The reason for an ending, which decides if the ending survives a failed request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Why {
-    /// Its holder logs out: that is kept whatever becomes of the rest of the request.
+    /// A logout, which is kept even if the request fails: its user believes that the session is over.
     Logout,
-    /// Another subject logs in: it stands and falls with the login.
+    /// A login as another subject. It is discarded together with that login.
     Replaced,
 }
 
-/// Changes of the engine's own entries.
+/// The pending changes of the engine's own entries.
 #[derive(Clone, Default)]
 pub(crate) struct Settings {
     pub(crate) login: Option<Authenticated>,
-    /// After the login, if there is one.
+    /// The step-up, which applies after the login if there is one.
     pub(crate) step_up: Option<StepUp>,
     pub(crate) lifetime: Option<Millis>,
     pub(crate) idle_timeout: Option<Millis>,
@@ -78,7 +78,7 @@ pub(crate) struct Settings {
     pub(crate) flash: FlashChanges,
 }
 
-/// Who logged in, when and how.
+/// The subject who logged in, with time and assurance level.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Authenticated {
     pub(crate) subject: String,
@@ -94,7 +94,7 @@ impl Authenticated {
     }
 }
 
-/// Another authentication of whoever is logged in.
+/// A further authentication of the subject who is logged in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StepUp {
     pub(crate) at: Timestamp,
@@ -118,7 +118,7 @@ impl Settings {
             && self.flash.is_empty()
     }
 
-    /// The engine's entries after these changes.
+    /// Returns the engine's entries after these changes.
     pub(crate) fn applied_to(&self, meta: &Meta) -> Meta {
         let mut meta = meta.clone();
         self.apply(&mut meta);
@@ -139,20 +139,20 @@ impl Settings {
     }
 }
 
-/// All that a request wants to change and that is not committed yet.
+/// All changes of a request that are not committed yet.
 #[derive(Clone, Default)]
 pub(crate) struct Pending {
-    /// Comes before everything else here.
+    /// The ending, which comes before all other changes here.
     pub(crate) ending: Option<Ending>,
     pub(crate) operations: Vec<Operation>,
     pub(crate) mark: Option<Mark>,
     pub(crate) settings: Settings,
     pub(crate) label: Option<String>,
-    /// Makes a session even though it is empty: something outside depends on its id.
+    /// `true` if the commit must create a session even if it is empty, because a CSRF token depends on its id.
     pub(crate) keep: bool,
-    /// Counts how often the operations were dropped, or cut off from the base's data.
+    /// The number of times that the operations were dropped, or cut off from the base's data.
     era: u32,
-    /// Counts the endings, each of which drops everything but the operations.
+    /// The number of endings, each of which drops everything except the operations.
     endings: u32,
 }
 
@@ -161,7 +161,7 @@ impl Pending {
         self.ending.is_none() && !self.has_changes()
     }
 
-    /// Returns `true` if there is more than an ending.
+    /// Returns `true` if there is any change besides an ending.
     pub(crate) fn has_changes(&self) -> bool {
         !self.operations.is_empty()
             || self.mark.is_some()
@@ -170,26 +170,29 @@ impl Pending {
             || self.keep
     }
 
-    /// Takes everything out, and leaves what counts on.
+    /// Takes all changes out, and leaves only the two counters.
     pub(crate) fn take(&mut self) -> Self {
         let Self { era, endings, .. } = *self;
         std::mem::replace(self, Self { era, endings, ..Self::default() })
     }
 
-    /// Drops what was pending, save for the data that the ending keeps.
+    /// Adds an ending and drops all other pending changes, except the operations if the ending keeps the data.
     pub(crate) fn end(&mut self, ending: Ending) {
         let operations = if ending.keeps_data { std::mem::take(&mut self.operations) } else { Vec::new() };
         let before = self.ending.take();
-        // A session that was left before leaves no data, and what came since stands alone.
+        // If an earlier ending dropped the data, there is none to keep but that of the operations since.
         let keeps_data = ending.keeps_data && before.as_ref().is_none_or(|before| before.keeps_data);
+        // A plain logout after a logout everywhere must not take the latter back.
         let everywhere = ending.everywhere.or(before.and_then(|before| before.everywhere));
+        // A new era tells `drop_committed` that an earlier attempt's operations are no longer in front of these.
         let era = self.era.wrapping_add(u32::from(!keeps_data));
         let (ending, endings) = (Some(Ending { keeps_data, everywhere, ..ending }), self.endings.wrapping_add(1));
         *self = Self { ending, operations, era, endings, ..Self::default() };
     }
 
-    /// Drops everything but a logout.
+    /// Drops everything except a logout.
     pub(crate) fn discard(&mut self) {
+        // A replacement goes with its login: a failed login as another subject must not log the current one out.
         let ending = self.ending.take().filter(|ending| ending.why == Why::Logout);
         *self = Self { ending, era: self.era.wrapping_add(1), endings: self.endings, ..Self::default() };
     }
@@ -203,7 +206,7 @@ impl Pending {
         Ok(data)
     }
 
-    /// Takes out what an earlier try already carried: all that was pending then came first.
+    /// Removes the changes that an earlier attempt already committed. They come first, before all later ones.
     pub(crate) fn drop_committed(&mut self, carried: &Self) {
         if carried.era != self.era {
             return; // An ending or a discard since then dropped it.
@@ -216,7 +219,7 @@ impl Pending {
         if carried.mark == self.mark {
             self.mark = None;
         }
-        // One that differs came since. It needs no further id: nobody has seen a token of this one.
+        // A login that differs was added since. It needs no further id: no client has seen a token of this one.
         if carried.settings.login == self.settings.login {
             self.settings.login = None;
         }
@@ -227,25 +230,26 @@ impl Pending {
             self.label = None;
         }
         self.settings.flash.drop_committed(&carried.settings.flash);
+        // The attempt has created the session, so the id that a CSRF token depends on exists.
         self.keep = false;
     }
 
-    /// Puts what a failed commit had taken back in front of what came since.
+    /// Puts the changes of a failed commit back, in front of those made since.
     pub(crate) fn restore(&mut self, mut taken: Self) {
         if let Some(ending) = self.ending.take() {
-            // It came later, and drops what it would have dropped.
+            // The ending was made later, so it also drops the changes taken before it.
             taken.end(ending);
         }
         (taken.era, taken.endings) = (self.era, self.endings);
         taken.operations.append(&mut self.operations);
         taken.mark = match (taken.mark, self.mark) {
-            // A login renews anyway.
+            // A login moves the session to a new id anyway, so a later renew must not weaken it.
             (Some(Mark::Login), Some(Mark::Renew)) => Some(Mark::Login),
             (before, since) => since.or(before),
         };
         let Settings { login, step_up, lifetime, idle_timeout, persistent, flash } = std::mem::take(&mut self.settings);
         let settings = &mut taken.settings;
-        // A login makes an earlier step-up void.
+        // A login replaces an earlier step-up: that one was another authentication's.
         settings.step_up = step_up.or(settings.step_up.filter(|_| login.is_none()));
         settings.login = login.or(settings.login.take());
         settings.lifetime = lifetime.or(settings.lifetime);

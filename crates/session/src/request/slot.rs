@@ -1,9 +1,9 @@
-//! How many sessions a subject may have: checked before a login's bucket is written, and enforced after it.
+//! The limit of sessions per subject: checked before a login's bucket is written, and enforced after it.
 //!
-//! Parallel logins cannot see one another beforehand, so each looks again once its bucket is in the store, where every
-//! one that was written before is seen. Both rules then act on one order, which all of them see alike: by the time of
-//! making, then by id. The time of making is moved past that of every session seen beforehand, so that the clocks of
-//! two hosts, or one millisecond, cannot turn the order around.
+//! Parallel logins cannot see one another before they write. So each login looks again once its bucket is in the store,
+//! where it sees every bucket that was written earlier. Both kinds of limit then act on one order that all logins see
+//! alike: by creation time, then by id. A new bucket's creation time is moved past that of every session seen before,
+//! so that the clocks of two hosts, or one millisecond, cannot reverse the order.
 
 use std::time::Duration;
 
@@ -16,22 +16,22 @@ use crate::error::SessionError;
 use crate::event::{EndReason, Event};
 use crate::manager::SessionManager;
 
-/// How long a login that was in time waits for parallel ones to withdraw.
+/// The longest time that a login which was in time waits for parallel ones to withdraw.
 const WAIT: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The slot among its subject's sessions that one login takes.
+/// The place of one login among its subject's sessions.
 pub(crate) struct SessionSlot<'m> {
     manager: &'m SessionManager,
     subject: String,
     limit: u32,
     evicts: bool,
-    /// When the last of the sessions that were there before was made.
+    /// The creation time of the newest session that existed before.
     last: Timestamp,
 }
 
 impl<'m> SessionSlot<'m> {
-    /// Looks whether there is room, or will be; `None` if there is no limit. The session at `old` makes way by itself.
+    /// Finds a slot, or returns `None` if there is no limit. The session at `old` is about to end: it does not count.
     pub(crate) async fn find(
         manager: &'m SessionManager,
         subject: &str,
@@ -49,14 +49,14 @@ impl<'m> SessionSlot<'m> {
         Ok(Some(Self { manager, subject: subject.to_owned(), limit: most, evicts, last }))
     }
 
-    /// Puts a bucket that is about to be written behind those that were there.
+    /// Moves the creation time of a bucket that is about to be written past those of the sessions before it.
     pub(crate) fn order(&self, bucket: &mut Bucket) {
         bucket.created_at = bucket.created_at.max(Timestamp::from_millis(self.last.as_millis().saturating_add(1)));
     }
 
-    /// After the bucket was written: ends what is too much, or withdraws.
+    /// Enforces the limit after the bucket was written: ends the oldest sessions, or withdraws the login.
     ///
-    /// A store that fails here is no reason to fail the login: there was room when it began.
+    /// A store failure here does not fail the login: there was room when it began.
     pub(crate) async fn enforce(self, own: &Bucket) -> Result<(), SessionError> {
         let deadline = Instant::now() + WAIT;
         loop {
@@ -73,16 +73,16 @@ impl<'m> SessionSlot<'m> {
             if !in_time || Instant::now() >= deadline {
                 return self.withdraw(own).await;
             }
-            // Whoever came later is about to withdraw; if they had looked before, this one does.
+            // Later logins are about to withdraw. If they do not in time, this login withdraws instead.
             tokio::time::sleep(PAUSE).await;
         }
     }
 
-    /// The newest stay, whoever looks: two logins never end one another. A login that is not among them is ended as if
-    /// the others had come a moment later.
+    /// Ends the oldest sessions. Every login ends the same ones, so two logins never end one another. A login that is
+    /// itself among the oldest ends, as if the others had come a moment later.
     async fn evict(&self, oldest: &[Bucket]) {
         for bucket in oldest {
-            // Under its own id alone: one that is renewed meanwhile, by its own login perhaps, is the next login's to end.
+            // Removed under its own id alone: a session that is renewed meanwhile is left for the next login to end.
             match self.manager.store().remove(&bucket.id, None).await {
                 Ok(true) => {
                     self.manager.forget(&bucket.id);
@@ -90,7 +90,7 @@ impl<'m> SessionSlot<'m> {
                     self.manager.emit(&Event::Ended { session, count: 1, reason: EndReason::Evicted, logged_in: true });
                 }
                 Ok(false) => {}
-                // No reason to fail the login.
+                // One session too many is better than a login that fails.
                 Err(error) => {
                     self.manager.store_failed("remove", error);
                 }

@@ -1,4 +1,4 @@
-//! What one request knows of its session.
+//! The state of one request: the session that it stands on, and its pending changes.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -13,41 +13,41 @@ use crate::manager::SessionManager;
 use crate::request::caller::Caller;
 use crate::request::ops::{Ending, Operation, Pending};
 
-/// One request's session, behind its lock.
+/// One request's session and pending changes, kept behind the request's lock.
 pub(crate) struct State {
     pub(crate) base: Base,
-    /// The base's data with every operation of this request applied; `None`: as in the base.
+    /// The base's data with every operation of this request applied; `None` if it equals the base's data.
     view: Option<DataMap>,
     pub(crate) pending: Pending,
-    /// The id of the session that a commit will make.
+    /// The id of the session that the next commit creates.
     pub(crate) next_id: Option<SessionId>,
-    /// Of a commit that failed without saying whether it was carried out.
+    /// The write of a failed commit that the store may have carried out all the same.
     pub(crate) unresolved: Option<Box<Attempt>>,
-    /// Counts the changes of the view.
+    /// The number of changes of the view, which tells a closure's runner that another thread was faster.
     pub(crate) version: u64,
-    /// Threads that run a closure of the application's on this session.
+    /// The threads that currently run a closure of the application on this session.
     pub(crate) closures: Vec<ThreadId>,
-    /// The request came with a cookie of our name, or with a bearer token.
+    /// `true` if the request came with a cookie of our name, or with a bearer token.
     pub(crate) presented: bool,
-    /// The response removes it.
+    /// `true` if the response removes that cookie or token.
     pub(crate) remove_cookie: bool,
     pub(crate) caller: Caller,
-    /// A logout was carried out, and its response is the browser's last of this session.
+    /// `true` once a logout is committed: the response may then clear the browser's site data.
     pub(crate) ended_by_logout: bool,
     pub(crate) also: Also,
 }
 
-/// Sessions that the request presented besides the one that it is served as.
+/// The sessions that the request presented, except the one that it is served as.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Also {
-    /// Alive, and admitted: a login ends them, and so does a logout.
+    /// The live, admitted sessions: a login ends them, and so does a logout.
     pub(crate) admitted: Vec<Other>,
-    /// Authentic tokens of sessions that nobody could judge: moved on within the last grace, or unreadable in the store. A
-    /// logout ends them. A login does not, as the browser may be about to get the cookie of one.
+    /// The sessions with an authentic token but no verdict: renewed within the last grace, or unreadable in the store.
+    /// A logout ends them. A login does not, because the browser may be about to get the cookie of one.
     pub(crate) unjudged: Vec<Other>,
 }
 
-/// A session that a request presented and is not served as.
+/// A session that the request presented, but is not served as.
 #[derive(Debug, Clone)]
 pub(crate) struct Other {
     pub(crate) id: SessionId,
@@ -60,41 +60,41 @@ impl From<&Admission> for Other {
     }
 }
 
-/// Where a request stands.
+/// The session that a request stands on, or its absence.
 #[derive(Clone)]
 pub(crate) enum Base {
     Anonymous(Anonymous),
     Live(Arc<Admission>),
 }
 
-/// A request without a session.
+/// The state of a request without a session.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Anonymous {
-    /// Its cookie was of a session that is over.
+    /// `true` if the request came with the cookie of a session that is over.
     pub(crate) was_ended: bool,
-    /// The browser may hold, or be about to get, a cookie that must not be replaced but by a login.
+    /// `true` if the browser may hold, or be about to get, a cookie that only a login may replace.
     pub(crate) only_login: bool,
 }
 
-/// A request whose token was admitted.
+/// The session of a request whose token was admitted.
 #[derive(Clone)]
 pub(crate) struct Admission {
     pub(crate) bucket: Bucket,
-    /// The newest token's content, as far as this request knows.
+    /// The content of the newest token that this request knows of.
     pub(crate) newest: Admitted,
-    /// Of the token that came with the request.
+    /// The generation and time with which the request's own token arrived.
     pub(crate) arrival: Arrival,
     /// The newest token, if the client does not hold it.
     pub(crate) to_deliver: Option<Token>,
-    /// The bucket's times were ahead of the clock: the next touch is due, and writes them as they are here.
+    /// `true` if the bucket's times were ahead of the clock: a touch is then due, and writes the corrected ones.
     pub(crate) is_corrected: bool,
-    /// The bucket was made by this request, so that nobody else can have moved on from its newest token.
+    /// `true` if this request created the bucket: no other client can have moved on from its newest token.
     pub(crate) made_here: bool,
 }
 
 impl Admission {
-    /// Takes what a bucket vouches for. A deadline further away than the session's whole lifetime was written by a clock
-    /// that ran ahead, and is brought back.
+    /// Admits a session. A deadline further away than the session's whole lifetime was written by a clock that ran
+    /// ahead, so it is corrected.
     pub(crate) fn new(
         manager: &SessionManager,
         bucket: Bucket,
@@ -113,13 +113,13 @@ impl Admission {
     }
 }
 
-/// What a commit tried to write.
+/// A write whose outcome is unknown because the store failed.
 #[derive(Clone)]
 pub(crate) struct Attempt {
     pub(crate) id: SessionId,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) after: Arc<Admission>,
-    /// How many of the pending changes were in it: all that were there.
+    /// The changes that the write contained: all that were pending.
     pub(crate) carried: Pending,
 }
 
@@ -148,25 +148,26 @@ impl State {
         }
     }
 
-    /// What the pending operations make of the base's data, if there are any.
+    /// Returns the base's data with the pending operations applied, if there are any.
     pub(crate) fn view(&self) -> Option<&DataMap> {
         self.view.as_ref()
     }
 
-    /// The session that the request came with, unless the request is ending it.
+    /// Returns the session that the request came with, unless the request is ending it.
     pub(crate) fn kept(&self) -> Option<&Admission> {
         self.live().filter(|_| self.pending.ending.is_none())
     }
 
-    /// The data as this request sees it; `None`: no data at all.
+    /// Returns the data as this request sees it, or `None` if there is none at all.
     pub(crate) fn data(&self) -> Option<&DataMap> {
         self.view.as_ref().or_else(|| {
+            // After a plain logout the request must not read on in the ended session's data.
             let keeps_data = self.pending.ending.as_ref().is_none_or(|ending| ending.keeps_data);
             self.live().filter(|_| keeps_data).map(|live| &live.newest.data)
         })
     }
 
-    /// The engine's entries as this request sees them.
+    /// Returns the engine's own entries as this request sees them.
     pub(crate) fn meta(&self) -> Cow<'_, Meta> {
         let mut meta = match self.kept() {
             Some(live) => Cow::Borrowed(&live.newest.meta),
@@ -175,18 +176,20 @@ impl State {
         if !self.pending.settings.is_empty() {
             self.pending.settings.apply(meta.to_mut());
         }
+        // The size check must count a binding now: the commit adds it only when it seals the token.
         self.caller.reserve(&mut meta);
         meta
     }
 
     pub(crate) fn subject(&self) -> Option<&str> {
         match &self.pending.settings.login {
+            // A pending login counts at once, so that the handler sees the subject that it logged in.
             Some(login) => Some(&login.subject),
             None => self.kept().and_then(|live| live.newest.meta.subject.as_deref()),
         }
     }
 
-    /// Refuses a change that could never be kept, or that comes from inside a closure given to `update`.
+    /// Refuses a change from inside a closure given to `update`: a retry would run it, and log it, again.
     pub(crate) fn check_changeable(&self) -> Result<(), SessionError> {
         if !self.closures.is_empty() && self.closures.contains(&std::thread::current().id()) {
             return Err(SessionError::ChangedInsideUpdate);
@@ -194,7 +197,7 @@ impl State {
         Ok(())
     }
 
-    /// Logs an operation that leads to `data`, if that fits the cookie. Nothing is changed otherwise.
+    /// Logs an operation that results in `data`, if that fits the cookie. Otherwise nothing is changed.
     pub(crate) fn change(&mut self, operation: Operation, data: DataMap, sealer: &Sealer) -> Result<(), SessionError> {
         sealer.check_size(&self.meta(), &data)?;
         self.pending.operations.push(operation);
@@ -203,7 +206,7 @@ impl State {
         Ok(())
     }
 
-    /// Forgets all changes but a logout.
+    /// Discards all changes except a logout.
     pub(crate) fn discard(&mut self) {
         self.pending.discard();
         self.next_id = None;
@@ -211,7 +214,7 @@ impl State {
         self.version += 1;
     }
 
-    /// Ends the session that the request came with, at commit; what follows in this request is of a new one.
+    /// Ends the session that the request came with, at commit; later changes of this request belong to a new session.
     pub(crate) fn end(&mut self, ending: Ending) {
         if !ending.keeps_data {
             self.view = None;
@@ -221,7 +224,7 @@ impl State {
         self.version += 1;
     }
 
-    /// After a commit: what this request now stands on, with what was changed since the commit began.
+    /// Puts the request on a committed base, and applies to it the changes made since the commit began.
     pub(crate) fn rebase(&mut self, base: Base) -> Result<(), SessionError> {
         self.base = base;
         self.version += 1;
@@ -229,7 +232,7 @@ impl State {
             self.view = None;
             return Ok(());
         }
-        // Without the view, which is of the state before.
+        // Cleared first: `data()` prefers the view, and this one belongs to the base before.
         self.view = None;
         let data = self.data().cloned().unwrap_or_default();
         self.view = Some(self.pending.applied_to(&data)?);

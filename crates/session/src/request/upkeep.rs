@@ -1,4 +1,4 @@
-//! What is due with time alone: the note when a session was last seen, and a new token although nothing changed.
+//! Upkeep that falls due with time alone: writing when a session was last seen, and replacing an old token.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use secure_sessions_store::SessionStore;
 use crate::manager::SessionManager;
 use crate::request::state::Admission;
 
-/// Whether the token is old enough to be replaced although nothing changed.
+/// Returns `true` if the token is old enough to be replaced although nothing changed.
 pub(crate) fn is_rotation_due(manager: &SessionManager, live: &Admission, now: Timestamp) -> bool {
     manager.times().rotation.is_some_and(|interval| now >= live.bucket.rotated_at.after(interval))
 }
@@ -17,15 +17,15 @@ pub(crate) fn is_touch_due(manager: &SessionManager, live: &Admission, now: Time
     live.is_corrected || live.bucket.touch_due(now, &manager.times().bucket)
 }
 
-/// Writes when the session was last seen. A conflict means that someone else did; a failure is reported, and is no reason
-/// to refuse anybody.
+/// Writes when the session was last seen. On a conflict another request has done so; a failure raises an event, but
+/// does not refuse the request.
 pub(crate) async fn touch(manager: &SessionManager, live: &mut Arc<Admission>, now: Timestamp) {
     let touched = live.bucket.touched(&live.arrival, now, &manager.times().bucket);
     let live = Arc::make_mut(live);
     live.is_corrected = false;
     match manager.store().replace(&touched, live.bucket.revision).await {
         Ok(true) => live.bucket = touched,
-        // Once is enough for one request; its revision is out of date, so nothing can be written from here.
+        // Marks the touch as done: this revision is out of date, so another attempt from here would fail as well.
         Ok(false) => live.bucket.last_seen_at = now.max(live.bucket.last_seen_at),
         Err(error) => {
             manager.store_failed("replace", error);

@@ -1,4 +1,4 @@
-//! Tokens that prove that a request came from a page of its own session.
+//! CSRF tokens: they prove that a request came from a page of its own session.
 
 use getrandom::SysRng;
 use secure_sessions_core::SessionId;
@@ -10,17 +10,17 @@ use crate::session::{Session, current_id};
 use crate::transport::Transport;
 
 impl Session {
-    /// A token that proves that a form came from a page of this session: put it into a hidden field, or where scripts
-    /// find it for the [header](crate::SessionManager::csrf_header). It is masked anew each time, so that compression
-    /// cannot leak it (BREACH), and needs no room in the cookie.
+    /// Returns a token that proves that a form came from a page of this session. Put it into a hidden field, or where
+    /// scripts find it for the [header](crate::SessionManager::csrf_header). It is masked anew each time, so that
+    /// compression cannot leak it (BREACH), and takes no room in the cookie.
     ///
-    /// It is good for as long as its session: renew, login and logout end it, a rotation does not. For a visitor who is not
-    /// logged in a session is made, so that a login form is protected too.
+    /// The token is valid as long as its session: renew, login and logout end it, a rotation does not. If there is no
+    /// session, this creates one, so that a login form is protected too.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Random`] if there is no randomness; [`SessionError::Finished`] if a session would have to be made
-    /// and the response's headers are gone.
+    /// [`SessionError::Random`] if the system's randomness fails; [`SessionError::Finished`] if a session would have to
+    /// be created and the response's headers are already sent.
     pub fn csrf_token(&self) -> Result<String, SessionError> {
         let id = {
             let state = self.state();
@@ -37,15 +37,15 @@ impl Session {
         Ok(self.request().manager.sealer(Transport::Cookie).keyring().csrf_token(&id, &mut SysRng)?)
     }
 
-    /// Whether the text is a CSRF token of this session. Compared in constant time.
+    /// Returns `true` if `text` is a CSRF token of this session. The comparison takes constant time.
     #[must_use]
     pub fn is_csrf_token(&self, text: &str) -> bool {
-        // The token came with the request, so it is of the session that the request came with.
+        // The client made this request with the session that it presented, so a pending login must not count here.
         let id = self.session_id();
         id.is_some_and(|id| self.request().manager.sealer(Transport::Cookie).keyring().is_csrf_token_of(text, &id))
     }
 
-    /// Refuses a request whose form field is no CSRF token of this session, and raises an [`Event::CsrfMismatch`].
+    /// Refuses a request whose form field is not a CSRF token of this session, and raises an [`Event::CsrfMismatch`].
     ///
     /// # Errors
     ///
@@ -59,12 +59,12 @@ impl Session {
         Err(SessionError::Csrf)
     }
 
-    /// Refuses a request without a CSRF token of this session in the [header](crate::SessionManager::csrf_header). A page
-    /// of another site cannot set such a header without asking first (a CORS preflight).
+    /// Refuses a request without a CSRF token of this session in the [header](crate::SessionManager::csrf_header). A
+    /// page of another site cannot set such a header without asking first (a CORS preflight).
     ///
     /// # Errors
     ///
-    /// [`SessionError::Csrf`]: status 403. Of several headers of this name none counts.
+    /// [`SessionError::Csrf`]: status 403, also if the header comes more than once.
     pub fn verify_csrf(&self, head: &dyn RequestHead) -> Result<(), SessionError> {
         let mut values = Vec::new();
         head.for_each_value(self.request().manager.csrf_header(), &mut |value| {

@@ -1,4 +1,4 @@
-//! Flash messages: short texts for the next page, gone once they were read.
+//! Flash messages: short texts for the next page, removed once they are read.
 
 use secure_sessions_core::format::MAX_FLASH_LEN;
 
@@ -7,11 +7,12 @@ use crate::request::messages::{Flash, FlashChanges, FlashLevel, waiting};
 use crate::session::Session;
 
 impl Session {
-    /// Leaves a message for the next page that takes the messages, often after a redirect. It lasts through renew and
-    /// login, and ends with the session. One that is left after [`logout`](Self::logout), in the same request, begins a
-    /// new session: "You have been logged out."
+    /// Adds a message for the next page that takes the messages, often after a redirect. The message survives renew and
+    /// login, and ends with the session. If you add one after [`logout`](Self::logout), in the same request, it begins
+    /// a new session: "You have been logged out."
     ///
-    /// At most [`MAX_FLASHES`](crate::MAX_FLASHES) messages wait; of more, the oldest are dropped. A session is made for a message.
+    /// At most [`MAX_FLASHES`](crate::MAX_FLASHES) messages wait; the oldest beyond that are dropped. If there is no
+    /// session, a message creates one.
     ///
     /// ```
     /// use secure_sessions::{FlashLevel, testing};
@@ -26,8 +27,9 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Flash`] if the text is longer than [`MAX_FLASH_LEN`] bytes, [`SessionError::TooLarge`] if it
-    /// outgrows the cookie, [`SessionError::Finished`] if the response's headers are gone. Nothing is changed then.
+    /// [`SessionError::Flash`] if the text is longer than [`MAX_FLASH_LEN`] bytes, [`SessionError::TooLarge`] if the
+    /// session would outgrow its cookie, [`SessionError::Finished`] if the response's headers are already sent. Nothing
+    /// is changed then.
     pub fn flash(&self, level: FlashLevel, text: impl Into<String>) -> Result<(), SessionError> {
         let text = text.into();
         if text.len() > MAX_FLASH_LEN {
@@ -36,13 +38,14 @@ impl Session {
         self.change_flashes(|changes, _| changes.added.push(Flash { level, text }))
     }
 
-    /// Takes the messages that wait, those of this request included. They are gone once the response is below 500.
+    /// Removes the waiting messages, those of this request included, and returns them. They stay if the response's
+    /// status discards changes.
     ///
-    /// Each is read once; two requests at the same time may both get it. Taking none changes nothing.
+    /// Each message is read once, except that two parallel requests may both get it. If none waits, nothing is changed.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Finished`] if the response's headers are gone.
+    /// [`SessionError::Finished`] if the response's headers are already sent.
     #[doc(alias = "flashes")]
     pub fn take_flashes(&self) -> Result<Vec<Flash>, SessionError> {
         self.change_flashes(|changes, waiting| {

@@ -1,4 +1,4 @@
-//! Who logs in, how strongly, and how long ago: what a handler asks before it lets somebody do more.
+//! Login, and the checks that a handler makes before a dangerous action: how strong and how recent the login is.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::error::SessionError;
 use crate::request::ops::{Authenticated, Ending, Mark, StepUp, Why};
 use crate::session::Session;
 
-/// Who logs in, and how. Given to [`Session::login_with`].
+/// The details of a login: the subject, and how they authenticated. You pass it to [`Session::login_with`].
 ///
 /// ```
 /// # use secure_sessions::{Login, testing};
@@ -32,25 +32,25 @@ pub struct Login {
 }
 
 impl Login {
-    /// Of this subject: a stable identifier of the account, at most 512 bytes.
+    /// Creates a login of `subject`: a stable identifier of the account, at most 512 bytes.
     pub fn new(subject: impl Into<String>) -> Self {
         Self { subject: subject.into(), assurance: None, authenticated_at: None, label: None }
     }
 
-    /// How strongly the subject authenticated, on the application's own scale; by convention NIST's AAL, 1 to 3.
+    /// Sets how strongly the subject authenticated, on your own scale; by convention NIST's AAL, 1 to 3.
     pub fn assurance(mut self, level: u8) -> Self {
         self.assurance = Some(level);
         self
     }
 
-    /// When the subject authenticated, if that was not now: the `auth_time` of an identity provider. A time to come
-    /// counts as now.
+    /// Sets when the subject authenticated, if that was earlier: the `auth_time` of an identity provider. A time in the
+    /// future counts as now.
     pub fn authenticated_at(mut self, at: Timestamp) -> Self {
         self.authenticated_at = Some(at);
         self
     }
 
-    /// What the subject's list of sessions shows of this one, at most 512 bytes: see [`Session::set_label`].
+    /// Sets the label of this session in the subject's list of sessions, at most 512 bytes: see [`Session::set_label`].
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
         self
@@ -58,35 +58,35 @@ impl Login {
 }
 
 impl Session {
-    /// Logs a subject in: at commit the session moves to a new id, with a fresh absolute life, and the old cookie is
+    /// Logs a subject in: at commit the session moves to a new id with a fresh absolute lifetime, and the old cookie is
     /// refused from then on.
     ///
-    /// 1. The data stays, unless *another* subject was logged in: then nothing of that session is left, neither data nor
-    ///    messages, label, persistence or lifetime.
-    /// 2. The session is logged in afterwards even if it ended meanwhile, as by a double click.
-    /// 3. If a browser sent several live sessions, all of them end.
+    /// 1. The data stays, unless *another* subject was logged in: then the new session begins empty, without that
+    ///    subject's data, messages, label, persistence or lifetime.
+    /// 2. The login succeeds even if the session ended meanwhile, as after a double click.
+    /// 3. If the browser sent several live sessions, all of them end.
     ///
     /// # Errors
     ///
     /// [`SessionError::Meta`] if the subject is longer than 512 bytes, [`SessionError::TooLarge`] if it outgrows the
-    /// cookie, [`SessionError::Finished`] if the response's headers are gone.
+    /// cookie, [`SessionError::Finished`] if the response's headers are already sent.
     pub fn login(&self, subject: &str) -> Result<(), SessionError> {
         self.login_with(Login::new(subject))
     }
 
-    /// As [`login`](Self::login), with more than a subject.
+    /// Logs a subject in as [`login`](Self::login) does, and records the details of `login`.
     ///
     /// # Errors
     ///
-    /// As [`login`](Self::login), and [`SessionError::Label`] if the label is longer than 512 bytes. Nothing is changed
-    /// then.
+    /// The errors of [`login`](Self::login), and [`SessionError::Label`] if the label is longer than 512 bytes. Nothing
+    /// is changed then.
     pub fn login_with(&self, login: Login) -> Result<(), SessionError> {
         let Login { subject, assurance, authenticated_at, label } = login;
         label.as_deref().map_or(Ok(()), Self::check_label)?;
         let mut state = self.changeable()?;
         let now = self.request().manager.now();
         let at = authenticated_at.map_or(now, |at| at.min(now));
-        // Nothing of one subject's session is left to another.
+        // One subject's session must leave nothing to another.
         let replaces = state.subject().is_some_and(|current| current != subject);
         let authenticated = Authenticated { subject, at, assurance };
         let (mut meta, data) = if replaces {
@@ -110,14 +110,14 @@ impl Session {
         Ok(())
     }
 
-    /// The subject authenticated again, or with a second factor: raises (or lowers) the assurance level, counts the
+    /// Records that the subject authenticated again, or with a second factor. This sets the assurance level, counts the
     /// authentication from now, and moves the session to a new id at commit, as [`renew`](Self::renew) does. Data and
-    /// deadline stay; for a fresh life log in again.
+    /// deadline stay; call [`login`](Self::login) for a fresh lifetime.
     ///
     /// # Errors
     ///
     /// [`SessionError::NotLoggedIn`] if nobody is logged in, [`SessionError::TooLarge`] if the session would outgrow
-    /// its cookie, [`SessionError::Finished`] if the response's headers are gone. Nothing is changed then.
+    /// its cookie, [`SessionError::Finished`] if the response's headers are already sent. Nothing is changed then.
     pub fn step_up(&self, level: u8) -> Result<(), SessionError> {
         let mut state = self.changeable()?;
         if state.subject().is_none() {
@@ -135,13 +135,13 @@ impl Session {
         Ok(())
     }
 
-    /// How strongly the subject authenticated, as [`Login::assurance`] or [`step_up`](Self::step_up) said.
+    /// Returns how strongly the subject authenticated, as set by [`Login::assurance`] or [`step_up`](Self::step_up).
     #[must_use]
     pub fn assurance(&self) -> Option<u8> {
         self.state().meta().assurance_level
     }
 
-    /// Whether the subject authenticated at most so long ago; else an error, for `?` in front of what is dangerous.
+    /// Refuses a subject who authenticated longer than `max_age` ago. Put it, with `?`, in front of a dangerous action.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -156,8 +156,8 @@ impl Session {
     /// # Errors
     ///
     /// [`SessionError::NotLoggedIn`] (401), or [`SessionError::AuthenticationTooOld`] (403): ask for the password, then
-    /// call [`step_up`](Self::step_up). Match on them, or give the adapter an `on_error`, to redirect to the page that
-    /// does.
+    /// call [`step_up`](Self::step_up). To redirect to the page that asks, match on these errors, or give the adapter
+    /// an `on_error`.
     pub fn require_recent_auth(&self, max_age: Duration) -> Result<(), SessionError> {
         let state = self.state();
         state.subject().ok_or(SessionError::NotLoggedIn)?;
@@ -169,7 +169,7 @@ impl Session {
         }
     }
 
-    /// Whether the subject authenticated at least this strongly; else an error.
+    /// Refuses a subject whose assurance level is below `required`.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! A typed view: the fields of one type are the session's top-level keys.
+//! A typed view of a session: the fields of one type are its top-level keys.
 
 use std::fmt;
 use std::ops::Deref;
@@ -26,17 +26,17 @@ use crate::session::Session;
 /// ```
 pub trait SessionData: Serialize + DeserializeOwned + Default + Send + Sync + 'static {}
 
-/// A session seen as a `T`. It dereferences to the `T` as it was when the view was made or last changed through it.
+/// A session seen as a `T`. It dereferences to the `T` as of when the view was created or last changed through it.
 ///
-/// Fields that the session does not have are those of `T::default()`. Keys that are no fields of `T` are left alone, so
-/// several views, and keyed access, can share one session.
+/// Fields that the session lacks come from `T::default()`. Keys that are not fields of `T` are left alone, so several
+/// views, and keyed access, can share one session.
 pub struct Typed<T> {
     session: Session,
     value: T,
 }
 
 impl<T: SessionData> Typed<T> {
-    /// Decodes the session's data.
+    /// Creates a view by decoding the session's data.
     ///
     /// # Errors
     ///
@@ -46,15 +46,15 @@ impl<T: SessionData> Typed<T> {
         Ok(Self { session, value })
     }
 
-    /// Changes the value. If another request commits first, the closure runs again on what that one left; only the
-    /// fields that it changed are written.
+    /// Changes the value in place. If another request commits first, the closure runs again on the newer value. Only
+    /// the fields that the closure changed are written.
     ///
-    /// The result is what the closure returned when it first ran. It must have no side effects, and must not change the
+    /// Returns the result of the closure's first run. The closure must have no side effects, and must not change the
     /// session.
     ///
     /// # Errors
     ///
-    /// As [`Session::update`].
+    /// The errors of [`Session::update`].
     pub fn update<R>(&mut self, change: impl Fn(&mut T) -> R + Send + Sync + 'static) -> Result<R, SessionError> {
         let result = self.session.change(move |data| {
             let mut value: T = read(data)?;
@@ -71,7 +71,7 @@ impl<T: SessionData> Typed<T> {
     ///
     /// # Errors
     ///
-    /// As [`Session::insert`].
+    /// The errors of [`Session::insert`].
     pub fn set(&mut self, value: T) -> Result<(), SessionError> {
         let (before, after) = (fields(&self.value)?, fields(&value)?);
         self.session.change(move |data| write(data, &before, &after))?;
@@ -79,7 +79,7 @@ impl<T: SessionData> Typed<T> {
         Ok(())
     }
 
-    /// The session itself.
+    /// Returns the session itself.
     #[must_use]
     pub fn session(&self) -> &Session {
         &self.session
@@ -100,7 +100,7 @@ impl<T> fmt::Debug for Typed<T> {
     }
 }
 
-/// Decodes a `T` from the data, the default's fields standing in for those that are not there.
+/// Decodes a `T` from the data, with the default's fields for those that are absent.
 fn read<T: SessionData>(data: &DataMap) -> Result<T, DataError> {
     if data.is_empty() {
         return Ok(T::default());
@@ -115,12 +115,13 @@ fn read<T: SessionData>(data: &DataMap) -> Result<T, DataError> {
     decode(&whole.to_cbor())
 }
 
-/// A value's fields. One with `#[serde(flatten)]` encodes as a map of indefinite length.
+/// Returns a value's fields by name.
 fn fields<T: SessionData>(value: &T) -> Result<DataMap, DataError> {
     let encoded = encode(value)?;
     if let Ok(map) = DataMap::from_cbor(&encoded) {
         return Ok(map);
     }
+    // A type with `#[serde(flatten)]` encodes as a map of indefinite length, which `DataMap` refuses.
     let entries: Vec<(String, ciborium::Value)> = match decode(&encoded)? {
         ciborium::Value::Map(entries) => entries
             .into_iter()
@@ -135,7 +136,7 @@ fn fields<T: SessionData>(value: &T) -> Result<DataMap, DataError> {
     Ok(map)
 }
 
-/// Writes the fields that changed.
+/// Writes the fields that changed, and removes those that are absent after the change.
 fn write(data: &mut DataMap, before: &DataMap, after: &DataMap) -> Result<(), SessionError> {
     for (key, value) in after.iter() {
         if before.get_encoded(key) != Some(value) {

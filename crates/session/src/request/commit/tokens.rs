@@ -1,4 +1,4 @@
-//! The tokens that a commit issues, and the buckets that vouch for them.
+//! The tokens that a commit issues, and the buckets that hold their fingerprints.
 
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ use crate::request::slot::SessionSlot;
 use crate::request::state::Admission;
 
 impl Commit<'_> {
-    /// A new bucket with its first token; after login or renew, of the old one's session.
+    /// Creates a new bucket with its first token. After a login or renew, `old` is the bucket before it, and `true`
+    /// says that it is a login.
     pub(super) fn first_token(
         &mut self,
         mut meta: Meta,
@@ -30,7 +31,7 @@ impl Commit<'_> {
         };
         let handoff_key = HandoffKey::random(&mut self.entropy)?;
         let (idle_timeout, lifetime) = self.manager.lifetimes(&meta);
-        // Only a login begins a new life.
+        // Only a login begins a fresh lifetime: a renew must not extend the absolute deadline.
         let kept = old.filter(|(_, login)| !login).map(|(bucket, _)| bucket);
         let created_at = kept.map_or(now, |bucket| bucket.created_at);
         let expires_at = match kept {
@@ -38,6 +39,7 @@ impl Commit<'_> {
             _ => created_at.after(lifetime),
         };
         let label = match (&self.pending.label, old) {
+            // A label is sealed under its bucket's id, so it moves to the new bucket only by sealing it again.
             (None, Some((bucket, _))) => {
                 bucket.label.as_ref().and_then(|sealed| self.sealer.keyring().open_label(&bucket.id, sealed))
             }
@@ -68,7 +70,7 @@ impl Commit<'_> {
         }))
     }
 
-    /// The next token of the same bucket.
+    /// Creates the next token of the same bucket.
     pub(super) fn next_token(
         &mut self,
         live: &Admission,
@@ -79,7 +81,7 @@ impl Commit<'_> {
         let generation = bucket.next_generation().ok_or(SessionError::Conflict)?;
         let sealer = Arc::clone(&self.sealer);
         let keyring = sealer.keyring();
-        // By the keys of now, not by their states when the request began: they may have been replaced since.
+        // Compared with the active keys of now: they may have been replaced since the request began.
         let same_key = live.newest.keys.fingerprint.0 == sealer.active_keys().fingerprint.0;
         let (idle_timeout, lifetime) = self.manager.lifetimes(&meta);
         let settings = &self.pending.settings;
@@ -88,6 +90,7 @@ impl Commit<'_> {
         let idle_timeout = if settings.idle_timeout.is_some() { idle_timeout } else { bucket.idle_timeout };
         let label = match &self.pending.label {
             Some(label) => Some(label.clone()),
+            // A label under a replaced key is sealed again, so that the old key can be dropped in the end.
             None if !same_key => bucket.label.as_ref().and_then(|sealed| keyring.open_label(&bucket.id, sealed)),
             None => None,
         };

@@ -13,15 +13,15 @@ use crate::manager::SessionManager;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CrossOriginError {
-    /// A trusted origin is none. `null` is nobody's: every sandboxed page has it.
+    /// The text of a trusted origin is malformed, or is `null`, the origin of every sandboxed page.
     #[error("the trusted origin `{text}`: {source}")]
     Origin {
-        /// As it was given.
+        /// The text as you passed it.
         text: String,
-        /// What one looks like.
+        /// The reason why it is not an origin.
         source: InvalidOrigin,
     },
-    /// An exempt path is none.
+    /// The text of an exempt path is malformed.
     #[error(
         "the exempt path `{0}`: it is `/one/path`, or `/one/*` for all below; without a query, dot segments or `//`"
     )]
@@ -41,25 +41,25 @@ pub struct CrossOriginBuilder {
 }
 
 impl CrossOrigin {
-    /// Starts with nothing trusted and nothing exempt.
+    /// Starts a configuration with no trusted origin and no exempt path.
     pub fn builder() -> CrossOriginBuilder {
         CrossOriginBuilder::default()
     }
 }
 
 impl CrossOriginBuilder {
-    /// Lets requests of this origin pass, such as `https://accounts.example.org` for its `response_mode=form_post`.
+    /// Lets requests from this origin pass, such as `https://accounts.example.org` for its `response_mode=form_post`.
     ///
     /// # Security
     ///
-    /// Its pages, and whoever injects a script into one, can then act as every user.
+    /// The origin's pages can then act as every user, and so can an attacker who injects a script into one of them.
     pub fn trusted_origin(mut self, origin: impl Into<String>) -> Self {
         self.trusted.push(origin.into());
         self
     }
 
-    /// Lets all requests to a path pass: `/hook`, or `/hooks/*` for all below. For routes that do not look at the session.
-    /// The path is the one that the layer sees: within a nested router, that may be without the prefix.
+    /// Lets all requests to a path pass: `/hook`, or `/hooks/*` for all below. Use it for routes that do not use the
+    /// session. The path is compared as the layer sees it: inside a nested router, that may be without the prefix.
     pub fn exempt_path(mut self, path: impl Into<String>) -> Self {
         self.exempt.push(path.into());
         self
@@ -69,19 +69,19 @@ impl CrossOriginBuilder {
     ///
     /// # Security
     ///
-    /// One subdomain that is taken over, or that serves what users upload, can then act as every user.
+    /// An attacker who takes over one subdomain, or uploads a page to one, can then act as every user.
     pub fn allow_same_site(mut self, allow: bool) -> Self {
         self.same_site = allow;
         self
     }
 
-    /// Refuses what has neither `Sec-Fetch-Site` nor `Origin` too: for a site that only browsers talk to.
+    /// Also refuses requests with neither `Sec-Fetch-Site` nor `Origin`. Use it for a site that only browsers talk to.
     pub fn require_headers(mut self, require: bool) -> Self {
         self.require_headers = require;
         self
     }
 
-    /// Only reports what it would refuse: to try the check out on a running site.
+    /// Only reports the requests that it would refuse. Use it to try the check out on a running site.
     ///
     /// # Security
     ///
@@ -91,13 +91,13 @@ impl CrossOriginBuilder {
         self
     }
 
-    /// Sends the events to the observers of this manager, too. Without it they go to the log alone.
+    /// Sends the events to this manager's observers too. Without this call they go to the log alone.
     pub fn events_to(mut self, manager: &SessionManager) -> Self {
         self.manager = Some(manager.clone());
         self
     }
 
-    /// Checks everything.
+    /// Builds the check after validating every origin and path.
     ///
     /// # Errors
     ///
