@@ -109,7 +109,7 @@ mod unit {
     use super::*;
 
     #[test]
-    fn a_count_that_grew_by_more_than_is_tolerated_is_an_error_that_says_what_to_do() {
+    fn a_count_that_grew_beyond_the_tolerance_is_an_error_naming_the_remedy() {
         let kept = read("# how\nread 1000\nwrite 2000\n").expect("two counts");
         let counted = |read, write| vec![("read".to_owned(), read), ("write".to_owned(), write)];
         compare(&kept, &counted(1030, 1500)).expect("within what is tolerated");

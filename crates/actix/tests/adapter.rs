@@ -85,7 +85,7 @@ async fn a_counter_counts_and_the_cookie_is_sensitive() {
 }
 
 #[actix_web::test]
-async fn without_the_middleware_the_extractor_says_what_to_add_to_the_log_and_not_to_the_client() {
+async fn a_missing_middleware_is_explained_by_the_error_but_not_to_the_client() {
     let app = init_service(App::new().service(count)).await;
     let response = call_service(&app, request("/", None).to_request()).await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
@@ -95,7 +95,7 @@ async fn without_the_middleware_the_extractor_says_what_to_add_to_the_log_and_no
 }
 
 #[actix_web::test]
-async fn a_nested_middleware_of_the_same_manager_shares_the_session_and_another_manager_has_its_own() {
+async fn nested_middlewares_share_a_session_exactly_when_they_share_a_manager() {
     let store = MemoryStore::new();
     let (shop, staff) = (manager_named("shop", store.clone()), manager_named("staff", MemoryStore::new()));
     let scope = web::scope("").service(count).wrap(SessionMiddleware::new(shop.clone()));
@@ -116,7 +116,7 @@ async fn a_nested_middleware_of_the_same_manager_shares_the_session_and_another_
 }
 
 #[actix_web::test]
-async fn the_error_of_an_inner_middleware_keeps_its_type_and_status_and_carries_the_cookie() {
+async fn an_inner_middleware_s_error_keeps_type_and_status_and_carries_the_cookie() {
     let store = MemoryStore::new();
     let manager = manager_named("session", store.clone());
     let app = App::new().wrap(from_fn(refuse)).wrap(SessionMiddleware::new(manager));
@@ -274,7 +274,7 @@ async fn views(mut cart: Typed<Cart>, mut visits: Typed<Count>, session: Session
 }
 
 #[actix_web::test]
-async fn typed_views_and_keyed_access_share_one_session_and_write_only_what_changed() {
+async fn typed_views_and_keyed_access_change_one_session_side_by_side() {
     let app = App::new().route("/", web::get().to(views)).wrap(SessionMiddleware::new(manager()));
     let app = init_service(app).await;
     let first = call_service(&app, request("/", None).to_request()).await;
@@ -311,7 +311,7 @@ async fn guards_see_the_session_under_an_eager_middleware_only() {
 }
 
 #[actix_web::test]
-async fn under_an_eager_middleware_a_store_that_is_down_is_an_opaque_503_that_no_cache_keeps() {
+async fn with_an_eager_middleware_a_store_that_is_down_is_an_uncached_opaque_503() {
     let store = ControlledStore::default();
     let eager = SessionMiddleware::new(manager_named("session", store.clone())).eager();
     let app = init_service(App::new().configure(guarded).wrap(eager)).await;
@@ -359,7 +359,7 @@ async fn a_panic_commits_nothing() {
 }
 
 #[actix_web::test]
-async fn streamed_and_upgraded_responses_carry_the_cookie_and_go_on_with_the_session() {
+async fn streamed_and_upgraded_responses_carry_the_cookie_and_keep_the_session() {
     async fn stream(session: Session, request: actix_web::HttpRequest) -> HttpResponse {
         session.insert("n", 1).unwrap();
         let mut response = if request.path() == "/upgraded" {

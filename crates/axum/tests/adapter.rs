@@ -70,7 +70,7 @@ async fn a_counter_counts_and_the_cookie_is_sensitive() {
 }
 
 #[tokio::test]
-async fn without_the_layer_the_extractor_says_what_to_add_to_the_log_and_not_to_the_client() {
+async fn a_missing_layer_is_explained_by_the_error_but_not_to_the_client() {
     let app = Router::new().route("/", get(count));
     let response = app.oneshot(request(None)).await.unwrap();
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
@@ -80,7 +80,7 @@ async fn without_the_layer_the_extractor_says_what_to_add_to_the_log_and_not_to_
 }
 
 #[tokio::test]
-async fn a_nested_layer_of_the_same_manager_shares_the_session_and_another_manager_has_its_own() {
+async fn nested_layers_of_one_manager_share_a_session_and_of_two_have_their_own() {
     let store = MemoryStore::new();
     let (shop, staff) = (manager_named("shop", &store), manager_named("staff", &MemoryStore::new()));
     let inner = Router::new().route("/", get(count)).layer(SessionLayer::new(shop.clone()));
@@ -105,7 +105,7 @@ async fn count_in_middleware(request: Request, next: Next) -> Result<impl IntoRe
 }
 
 #[tokio::test]
-async fn the_layer_wraps_a_plain_tower_service_that_is_neither_clone_nor_send_nor_axum() {
+async fn the_layer_wraps_a_tower_service_that_is_neither_clone_nor_send_nor_axum() {
     let not_send = std::rc::Rc::new(());
     let service = ServiceBuilder::new().layer(SessionLayer::new(manager())).service(service_fn(
         move |request: http::Request<String>| {
@@ -272,7 +272,7 @@ struct Count {
 impl SessionData for Count {}
 
 #[tokio::test]
-async fn typed_views_and_keyed_access_share_one_session_and_write_only_what_changed() {
+async fn typed_views_and_keyed_access_change_one_session_side_by_side() {
     async fn handler(mut cart: Typed<Cart>, mut count: Typed<Count>, session: Session) -> Result<String, SessionError> {
         cart.update(|cart| cart.items.push("book".to_owned()))?;
         count.update(|count| count.n += 1)?;

@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_that_its_first_byte_tells_the_length_of_has_the_length_that_the_library_reads() {
+    fn a_length_known_from_the_first_byte_is_the_length_that_the_library_reads() {
         for first in 0..=u8::MAX {
             let bytes = [&[first][..], &[1; 8]].concat();
             let mut rest = bytes.as_slice();

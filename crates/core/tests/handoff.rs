@@ -155,7 +155,7 @@ fn an_issued_older_token_sealed_as_the_newest_is_tampered_with() {
 }
 
 #[test]
-fn a_token_that_we_did_not_issue_is_tampering_though_seal_key_and_handoff_key_sealed_it() {
+fn an_unissued_token_is_tampering_even_if_seal_and_handoff_key_sealed_it() {
     let session = rotated();
     let mut plaintext = raw::read(&SEAL, CONTEXT, session.token.as_bytes()).expect("the thief has the seal key");
     plaintext.meta = raw::meta_of(&FINGERPRINT, CONTEXT, "admin");
@@ -171,7 +171,7 @@ fn a_token_that_we_did_not_issue_is_tampering_though_seal_key_and_handoff_key_se
 }
 
 #[test]
-fn a_token_forged_with_both_keys_is_tampering_while_the_bucket_keeps_its_fingerprint() {
+fn a_handoff_forged_with_both_keys_is_tampering_if_the_fingerprint_differs() {
     let session = rotated();
     let plaintext = raw::read(&SEAL, CONTEXT, session.token.as_bytes()).expect("the thief has the seal key");
     let (forged, _) = raw::token(&SEAL, &FINGERPRINT, CONTEXT, &[2; 24], &plaintext.to_bytes());
@@ -214,7 +214,7 @@ fn a_moved_subject_is_found_in_the_handoff_too() {
 }
 
 #[test]
-fn the_newest_token_is_expired_past_its_deadline_or_issued_before_not_before() {
+fn the_newest_token_expires_at_its_deadline_or_if_issued_before_not_before() {
     let session = rotated();
     let follow = |now: Timestamp, not_before| {
         session.sealer.follow(&session.bucket, &session.handoff_key, now, not_before).map(|_| ())

@@ -32,7 +32,7 @@ fn honest(seed: u64, change: impl FnOnce(&mut Conditions), wire: impl Wire) -> R
 const REGRESSIONS: [u64; 1] = [822_597];
 
 #[test]
-fn within_the_bound_no_honest_browser_is_refused_and_each_gets_the_newest_data() {
+fn within_the_bound_every_honest_browser_is_served_the_newest_data() {
     let mut tally = Tally::default();
     for seed in (0..histories()).chain(REGRESSIONS) {
         match honest(seed, |_| {}, Numbers) {
@@ -207,7 +207,7 @@ fn comes_back(seed: u64, goes_on: usize, stays: usize, wire: impl Wire) -> Optio
 }
 
 #[test]
-fn a_copy_that_stays_away_while_the_session_moves_on_is_a_replay_be_it_the_thief_s_or_the_victim_s() {
+fn an_absent_holder_s_copy_is_a_replay_be_it_the_thief_s_or_the_victim_s() {
     for (goes_on, stays) in [(0, 1), (1, 0)] {
         let mut judged = 0;
         for seed in 0..histories() / 10 {

@@ -41,7 +41,7 @@ fn succeeded(output: &Output) -> String {
 }
 
 #[test]
-fn an_independent_program_opens_every_frozen_vector_and_makes_the_same_bytes() {
+fn an_independent_program_opens_and_reproduces_every_frozen_vector() {
     if !is_there() {
         return;
     }

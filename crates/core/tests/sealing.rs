@@ -43,7 +43,7 @@ fn data_of(length: usize) -> DataMap {
 }
 
 #[test]
-fn the_same_content_never_makes_the_same_token_and_every_token_has_fresh_bloat() {
+fn equal_content_never_makes_equal_tokens_and_each_token_has_fresh_bloat() {
     let sealer = sealer();
     let made = Made { sealer: &sealer, meta: Meta::default(), data: data_of(3) };
     let mut random = Stream::new("twice");
@@ -110,7 +110,7 @@ fn without_randomness_nothing_is_sealed() {
 }
 
 #[test]
-fn the_size_that_is_foretold_is_the_size_of_the_cookie_also_of_one_that_does_not_fit() {
+fn the_predicted_size_is_the_cookie_s_size_even_if_it_does_not_fit() {
     let sealer = sealer();
     let (name, meta, mut random) = (CONTEXT.len(), meta_of(Some("alice")), Stream::new("sizes"));
     let foretold = |length, more| sealer.cookie_size_with(&meta, &data_of(length), more);
@@ -128,7 +128,7 @@ fn the_size_that_is_foretold_is_the_size_of_the_cookie_also_of_one_that_does_not
 }
 
 #[test]
-fn what_does_not_fit_is_an_error_that_names_size_and_limit_and_what_just_fits_is_sealed() {
+fn the_largest_data_is_sealed_and_one_byte_more_names_size_and_limit() {
     for (limit, classes) in [
         (4000, SizeClasses::default()),
         (4096, SizeClasses::Fixed),

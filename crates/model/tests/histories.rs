@@ -125,7 +125,7 @@ fn sleeping() -> Protocol {
 }
 
 #[test]
-fn in_every_history_of_an_honest_browser_nobody_is_refused_and_no_update_is_lost() {
+fn in_every_honest_history_nobody_is_refused_and_no_update_is_lost() {
     exhaust("honest", honest(), &[Seen::Handoff, Seen::Conflict]);
 }
 
@@ -135,24 +135,24 @@ fn in_every_history_with_a_logout_ended_is_final() {
 }
 
 #[test]
-fn in_every_history_with_logins_they_end_logged_in_and_the_old_session_is_over() {
+fn in_every_history_with_logins_they_succeed_and_end_the_old_session() {
     exhaust("logging in", logging_in(), &[Seen::Conflict]);
 }
 
 #[test]
-fn in_every_history_with_a_thief_old_data_stays_away_and_a_dead_token_is_noticed() {
+fn in_every_theft_history_old_data_stays_out_and_dead_tokens_are_noticed() {
     exhaust("theft", theft(), &[Seen::Handoff, Seen::Replay]);
     exhaust("takeover", takeover(), &[Seen::Handoff, Seen::Replay]);
     exhaust("busy thief", busy_thief(), &[Seen::Handoff, Seen::Conflict]);
 }
 
 #[test]
-fn in_every_history_with_a_store_that_loses_writes_nobody_is_taken_for_a_thief() {
+fn in_every_history_with_lost_writes_nobody_is_taken_for_a_thief() {
     exhaust("failover", failover(), &[Seen::Unremembered]);
 }
 
 #[test]
-fn in_every_history_with_a_long_sleep_idle_is_over_and_the_purge_spares_the_living() {
+fn in_every_history_with_a_long_sleep_idle_sessions_end_and_others_stay() {
     exhaust("sleep", sleeping(), &[Seen::Expired, Seen::Purged]);
 }
 

@@ -79,7 +79,7 @@ fn three_writers<S: SessionStore + Clone>(store: &S) -> usize {
 }
 
 #[test]
-fn of_three_writers_in_any_order_exactly_one_replaces_the_bucket_that_they_read() {
+fn exactly_one_of_three_writers_in_any_order_replaces_the_bucket_they_read() {
     in_many_orders(|| assert_eq!(three_writers(&MemoryStore::new()), 1));
 }
 

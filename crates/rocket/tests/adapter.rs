@@ -411,7 +411,7 @@ struct Count {
 impl SessionData for Count {}
 
 #[rocket::async_test]
-async fn typed_views_and_keyed_access_share_one_session_and_write_only_what_changed() {
+async fn typed_views_and_keyed_access_change_one_session_side_by_side() {
     #[get("/typed")]
     fn typed(mut cart: Typed<Cart>, mut count: Typed<Count>, session: Session) -> Result<String, SessionError> {
         cart.update(|cart| cart.items.push("book".to_owned()))?;

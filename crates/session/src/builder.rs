@@ -479,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn the_development_preset_keeps_a_name_of_the_applications_own_in_either_order() {
+    fn the_development_preset_keeps_a_configured_cookie_name_in_either_order() {
         for (builder, name) in [
             (builder().insecure_dev(), "session"),
             (builder().insecure_dev().cookie_name("x"), "x"),

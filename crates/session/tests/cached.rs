@@ -110,7 +110,7 @@ async fn a_logout_here_is_seen_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_written_upon_an_outdated_answer_is_merged_and_never_revives_anything() {
+async fn a_write_upon_an_outdated_answer_is_merged_and_revives_no_ended_session() {
     let processes = Processes::new();
     let cookie = processes.session().await;
     assert_eq!(processes.reads(&cookie).await, Some(1));

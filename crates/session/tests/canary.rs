@@ -269,7 +269,7 @@ async fn go_through_everything(site: &Site, clock: &ManualClock, broken: &Atomic
 }
 
 #[test]
-fn no_log_line_event_debug_error_or_row_says_what_a_session_holds_or_who_it_is() {
+fn no_log_line_event_debug_error_or_row_reveals_session_content_or_user() {
     let (seal, fingerprint) = Keyring::generate_texts().unwrap();
     let keyring = Keyring::from_text(&seal, &fingerprint, "").unwrap();
     let (said, ids, broken) = (Said::default(), Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));

@@ -71,7 +71,7 @@ async fn writers_of_different_keys_lose_nothing_to_one_another() {
 }
 
 #[tokio::test]
-async fn a_lost_response_logs_nobody_out_and_the_old_cookie_is_handed_the_newest_state() {
+async fn after_a_lost_response_the_old_cookie_is_handed_the_newest_state() {
     let app = app();
     let old = app.visit(None, |session| session.insert("n", 1).unwrap()).await;
     app.visit(old.as_deref(), |session| session.insert("n", 2).unwrap()).await;
@@ -184,7 +184,7 @@ async fn logout_is_final_also_for_a_request_under_way() {
 }
 
 #[tokio::test]
-async fn logout_of_a_session_made_in_the_same_request_leaves_no_cookie_and_no_bucket() {
+async fn a_session_made_and_ended_in_one_request_leaves_no_cookie_or_bucket() {
     let app = app();
     for saves in [false, true] {
         let (request, session) = app.request(None).await;
@@ -295,7 +295,7 @@ async fn an_insert_that_outgrows_the_cookie_fails_at_once_and_changes_nothing() 
 }
 
 #[tokio::test]
-async fn a_merge_that_outgrows_the_cookie_is_413_and_the_previous_token_stays_good() {
+async fn a_merge_that_outgrows_the_cookie_is_413_and_keeps_the_previous_token() {
     let app = app();
     let cookie = app.visit(None, |session| session.insert("n", 1).unwrap()).await;
     let (one, first) = app.request(cookie.as_deref()).await;
@@ -346,7 +346,7 @@ async fn saved_changes_survive_a_5xx_and_updates_are_made_once() {
 }
 
 #[tokio::test]
-async fn who_logs_in_after_a_logout_in_one_request_inherits_nothing_of_the_session_before() {
+async fn a_login_after_a_logout_in_one_request_inherits_nothing_from_the_old_one() {
     let app = app();
     let cookie = app.visit(None, |session| {
         session.login("alice").unwrap();
@@ -723,7 +723,7 @@ async fn a_session_in_this_process_is_there_without_a_wait() {
 }
 
 #[tokio::test]
-async fn keys_that_are_replaced_while_a_handler_runs_take_the_subject_and_the_label_along() {
+async fn keys_replaced_while_a_handler_runs_keep_the_subject_and_the_label() {
     let (seal, fingerprint) = Keyring::generate_texts().unwrap();
     let (_, new_fingerprint) = Keyring::generate_texts().unwrap();
     let app = app();

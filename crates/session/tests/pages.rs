@@ -68,7 +68,7 @@ async fn a_message_rides_on_renew_and_login_and_ends_with_a_logout() {
 }
 
 #[tokio::test]
-async fn a_message_left_while_another_request_reads_is_not_lost_and_a_5xx_keeps_what_was_read() {
+async fn reading_messages_loses_no_newer_one_and_a_5xx_keeps_those_it_read() {
     let app = app();
     let cookie = app.visit(None, |session| session.flash(FlashLevel::Info, "a").unwrap()).await;
     let (reader, session) = app.request(cookie.as_deref()).await;
@@ -82,7 +82,7 @@ async fn a_message_left_while_another_request_reads_is_not_lost_and_a_5xx_keeps_
 }
 
 #[tokio::test]
-async fn a_message_that_is_too_long_or_outgrows_the_cookie_is_a_typed_error_and_changes_nothing() {
+async fn an_overlong_message_or_overfull_cookie_is_a_typed_error_without_effect() {
     let app = app();
     let (request, session) = app.request(None).await;
     let error = session.flash(FlashLevel::Info, "x".repeat(MAX_FLASH_LEN + 1)).unwrap_err();
@@ -114,7 +114,7 @@ impl RequestHead for WithHeader {
 }
 
 #[tokio::test]
-async fn a_csrf_token_counts_from_the_configured_header_or_a_field_and_only_for_its_session() {
+async fn a_csrf_token_passes_by_configured_header_or_field_in_its_session_only() {
     let app = app_with(|builder| builder.csrf_header("x-shop-token"));
     let mut token = String::new();
     let cookie = app.visit(None, |session| token = session.csrf_token().unwrap()).await;

@@ -65,7 +65,7 @@ fn app(store: impl SessionStore) -> App {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_failover_that_lost_the_last_writes_refuses_newer_cookies_and_revokes_nobody() {
+async fn a_failover_that_lost_writes_refuses_newer_cookies_and_revokes_nobody() {
     let primary = match Service::redis() {
         Ok(primary) => primary,
         Err(missing @ Error::Missing { .. }) if std::env::var("CI").is_err() => {

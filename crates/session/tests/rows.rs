@@ -295,6 +295,6 @@ fn the_rows_of_mariadb_say_nothing_of_what_a_session_holds_or_who_it_is() {
 }
 
 #[test]
-fn the_keys_and_values_of_redis_say_nothing_of_what_a_session_holds_or_who_it_is() {
+fn the_keys_and_values_of_redis_reveal_no_session_content_and_no_user() {
     run(Database::on(Shared::Redis), Database::on(Shared::Redis));
 }

@@ -32,7 +32,7 @@ fn beside(app: &App, configure: impl FnOnce(secure_sessions::Builder) -> secure_
 }
 
 #[tokio::test]
-async fn turning_a_binding_on_or_changing_it_logs_nobody_out_and_the_next_token_is_bound() {
+async fn adding_or_changing_a_binding_logs_nobody_out_and_binds_the_next_token() {
     let plain = app();
     let cookie = visit(&plain, &agent(None, "a"), |session| session.login("alice").unwrap()).await;
     let by_agent = beside(&plain, |builder| builder.bind_to(Binding::new().user_agent()));
@@ -97,7 +97,7 @@ async fn a_login_says_when_and_how_the_subject_authenticated() {
 }
 
 #[tokio::test]
-async fn a_login_makes_an_earlier_step_up_in_the_request_void_even_after_a_failed_save() {
+async fn a_login_voids_the_request_s_earlier_step_up_even_after_a_failed_save() {
     let app = app_with(|builder| builder.session_limit(SessionLimit::Refuse(1)));
     let cookie = app.visit(None, |session| session.login("alice").unwrap()).await;
     app.visit(None, |session| session.login("bob").unwrap()).await;
@@ -181,7 +181,7 @@ async fn a_reload_puts_other_keys_in_force_and_one_that_fails_leaves_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_asks_its_source_until_it_is_stopped_and_reports_each_failure_once() {
+async fn a_watch_asks_its_source_until_stopped_and_reports_each_failure_once() {
     let app = app();
     let asked = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&asked);

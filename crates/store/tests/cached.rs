@@ -127,7 +127,7 @@ async fn look<S: SessionStore>(cached: &CachedStore<S>, id: &SessionId) -> (Opti
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_revocation_elsewhere_is_seen_within_the_bound_and_at_once_by_a_fresh_load() {
+async fn a_revocation_elsewhere_is_seen_within_the_bound_and_at_once_by_a_load() {
     let elsewhere = MemoryStore::new();
     let cached = CachedStore::new(elsewhere.clone(), 100, BOUND);
     let kept = bucket(1);
@@ -212,7 +212,7 @@ async fn a_read_during_a_write_leaves_nothing_stale_behind() {
 }
 
 #[tokio::test]
-async fn who_has_seen_a_write_before_it_returned_is_not_shown_again_what_was_before() {
+async fn a_reader_who_saw_an_unfinished_write_is_not_shown_the_older_state_again() {
     let gate = Arc::new(Semaphore::new(0));
     let hooks = Hooks { swaps: Some(Arc::clone(&gate)), ..Hooks::default() };
     let cached = CachedStore::new(Forwarded { inner: MemoryStore::new(), hooks }, 100, BOUND);

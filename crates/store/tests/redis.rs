@@ -192,7 +192,7 @@ async fn the_index_forgets_what_is_gone_and_never_what_is_on_its_way() {
 }
 
 #[tokio::test]
-async fn an_id_that_comes_again_is_listed_whatever_the_end_of_the_first_one_tidies() {
+async fn a_reused_id_is_listed_although_the_first_one_s_removal_tidies_the_index() {
     let Some((store, _, _)) = single().await else { return };
     let subject = [SubjectTag::from_bytes([1; 16])];
     for _ in 0..50 {

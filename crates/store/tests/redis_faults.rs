@@ -182,7 +182,7 @@ async fn check(store: &RedisStore, acknowledged: &[(u64, Reached)]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_redis_that_appends_always_loses_no_acknowledged_write_and_undoes_no_logout() {
+async fn a_killed_always_appending_redis_keeps_acknowledged_writes_and_logouts() {
     let Some(redis) = started(Service::redis()) else { return };
     let store = open(&redis, Duration::from_secs(5)).await;
     let mut acknowledged = Vec::new();
@@ -355,7 +355,7 @@ async fn a_password_that_is_wrong_is_refused_and_does_not_show() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster_whose_node_is_killed_loses_nothing_and_ends_with_no_half_renewal() {
+async fn a_killed_node_loses_no_acknowledged_write_and_leaves_no_half_renewal() {
     let Some(cluster) = started(Cluster::start()) else { return };
     let urls = cluster.urls();
     let timeout = Duration::from_secs(2);
@@ -396,7 +396,7 @@ async fn is_half(store: &RedisStore, n: u64) -> bool {
 }
 
 #[tokio::test]
-async fn a_session_in_a_slot_that_is_on_its_way_to_another_node_is_found_and_written() {
+async fn a_session_whose_slot_moves_to_another_node_is_still_found_and_written() {
     let Some(cluster) = started(Cluster::start()) else { return };
     let urls = cluster.urls();
     let store = RedisOptions::new().prefix("p").connect_cluster(urls.split(',')).await.unwrap();

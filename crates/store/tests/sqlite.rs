@@ -130,7 +130,7 @@ async fn a_missing_file_may_be_created_by_many_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_somebody_writes_to_is_waited_for_before_it_is_switched_to_wal() {
+async fn connecting_waits_for_a_writer_before_it_switches_the_file_to_wal() {
     let directory = Directory::new();
     let pool = plain_pool(&directory.file()).await;
     let writing = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
@@ -576,7 +576,7 @@ async fn one_connection(directory: &Directory) -> sqlx::SqlitePool {
 }
 
 #[tokio::test]
-async fn a_full_disk_loses_no_acknowledged_write_and_the_store_goes_on_when_there_is_room() {
+async fn a_full_disk_loses_no_acknowledged_write_and_the_store_then_recovers() {
     let directory = Directory::new();
     let pool = one_connection(&directory).await;
     let store = SqlStore::from_pool(pool.clone()).await.unwrap();

@@ -100,7 +100,7 @@ async fn sql(url: &str) -> Result<SqlStore, StoreError> {
 }
 
 #[tokio::test]
-async fn postgres_is_reached_over_tls_and_only_with_a_certificate_of_the_trusted_authority() {
+async fn postgres_over_tls_works_only_with_a_trusted_authority_s_certificate() {
     let certificates = Certificates::new();
     let arguments = ["-c", "ssl=on", "-c", "ssl_cert_file=../server.crt", "-c", "ssl_key_file=../server.key"];
     let Some(service) = started(Engine::Postgres, &certificates, &arguments) else { return };
@@ -119,7 +119,7 @@ async fn postgres_without_tls_is_refused_where_the_url_asks_for_it() {
 }
 
 #[tokio::test]
-async fn mariadb_is_reached_over_tls_and_only_with_a_certificate_of_the_trusted_authority() {
+async fn mariadb_over_tls_works_only_with_a_trusted_authority_s_certificate() {
     let certificates = Certificates::new();
     let arguments = ["--ssl-cert=../server.crt", "--ssl-key=../server.key", "--require-secure-transport=ON"];
     let Some(service) = started(Engine::MariaDb, &certificates, &arguments) else { return };
@@ -132,7 +132,7 @@ async fn mariadb_is_reached_over_tls_and_only_with_a_certificate_of_the_trusted_
 }
 
 #[tokio::test]
-async fn redis_is_reached_over_tls_and_only_with_a_certificate_of_the_trusted_authority() {
+async fn redis_over_tls_works_only_with_a_trusted_authority_s_certificate() {
     let certificates = Certificates::new();
     let port = services::free_port().unwrap().to_string();
     let arguments = [

@@ -10,7 +10,7 @@ use secure_sessions_actix::testing;
 use super::*;
 
 #[actix_web::test]
-async fn only_who_logged_in_with_the_right_password_sees_the_page_and_only_until_logout() {
+async fn the_page_is_shown_only_after_the_right_password_and_until_logout() {
     let (manager, _clock) = testing::manager();
     let app = init_service(App::new().configure(routes).wrap(SessionMiddleware::new(manager))).await;
 

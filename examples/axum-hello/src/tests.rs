@@ -31,7 +31,7 @@ fn cookie(response: &Response) -> String {
 }
 
 #[tokio::test]
-async fn a_visitor_has_no_cookie_before_the_name_is_told_and_is_forgotten_on_request() {
+async fn a_visitor_gets_no_cookie_before_a_name_and_is_forgotten_on_request() {
     let (manager, _clock) = testing::manager();
     let app = app(manager);
     let response = get(&app, "").await;

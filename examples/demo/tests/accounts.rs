@@ -93,7 +93,7 @@ async fn the_administrators_page_asks_for_a_role_and_a_second_factor() {
 }
 
 #[tokio::test]
-async fn after_the_drill_every_user_goes_on_under_the_new_key_and_a_restart_keeps_it() {
+async fn after_the_drill_users_stay_logged_in_under_a_new_key_and_past_a_restart() {
     let demo = Demo::start().await;
     let (mut alice, mut bob) = (logged_in(&demo, ALICE).await, logged_in(&demo, BOB).await);
     let mut carol = logged_in(&demo, CAROL).await;
@@ -234,7 +234,7 @@ async fn guesses_at_the_same_time_are_evaluated_no_more_often_than_allowed() {
 }
 
 #[tokio::test]
-async fn five_wrong_passwords_lock_a_name_even_for_the_right_one_and_say_for_how_long() {
+async fn five_wrong_passwords_refuse_even_the_right_one_and_say_for_how_long() {
     let demo = Demo::start().await;
     let mut browser = demo.browser();
     for _ in 0..demo::lockout::ALLOWED_FAILURES {

@@ -161,7 +161,7 @@ async fn fits(page: &Page, path: &str) {
 }
 
 #[tokio::test]
-async fn an_administrator_runs_the_drill_while_the_feed_is_live_and_two_browsers_stay_logged_in() {
+async fn the_drill_keeps_the_administrator_s_feed_live_and_both_users_logged_in() {
     in_browser(Screen::Desktop, async |carol: Page| {
         let alice = carol.second_browser().await;
         alice.open("/login").await;

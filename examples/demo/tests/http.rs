@@ -125,7 +125,7 @@ async fn two_tabs_that_start_from_one_cookie_lose_nothing() {
 }
 
 #[tokio::test]
-async fn a_note_that_outgrows_the_cookie_is_refused_with_both_sizes_and_changes_nothing() {
+async fn an_oversized_note_is_refused_with_the_limit_and_changes_nothing() {
     let demo = Demo::start().await;
     let mut browser = demo.browser();
     add(&mut browser, "mug").await;
@@ -156,7 +156,7 @@ async fn preferences_change_the_theme_the_greeting_and_the_currency() {
 }
 
 #[tokio::test]
-async fn another_account_in_the_same_browser_does_not_find_the_cart_of_the_one_before() {
+async fn another_account_in_the_same_browser_does_not_find_the_previous_cart() {
     let demo = Demo::start().await;
     let mut browser = demo.browser();
     browser.log_in(ALICE.0, ALICE.1).await;

@@ -44,7 +44,7 @@ fn peers(statuses: &[[String; 2]]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_forged_cookie_is_refused_and_names_the_leaked_key_while_the_sealed_cookie_opens_the_admin_page() {
+async fn a_forged_cookie_names_the_leaked_key_but_a_forged_sealed_one_is_let_in() {
     let page = run("forge").await;
     assert_eq!(verdicts(&page), ["held", "broken"]);
     let statuses = statuses(&page);
@@ -54,7 +54,7 @@ async fn a_forged_cookie_is_refused_and_names_the_leaked_key_while_the_sealed_co
 }
 
 #[tokio::test]
-async fn an_old_cookie_meets_the_newest_state_and_then_a_refusal_while_the_sealed_cookie_spends_again() {
+async fn an_old_cookie_is_handed_on_then_refused_but_a_sealed_one_spends_again() {
     let page = run("rollback").await;
     assert_eq!(verdicts(&page), ["held", "broken"]);
     let statuses = statuses(&page);

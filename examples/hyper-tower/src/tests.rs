@@ -53,7 +53,7 @@ async fn a_session_is_made_counts_and_ends_with_the_logout_over_a_socket() {
 }
 
 #[tokio::test]
-async fn a_session_made_without_a_browser_goes_on_until_it_has_been_idle_for_half_an_hour() {
+async fn a_session_made_without_a_browser_works_until_idle_for_half_an_hour() {
     let site = Site::start().await;
     let cookie = testing::session(&site.manager).login("alice").insert("visits", 6).cookie().await.unwrap();
     let (_, text, set) = site.send(Method::GET, "/", &cookie).await;

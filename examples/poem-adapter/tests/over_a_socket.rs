@@ -145,7 +145,7 @@ async fn the_applications_own_cookie_stays_beside_ours() {
 }
 
 #[tokio::test]
-async fn a_5xx_discards_changes_and_login_and_keeps_a_logout_however_it_came_about() {
+async fn a_5xx_by_status_error_or_panic_discards_all_changes_but_a_logout() {
     let (site, ..) = site().await;
     let login = site.get("/login", "").await;
     let counted = site.get("/count", login.cookie()).await;
@@ -161,7 +161,7 @@ async fn a_5xx_discards_changes_and_login_and_keeps_a_logout_however_it_came_abo
 }
 
 #[tokio::test]
-async fn an_error_with_a_status_below_500_commits_and_its_response_carries_the_cookie() {
+async fn an_error_with_a_status_below_500_commits_and_carries_the_cookie() {
     let (site, ..) = site().await;
     let answer = site.get("/fail?404", "").await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
@@ -169,7 +169,7 @@ async fn an_error_with_a_status_below_500_commits_and_its_response_carries_the_c
 }
 
 #[tokio::test]
-async fn a_store_that_fails_is_a_503_that_tells_nothing_and_leaves_the_cookie_alone() {
+async fn a_failing_store_is_an_opaque_503_that_leaves_the_cookie_alone() {
     let store = StoreWithASwitch::default();
     let builder = SessionManager::builder(Keyring::generate().unwrap(), store.clone()).insecure_dev();
     let manager = builder.build().unwrap();
@@ -188,7 +188,7 @@ async fn a_store_that_fails_is_a_503_that_tells_nothing_and_leaves_the_cookie_al
 }
 
 #[tokio::test]
-async fn another_managers_middleware_has_its_own_session_and_without_any_the_extractor_fails() {
+async fn managers_have_sessions_of_their_own_and_a_missing_middleware_is_an_error() {
     let staff = SessionManager::builder(Keyring::generate().unwrap(), MemoryStore::new());
     let staff = staff.insecure_dev().cookie_name("staff").build().unwrap();
     let (shop, _clock) = testing::manager();

@@ -229,7 +229,7 @@ mod unit {
     }
 
     #[test]
-    fn files_of_one_room_have_arrows_of_their_own_but_for_a_module_and_those_below() {
+    fn files_of_a_room_have_arrows_except_between_a_module_and_its_descendants() {
         let mut modules = tree("std::fs");
         modules[1].children.insert("outer".to_owned());
         modules.push(module(&["a", "outer"], &[], &["Z"]));

@@ -12,7 +12,7 @@ async fn bound<'s>(server: &'s Server, from: impl Fn(Outgoing<'s>) -> Outgoing<'
     from(server.post("/login?user=alice")).send().await.new_cookie()
 }
 
-pub(crate) async fn d3_another_user_agent_is_refused_and_neither_cookie_nor_session_is_touched(subject: Subject) {
+pub(crate) async fn d3_another_user_agent_is_refused_without_touching_cookie_or_session(subject: Subject) {
     let server = subject.start_with(&[("BINDING", "user-agent")]).await;
     let cookie = bound(&server, firefox_of).await;
     let before = server.metrics().await;
@@ -64,9 +64,7 @@ pub(crate) async fn d3_a_binding_lasts_through_rotations_and_handoffs_and_moves_
     assert_refused(&curl_of(server.get("/state").cookie(&third)).send().await);
 }
 
-pub(crate) async fn d3_where_mismatches_are_only_reported_the_session_goes_on_until_a_renewal_binds_it_anew(
-    subject: Subject,
-) {
+pub(crate) async fn d3_reported_mismatches_keep_the_session_and_a_renewal_binds_it_anew(subject: Subject) {
     let server = subject.start_with(&[("BINDING", "user-agent"), ("ON_MISMATCH", "report")]).await;
     let cookie = bound(&server, firefox_of).await;
     assert_eq!(curl_of(server.get("/state").cookie(&cookie)).send().await.ok()["subject"], "alice");

@@ -158,7 +158,7 @@ pub(crate) async fn c08_a_browser_session_cookie_has_neither_max_age_nor_expires
     }
 }
 
-pub(crate) async fn c08_a_persistent_cookie_lives_as_long_as_its_session_and_at_most_400_days(subject: Subject) {
+pub(crate) async fn c08_a_persistent_cookie_lives_as_its_session_does_up_to_400_days(subject: Subject) {
     let max_age = |cookie: &SetCookie| cookie.attribute("Max-Age").expect("Max-Age").parse::<i64>().unwrap();
     let near = |seconds: i64, expected: i64| assert!((expected - 30..=expected).contains(&seconds), "{seconds}");
 

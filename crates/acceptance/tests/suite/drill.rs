@@ -81,9 +81,7 @@ async fn all_go_on(browsers: &mut [Browser<'_>], apis: &mut [Api<'_>], keys: &Ke
     }
 }
 
-pub(crate) async fn d5_after_a_compromise_all_clients_move_to_the_new_keys_and_forgeries_raise_the_alarm(
-    subject: Subject,
-) {
+pub(crate) async fn d5_a_compromise_moves_all_clients_to_new_keys_and_reports_forgeries(subject: Subject) {
     let (leaked, new) = (Keys::random(), Keys::random());
     let file = KeyFile::new(&lines(&leaked));
     let server = file.server(subject, &leaked).await;

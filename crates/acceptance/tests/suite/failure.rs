@@ -18,9 +18,7 @@ fn assert_opaque_503(reply: &Reply) {
     }
 }
 
-pub(crate) async fn c67_a_store_that_is_down_at_load_is_an_opaque_503_and_the_session_goes_on_afterwards(
-    subject: Subject,
-) {
+pub(crate) async fn c67_a_store_down_at_load_is_an_opaque_503_and_the_session_survives_it(subject: Subject) {
     let server = subject.start_with(&[("LOG", "info")]).await;
     let mut browser = alice(&server).await;
     server.fault("down").await;
@@ -85,7 +83,7 @@ pub(crate) async fn c67_a_handlers_own_5xx_is_not_replaced_by_a_failed_commit(su
     assert_eq!(browser.state().await["subject"], "alice");
 }
 
-pub(crate) async fn c67_a_store_that_fails_at_random_loses_no_acknowledged_write_and_repeats_none(subject: Subject) {
+pub(crate) async fn c67_a_randomly_failing_store_loses_and_repeats_no_acknowledged_write(subject: Subject) {
     let server = subject.start().await;
     let mut browser = alice(&server).await;
     server.fault("random").await;
@@ -143,7 +141,7 @@ pub(crate) async fn c67_a_write_whose_acknowledgement_was_lost_is_not_made_twice
     assert_eq!(browser.data().await["b"], "2");
 }
 
-pub(crate) async fn c67_a_logout_whose_acknowledgement_was_lost_is_done_and_removes_the_cookie(subject: Subject) {
+pub(crate) async fn c67_a_logout_with_a_lost_acknowledgement_ends_session_and_cookie(subject: Subject) {
     let server = subject.start().await;
     let mut browser = alice(&server).await;
     let cookie = browser.token();

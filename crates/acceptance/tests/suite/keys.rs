@@ -16,7 +16,7 @@ fn marked_with(cookie: &str) -> Vec<u8> {
     forge::decode(cookie)[5..9].to_vec()
 }
 
-pub(crate) async fn c65_an_accepted_key_still_opens_and_the_reply_is_sealed_with_the_active_one(subject: Subject) {
+pub(crate) async fn c65_an_accepted_key_still_opens_and_a_change_seals_with_the_active_one(subject: Subject) {
     let server = subject.start().await;
     let mut browser = alice(&server).await;
     let (old, new) = (server.keys.clone(), Keys::random());

@@ -126,7 +126,7 @@ pub(crate) async fn c31_every_earlier_cookie_is_refused_after_logout(subject: Su
     assert_eq!((metrics.live(), metrics.calls("insert")), (0, created), "nothing is created under a presented id");
 }
 
-pub(crate) async fn c32_logout_of_a_session_made_in_the_same_request_leaves_no_cookie_and_no_bucket(subject: Subject) {
+pub(crate) async fn c32_a_session_made_and_ended_in_one_request_leaves_no_cookie_or_bucket(subject: Subject) {
     let server = subject.start().await;
     for script in [&["set:a=1", "logout"][..], &["login:alice", "set:a=1", "logout"], &["logout"]] {
         let reply = server.post(&steps(script)).send().await;

@@ -105,7 +105,7 @@ macro_rules! cases_of {
                 c06_the_removal_repeats_every_attribute_with_max_age_0
                 c07_the_removal_of_a_host_cookie_is_one_that_browsers_accept
                 c08_a_browser_session_cookie_has_neither_max_age_nor_expires
-                c08_a_persistent_cookie_lives_as_long_as_its_session_and_at_most_400_days
+                c08_a_persistent_cookie_lives_as_its_session_does_up_to_400_days
                 c09_reading_a_session_sets_no_cookie_before_the_rotation_interval
                 c10_past_the_rotation_interval_a_read_rotates_the_token_once
                 c11_a_change_rotates
@@ -137,7 +137,7 @@ macro_rules! cases_of {
                 c29_an_insert_after_renew_is_kept
                 c30_logout_ends_the_bucket_and_removes_the_cookie
                 c31_every_earlier_cookie_is_refused_after_logout
-                c32_logout_of_a_session_made_in_the_same_request_leaves_no_cookie_and_no_bucket
+                c32_a_session_made_and_ended_in_one_request_leaves_no_cookie_or_bucket
                 c33_operations_after_logout_never_reach_what_ended
                 c33_a_login_after_logout_in_one_request_starts_empty
                 c34_a_5xx_discards_data_changes_login_and_renew
@@ -199,12 +199,12 @@ macro_rules! cases_of {
                 c57_a_double_clicked_login_ends_logged_in
             ;
             replay:
-                c58_a_client_that_never_received_the_new_cookie_goes_on_with_the_newest_state
-                c58_a_lost_answer_to_a_login_or_renewal_means_to_log_in_again_and_looks_like_no_theft
+                c58_a_client_that_missed_the_new_cookie_goes_on_with_the_newest_state
+                c58_a_lost_login_or_renewal_answer_needs_a_new_login_but_is_no_replay
                 c58_the_response_carries_the_newest_token_of_its_own_time
                 c59_two_responses_that_crossed_leave_the_client_with_both_changes
-                c60_a_dead_cookie_revokes_its_session_with_an_event_and_the_newer_holder_is_out_too
-                c60_a_stolen_current_cookie_is_noticed_once_one_holder_stays_away_while_the_other_rotates
+                c60_a_dead_cookie_revokes_its_session_with_an_event_for_every_holder
+                c60_theft_is_noticed_once_one_holder_stays_away_while_the_other_rotates
                 c60_with_a_small_grace_by_the_wall_clock
                 c60_a_superseded_cookie_that_is_still_alive_is_handed_the_newest
                 c60_a_dead_cookie_on_a_large_or_endless_body_is_refused_without_revoking
@@ -263,7 +263,7 @@ macro_rules! cases_of {
                 c00_csrf_tokens_are_of_one_session
             ;
             pages:
-                c00_what_another_site_caused_is_refused_on_every_route_and_leaves_no_trace
+                c00_a_cross_site_change_is_refused_on_every_route_and_changes_nothing
                 c00_the_cross_origin_check_can_trust_exempt_and_only_report
                 c00_the_cross_origin_check_on_one_route_leaves_the_others_alone
                 c00_a_csrf_token_in_the_header_is_asked_for_by_the_extractor
@@ -274,19 +274,19 @@ macro_rules! cases_of {
             ;
             wstg:
                 wstg_sess_01_tokens_are_unpredictable_say_nothing_and_cannot_be_altered
-                wstg_sess_02_the_cookie_has_every_protective_attribute_wherever_it_is_set
+                wstg_sess_02_every_set_cookie_has_all_protective_attributes
                 wstg_sess_03_a_fixed_cookie_is_not_adopted_and_never_logged_in
-                wstg_sess_04_the_token_travels_in_the_cookie_alone_and_never_enters_a_cache
+                wstg_sess_04_the_token_travels_only_in_the_cookie_and_is_never_cached
                 wstg_sess_05_a_forged_request_of_another_site_is_refused
                 wstg_sess_06_a_logout_ends_the_session_on_the_server
                 wstg_sess_07_idle_and_absolute_timeouts_are_enforced_by_the_server
                 wstg_sess_08_no_data_of_a_session_makes_it_another_subjects
                 wstg_sess_09_a_stolen_cookie_is_bounded_by_rotation_and_noticed
-                wstg_sess_10_the_token_has_no_algorithm_to_choose_and_no_part_to_leave_out
+                wstg_sess_10_the_token_has_no_algorithm_to_choose_and_no_optional_part
                 wstg_sess_11_parallel_sessions_are_listed_and_revoked_by_their_owner
             ;
             keys:
-                c65_an_accepted_key_still_opens_and_the_reply_is_sealed_with_the_active_one
+                c65_an_accepted_key_still_opens_and_a_change_seals_with_the_active_one
                 c65_with_a_compromised_seal_key_users_go_on_and_forgeries_die
                 c65_with_a_compromised_fingerprint_key_users_go_on_and_forgeries_die
                 c65_a_dropped_key_is_unknown_and_the_cookie_waits_for_its_return
@@ -298,28 +298,28 @@ macro_rules! cases_of {
                 c66_a_304_gets_no_cache_control_of_ours
             ;
             failure:
-                c67_a_store_that_is_down_at_load_is_an_opaque_503_and_the_session_goes_on_afterwards
+                c67_a_store_down_at_load_is_an_opaque_503_and_the_session_survives_it
                 c67_a_store_that_is_down_at_commit_is_a_503_and_nothing_is_half_done
                 c67_a_handlers_own_5xx_is_not_replaced_by_a_failed_commit
-                c67_a_store_that_fails_at_random_loses_no_acknowledged_write_and_repeats_none
+                c67_a_randomly_failing_store_loses_and_repeats_no_acknowledged_write
                 c67_a_write_whose_acknowledgement_was_lost_is_not_made_twice
-                c67_a_logout_whose_acknowledgement_was_lost_is_done_and_removes_the_cookie
+                c67_a_logout_with_a_lost_acknowledgement_ends_session_and_cookie
             ;
             subjects:
-                d1_a_step_up_renews_and_refreshes_the_authentication_and_a_login_begins_anew
+                d1_a_step_up_renews_session_and_authentication_and_a_login_starts_anew
                 d1_bad_handles_labels_and_subjects_are_typed_errors_that_change_nothing
                 d1_revoking_the_session_that_asks_is_a_logout
                 d1_a_login_can_end_all_other_sessions_in_the_same_request
                 d1_a_login_over_the_limit_evicts_the_oldest_session
                 d1_parallel_logins_leave_exactly_the_limit_where_the_oldest_are_evicted
                 d1_a_login_over_the_limit_is_refused_until_a_session_ends
-                d1_parallel_logins_never_leave_more_than_the_limit_where_they_are_refused
+                d1_parallel_logins_never_exceed_a_limit_that_refuses_further_ones
                 d1_session_errors_of_a_handler_become_responses_of_the_applications_own
             ;
             binding:
-                d3_another_user_agent_is_refused_and_neither_cookie_nor_session_is_touched
+                d3_another_user_agent_is_refused_without_touching_cookie_or_session
                 d3_a_binding_lasts_through_rotations_and_handoffs_and_moves_with_a_login
-                d3_where_mismatches_are_only_reported_the_session_goes_on_until_a_renewal_binds_it_anew
+                d3_reported_mismatches_keep_the_session_and_a_renewal_binds_it_anew
                 d3_an_address_is_bound_by_its_prefix
                 d3_a_custom_value_and_several_properties_at_once
             ;
@@ -333,7 +333,7 @@ macro_rules! cases_of {
                 d4_forged_bearer_tokens_raise_the_alarm
             ;
             drill:
-                d5_after_a_compromise_all_clients_move_to_the_new_keys_and_forgeries_raise_the_alarm
+                d5_a_compromise_moves_all_clients_to_new_keys_and_reports_forgeries
                 d5_a_reload_that_fails_keeps_the_keys_and_says_so_without_showing_one
             ;
         }

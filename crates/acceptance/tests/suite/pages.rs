@@ -17,7 +17,7 @@ async fn post(browser: &mut Browser<'_>, path: &str, site: &str, origin: &str) -
     browser.send(request).await
 }
 
-pub(crate) async fn c00_what_another_site_caused_is_refused_on_every_route_and_leaves_no_trace(subject: Subject) {
+pub(crate) async fn c00_a_cross_site_change_is_refused_on_every_route_and_changes_nothing(subject: Subject) {
     let server = subject.start_with(&[("CROSS_ORIGIN", "refuse")]).await;
     let mut browser = server.browser();
     let own = "http://localhost";

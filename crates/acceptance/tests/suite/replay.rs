@@ -15,7 +15,7 @@ async fn largest_record(server: &Server) -> u64 {
     server.get("/extra/largest-record").send().await.ok()["largest_record"].as_u64().unwrap()
 }
 
-pub(crate) async fn c58_a_client_that_never_received_the_new_cookie_goes_on_with_the_newest_state(subject: Subject) {
+pub(crate) async fn c58_a_client_that_missed_the_new_cookie_goes_on_with_the_newest_state(subject: Subject) {
     let server = subject.start().await;
     let old = seeded(&server).await.token();
     let lost = server.browser_with(&old);
@@ -39,9 +39,7 @@ pub(crate) async fn c58_a_client_that_never_received_the_new_cookie_goes_on_with
     assert_eq!((metrics.event("replayed"), metrics.live()), (0, 1));
 }
 
-pub(crate) async fn c58_a_lost_answer_to_a_login_or_renewal_means_to_log_in_again_and_looks_like_no_theft(
-    subject: Subject,
-) {
+pub(crate) async fn c58_a_lost_login_or_renewal_answer_needs_a_new_login_but_is_no_replay(subject: Subject) {
     let server = subject.start().await;
     for path in ["/login?user=alice", "/renew"] {
         let mut browser = seeded(&server).await;
@@ -97,9 +95,7 @@ async fn with_a_dead_token(server: &Server) -> (String, Browser<'_>) {
     (dead, browser)
 }
 
-pub(crate) async fn c60_a_dead_cookie_revokes_its_session_with_an_event_and_the_newer_holder_is_out_too(
-    subject: Subject,
-) {
+pub(crate) async fn c60_a_dead_cookie_revokes_its_session_with_an_event_for_every_holder(subject: Subject) {
     let server = subject.start().await;
     let (dead, mut browser) = with_a_dead_token(&server).await;
     let reply = server.get("/state").cookie(&dead).send().await;
@@ -113,9 +109,7 @@ pub(crate) async fn c60_a_dead_cookie_revokes_its_session_with_an_event_and_the_
     assert_eq!(server.metrics().await.event("replayed"), 1);
 }
 
-pub(crate) async fn c60_a_stolen_current_cookie_is_noticed_once_one_holder_stays_away_while_the_other_rotates(
-    subject: Subject,
-) {
+pub(crate) async fn c60_theft_is_noticed_once_one_holder_stays_away_while_the_other_rotates(subject: Subject) {
     let server = subject.start().await;
     for the_thief_stays_away in [true, false] {
         // Both hold the current cookie: nothing tells them apart.

@@ -17,7 +17,7 @@ async fn about(browser: &mut Browser<'_>) -> Value {
     browser.get("/extra/about").await.ok()
 }
 
-pub(crate) async fn d1_a_step_up_renews_and_refreshes_the_authentication_and_a_login_begins_anew(subject: Subject) {
+pub(crate) async fn d1_a_step_up_renews_session_and_authentication_and_a_login_starts_anew(subject: Subject) {
     let server = subject.start().await;
     let asked = ["recent:60000", "assurance:1", "assurance:2"];
     // Nobody is logged in, so nobody steps up.
@@ -188,7 +188,7 @@ pub(crate) async fn d1_a_login_over_the_limit_is_refused_until_a_session_ends(su
     devices[1].post("/login?user=alice").await.new_cookie();
 }
 
-pub(crate) async fn d1_parallel_logins_never_leave_more_than_the_limit_where_they_are_refused(subject: Subject) {
+pub(crate) async fn d1_parallel_logins_never_exceed_a_limit_that_refuses_further_ones(subject: Subject) {
     let server = subject.start_with(&[("SESSION_LIMIT", "refuse:2")]).await;
     let logins = (0..8).map(|_| server.post("/login?user=alice&load_ms=20").send());
     let replies = join_all(logins).await;

@@ -58,7 +58,7 @@ pub(crate) async fn wstg_sess_01_tokens_are_unpredictable_say_nothing_and_cannot
     assert_eq!(server.get("/state").cookie(&encoded(a)).send().await.ok()["subject"], "alice");
 }
 
-pub(crate) async fn wstg_sess_02_the_cookie_has_every_protective_attribute_wherever_it_is_set(subject: Subject) {
+pub(crate) async fn wstg_sess_02_every_set_cookie_has_all_protective_attributes(subject: Subject) {
     let server = subject.start_with(&[("COOKIE_DEFAULTS", "1")]).await;
     let mut browser = server.browser();
     for path in ["/set?k=a&v=1", "/login?user=alice", "/renew", "/set?k=a&v=2", "/logout"] {
@@ -99,7 +99,7 @@ pub(crate) async fn wstg_sess_03_a_fixed_cookie_is_not_adopted_and_never_logged_
     assert_refused(&server.get("/state").cookie(&before).send().await);
 }
 
-pub(crate) async fn wstg_sess_04_the_token_travels_in_the_cookie_alone_and_never_enters_a_cache(subject: Subject) {
+pub(crate) async fn wstg_sess_04_the_token_travels_only_in_the_cookie_and_is_never_cached(subject: Subject) {
     let server = subject.start().await;
     let mut browser = alice(&server).await;
     let token = browser.token();
@@ -233,7 +233,7 @@ pub(crate) async fn wstg_sess_09_a_stolen_cookie_is_bounded_by_rotation_and_noti
     assert_eq!(cookie.attribute("Secure"), Some(""));
 }
 
-pub(crate) async fn wstg_sess_10_the_token_has_no_algorithm_to_choose_and_no_part_to_leave_out(subject: Subject) {
+pub(crate) async fn wstg_sess_10_the_token_has_no_algorithm_to_choose_and_no_optional_part(subject: Subject) {
     let server = subject.start().await;
     let browser = alice(&server).await;
     let token = decoded(&browser.token());

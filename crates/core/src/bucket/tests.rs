@@ -79,7 +79,7 @@ fn the_token_whose_fingerprint_is_the_bucket_s_is_current() {
 }
 
 #[test]
-fn a_token_is_superseded_and_alive_from_its_rotation_on_however_long_nobody_comes() {
+fn a_rotated_token_stays_superseded_and_alive_while_no_request_comes() {
     let bucket = rotated(&fresh(), 1, at(10));
     for seconds in [10, 70, 71, 3600, 1_000_000] {
         assert_eq!(standing(&bucket, 1, at(seconds)), Standing::Superseded, "after {seconds} s");
@@ -135,7 +135,7 @@ fn a_bucket_expires_at_its_absolute_deadline() {
 }
 
 #[test]
-fn a_bucket_expires_when_idle_for_longer_than_its_timeout_and_the_damping_step_and_never_earlier() {
+fn a_bucket_expires_once_idle_for_longer_than_timeout_plus_damping_step() {
     let bucket = fresh();
     let step = bucket.touch_step(&POLICY);
     let last = at(0).after(IDLE).after(step);
@@ -151,7 +151,7 @@ fn a_bucket_expires_when_idle_for_longer_than_its_timeout_and_the_damping_step_a
 }
 
 #[test]
-fn the_damping_step_is_a_minute_or_a_twentieth_of_the_idle_timeout_or_a_grace_and_never_zero() {
+fn the_nonzero_damping_step_is_the_least_of_minute_idle_20th_and_grace() {
     let step = |idle: Option<u64>, grace: u64| {
         let bucket = Bucket { idle_timeout: idle.map(Millis::new), ..fresh() };
         bucket.touch_step(&BucketPolicy { grace: Millis::new(grace) }).get()
@@ -193,7 +193,7 @@ fn a_token_presented_before_more_than_a_grace_has_passed_settles_nothing() {
 }
 
 #[test]
-fn a_token_presented_when_more_than_a_grace_has_passed_gives_the_older_ones_one_grace_more() {
+fn a_token_presented_after_over_a_grace_gives_older_ones_one_grace_more() {
     let bucket = touched(&rotated(&fresh(), 1, at(10)), 2, millis_at(70_001));
     assert_eq!(dead_after(&bucket, 1), Some(millis_at(130_001)));
 }
@@ -246,7 +246,7 @@ fn dead_entries_are_dropped_by_the_next_write_and_alive_ones_kept() {
 }
 
 #[test]
-fn the_handoff_goes_with_the_first_write_after_every_entry_is_dead_and_the_rotation_a_grace_old() {
+fn a_write_drops_the_handoff_once_all_entries_are_dead_and_a_grace_passed() {
     let bucket = touched(&rotated(&fresh(), 1, at(9)), 2, at(70));
     assert!(bucket.handoff.is_some(), "the superseded token is alive");
     let bucket = touched(&bucket, 2, at(131));
@@ -473,7 +473,7 @@ fn a_token_that_was_pushed_out_is_refused_without_being_a_replay() {
 }
 
 #[test]
-fn the_watermark_dies_as_a_single_token_does_and_what_was_pushed_out_is_a_replay_again() {
+fn the_watermark_dies_as_a_token_does_and_evicted_tokens_are_replays_again() {
     let bucket = crowded(3);
     // Seen moving on more than a grace after the last rotation.
     let seen = touched(&bucket, bucket.generation, at(62));
@@ -495,7 +495,7 @@ fn a_watermark_lives_as_long_as_the_last_that_was_pushed_out() {
 }
 
 #[test]
-fn a_tombstone_without_a_successor_only_says_for_a_grace_that_its_session_ended() {
+fn a_tombstone_without_a_successor_reports_the_end_for_one_grace_only() {
     let tombstone = Tombstone::new(fresh().id, at(10), &POLICY);
     assert_eq!(tombstone.ending(at(10), &POLICY), Ending::Recent);
     assert_eq!(tombstone.ending(millis_at(69_999), &POLICY), Ending::Recent);
@@ -503,7 +503,7 @@ fn a_tombstone_without_a_successor_only_says_for_a_grace_that_its_session_ended(
 }
 
 #[test]
-fn a_tombstone_of_a_renewal_turns_what_comes_after_a_grace_into_a_replay_for_the_successor_s_life() {
+fn a_renewal_tombstone_reports_replays_from_a_grace_to_its_successor_s_end() {
     let next = Bucket { id: SessionId::from_bytes([2; 16]), ..fresh() };
     let tombstone = Tombstone::renewed(&fresh(), &next, at(10), &POLICY);
     assert_eq!(tombstone.ending(at(70), &POLICY), Ending::Recent, "the last moment");
@@ -520,7 +520,7 @@ fn a_tombstone_of_a_renewal_turns_what_comes_after_a_grace_into_a_replay_for_the
 }
 
 #[test]
-fn times_that_a_clock_ahead_left_are_brought_back_and_an_old_token_dies_by_the_usual_rule() {
+fn times_left_by_a_clock_ahead_are_corrected_and_old_tokens_die_as_usual() {
     const DAY: u64 = 86_400;
     let ahead = touched(&rotated(&fresh(), 1, at(DAY)), 2, at(DAY + 120));
     assert_eq!(dead_after(&ahead, 1), Some(at(DAY + 180)));

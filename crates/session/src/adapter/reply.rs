@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_that_only_read_the_session_leaves_the_applications_caching_alone() {
+    fn reading_the_session_leaves_the_application_s_own_cache_headers_alone() {
         let reply = Reply { read: true, ..Reply::default() };
         assert_eq!(applied(&reply, &[]), pairs(&[("cache-control", "no-store"), ("vary", "Cookie")]));
         let own = [("cache-control", "public"), ("vary", "Accept, cookie")];
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bearer_token_is_kept_out_of_caches_like_a_cookie_and_varies_by_what_a_session_comes_in() {
+    fn a_bearer_reply_is_not_cached_and_varies_by_every_transport_in_use() {
         let bearer = Some(("session-token", "t".to_owned()));
         let reply = Reply { bearer, vary: Vary::Both, read: true, ..Reply::default() };
         let before = [("cache-control", "public"), ("vary", "accept"), ("session-token", "stale")];
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_logout_clears_site_data_as_configured_unless_the_application_said_so_itself() {
+    fn a_logout_clears_site_data_unless_the_application_set_that_header() {
         let reply = Reply { clear_site_data: Some("\"cache\"".into()), ..Reply::default() };
         assert_eq!(applied(&reply, &[]), pairs(&[("clear-site-data", "\"cache\"")]));
         let own = [("clear-site-data", "\"*\"")];

@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_passes_up_to_its_burst_and_then_as_it_is_refilled_with_what_was_left_out_as_one_line() {
+    fn a_flood_passes_by_burst_and_refill_and_one_line_counts_the_rest() {
         let throttle = Throttle::new(LIMIT);
         for _ in 0..2 {
             assert_eq!(passed(&throttle, &FLOOD, 5), ["ambiguous"]);
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_one_kind_hides_no_other_and_its_count_comes_with_the_next_event_of_any() {
+    fn a_flood_hides_no_other_kind_and_the_next_event_of_any_brings_its_count() {
         let throttle = Throttle::new(LIMIT);
         let error = Event::StoreError { operation: "load", message: String::new() };
         for _ in 0..5 {

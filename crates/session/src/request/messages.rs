@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_settled_try_carried_is_neither_left_twice_nor_kept_if_it_was_read_since() {
+    fn a_committed_message_is_neither_added_twice_nor_kept_if_read_since() {
         let carried = FlashChanges { added: vec![flash("a"), flash("b")], ..FlashChanges::default() };
         let mut since = carried.clone();
         since.take(&[flash("a")]);

@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_for_embedding_is_accepted_and_its_removal_is_of_the_same_partition() {
+    fn a_partitioned_cookie_is_accepted_and_its_removal_is_partitioned_too() {
         let config = CookieConfig { same_site: SameSite::None, partitioned: true, ..CookieConfig::default() };
         config.check().expect("Secure, SameSite=None and Partitioned go together");
         assert_eq!(

@@ -272,7 +272,7 @@ mod tests {
     /// A renewal in a cluster takes three steps: a place in the index, the new session, the end of the old one. A pass
     /// that looks for the new one after the first step, and for the old one after the last, has found neither.
     #[tokio::test]
-    async fn a_session_that_was_not_there_yet_when_a_pass_looked_for_it_is_looked_for_by_the_next() {
+    async fn a_session_that_appears_after_a_pass_looked_for_it_is_found_by_the_next() {
         let Some(urls) = Shared::RedisCluster.url() else { return };
         let prefix = format!("test-walk-{}", std::process::id());
         let store = RedisOptions::new().prefix(prefix).connect_cluster(urls.split(',')).await.unwrap();

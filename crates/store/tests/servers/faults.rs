@@ -34,7 +34,7 @@ on_every_server! {
     cut_connections_lose_no_acknowledged_write_and_the_store_goes_on
     a_hung_server_makes_every_call_fail_in_time_and_the_store_goes_on
     a_read_only_server_is_read_and_refuses_writes_until_it_is_back
-    a_full_disk_loses_no_acknowledged_write_and_the_store_goes_on_when_there_is_room
+    a_full_disk_loses_no_acknowledged_write_and_the_store_then_recovers
 }
 
 /// A server for the faults of one process, which take turns.
@@ -241,7 +241,7 @@ impl Drop for Small {
     }
 }
 
-async fn a_full_disk_loses_no_acknowledged_write_and_the_store_goes_on_when_there_is_room(server: Broken) {
+async fn a_full_disk_loses_no_acknowledged_write_and_the_store_then_recovers(server: Broken) {
     let kind = server.kind;
     let Some(disk) = Small::mount(&format!("{kind:?}"), 220) else { return };
     let parent = disk.path().to_owned();

@@ -60,7 +60,7 @@ fn safe_methods_pass_and_all_others_are_checked_and_a_websocket_is_not_safe() {
 }
 
 #[test]
-fn a_host_with_a_port_or_an_address_is_compared_whole_and_none_matches_nothing() {
+fn a_host_is_compared_with_its_port_and_a_missing_host_matches_nothing() {
     let check = CrossOrigin::default();
     for (host, origin, passes) in [
         (Some("localhost:3000"), "http://localhost:3000", true),
@@ -127,7 +127,7 @@ impl RequestHead for Head {
 }
 
 #[test]
-fn headers_that_come_twice_or_are_not_ascii_are_refused_but_for_what_is_safe() {
+fn doubled_or_non_ascii_headers_are_refused_except_for_safe_methods() {
     let check = CrossOrigin::default();
     let (site, origin): (&str, &str) = ("sec-fetch-site", "origin");
     let same: &[u8] = b"same-origin";
