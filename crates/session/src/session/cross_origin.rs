@@ -1,8 +1,8 @@
-//! Whether another site caused a request: decided from `Sec-Fetch-Site` and `Origin`, which browsers set and scripts
+//! Decides whether another site caused a request, from `Sec-Fetch-Site` and `Origin`, which browsers set and scripts
 //! cannot.
 //!
-//! The algorithm is that of Go's `http.CrossOriginProtection` (Go 1.25). See the guide's chapter on [CSRF](crate::guide::csrf)
-//! for when this is enough, and when tokens are wanted too.
+//! The algorithm is that of Go's `http.CrossOriginProtection` (Go 1.25). See the guide's chapter on
+//! [CSRF](crate::guide::csrf) for when this is enough, and when you need tokens too.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,17 +21,17 @@ mod path;
 pub use self::builder::{CrossOriginBuilder, CrossOriginError};
 use self::path::PathRule;
 
-/// Refuses requests that another site caused. Cheap to clone; an adapter has a layer that asks it for every request.
+/// Refuses requests that another site caused. Cheap to clone; an adapter's layer asks it about every request.
 ///
-/// 1. A `GET`, `HEAD` or `OPTIONS` passes: such requests must change nothing. The handshake of a WebSocket is a `GET` that
-///    does not, since what follows it may change anything.
+/// 1. A `GET`, `HEAD` or `OPTIONS` passes: such a request must not change anything. The handshake of a WebSocket is a
+///    `GET` that does not pass, since the messages after it may change anything.
 /// 2. A path that is exempt passes.
 /// 3. An `Origin` that is trusted passes.
 /// 4. `Sec-Fetch-Site: same-origin` and `none` (typed by the user, a bookmark) pass; `same-site` (a sibling subdomain)
 ///    passes if it is allowed. Every other value is refused.
 /// 5. Without `Sec-Fetch-Site` (browsers before 2023, and plain http but for localhost): an `Origin` whose host and port
 ///    are those of the request passes. `Host` has no scheme, so one from `http://` passes on `https://`: use HSTS.
-/// 6. Without both, no browser sent it: it passes, unless such requests are refused too.
+/// 6. Without both, no browser sent it: it passes, unless you refuse such requests too.
 ///
 /// A header that comes twice, or is not ASCII, is refused.
 ///
@@ -57,13 +57,13 @@ struct Inner {
 }
 
 enum Events {
-    /// Through a manager: its observers, and the log.
+    /// Goes to a manager's observers, and to the log.
     Manager(SessionManager),
-    /// To the log alone.
+    /// Goes to the log alone.
     Log(Throttle, Instant),
 }
 
-/// What a request says of where it comes from.
+/// The parts of a request that say where it comes from.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Provenance<'r> {
     /// The method, in upper case.
@@ -72,11 +72,11 @@ pub struct Provenance<'r> {
     pub path: &'r str,
     /// The authority of the request's target, or else the header `Host`.
     pub host: Option<&'r str>,
-    /// The header of this name.
+    /// The value of the header `Sec-Fetch-Site`.
     pub sec_fetch_site: Option<&'r str>,
-    /// The header of this name.
+    /// The value of the header `Origin`.
     pub origin: Option<&'r str>,
-    /// Whether it asks for a WebSocket.
+    /// `true` if the request asks for a WebSocket.
     pub is_websocket: bool,
 }
 
@@ -85,18 +85,18 @@ pub struct Provenance<'r> {
 #[error("refused: {reason}")]
 #[non_exhaustive]
 pub struct CrossOriginRefused {
-    /// What gave it away.
+    /// The reason why it was refused.
     pub reason: CrossOriginReason,
 }
 
 impl CrossOriginRefused {
-    /// The HTTP status that a response to it has.
+    /// Returns the HTTP status of a response to it.
     #[must_use]
     pub fn status(&self) -> u16 {
         403
     }
 
-    /// The only text that a client sees of it.
+    /// Returns the only text that a client sees of it.
     #[must_use]
     pub fn client_text(&self) -> &'static str {
         "The request came from another site."
@@ -104,7 +104,7 @@ impl CrossOriginRefused {
 }
 
 impl Default for CrossOrigin {
-    /// Nothing trusted, nothing exempt.
+    /// Creates a check that trusts no origin and exempts no path.
     fn default() -> Self {
         Self(Arc::new(Inner {
             trusted: Vec::new(),
@@ -118,11 +118,11 @@ impl Default for CrossOrigin {
 }
 
 impl CrossOrigin {
-    /// Decides from what the request says alone; raises no event, and knows of no report-only mode.
+    /// Decides from the parts of the request alone. Raises no event, and ignores the report-only mode.
     ///
     /// # Errors
     ///
-    /// What gave the request away.
+    /// Returns the reason why the request counts as caused by another site.
     pub fn decide(&self, request: &Provenance<'_>) -> Result<(), CrossOriginReason> {
         let Inner { trusted, exempt, same_site, require_headers, .. } = &*self.0;
         let is_safe = matches!(request.method, "GET" | "HEAD" | "OPTIONS") && !request.is_websocket;
@@ -147,12 +147,12 @@ impl CrossOrigin {
         }
     }
 
-    /// Decides, and raises an [`Event::CrossOrigin`] about what another site caused. `authority` is that of the request's
-    /// target (`:authority` in HTTP/2), if it has one; otherwise the header `Host` counts.
+    /// Decides, and raises an [`Event::CrossOrigin`] if another site caused the request. `authority` is that of the
+    /// request's target (`:authority` in HTTP/2), if it has one; otherwise the header `Host` counts.
     ///
     /// # Errors
     ///
-    /// If the request is to be refused: never in report-only mode.
+    /// If the request must be refused; never in report-only mode.
     pub fn check(&self, head: &dyn RequestHead, path: &str, authority: Option<&str>) -> Result<(), CrossOriginRefused> {
         let (site, origin) = (Single::of(head, "sec-fetch-site"), Single::of(head, "origin"));
         let host = Single::of(head, "host");
@@ -171,7 +171,7 @@ impl CrossOrigin {
         };
         let malformed = [&site, &origin].into_iter().any(Single::is_malformed);
         let decision = match self.decide(&request) {
-            // What is safe or exempt passes whatever it says of itself.
+            // A safe or exempt request passes despite a malformed header. `silent` passes for no other reason.
             Ok(()) if malformed => {
                 let silent = Provenance { sec_fetch_site: Some("cross-site"), origin: None, ..request };
                 self.decide(&silent).map_err(|_| CrossOriginReason::Malformed)
@@ -209,7 +209,7 @@ impl fmt::Debug for CrossOrigin {
     }
 }
 
-/// The one value of a header.
+/// A header that may have one value at most.
 enum Single {
     Absent,
     Text(String),

@@ -13,15 +13,15 @@ use crate::manager::SessionManager;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CrossOriginError {
-    /// A trusted origin is none. `null` is nobody's: every sandboxed page has it.
+    /// A trusted origin is invalid. `null` is refused too, since every sandboxed page has it.
     #[error("the trusted origin `{text}`: {source}")]
     Origin {
-        /// As it was given.
+        /// The text that was given.
         text: String,
-        /// What one looks like.
+        /// The error, which says what an origin looks like.
         source: InvalidOrigin,
     },
-    /// An exempt path is none.
+    /// An exempt path is invalid.
     #[error(
         "the exempt path `{0}`: it is `/one/path`, or `/one/*` for all below; without a query, dot segments or `//`"
     )]
@@ -41,24 +41,26 @@ pub struct CrossOriginBuilder {
 }
 
 impl CrossOrigin {
-    /// Starts with nothing trusted and nothing exempt.
+    /// Creates a builder that trusts no origin and exempts no path.
     pub fn builder() -> CrossOriginBuilder {
         CrossOriginBuilder::default()
     }
 }
 
 impl CrossOriginBuilder {
-    /// Lets requests of this origin pass, such as `https://accounts.example.org` for its `response_mode=form_post`.
+    /// Lets requests from this origin pass, such as `https://accounts.example.org` for its `response_mode=form_post`.
     ///
     /// # Security
     ///
-    /// Its pages, and whoever injects a script into one, can then act as every user.
+    /// The origin's pages can then act as every user, and so can an attacker who injects a script into one of them.
     pub fn trusted_origin(mut self, origin: impl Into<String>) -> Self {
         self.trusted.push(origin.into());
         self
     }
 
-    /// Lets all requests to a path pass: `/hook`, or `/hooks/*` for all below. For routes that do not look at the session.
+    /// Lets all requests to a path pass: `/hook`, or `/hooks/*` for all below. Use it for routes that do not look at
+    /// the session.
+    ///
     /// The path is the one that the layer sees: within a nested router, that may be without the prefix.
     pub fn exempt_path(mut self, path: impl Into<String>) -> Self {
         self.exempt.push(path.into());
@@ -69,19 +71,20 @@ impl CrossOriginBuilder {
     ///
     /// # Security
     ///
-    /// One subdomain that is taken over, or that serves what users upload, can then act as every user.
+    /// An attacker who takes over one subdomain, or uploads a page to one that serves users' files, can then act as
+    /// every user.
     pub fn allow_same_site(mut self, allow: bool) -> Self {
         self.same_site = allow;
         self
     }
 
-    /// Refuses what has neither `Sec-Fetch-Site` nor `Origin` too: for a site that only browsers talk to.
+    /// Also refuses requests with neither `Sec-Fetch-Site` nor `Origin`. Use it for a site that only browsers talk to.
     pub fn require_headers(mut self, require: bool) -> Self {
         self.require_headers = require;
         self
     }
 
-    /// Only reports what it would refuse: to try the check out on a running site.
+    /// Only reports the requests that it would refuse, so that you can try the check out on a running site.
     ///
     /// # Security
     ///
@@ -91,13 +94,13 @@ impl CrossOriginBuilder {
         self
     }
 
-    /// Sends the events to the observers of this manager, too. Without it they go to the log alone.
+    /// Also sends the events to the observers of this manager. Without it, they go to the log alone.
     pub fn events_to(mut self, manager: &SessionManager) -> Self {
         self.manager = Some(manager.clone());
         self
     }
 
-    /// Checks everything.
+    /// Checks all settings and creates the check.
     ///
     /// # Errors
     ///

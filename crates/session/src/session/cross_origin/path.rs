@@ -4,12 +4,12 @@
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum PathRule {
     Exact(String),
-    /// With its slash at the end.
+    /// All paths below this one, which ends with a slash.
     Below(String),
 }
 
 impl PathRule {
-    /// `/hook` or `/hooks/*`; `None` for anything else.
+    /// Parses `/hook` or `/hooks/*`. Returns `None` for anything else.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let rule = match text.strip_suffix('*') {
             Some(prefix) if prefix.ends_with('/') => Self::Below(prefix.to_owned()),
@@ -22,7 +22,8 @@ impl PathRule {
         (is_path && is_plain(path)).then_some(rule)
     }
 
-    /// A path that another program could read as one outside is never below.
+    /// Returns `true` if the rule covers the path. A path that another program could resolve to one outside is never
+    /// below.
     pub(super) fn matches(&self, path: &str) -> bool {
         match self {
             Self::Exact(exact) => path == exact,
@@ -31,7 +32,8 @@ impl PathRule {
     }
 }
 
-/// Whether the path means the same to everyone: no dot segments, empty segments, backslashes or encoded forms of them.
+/// Returns `true` if the path means the same to every program: no dot segments, empty segments, backslashes or encoded
+/// forms of them.
 fn is_plain(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
     let encoded = ["%2e", "%2f", "%5c", "\\", "//"].iter().any(|form| lower.contains(form));
