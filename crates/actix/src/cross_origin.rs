@@ -43,8 +43,7 @@ impl CrossOriginMiddleware {
         Self { check, on_refusal: Arc::new(default_response) }
     }
 
-    /// Replaces the response to refused requests by the application's own. The default has the refusal's status and
-    /// text.
+    /// Sets the application's own response to refused requests. The default has the refusal's status and text.
     ///
     /// ```
     /// # use actix_web::HttpResponse;
@@ -87,7 +86,7 @@ where
     }
 }
 
-/// The service that [`CrossOriginMiddleware`] makes.
+/// The service that [`CrossOriginMiddleware`] creates.
 #[derive(Debug)]
 pub struct CrossOriginService<S> {
     service: S,

@@ -21,7 +21,7 @@ pub trait SessionExt {
     ///
     /// # Errors
     ///
-    /// If the store fails, or the request did not pass a [`SessionMiddleware`](crate::SessionMiddleware).
+    /// Fails if the store fails, or the request did not pass a [`SessionMiddleware`](crate::SessionMiddleware).
     #[doc(alias = "get_session")]
     fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static;
 

@@ -49,8 +49,8 @@ impl SessionMiddleware {
         Self { eager: true, ..self }
     }
 
-    /// Replaces a response whose session could not be committed by the application's own, and also every
-    /// [`SessionError`] that an extractor or a handler answers with.
+    /// Sets the application's own response to session errors. It replaces a response whose session could not be
+    /// committed, and every [`SessionError`] that an extractor or a handler answers with.
     ///
     /// Use it to send users who must log in, or authenticate again, to the page that asks them. The default response
     /// has the error's status and [text](secure_sessions::SessionError::client_text).
@@ -94,7 +94,7 @@ where
     }
 }
 
-/// The service that [`SessionMiddleware`] makes.
+/// The service that [`SessionMiddleware`] creates.
 #[derive(Debug)]
 pub struct SessionService<S> {
     service: Rc<S>,
@@ -114,6 +114,7 @@ where
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let SessionMiddleware { manager, on_error, eager } = &self.middleware;
         let nested = request.extensions().get::<RequestSession>().is_some_and(|outer| outer.belongs_to(manager));
+        // A nested middleware of the same manager leaves the session to the outer one.
         let (session, outer) = if nested {
             (None, None)
         } else {
@@ -210,7 +211,8 @@ where
     }
 }
 
-/// Replaces a session error of a handler or an extractor by the application's own response.
+/// Replaces the outcome of a handler or an extractor that failed with a session error, if the application has its own
+/// response to it.
 fn replaced<B>(outcome: Outcome<B>, on_error: Option<&OnError>) -> Outcome<B> {
     let Some(respond) = on_error else { return outcome };
     let error = match &outcome {
@@ -235,7 +237,7 @@ fn applied<B>(reply: Option<Reply>, outcome: Outcome<B>, on_error: Option<&OnErr
                 reply.apply(&mut Answer(response.headers_mut()));
                 Ok(response)
             }
-            // The response is created from the error further out, so the replacement waits there.
+            // The error becomes a response further out, so the headers are added there.
             Err(mut error) => {
                 error.add_response_mapper(move |mut response| {
                     reply.apply(&mut Answer(response.headers_mut()));

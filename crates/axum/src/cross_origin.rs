@@ -38,7 +38,7 @@ impl CrossOriginLayer {
 }
 
 impl<E> CrossOriginLayer<E> {
-    /// Replaces the response to refused requests by the application's own.
+    /// Sets the application's own response to refused requests.
     ///
     /// ```
     /// # use axum::{http::StatusCode, response::{IntoResponse, Response}};
@@ -84,7 +84,7 @@ impl<S, E: Clone> Layer<S> for CrossOriginLayer<E> {
     }
 }
 
-/// The service that [`CrossOriginLayer`] makes.
+/// The service that [`CrossOriginLayer`] creates.
 #[derive(Debug, Clone)]
 pub struct CrossOriginService<S, E = DefaultRefusal> {
     inner: S,

@@ -16,7 +16,7 @@ pub trait SessionExt {
     ///
     /// # Errors
     ///
-    /// If the store fails, or the request did not pass a [`SessionLayer`](crate::SessionLayer).
+    /// Fails if the store fails, or the request did not pass a [`SessionLayer`](crate::SessionLayer).
     fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static;
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct Head<'r> {
 pub struct ClientAddress(pub IpAddr);
 
 /// A request extension that marks a body which has not ended and does not declare its length: chunked, or HTTP/2
-/// without a `Content-Length`. Extractors see no body, so the layer looks.
+/// without a `Content-Length`. The layer sets it, since extractors see no body.
 #[derive(Clone, Copy)]
 pub(crate) struct UnknownLength;
 
@@ -59,6 +59,7 @@ impl RequestHead for Head<'_> {
     }
 
     fn peer(&self) -> Option<IpAddr> {
+        // The connection's address may be a proxy's, so one that the application inserted takes precedence.
         self.extensions.get().map(|ClientAddress(address)| *address).or_else(|| connection(self.extensions))
     }
 

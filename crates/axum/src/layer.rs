@@ -39,8 +39,8 @@ impl SessionLayer {
 }
 
 impl<E> SessionLayer<E> {
-    /// Replaces a response whose session could not be committed by the application's own, and also a
-    /// [`SessionError`](crate::SessionError) that an extractor or a handler answered with.
+    /// Sets the application's own response to session errors. It replaces a response whose session could not be
+    /// committed, and a [`SessionError`](crate::SessionError) that an extractor or a handler answered with.
     ///
     /// Use it to send users who must log in, or authenticate again, to the page that asks them.
     ///
@@ -106,7 +106,7 @@ impl<S, E: Clone> Layer<S> for SessionLayer<E> {
     }
 }
 
-/// The service that [`SessionLayer`] makes.
+/// The service that [`SessionLayer`] creates.
 #[derive(Debug, Clone)]
 pub struct SessionService<S, E = DefaultErrorResponse> {
     inner: S,
@@ -130,6 +130,7 @@ where
 
     fn call(&mut self, mut request: Request<A>) -> Self::Future {
         let outer = request.extensions().get::<RequestSession>();
+        // A nested layer of the same manager leaves the session to the outer one.
         let session = if outer.is_some_and(|outer| outer.belongs_to(&self.manager)) {
             None
         } else {
@@ -193,6 +194,7 @@ where
 
 fn apply<B, X>(reply: Option<Reply>, result: &mut Result<Response<B>, X>, errors: &impl ErrorResponse<B>) {
     let Ok(response) = result else { return };
+    // Replaced first, so that the session's headers go onto the response that leaves.
     if let Some(Rejected(error)) = response.extensions_mut().remove()
         && let Some(own) = errors.respond_to_handler(&error)
     {

@@ -78,6 +78,7 @@ struct Gate(CrossOrigin);
 impl Handler for Gate {
     async fn handle<'r>(&self, request: &'r Request<'_>, data: Data<'r>) -> Outcome<'r> {
         match check(&self.0, request) {
+            // The status counts only if no route of the application matches.
             Ok(()) => Outcome::Forward((data, Status::NotFound)),
             Err(refused) => Outcome::Error(status(refused)),
         }

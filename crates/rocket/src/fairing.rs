@@ -35,9 +35,9 @@ impl SessionFairing {
         Self { manager, respond: None }
     }
 
-    /// Replaces a response whose session could not be committed by the application's own, since catchers no longer run
-    /// by then, and also every [`SessionError`] that a route answers with. A guard that fails goes to a catcher, as
-    /// always in Rocket.
+    /// Sets the application's own response to session errors. It replaces a response whose session could not be
+    /// committed (catchers no longer run by then), and every [`SessionError`] that a route answers with. A guard that
+    /// fails goes to a catcher, as always in Rocket.
     ///
     /// Use it to send users who must log in, or authenticate again, to the page that asks them.
     ///
@@ -92,6 +92,7 @@ impl Fairing for SessionFairing {
 
     async fn on_ignite(&self, rocket: Rocket<Build>) -> rocket::fairing::Result {
         let rocket = rocket.manage(Attached { manager: self.manager.clone(), respond: self.respond.clone() });
+        // An application may manage one of its own, which stays.
         let managed = rocket.state::<SessionManager>().is_some();
         Ok(if managed { rocket } else { rocket.manage(self.manager.clone()) })
     }

@@ -18,7 +18,7 @@ pub trait SessionExt {
     ///
     /// # Errors
     ///
-    /// If the store fails, no [`SessionFairing`](crate::SessionFairing) is attached, or its `on_response` has already
+    /// Fails if the store fails, no [`SessionFairing`](crate::SessionFairing) is attached, or its `on_response` has already
     /// run for this request and nothing had looked before.
     fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static;
 }

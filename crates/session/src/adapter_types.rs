@@ -247,7 +247,7 @@ macro_rules! adapter_types {
             ///
             /// # Errors
             ///
-            /// If a field is of another type.
+            /// Fails if a field is of another type.
             pub fn new(session: &Session) -> ::core::result::Result<Self, SessionError> {
                 Ok(Self($crate::Typed::new(session.0.clone())?))
             }

@@ -241,7 +241,7 @@ impl Builder {
     ///    ignored.
     /// 3. A new session travels in a cookie, unless the handler calls [`use_bearer`](crate::Session::use_bearer) or
     ///    [`cookies`](Self::cookies) are off.
-    /// 4. The client replaces its token by the value of a response's header; an empty value tells it to forget the
+    /// 4. The client replaces its token with the value of a response's header; an empty value tells it to forget the
     ///    token.
     ///
     /// Scripts of other origins can read the header only if CORS allows it: `Access-Control-Expose-Headers:
@@ -372,6 +372,7 @@ impl Builder {
     ///
     /// An attacker who watches the network gets the session, and other hosts of the domain can plant one.
     pub fn insecure_dev(mut self) -> Self {
+        // Browsers drop a `__Host-` cookie without `Secure`. A name of the application's own stays.
         if self.cookie.name == CookieConfig::default().name {
             "session".clone_into(&mut self.cookie.name);
         }

@@ -135,7 +135,7 @@ pub enum Event {
         /// The session.
         session: Handle,
     },
-    /// A bucket differs from what we wrote: somebody else writes to the store.
+    /// A bucket differs from what we wrote: someone else has write access to the store.
     StoreTampered {
         /// The session.
         session: Handle,

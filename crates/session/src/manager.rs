@@ -140,6 +140,7 @@ impl SessionManager {
     /// Never fails today: the cookie's name and sizes were checked when the manager was built.
     pub fn set_keyring(&self, keyring: Keyring) -> Result<(), BuildError> {
         let sealer = self.sealer(Transport::Cookie).with_keyring(Arc::clone(&keyring.0));
+        // Emptied now, since requests under way may keep the old memory alive.
         self.0.sealer.swap(Arc::new(sealer)).forget_where(|_| true);
         if let Some(bearer) = &self.0.bearer {
             bearer.set_keyring(keyring.0);

@@ -70,7 +70,7 @@ impl Sealing {
         }
     }
 
-    /// Remembers a token that leaves with the response, unless the keys have changed since it was made.
+    /// Remembers a token that leaves with the response, unless the keys have changed since it was sealed.
     pub(crate) fn remember_issued(&self, text: &str, newest: &Admitted, subject: Option<&SubjectTag>) {
         let Some(memory) = self.memory.as_ref().filter(|_| newest.keys == self.active_keys()) else { return };
         if let Some(opened) = newest.reopened(subject) {

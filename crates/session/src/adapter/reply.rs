@@ -13,7 +13,7 @@ pub trait ResponseHeaders {
     /// Adds a header and keeps those of the same name. A `sensitive` value stays out of HPACK's tables.
     fn append(&mut self, name: &'static str, value: &str, sensitive: bool);
 
-    /// Replaces all headers of this name by one with this constant value.
+    /// Replaces all headers of this name with this constant value.
     fn set(&mut self, name: &'static str, value: &'static str);
 
     /// Removes all headers of this name.

@@ -41,7 +41,7 @@ pub trait AuditSink: Send + 'static {
     ///
     /// # Errors
     ///
-    /// If the record could not be written. It is counted as lost, and the count is written as soon as the sink works
+    /// Fails if the record could not be written. It is counted as lost, and the count is written as soon as the sink works
     /// again.
     fn append(&mut self, record: &AuditRecord) -> io::Result<()>;
 
@@ -49,7 +49,7 @@ pub trait AuditSink: Send + 'static {
     ///
     /// # Errors
     ///
-    /// If that fails.
+    /// Returns the error that prevented it.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -145,7 +145,7 @@ impl<S: AuditSink> AuditBuilder<S> {
     ///
     /// # Errors
     ///
-    /// If the thread cannot be started.
+    /// Fails if the thread cannot be started.
     pub fn start(self) -> io::Result<AuditLog> {
         let (clock, application) = (Arc::clone(&self.clock), self.application.clone());
         let lost = move |count| AuditRecord::lost(count, clock.now(), application.clone());
@@ -219,6 +219,7 @@ impl Writer {
 
     fn send(&self, record: AuditRecord) {
         let Some(queue) = &self.queue else { return };
+        // A full queue costs a record; waiting would cost the request.
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
             queue.try_send(Message::Record(Box::new(record)))
         {
@@ -282,6 +283,7 @@ impl<S: AuditSink, F: Fn(u64) -> AuditRecord> Keeper<S, F> {
             Ok(()) => self.works = true,
             Err(error) => {
                 self.lost.fetch_add(lost, Ordering::Relaxed);
+                // Reported once until the sink works again, so that the log is not flooded.
                 if std::mem::take(&mut self.works) {
                     tracing::error!(target: "secure_sessions", %error, "the audit log cannot be written: records are lost");
                 }

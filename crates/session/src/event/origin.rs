@@ -90,7 +90,7 @@ impl FromStr for Origin {
 }
 
 fn is_authority(text: &str) -> bool {
-    // An IPv6 address stands in brackets, and holds colons of its own.
+    // An IPv6 address is in brackets, and contains colons itself.
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, rest)) => {
             let valid =
@@ -98,6 +98,7 @@ fn is_authority(text: &str) -> bool {
             (valid, rest.strip_prefix(':').or(rest.is_empty().then_some("0")))
         }
         None => {
+            // `0` takes the place of a port that is absent.
             let (host, port) = text.split_once(':').unwrap_or((text, "0"));
             let is_host_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
             (!host.is_empty() && host.bytes().all(is_host_byte), Some(port))

@@ -147,7 +147,7 @@ impl Throttle {
         }
     }
 
-    /// Finds the bucket that limits this event, and makes it if there is none.
+    /// Returns the place of the bucket that limits this event, and creates the bucket if there is none.
     fn place_of(&self, kinds: &mut Vec<Kind>, event: &Event, now: u64) -> usize {
         let mut scope = Scope::of(event);
         let find = |kinds: &[Kind], scope| kinds.iter().position(|kind| kind.is_of(event, scope));
@@ -311,7 +311,8 @@ mod tests {
         // Each of the first has its own burst of two, and uses one of it; all others share one burst of two.
         assert_eq!(lines(0, 0), MAX_SESSIONS + 2);
         assert_eq!(kinds(&throttle), MAX_SESSIONS + 1);
-        // Once refilled, sessions that stay away make room. One of the shared two lines reports what was left out before.
+        // Once refilled, sessions that stay away make room. One of the two shared lines reports the events left out
+        // before.
         assert_eq!(lines(2000, 60_000), MAX_SESSIONS + 2);
         assert_eq!(kinds(&throttle), MAX_SESSIONS + 1);
     }

@@ -45,9 +45,9 @@ impl Event {
     ///
     /// | word | for |
     /// | --- | --- |
-    /// | `authn_login_success` | a session was made or renewed by a login |
+    /// | `authn_login_success` | a session was created or renewed by a login |
     /// | `session_created`, `session_renewed` | the same without a login |
-    /// | `session_expired` | it was logged out, revoked, or met its timeout; `reason` tells |
+    /// | `session_expired` | it was logged out or revoked, or reached its timeout; `reason` says which |
     /// | `session_use_after_expire` | a token of a session that had ended was presented |
     /// | `authn_token_reuse` | a dead token was presented: theft |
     /// | `crypt_decrypt_fail` | a token names a key that we do not have |

@@ -68,7 +68,7 @@ enum Events {
 pub struct Provenance<'r> {
     /// The method, in upper case.
     pub method: &'r str,
-    /// The path, as it stands in the request.
+    /// The path as the request has it, neither decoded nor normalised.
     pub path: &'r str,
     /// The authority of the request's target, or else the header `Host`.
     pub host: Option<&'r str>,
@@ -141,6 +141,7 @@ impl CrossOrigin {
             (Some("same-site"), _) => Err(CrossOriginReason::SameSite),
             (Some(_), _) => Err(CrossOriginReason::CrossSite),
             (None, Some(Ok(origin))) if request.host.is_some_and(|host| origin.is_at(host)) => Ok(()),
+            // Among these are `null` and malformed origins.
             (None, Some(_)) => Err(CrossOriginReason::OtherOrigin),
             (None, None) if *require_headers => Err(CrossOriginReason::NoHeaders),
             (None, None) => Ok(()),
@@ -152,7 +153,7 @@ impl CrossOrigin {
     ///
     /// # Errors
     ///
-    /// If the request must be refused; never in report-only mode.
+    /// Fails if the request must be refused; never in report-only mode.
     pub fn check(&self, head: &dyn RequestHead, path: &str, authority: Option<&str>) -> Result<(), CrossOriginRefused> {
         let (site, origin) = (Single::of(head, "sec-fetch-site"), Single::of(head, "origin"));
         let host = Single::of(head, "host");

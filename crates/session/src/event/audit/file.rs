@@ -21,7 +21,7 @@ impl AuditFile {
     ///
     /// # Errors
     ///
-    /// If the file can be neither opened nor created.
+    /// Fails if the file can be neither opened nor created.
     pub fn append_to(path: impl AsRef<Path>) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.append(true).create(true);
@@ -33,6 +33,7 @@ impl AuditFile {
 
 impl AuditSink for AuditFile {
     fn append(&mut self, record: &AuditRecord) -> io::Result<()> {
+        // Ends a line that a failed write cut short.
         let opening = if self.is_torn { "\n" } else { "" };
         // One write per line, so that the lines of several processes do not mix.
         let line = format!("{opening}{}\n", record.to_json());
