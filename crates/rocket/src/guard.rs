@@ -18,8 +18,8 @@ pub trait SessionExt {
     ///
     /// # Errors
     ///
-    /// Fails if the store fails, no [`SessionFairing`](crate::SessionFairing) is attached, or its `on_response` has already
-    /// run for this request and nothing had looked before.
+    /// Fails if the store fails, if no [`SessionFairing`](crate::SessionFairing) is attached, or if its `on_response`
+    /// has already run for this request and nothing had looked before.
     fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static;
 }
 

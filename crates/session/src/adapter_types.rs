@@ -256,7 +256,7 @@ macro_rules! adapter_types {
             ///
             /// # Errors
             ///
-            /// As `Session::update`.
+            /// Fails as `Session::update` does.
             pub fn update<R>(
                 &mut self,
                 change: impl Fn(&mut T) -> R + Send + Sync + 'static,
@@ -268,7 +268,7 @@ macro_rules! adapter_types {
             ///
             /// # Errors
             ///
-            /// As `Session::insert`.
+            /// Fails as `Session::insert` does.
             pub fn set(&mut self, value: T) -> ::core::result::Result<(), SessionError> {
                 Ok(self.0.set(value)?)
             }

@@ -16,9 +16,8 @@ pub(crate) mod vocabulary;
 /// Receives every event, synchronously: it must be quick and must not block.
 ///
 /// Every event also goes to `tracing`, target `secure_sessions`, with the field `event` as [`Event::name`] returns it.
-/// Of events that an attacker could flood the log with, the log gets no more than the
-/// [`event_limit`](crate::Builder::event_limit). An observer sees all of them: wrap one that a flood would fill in
-/// [`Throttled`](crate::Throttled).
+/// The [`event_limit`](crate::Builder::event_limit) limits the lines of events that an attacker could flood the log
+/// with. An observer sees all events: wrap one that a flood would fill in [`Throttled`](crate::Throttled).
 pub trait Observer: Send + Sync + 'static {
     /// Receives one event. An event never holds a token, a key or a payload, and ids only as keyed [`Handle`]s.
     fn observe(&self, event: &Event);

@@ -17,10 +17,10 @@ pub(crate) mod cookie;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Transport {
-    /// In `Cookie` and `Set-Cookie`, which the browser handles by itself.
+    /// The headers `Cookie` and `Set-Cookie`, which the browser handles by itself.
     #[default]
     Cookie,
-    /// In `Authorization: Bearer` (RFC 6750) and a response header, which the client's own code handles.
+    /// The header `Authorization: Bearer` (RFC 6750) and a response header, which the client's own code handles.
     Bearer,
 }
 

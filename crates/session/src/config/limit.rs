@@ -8,8 +8,7 @@
 ///    holds on every store whose `list` returns all that was written before it.
 /// 2. While logins are under way, there may be one more session for each of them.
 /// 3. One more may stay for each login whose process died, or whose store failed, after it wrote its session and before
-///    it checked again. With `EvictOldest` the next login ends it; otherwise it counts until it
-///    ends.
+///    it checked again. With `EvictOldest` the next login ends it; otherwise it counts until it ends.
 /// 4. If a parallel login takes the last place, a login that was found to have room is refused after its session was
 ///    moved. The client's session from before the login is then gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -41,8 +41,8 @@ pub trait AuditSink: Send + 'static {
     ///
     /// # Errors
     ///
-    /// Fails if the record could not be written. It is counted as lost, and the count is written as soon as the sink works
-    /// again.
+    /// Fails if the record could not be written. It is counted as lost, and the count is written as soon as the sink
+    /// works again.
     fn append(&mut self, record: &AuditRecord) -> io::Result<()>;
 
     /// Ensures that all written records survive a power failure.

@@ -29,11 +29,12 @@ use self::path::PathRule;
 /// 3. An `Origin` that is trusted passes.
 /// 4. `Sec-Fetch-Site: same-origin` and `none` (typed by the user, a bookmark) pass; `same-site` (a sibling subdomain)
 ///    passes if it is allowed. Every other value is refused.
-/// 5. Without `Sec-Fetch-Site` (browsers before 2023, and plain http but for localhost): an `Origin` whose host and port
-///    are those of the request passes. `Host` has no scheme, so one from `http://` passes on `https://`: use HSTS.
+/// 5. Without `Sec-Fetch-Site` (browsers before 2023, and plain http except on localhost), an `Origin` passes if its
+///    host and port are those of the request. `Host` has no scheme, so one from `http://` passes on `https://`: use
+///    HSTS.
 /// 6. Without both, no browser sent it: it passes, unless you refuse such requests too.
 ///
-/// A header that comes twice, or is not ASCII, is refused.
+/// If `Sec-Fetch-Site` or `Origin` comes twice, or is not ASCII, only rules 1 and 2 let the request pass.
 ///
 /// ```
 /// use secure_sessions::CrossOrigin;
@@ -68,7 +69,7 @@ enum Events {
 pub struct Provenance<'r> {
     /// The method, in upper case.
     pub method: &'r str,
-    /// The path as the request has it, neither decoded nor normalised.
+    /// The path as the request has it.
     pub path: &'r str,
     /// The authority of the request's target, or else the header `Host`.
     pub host: Option<&'r str>,
@@ -172,7 +173,8 @@ impl CrossOrigin {
         };
         let malformed = [&site, &origin].into_iter().any(Single::is_malformed);
         let decision = match self.decide(&request) {
-            // A safe or exempt request passes despite a malformed header. `silent` passes for no other reason.
+            // A safe or exempt request passes despite a malformed header, and `silent` passes for these two reasons
+            // only.
             Ok(()) if malformed => {
                 let silent = Provenance { sec_fetch_site: Some("cross-site"), origin: None, ..request };
                 self.decide(&silent).map_err(|_| CrossOriginReason::Malformed)

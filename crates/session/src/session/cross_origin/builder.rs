@@ -88,7 +88,7 @@ impl CrossOriginBuilder {
     ///
     /// # Security
     ///
-    /// Nothing is refused.
+    /// Refuses nothing, so it gives no protection.
     pub fn report_only(mut self, report_only: bool) -> Self {
         self.report_only = report_only;
         self
