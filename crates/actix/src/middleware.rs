@@ -224,6 +224,7 @@ fn replaced<B>(outcome: Outcome<B>, on_error: Option<&OnError>) -> Outcome<B> {
     };
     match outcome {
         Ok(response) => Ok(response.into_response(own).map_into_right_body()),
+        // An error stays an error for the middleware further out.
         Err(error) => Err(InternalError::from_response(error.to_string(), own).into()),
     }
 }

@@ -180,6 +180,7 @@ where
                 Err(finish) => *this.finishing = Some(Box::new((finish, result))),
             }
         }
+        // Polled again after it was ready.
         let Some(finishing) = this.finishing else { return Poll::Pending };
         let reply = ready!(Pin::new(&mut finishing.0).poll(context));
         match this.finishing.take().map(|finishing| *finishing) {

@@ -78,6 +78,7 @@ impl<T: Send + 'static> Future for Detached<T> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         self.started = true;
+        // Polled again after it was ready.
         let Some(future) = &mut self.future else { return Poll::Pending };
         let ready = future.as_mut().poll(context);
         if ready.is_ready() {

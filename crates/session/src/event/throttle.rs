@@ -127,6 +127,7 @@ impl Throttle {
             let ours = limited.then(|| self.place_of(&mut kinds, event, now));
             for (at, kind) in kinds.iter_mut().enumerate() {
                 let is_ours = ours == Some(at);
+                // This kind neither limits the event nor owes a report.
                 if !is_ours && kind.suppressed == 0 {
                     continue;
                 }
