@@ -1,4 +1,4 @@
-//! The middleware that refuses requests which another site caused.
+//! The middleware that refuses requests that another site caused.
 
 use std::fmt;
 use std::future::{Future, Ready, ready};
@@ -19,8 +19,8 @@ use crate::headers::Head;
 
 type OnRefusal = Arc<dyn Fn(&CrossOriginRefused) -> HttpResponse + Send + Sync>;
 
-/// Refuses requests that another site caused: see [`CrossOrigin`]. It needs no session, and no order with the
-/// [`SessionMiddleware`](crate::SessionMiddleware); the middleware that is added last asks first.
+/// Refuses requests that another site caused: see [`CrossOrigin`]. It needs no session, and its order with the
+/// [`SessionMiddleware`](crate::SessionMiddleware) does not matter; the middleware that is added last runs first.
 ///
 /// ```
 /// use actix_web::{App, web};
@@ -37,13 +37,13 @@ pub struct CrossOriginMiddleware {
 }
 
 impl CrossOriginMiddleware {
-    /// Asks this check about every request.
+    /// Creates a middleware that asks this check about every request.
     #[must_use]
     pub fn new(check: CrossOrigin) -> Self {
         Self { check, on_refusal: Arc::new(default_response) }
     }
 
-    /// Makes the application's own response to what is refused. The default has the refusal's status and text.
+    /// Sets the application's own response to refused requests. The default has the refusal's status and text.
     ///
     /// ```
     /// # use actix_web::HttpResponse;
@@ -86,7 +86,7 @@ where
     }
 }
 
-/// The service that [`CrossOriginMiddleware`] makes.
+/// The service that [`CrossOriginMiddleware`] creates.
 #[derive(Debug)]
 pub struct CrossOriginService<S> {
     service: S,
@@ -105,7 +105,7 @@ where
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let CrossOriginMiddleware { check, on_refusal } = &self.middleware;
-        // Not `connection_info`: it believes `Forwarded`, which anyone can send.
+        // Not `connection_info`, which trusts `Forwarded`: an attacker can send that header.
         let authority = request.uri().authority().map(Authority::as_str);
         match check.check(&Head(request.head()), request.path(), authority) {
             Ok(()) => CrossOriginFuture::Inner { future: self.service.call(request) },

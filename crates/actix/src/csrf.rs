@@ -10,8 +10,10 @@ use actix_web::{FromRequest, HttpRequest};
 use crate::headers::Head;
 use crate::{Session, SessionError, SessionExt};
 
-/// The session of a request that brought a CSRF token of it in the [header](crate::SessionManager::csrf_header); 403 to
-/// any other. For forms without scripts, extract `Session` and hand the field to `verify_csrf_field`.
+/// The session of a request that brought one of its CSRF tokens in the [header](crate::SessionManager::csrf_header).
+/// Any other request is answered with 403.
+///
+/// For forms without scripts, extract `Session` and pass the field to `verify_csrf_field`.
 ///
 /// ```
 /// use secure_sessions_actix::{CsrfSession, SessionError};

@@ -15,18 +15,20 @@ use crate::{Session, SessionError, Typed};
 
 const NO_MIDDLEWARE: &str = "a handler or middleware asks for the session, but the request did not pass a `SessionMiddleware`: add `.wrap(SessionMiddleware::new(manager))` to the app or scope, after the middleware that uses sessions";
 
-/// The session of a request, for middleware and guards.
+/// Access to a request's session, for middleware and guards.
 pub trait SessionExt {
-    /// The request's session, loaded if nothing has looked at it yet. The future does not borrow the request.
+    /// Returns the request's session. Loads it if nothing has looked at it yet. The future does not borrow the request.
     ///
     /// # Errors
     ///
-    /// If the store fails, or the request did not pass a [`SessionMiddleware`](crate::SessionMiddleware).
+    /// Fails if the store fails, or the request did not pass a [`SessionMiddleware`](crate::SessionMiddleware).
     #[doc(alias = "get_session")]
     fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static;
 
-    /// The request's session, if it is loaded already. Guards cannot wait, so this is what they ask: under a middleware
-    /// that is [`eager`](crate::SessionMiddleware::eager) it is always there.
+    /// Returns the request's session if it is already loaded.
+    ///
+    /// Use it in guards, which cannot wait. Under a middleware that is [`eager`](crate::SessionMiddleware::eager) the
+    /// session is always loaded.
     ///
     /// ```
     /// use actix_web::guard::{Guard, fn_guard};
@@ -108,7 +110,8 @@ impl ResponseError for SessionError {
         status(self)
     }
 
-    /// The error's status, and a text that tells nothing of the server's inside. The log tells it all.
+    /// Returns the error's status, and a text that reveals nothing about the server's internals. The log has the
+    /// details.
     fn error_response(&self) -> HttpResponse {
         if status(self).is_server_error() {
             tracing::error!(target: "secure_sessions", error = %self.kind(), "a handler met a session error");
@@ -117,7 +120,7 @@ impl ResponseError for SessionError {
     }
 }
 
-/// What a client sees of an error.
+/// Returns the response that a client sees for an error.
 pub(crate) fn response(error: &secure_sessions::SessionError) -> HttpResponse {
     HttpResponse::build(status(error)).content_type(ContentType::plaintext()).body(error.client_text())
 }

@@ -26,7 +26,8 @@ impl RequestHead for Head<'_> {
         self.0.peer_addr.map(|address| address.ip())
     }
 
-    /// From HTTP/2 on Actix Web does not say whether there is a body, so there the engine's own rule is kept.
+    /// Returns the body's length. From HTTP/2 on, Actix Web does not report whether there is a body, so the engine's
+    /// own rule applies.
     fn body_size(&self) -> BodySize {
         let without = match self.0.version {
             Version::HTTP_09 | Version::HTTP_10 | Version::HTTP_11 => BodySize::Exact(0),
@@ -47,7 +48,7 @@ impl ResponseHeaders for Answer<'_> {
     }
 
     fn append(&mut self, name: &'static str, value: &str, sensitive: bool) {
-        // The engine writes visible ASCII only.
+        // Cannot fail: the engine writes visible ASCII only.
         if let Ok(mut value) = HeaderValue::from_str(value) {
             value.set_sensitive(sensitive);
             self.0.append(known(name), value);

@@ -20,14 +20,14 @@ use crate::{Session, SessionError};
 
 type OnError = Arc<dyn Fn(&secure_sessions::SessionError) -> HttpResponse + Send + Sync>;
 
-/// Carries sessions. Wraps an app, a scope or a resource.
+/// The middleware that carries sessions. It wraps an app, a scope or a resource.
 ///
-/// Wrap it last: the middleware that is added last is the outermost, and only what is inside sees the session. A nested
-/// one of the same manager takes part in the outer one's session.
+/// Wrap it last: the middleware that is added last is the outermost, and only the services inside it see the session. A
+/// nested middleware of the same manager shares the outer one's session.
 ///
 /// A response commits what its request changed if its status is below 500, and neither 408 nor 499: see
-/// [`RequestSession::finish`]. So a timeout inside this one, which answers 408, discards the half of the work that was
-/// done.
+/// [`RequestSession::finish`]. So if a timeout inside this middleware answers 408, the changes of the interrupted
+/// handler are discarded.
 #[derive(Clone)]
 pub struct SessionMiddleware {
     manager: SessionManager,
@@ -36,23 +36,24 @@ pub struct SessionMiddleware {
 }
 
 impl SessionMiddleware {
-    /// Carries the manager's sessions.
+    /// Creates a middleware that carries the manager's sessions.
     #[must_use]
     pub fn new(manager: SessionManager) -> Self {
         Self { manager, on_error: None, eager: false }
     }
 
-    /// Loads the session of every request before it is routed, so that guards see it: as if every handler extracted
-    /// `Session`. A store that fails is then a 503 on every route.
+    /// Loads the session of every request before it is routed, so that guards see it, as if every handler extracted
+    /// `Session`. If the store fails, every route then answers 503.
     #[must_use]
     pub fn eager(self) -> Self {
         Self { eager: true, ..self }
     }
 
-    /// Makes the application's own response in place of one whose session could not be committed, and of every
-    /// [`SessionError`] that an extractor or a handler answers with: to send those who must log in, or authenticate
-    /// again, to the page that asks them. The default has the error's status and
-    /// [text](secure_sessions::SessionError::client_text).
+    /// Sets the application's own response to session errors. It replaces a response whose session could not be
+    /// committed, and every [`SessionError`] that an extractor or a handler answers with.
+    ///
+    /// Use it to send users who must log in, or authenticate again, to the page that asks them. The default response
+    /// has the error's status and [text](secure_sessions::SessionError::client_text).
     ///
     /// ```
     /// # use actix_web::{HttpResponse, http::StatusCode};
@@ -93,7 +94,7 @@ where
     }
 }
 
-/// The service that [`SessionMiddleware`] makes.
+/// The service that [`SessionMiddleware`] creates.
 #[derive(Debug)]
 pub struct SessionService<S> {
     service: Rc<S>,
@@ -113,6 +114,7 @@ where
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let SessionMiddleware { manager, on_error, eager } = &self.middleware;
         let nested = request.extensions().get::<RequestSession>().is_some_and(|outer| outer.belongs_to(manager));
+        // A nested middleware of the same manager leaves the session to the outer one.
         let (session, outer) = if nested {
             (None, None)
         } else {
@@ -140,7 +142,7 @@ pin_project! {
         step: Step<S, B>,
         // `None` for a middleware inside another one of the same manager.
         session: Option<RequestSession>,
-        // Another manager's, whose middleware is further out.
+        // The session of another manager, whose middleware is further out.
         outer: Option<RequestSession>,
         on_error: Option<OnError>,
     }
@@ -192,7 +194,7 @@ where
                     return Poll::Ready(applied(reply, outcome, this.on_error.as_ref()));
                 }
             };
-            // Unlike a tower request, this one goes back through the middleware outside, with its extensions.
+            // Unlike a tower request, this one goes back through the outer middleware, with its extensions.
             if let (Ok(response), Some(outer)) = (&outcome, this.outer.take()) {
                 response.request().extensions_mut().insert(outer);
             }
@@ -209,7 +211,8 @@ where
     }
 }
 
-/// The application's own response to a session error that a handler or an extractor answered with.
+/// Replaces the outcome of a handler or an extractor that failed with a session error, if the application has its own
+/// response to it.
 fn replaced<B>(outcome: Outcome<B>, on_error: Option<&OnError>) -> Outcome<B> {
     let Some(respond) = on_error else { return outcome };
     let error = match &outcome {
@@ -221,6 +224,7 @@ fn replaced<B>(outcome: Outcome<B>, on_error: Option<&OnError>) -> Outcome<B> {
     };
     match outcome {
         Ok(response) => Ok(response.into_response(own).map_into_right_body()),
+        // An error stays an error for the middleware further out.
         Err(error) => Err(InternalError::from_response(error.to_string(), own).into()),
     }
 }
@@ -234,7 +238,7 @@ fn applied<B>(reply: Option<Reply>, outcome: Outcome<B>, on_error: Option<&OnErr
                 reply.apply(&mut Answer(response.headers_mut()));
                 Ok(response)
             }
-            // The response is made of it further out.
+            // The error becomes a response further out, so the headers are added there.
             Err(mut error) => {
                 error.add_response_mapper(move |mut response| {
                     reply.apply(&mut Answer(response.headers_mut()));

@@ -1,4 +1,4 @@
-//! The tower layer that refuses requests which another site caused.
+//! The tower layer that refuses requests that another site caused.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,8 +12,8 @@ use tower_service::Service;
 
 use crate::headers::Head;
 
-/// Refuses requests that another site caused: see [`CrossOrigin`]. It needs no session, and no order with the
-/// [`SessionLayer`](crate::SessionLayer); the layer that is added last asks first.
+/// Refuses requests that another site caused: see [`CrossOrigin`]. It needs no session, and its order with the
+/// [`SessionLayer`](crate::SessionLayer) does not matter; the layer that is added last runs first.
 ///
 /// ```
 /// use axum::{Router, routing::post};
@@ -30,7 +30,7 @@ pub struct CrossOriginLayer<E = DefaultRefusal> {
 }
 
 impl CrossOriginLayer {
-    /// Asks this check about every request.
+    /// Creates a layer that asks this check about every request.
     #[must_use]
     pub fn new(check: CrossOrigin) -> Self {
         Self { check, refusal: DefaultRefusal }
@@ -38,7 +38,7 @@ impl CrossOriginLayer {
 }
 
 impl<E> CrossOriginLayer<E> {
-    /// Makes the application's own response to what is refused.
+    /// Sets the application's own response to refused requests.
     ///
     /// ```
     /// # use axum::{http::StatusCode, response::{IntoResponse, Response}};
@@ -52,13 +52,13 @@ impl<E> CrossOriginLayer<E> {
     }
 }
 
-/// Makes the response to a request that is refused.
+/// Creates the response to a refused request.
 pub trait RefusalResponse<B> {
-    /// The response.
+    /// Returns the response.
     fn respond(&self, refused: &CrossOriginRefused) -> Response<B>;
 }
 
-/// Status 403 and an empty body.
+/// The default response: status 403 and an empty body.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DefaultRefusal;
 
@@ -84,7 +84,7 @@ impl<S, E: Clone> Layer<S> for CrossOriginLayer<E> {
     }
 }
 
-/// The service that [`CrossOriginLayer`] makes.
+/// The service that [`CrossOriginLayer`] creates.
 #[derive(Debug, Clone)]
 pub struct CrossOriginService<S, E = DefaultRefusal> {
     inner: S,

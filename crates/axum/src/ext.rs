@@ -1,4 +1,4 @@
-//! The session of a request, for middleware and for services that are not Axum's.
+//! Access to a request's session, for middleware and for services that are not Axum's.
 
 use std::future::Future;
 
@@ -10,13 +10,13 @@ use crate::{Session, SessionError};
 
 const NO_LAYER: &str = "a handler or middleware extracts `Session`, but the request did not pass a `SessionLayer`: add `.layer(SessionLayer::new(manager))` to the router, after the routes and middleware that use sessions";
 
-/// The session of a request's head, for middleware.
+/// Access to the session of a request's head, for middleware.
 pub trait SessionExt {
-    /// The request's session, loaded if nothing has looked at it yet.
+    /// Returns the request's session. Loads it if nothing has looked at it yet.
     ///
     /// # Errors
     ///
-    /// If the store fails, or the request did not pass a [`SessionLayer`](crate::SessionLayer).
+    /// Fails if the store fails, or the request did not pass a [`SessionLayer`](crate::SessionLayer).
     fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static;
 }
 

@@ -24,7 +24,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Session {
 impl<S: Send + Sync> OptionalFromRequestParts<S> for Session {
     type Rejection = Infallible;
 
-    /// `None` if the store fails, or the request did not pass a `SessionLayer`: for pages that work without a session.
+    /// Returns `None` if the store fails, or the request did not pass a `SessionLayer`. Use it for pages that work
+    /// without a session.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
         Ok(parts.session().await.ok())
     }
@@ -39,14 +40,15 @@ impl<S: Send + Sync, T: SessionData> FromRequestParts<S> for Typed<T> {
 }
 
 impl IntoResponse for SessionError {
-    /// The error's status, and a text that tells nothing of the server's inside. The log tells it all.
+    /// Returns the error's status, and a text that reveals nothing about the server's internals. The log has the
+    /// details.
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         if status.is_server_error() {
             tracing::error!(target: "secure_sessions", error = %self.kind(), "a handler met a session error");
         }
         let mut response = (status, self.client_text()).into_response();
-        // For the layer, which may have a response of the application's own.
+        // The layer finds the error here, and may replace the response by the application's own.
         response.extensions_mut().insert(Rejected(Arc::new(self.into_kind())));
         response
     }

@@ -15,8 +15,8 @@ pub(crate) struct Head<'r> {
     pub(crate) extensions: &'r Extensions,
 }
 
-/// The client's address, as an extension of the request: for services without Axum's `ConnectInfo`, and behind a proxy,
-/// whose address the connection's is. What binds sessions to addresses looks here first.
+/// The client's address, as an extension of the request. Insert it in services without Axum's `ConnectInfo`, and behind
+/// a proxy, where the connection's address is the proxy's. A binding to addresses looks here first.
 ///
 /// ```
 /// use std::net::IpAddr;
@@ -36,8 +36,8 @@ pub(crate) struct Head<'r> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
 
-/// An extension of a request whose body has not ended and does not tell its length: chunked, or HTTP/2 without a
-/// `Content-Length`. Extractors see no body, so the layer looks.
+/// A request extension that marks a body which has not ended and does not declare its length: chunked, or HTTP/2
+/// without a `Content-Length`. The layer sets it, since extractors see no body.
 #[derive(Clone, Copy)]
 pub(crate) struct UnknownLength;
 
@@ -59,6 +59,7 @@ impl RequestHead for Head<'_> {
     }
 
     fn peer(&self) -> Option<IpAddr> {
+        // The connection's address may be a proxy's, so one that the application inserted takes precedence.
         self.extensions.get().map(|ClientAddress(address)| *address).or_else(|| connection(self.extensions))
     }
 
@@ -70,7 +71,7 @@ impl RequestHead for Head<'_> {
     }
 }
 
-/// Where the connection comes from: there if the router is served by `into_make_service_with_connect_info`.
+/// Returns the connection's address, if the router is served by `into_make_service_with_connect_info`.
 #[cfg(feature = "axum")]
 fn connection(extensions: &Extensions) -> Option<IpAddr> {
     extensions.get::<axum::extract::ConnectInfo<std::net::SocketAddr>>().map(|info| info.0.ip())
@@ -91,7 +92,7 @@ impl ResponseHeaders for Answer<'_> {
     }
 
     fn append(&mut self, name: &'static str, value: &str, sensitive: bool) {
-        // The engine writes visible ASCII only.
+        // Cannot fail: the engine writes visible ASCII only.
         if let Ok(mut value) = HeaderValue::from_str(value) {
             value.set_sensitive(sensitive);
             self.0.append(known(name), value);

@@ -15,14 +15,15 @@ use tower_service::Service;
 use crate::EngineError;
 use crate::headers::{Answer, UnknownLength};
 
-/// Carries sessions. Wraps any service of `http` requests, whatever their body, and of responses whose body has a default.
+/// The layer that carries sessions. It wraps any service of `http` requests with any body; the body of the responses
+/// needs a default.
 ///
 /// Add it after the routes and after the layers that use sessions: the layer that is added last is the outermost. A
-/// nested layer of the same manager takes part in the outer one's session.
+/// nested layer of the same manager shares the outer layer's session.
 ///
 /// A response commits what its request changed if its status is below 500, and neither 408 nor 499: see
-/// [`RequestSession::finish`]. So a timeout layer inside this one, which answers 408, discards the half of the work that was
-/// done.
+/// [`RequestSession::finish`]. So if a timeout layer inside this one answers 408, the changes of the interrupted
+/// handler are discarded.
 #[derive(Debug, Clone)]
 pub struct SessionLayer<E = DefaultErrorResponse> {
     manager: SessionManager,
@@ -30,7 +31,7 @@ pub struct SessionLayer<E = DefaultErrorResponse> {
 }
 
 impl SessionLayer {
-    /// Carries the manager's sessions.
+    /// Creates a layer that carries the manager's sessions.
     #[must_use]
     pub fn new(manager: SessionManager) -> Self {
         Self { manager, errors: DefaultErrorResponse }
@@ -38,9 +39,10 @@ impl SessionLayer {
 }
 
 impl<E> SessionLayer<E> {
-    /// Makes the application's own response in place of one whose session could not be committed, and in place of a
-    /// [`SessionError`](crate::SessionError) that an extractor or a handler answered with: to send those who must
-    /// log in, or authenticate again, to the page that asks them.
+    /// Sets the application's own response to session errors. It replaces a response whose session could not be
+    /// committed, and a [`SessionError`](crate::SessionError) that an extractor or a handler answered with.
+    ///
+    /// Use it to send users who must log in, or authenticate again, to the page that asks them.
     ///
     /// ```
     /// # use axum::{http::StatusCode, response::{IntoResponse, Response}};
@@ -57,22 +59,23 @@ impl<E> SessionLayer<E> {
     }
 }
 
-/// Makes the response in place of one whose session could not be committed.
+/// Creates the response that replaces one whose session could not be committed.
 pub trait ErrorResponse<B> {
-    /// The response; what the session's end needs is added to its headers.
+    /// Returns the response. The layer adds the headers that the session's end needs.
     fn respond(&self, error: &EngineError) -> Response<B>;
 
-    /// The response in place of an error that an extractor or a handler answered with; `None` leaves that as it is.
+    /// Returns the response that replaces an error of an extractor or a handler; `None` leaves that error's own
+    /// response.
     fn respond_to_handler(&self, error: &EngineError) -> Option<Response<B>> {
         Some(self.respond(error))
     }
 }
 
-/// The error that a response was made of, as an extension of it.
+/// The error that a response was created from, as an extension of it.
 #[derive(Clone)]
 pub(crate) struct Rejected(pub(crate) Arc<EngineError>);
 
-/// The error's status and an empty body.
+/// The default response: the error's status and an empty body.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DefaultErrorResponse;
 
@@ -83,7 +86,7 @@ impl<B: Default> ErrorResponse<B> for DefaultErrorResponse {
         response
     }
 
-    /// The error's own response has a text.
+    /// Returns `None`, since the error's own response has a text.
     fn respond_to_handler(&self, _: &EngineError) -> Option<Response<B>> {
         None
     }
@@ -103,7 +106,7 @@ impl<S, E: Clone> Layer<S> for SessionLayer<E> {
     }
 }
 
-/// The service that [`SessionLayer`] makes.
+/// The service that [`SessionLayer`] creates.
 #[derive(Debug, Clone)]
 pub struct SessionService<S, E = DefaultErrorResponse> {
     inner: S,
@@ -127,6 +130,7 @@ where
 
     fn call(&mut self, mut request: Request<A>) -> Self::Future {
         let outer = request.extensions().get::<RequestSession>();
+        // A nested layer of the same manager leaves the session to the outer one.
         let session = if outer.is_some_and(|outer| outer.belongs_to(&self.manager)) {
             None
         } else {
@@ -149,7 +153,7 @@ pin_project! {
         // `None` for a layer inside another one of the same manager.
         session: Option<RequestSession>,
         errors: E,
-        // Behind a pointer: few requests commit, and every request's future is moved.
+        // Boxed to keep the future small: few requests commit, but every request's future is moved.
         finishing: Option<Box<(Finish, Result<R, X>)>>,
     }
 }
@@ -166,7 +170,7 @@ where
         if this.finishing.is_none() {
             let mut result = ready!(this.inner.poll(context));
             let Some(session) = this.session.take() else { return Poll::Ready(result) };
-            // A service that fails without a response has failed as one that answers 500.
+            // A service that fails without a response counts as one that answers 500.
             let status = result.as_ref().map_or(500, |response| response.status().as_u16());
             match session.finish(status).try_now() {
                 Ok(reply) => {
@@ -176,6 +180,7 @@ where
                 Err(finish) => *this.finishing = Some(Box::new((finish, result))),
             }
         }
+        // Polled again after it was ready.
         let Some(finishing) = this.finishing else { return Poll::Pending };
         let reply = ready!(Pin::new(&mut finishing.0).poll(context));
         match this.finishing.take().map(|finishing| *finishing) {
@@ -190,6 +195,7 @@ where
 
 fn apply<B, X>(reply: Option<Reply>, result: &mut Result<Response<B>, X>, errors: &impl ErrorResponse<B>) {
     let Ok(response) = result else { return };
+    // Replaced first, so that the session's headers go onto the response that leaves.
     if let Some(Rejected(error)) = response.extensions_mut().remove()
         && let Some(own) = errors.respond_to_handler(&error)
     {

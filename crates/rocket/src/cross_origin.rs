@@ -1,4 +1,4 @@
-//! Refuses requests that another site caused: for a whole rocket by a fairing, for single routes by a guard.
+//! Refuses requests that another site caused: a fairing for a whole rocket, a guard for single routes.
 
 use rocket::fairing::{Fairing, Info, Kind};
 use rocket::http::{Method, Status};
@@ -9,12 +9,12 @@ use secure_sessions::{CrossOrigin, CrossOriginRefused};
 
 use crate::headers::Head;
 
-/// Refuses requests that another site caused, on every route: see [`CrossOrigin`]. The application's catcher for 403 makes
-/// the answer.
+/// Refuses requests that another site caused, on every route: see [`CrossOrigin`]. The application's catcher for 403
+/// creates the response.
 ///
-/// A fairing of Rocket's cannot refuse a request. So this one mounts routes of the highest rank that match every path: what
-/// is refused ends there with 403, and everything else is forwarded to the application's routes. They see the path as it
-/// was sent, and no other route or guard runs before them; request fairings do.
+/// A Rocket fairing cannot refuse a request. So this one mounts routes of the highest rank that match every path: a
+/// refused request ends there with 403, and every other request is forwarded to the application's routes. They see the
+/// path as it was sent. No other route or guard runs before these routes, but request fairings do.
 ///
 /// ```
 /// use rocket::{post, routes};
@@ -35,14 +35,14 @@ pub struct CrossOriginFairing {
 }
 
 impl CrossOriginFairing {
-    /// Asks this check about every request.
+    /// Creates a fairing that asks this check about every request.
     #[must_use]
     pub fn new(check: CrossOrigin) -> Self {
         Self { check }
     }
 }
 
-/// Every method: a `GET` may ask for a WebSocket.
+/// All methods: even a `GET` may ask for a WebSocket.
 const METHODS: [Method; 9] = [
     Method::Get,
     Method::Put,
@@ -70,7 +70,7 @@ impl Fairing for CrossOriginFairing {
     }
 }
 
-/// In front of all routes.
+/// The handler in front of all routes.
 #[derive(Clone)]
 struct Gate(CrossOrigin);
 
@@ -78,6 +78,7 @@ struct Gate(CrossOrigin);
 impl Handler for Gate {
     async fn handle<'r>(&self, request: &'r Request<'_>, data: Data<'r>) -> Outcome<'r> {
         match check(&self.0, request) {
+            // The status counts only if no route of the application matches.
             Ok(()) => Outcome::Forward((data, Status::NotFound)),
             Err(refused) => Outcome::Error(status(refused)),
         }
@@ -109,7 +110,7 @@ impl<'r> FromRequest<'r> for SameOrigin {
     async fn from_request(request: &'r Request<'_>) -> Guarded<Self, CrossOriginRefused> {
         let outcome = match request.rocket().state::<CrossOrigin>() {
             Some(managed) => check(managed, request),
-            // The sentinel refuses to launch such a rocket; a route that is made by hand gets past it.
+            // The sentinel refuses to launch such a rocket, but does not see a route that is made by hand.
             None => check(&CrossOrigin::default(), request),
         };
         match outcome {

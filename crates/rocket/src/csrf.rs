@@ -9,8 +9,10 @@ use crate::guard::outcome;
 use crate::headers::Head;
 use crate::{Session, SessionError, SessionExt};
 
-/// The session of a request that brought a CSRF token of it in the [header](crate::SessionManager::csrf_header); fails with
-/// 403 for any other. For forms without scripts, take `Session` and hand the field to `verify_csrf_field`.
+/// The session of a request that brought one of its CSRF tokens in the [header](crate::SessionManager::csrf_header).
+/// The guard fails with 403 for any other request.
+///
+/// For forms without scripts, take `Session` and pass the field to `verify_csrf_field`.
 ///
 /// ```
 /// use rocket::post;

@@ -11,33 +11,35 @@ use secure_sessions::{Reply, RequestSession, SessionManager};
 use crate::headers::Answer;
 use crate::{EngineError, SessionError};
 
-/// Carries sessions. Attach it after the fairings that use sessions in their `on_response`, and before those that must
-/// see the response as it leaves: response fairings run in the order of their attachment.
+/// The fairing that carries sessions. Attach it after the fairings that use sessions in their `on_response`, and before
+/// those that must see the response as it leaves: response fairings run in the order of their attachment.
 ///
 /// A response commits what its request changed if its status is below 500, and neither 408 nor 499: see
 /// [`RequestSession::finish`].
 ///
-/// It is a singleton: of several, the one that is attached last counts, so that a test can put its own in the
-/// application's place. The manager is in Rocket's managed state from ignition on, unless the application manages one
-/// of its own: `&State<SessionManager>`.
+/// It is a singleton: the one that is attached last replaces the others, so that a test can replace the application's.
+/// From ignition on, the manager is in Rocket's managed state as `&State<SessionManager>`, unless the application
+/// manages one of its own.
 pub struct SessionFairing {
     manager: SessionManager,
-    /// `None`: the default.
+    /// The application's own response; `None` for the default.
     respond: Option<Arc<Respond>>,
 }
 
 type Respond = dyn Fn(&EngineError, &Request<'_>) -> response::Result<'static> + Send + Sync + 'static;
 
 impl SessionFairing {
-    /// Carries the manager's sessions.
+    /// Creates a fairing that carries the manager's sessions.
     #[must_use]
     pub fn new(manager: SessionManager) -> Self {
         Self { manager, respond: None }
     }
 
-    /// Makes the application's own response in place of one whose session could not be committed (catchers do not run any
-    /// more by then), and of every [`SessionError`] that a route answers with: to send those who must log in, or
-    /// authenticate again, to the page that asks them. A guard that fails is for a catcher, as always in Rocket.
+    /// Sets the application's own response to session errors. It replaces a response whose session could not be
+    /// committed (catchers no longer run by then), and every [`SessionError`] that a route answers with. A guard that
+    /// fails goes to a catcher, as always in Rocket.
+    ///
+    /// Use it to send users who must log in, or authenticate again, to the page that asks them.
     ///
     /// ```
     /// # use rocket::{http::Status, response::content::RawHtml};
@@ -67,7 +69,8 @@ impl SessionFairing {
     }
 }
 
-/// The application's own response; by default the error's status, and a text that tells nothing of the server's inside.
+/// Returns the application's own response, or by default the error's status and a text that reveals nothing about the
+/// server's internals.
 fn responded(respond: Option<&Respond>, error: &EngineError, request: &Request<'_>) -> response::Result<'static> {
     match respond {
         Some(respond) => respond(error, request),
@@ -75,7 +78,7 @@ fn responded(respond: Option<&Respond>, error: &EngineError, request: &Request<'
     }
 }
 
-/// The response that a route's error becomes.
+/// Returns the response for a route's error.
 pub(crate) fn error_response(error: &EngineError, request: &Request<'_>) -> response::Result<'static> {
     let attached = request.rocket().state::<Attached>();
     responded(attached.and_then(|attached| attached.respond.as_deref()), error, request)
@@ -89,12 +92,13 @@ impl Fairing for SessionFairing {
 
     async fn on_ignite(&self, rocket: Rocket<Build>) -> rocket::fairing::Result {
         let rocket = rocket.manage(Attached { manager: self.manager.clone(), respond: self.respond.clone() });
+        // An application may manage one of its own, which stays.
         let managed = rocket.state::<SessionManager>().is_some();
         Ok(if managed { rocket } else { rocket.manage(self.manager.clone()) })
     }
 
     async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
-        // Whoever looks from now on is told that it is too late.
+        // Marks a request that has no session yet, so that a later look at its session returns an error.
         let Begun(Some(session)) = request.local_cache(|| Begun(None)) else { return };
         let reply = match session.finish(response.status().code).try_now() {
             Ok(reply) => reply,
@@ -112,7 +116,7 @@ impl std::fmt::Debug for SessionFairing {
     }
 }
 
-/// What the attached fairing has, in Rocket's managed state.
+/// The attached fairing's parts, in Rocket's managed state.
 struct Attached {
     manager: SessionManager,
     respond: Option<Arc<Respond>>,
@@ -122,10 +126,11 @@ pub(crate) fn is_attached(rocket: &Rocket<Ignite>) -> bool {
     rocket.state::<Attached>().is_some()
 }
 
-/// In a request's local cache from the first look on; empty if its response was made before anybody looked.
+/// The request's session, in its local cache from the first look on. Empty if the response was finished before any
+/// look.
 struct Begun(Option<RequestSession>);
 
-/// The request's session, begun if nothing has looked yet.
+/// Returns the request's session. Begins it if nothing has looked at it yet.
 pub(crate) fn begun<'r>(request: &'r Request<'_>) -> Result<&'r RequestSession, SessionError> {
     let attached = request.rocket().state::<Attached>().ok_or(EngineError::NoLayer(NO_FAIRING))?;
     let Begun(session) = request.local_cache(|| Begun(Some(attached.manager.begin())));

@@ -12,14 +12,14 @@ use crate::fairing::{NO_FAIRING, begun, error_response, is_attached};
 use crate::headers::Head;
 use crate::{Session, SessionError, Typed};
 
-/// The session of a request, for guards, fairings, catchers and responders.
+/// Access to a request's session, for guards, fairings, catchers and responders.
 pub trait SessionExt {
-    /// The request's session, loaded if nothing has looked at it yet.
+    /// Returns the request's session. Loads it if nothing has looked at it yet.
     ///
     /// # Errors
     ///
-    /// If the store fails, no [`SessionFairing`](crate::SessionFairing) is attached, or its `on_response` has already
-    /// run for this request and nothing had looked before.
+    /// Fails if the store fails, if no [`SessionFairing`](crate::SessionFairing) is attached, or if its `on_response`
+    /// has already run for this request and nothing had looked before.
     fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static;
 }
 
@@ -74,7 +74,8 @@ impl<T> Sentinel for Typed<T> {
 }
 
 impl<'r> Responder<'r, 'static> for SessionError {
-    /// The error's status, and a text that tells nothing of the server's inside. The log tells it all.
+    /// Returns the error's status, and a text that reveals nothing about the server's internals. The log has the
+    /// details.
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
         let status = Status::new(self.status());
         if status.code >= 500 {

@@ -25,8 +25,8 @@ impl RequestHead for Head<'_, '_> {
     }
 }
 
-/// Requests of a local client have their cookies only here. A tracked client keeps a cookie that was removed with an
-/// empty value.
+/// Visits the cookies of the jar, the only place where requests of a local client have them. A tracked client keeps a
+/// removed cookie with an empty value, which is skipped.
 fn each_cookie_of_the_jar(request: &Request<'_>, visit: &mut dyn FnMut(&[u8])) {
     for cookie in request.cookies().iter().filter(|cookie| !cookie.value().is_empty()) {
         visit(format!("{}={}", cookie.name(), cookie.value()).as_bytes());
@@ -40,7 +40,7 @@ impl ResponseHeaders for Answer<'_, '_> {
         self.0.headers().get(name).for_each(|value| visit(value.as_bytes()));
     }
 
-    /// Rocket cannot mark a header as sensitive.
+    /// Adds the header. Rocket cannot mark it as sensitive.
     fn append(&mut self, name: &'static str, value: &str, _sensitive: bool) {
         self.0.adjoin_raw_header(name, value.to_owned());
     }

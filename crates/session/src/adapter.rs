@@ -1,4 +1,4 @@
-//! The two sides of an adapter: what it reads of a request, and what it writes to a response.
+//! The two sides of an adapter: the request's head that the engine reads, and the response's headers that it writes.
 
 pub(crate) mod head;
 pub(crate) mod reply;

@@ -1,9 +1,9 @@
-//! For authors of adapters: the types that the orphan rule forbids to share.
+//! Types that every adapter defines for itself, because the orphan rule forbids to share them.
 
 /// Defines `Session`, `Typed<T>` and `SessionError` in an adapter crate.
 ///
-/// Each wraps the engine's type of the same name and dereferences to it. Fallible methods are forwarded, so that they
-/// give the adapter's `SessionError`, on which the adapter implements its framework's traits.
+/// Each wraps the engine's type of the same name and dereferences to it. Fallible methods are forwarded and return the
+/// adapter's `SessionError`, on which the adapter implements its framework's traits.
 ///
 /// ```
 /// secure_sessions::adapter_types!();
@@ -16,21 +16,20 @@
 #[macro_export]
 macro_rules! adapter_types {
     () => {
-        /// What a handler meets when something is wrong with its session. Dereferences to the engine's
-        /// error, whose variants say what.
+        /// The error of a handler's session methods. Dereferences to the engine's error, whose variants name the cause.
         ///
-        /// As a response it has the error's status, and a text that tells nothing of the server's inside.
+        /// As a response it has the error's status, and a text that reveals nothing about the server's internals.
         #[derive(Debug)]
         pub struct SessionError($crate::SessionError);
 
         impl SessionError {
-            /// The engine's error, to be matched on.
+            /// Returns the engine's error, for you to match on.
             #[must_use]
             pub fn kind(&self) -> &$crate::SessionError {
                 &self.0
             }
 
-            /// The engine's error, to be kept.
+            /// Converts this into the engine's error, for you to keep.
             #[must_use]
             pub fn into_kind(self) -> $crate::SessionError {
                 self.0
@@ -65,7 +64,7 @@ macro_rules! adapter_types {
 
         /// The request's session. Dereferences to the engine's, where every method is documented.
         ///
-        /// Extractors of one request share one state.
+        /// All extractors of one request share one state.
         #[derive(Clone, Debug)]
         pub struct Session($crate::Session);
 
@@ -86,7 +85,7 @@ macro_rules! adapter_types {
         /// The engine's fallible methods, with this crate's error.
         #[allow(clippy::missing_errors_doc, reason = "each is documented on the engine's method of the same name")]
         impl Session {
-            /// The value under the key, if it is there.
+            /// Returns the value of `key`, or `None` if it is absent.
             #[inline]
             pub fn get<T: $crate::macros::DeserializeOwned>(
                 &self,
@@ -95,7 +94,7 @@ macro_rules! adapter_types {
                 Ok(self.0.get(key)?)
             }
 
-            /// Puts a value under the key. An equal one changes nothing.
+            /// Sets the value of `key`. An equal value changes nothing.
             #[doc(alias = "set")]
             pub fn insert<T: $crate::macros::Serialize>(
                 &self,
@@ -105,12 +104,12 @@ macro_rules! adapter_types {
                 Ok(self.0.insert(key, value)?)
             }
 
-            /// Takes the key out. Whether it was there.
+            /// Removes `key`. Returns `true` if it was present.
             pub fn remove(&self, key: &str) -> ::core::result::Result<bool, SessionError> {
                 Ok(self.0.remove(key)?)
             }
 
-            /// Takes the key out and gives its value.
+            /// Removes `key`. Returns its value, or `None` if it was absent.
             #[doc(alias = "remove_as")]
             pub fn take<T: $crate::macros::DeserializeOwned>(
                 &self,
@@ -119,7 +118,8 @@ macro_rules! adapter_types {
                 Ok(self.0.take(key)?)
             }
 
-            /// Changes the value under the key, or its type's default, in place; again after a conflict.
+            /// Changes the value of `key` in place, starting from its type's default if it is absent. Runs again after
+            /// a conflict.
             pub fn update<T, R, F>(&self, key: &str, change: F) -> ::core::result::Result<R, SessionError>
             where
                 T: $crate::macros::Serialize + $crate::macros::DeserializeOwned + ::core::default::Default + 'static,
@@ -128,7 +128,7 @@ macro_rules! adapter_types {
                 Ok(self.0.update(key, change)?)
             }
 
-            /// As `update`, with another value where there is none.
+            /// Changes the value of `key` as `update` does, starting from `default` if it is absent.
             pub fn update_or<T, R, D, F>(
                 &self,
                 key: &str,
@@ -144,20 +144,21 @@ macro_rules! adapter_types {
             }
 
             $crate::adapter_types! { @forward
-                /// Takes all keys out.
+                /// Removes all keys.
                 clear();
-                /// Logs a subject in: a new id, a fresh life; the old cookie is good for nothing.
+                /// Logs a subject in with a new id and a fresh lifetime. The old cookie is refused from then on.
                 login(subject: &str);
                 /// Moves the session to a new id.
                 #[doc(alias = "cycle_id")]
                 renew();
-                /// The subject authenticated again, or with a second factor: a new id.
+                /// Records that the subject authenticated again, or with a second factor. Moves the session to a new
+                /// id.
                 step_up(level: u8);
-                /// An error unless the subject authenticated at most so long ago.
+                /// Returns an error unless the subject authenticated within the last `max_age`.
                 require_recent_auth(max_age: ::core::time::Duration);
-                /// An error unless the subject authenticated at least this strongly.
+                /// Returns an error unless the subject authenticated at the level `required` or higher.
                 require_assurance(required: u8);
-                /// Lets the session that this request makes travel as a bearer token.
+                /// Lets the session that this request creates travel as a bearer token.
                 use_bearer();
                 /// Ends the session and removes the browser's cookie.
                 #[doc(alias = "flush")]
@@ -165,7 +166,7 @@ macro_rules! adapter_types {
                 #[doc(alias = "destroy")]
                 #[doc(alias = "delete")]
                 logout();
-                /// Ends the session, and begins a new anonymous one with its data.
+                /// Ends the session, and starts a new anonymous one with its data.
                 logout_keeping_data();
                 /// Ends every session of this session's subject, this one included.
                 logout_everywhere();
@@ -173,28 +174,28 @@ macro_rules! adapter_types {
                 set_lifetime(lifetime: ::core::time::Duration);
                 /// Gives this session its own idle timeout.
                 set_idle_timeout(timeout: ::core::time::Duration);
-                /// Lets this session's cookie outlive the browser session, or not.
+                /// Sets whether this session's cookie outlives the browser session.
                 set_persistent(persistent: bool);
-                /// Writes on the session, for its owner's list of sessions.
+                /// Labels the session for its owner's list of sessions.
                 set_label(label: &str);
             }
 
-            /// Logs a subject in, with more than its name.
+            /// Logs a subject in with the settings of a `Login`.
             pub fn login_with(&self, login: $crate::Login) -> ::core::result::Result<(), SessionError> {
                 Ok(self.0.login_with(login)?)
             }
 
-            /// Commits now, inside the handler.
+            /// Commits the session now, inside the handler.
             pub async fn save(&self) -> ::core::result::Result<(), SessionError> {
                 Ok(self.0.save().await?)
             }
 
-            /// Asks the store whether the session is still alive.
+            /// Asks the store for the session. Returns `true` if it is still live.
             pub async fn is_live(&self) -> ::core::result::Result<bool, SessionError> {
                 Ok(self.0.is_live().await?)
             }
 
-            /// Leaves a message for the next page that takes the messages.
+            /// Adds a message for the next page that takes the messages.
             pub fn flash(
                 &self,
                 level: $crate::FlashLevel,
@@ -203,34 +204,34 @@ macro_rules! adapter_types {
                 Ok(self.0.flash(level, text)?)
             }
 
-            /// Takes the messages that wait.
+            /// Removes the waiting messages and returns them.
             pub fn take_flashes(&self) -> ::core::result::Result<::std::vec::Vec<$crate::Flash>, SessionError> {
                 Ok(self.0.take_flashes()?)
             }
 
-            /// Refuses a request whose form field is no CSRF token of this session.
+            /// Returns an error unless the form field is a CSRF token of this session.
             pub fn verify_csrf_field(&self, field: &str) -> ::core::result::Result<(), SessionError> {
                 Ok(self.0.verify_csrf_field(field)?)
             }
 
-            /// A token that proves that a form came from a page of this session.
+            /// Returns a token that proves that a form came from a page of this session.
             pub fn csrf_token(&self) -> ::core::result::Result<::std::string::String, SessionError> {
                 Ok(self.0.csrf_token()?)
             }
 
-            /// All live sessions of this session's subject.
+            /// Returns all live sessions of this session's subject.
             pub async fn sessions(
                 &self,
             ) -> ::core::result::Result<::std::vec::Vec<$crate::SessionInfo>, SessionError> {
                 Ok(self.0.sessions().await?)
             }
 
-            /// Ends one session of this session's subject, at once.
+            /// Ends one session of this session's subject immediately.
             pub async fn revoke(&self, handle: &$crate::Handle) -> ::core::result::Result<(), SessionError> {
                 Ok(self.0.revoke(handle).await?)
             }
 
-            /// Ends all other sessions of this session's subject, at once.
+            /// Ends all other sessions of this session's subject immediately. Returns how many there were.
             pub async fn revoke_others(&self) -> ::core::result::Result<u64, SessionError> {
                 Ok(self.0.revoke_others().await?)
             }
@@ -246,16 +247,16 @@ macro_rules! adapter_types {
             ///
             /// # Errors
             ///
-            /// If a field is of another type.
+            /// Fails if a field is of another type.
             pub fn new(session: &Session) -> ::core::result::Result<Self, SessionError> {
                 Ok(Self($crate::Typed::new(session.0.clone())?))
             }
 
-            /// Changes the value, again after a conflict; only the fields that it changed are written.
+            /// Changes the value in place, and again after a conflict. Writes only the fields that changed.
             ///
             /// # Errors
             ///
-            /// As `Session::update`.
+            /// Fails as `Session::update` does.
             pub fn update<R>(
                 &mut self,
                 change: impl Fn(&mut T) -> R + Send + Sync + 'static,
@@ -263,11 +264,11 @@ macro_rules! adapter_types {
                 Ok(self.0.update(change)?)
             }
 
-            /// Replaces the value; only the fields that differ are written.
+            /// Replaces the value. Writes only the fields that differ.
             ///
             /// # Errors
             ///
-            /// As `Session::insert`.
+            /// Fails as `Session::insert` does.
             pub fn set(&mut self, value: T) -> ::core::result::Result<(), SessionError> {
                 Ok(self.0.set(value)?)
             }
@@ -291,17 +292,17 @@ macro_rules! adapter_types {
     };
 }
 
-/// What the macro's output names.
+/// Names that the macro's output uses.
 #[doc(hidden)]
 pub mod macros {
     pub use serde::Serialize;
     pub use serde::de::DeserializeOwned;
 }
 
-/// Defines `known` and `fixed` in an adapter for a framework whose headers are those of the crate `http`, in whichever
-/// version: the header names and values that every request with a session needs, without parsing them each time.
+/// Defines `known` and `fixed` in an adapter for a framework that uses the headers of the crate `http`, in any version.
+/// They return the header names and values that every request with a session needs, without parsing them each time.
 ///
-/// The argument is the module that has `HeaderName` and `HeaderValue`.
+/// The argument is the module that exports `HeaderName` and `HeaderValue`.
 ///
 /// ```
 /// mod headers {
@@ -318,7 +319,7 @@ pub mod macros {
 #[macro_export]
 macro_rules! adapter_headers {
     ($header:ident) => {
-        /// The header's name, given in lower case.
+        /// Returns the header's name, given in lower case.
         fn known(name: &'static str) -> $header::HeaderName {
             const CDN_CACHE_CONTROL: $header::HeaderName = $header::HeaderName::from_static("cdn-cache-control");
             const SURROGATE_CONTROL: $header::HeaderName = $header::HeaderName::from_static("surrogate-control");
@@ -336,7 +337,7 @@ macro_rules! adapter_headers {
             }
         }
 
-        /// A header's value that never changes.
+        /// Returns a constant header value.
         fn fixed(value: &'static str) -> $header::HeaderValue {
             const NO_STORE: $header::HeaderValue = $header::HeaderValue::from_static("no-store");
             const COOKIE: $header::HeaderValue = $header::HeaderValue::from_static("Cookie");

@@ -1,4 +1,4 @@
-//! The builder of a manager: each setting, and one check of them all.
+//! The builder of a manager: its settings, and the check of all of them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::remember::Sealing;
 use crate::transport::cookie::{CookieConfig, SameSite};
 use crate::transport::{Bearer, DEFAULT_BEARER_HEADER};
 
-/// Everything that a [`SessionManager`] is made of. Each setting has the default of the table.
+/// Builds a [`SessionManager`]. The table lists the default of each setting.
 ///
 /// | setting | default |
 /// | --- | --- |
@@ -35,11 +35,11 @@ use crate::transport::{Bearer, DEFAULT_BEARER_HEADER};
 /// | `not_before` | none |
 /// | transports | the cookie alone |
 /// | binding to the client | none |
-/// | sessions of one subject | as many as they like |
+/// | sessions of one subject | no limit |
 /// | CSRF header | `x-csrf-token` |
 /// | `Clear-Site-Data` on logout | none |
-/// | event limit | [`EventLimit::default`]: of each kind 20 lines at once, then one a second |
-/// | opened tokens that are remembered | none |
+/// | event limit | [`EventLimit::default`]: 20 lines of each kind at once, then one a second |
+/// | remembered tokens | none |
 #[must_use]
 pub struct Builder {
     keyring: Keyring,
@@ -71,7 +71,8 @@ const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
 impl SessionManager {
-    /// Starts with the defaults. The keys are for signing and sealing, the store for fingerprints.
+    /// Creates a builder with the default settings, from the keys that seal tokens and the store that keeps their
+    /// fingerprints.
     pub fn builder(keyring: Keyring, store: impl SessionStore) -> Builder {
         Builder::new(keyring, store)
     }
@@ -108,19 +109,19 @@ impl Builder {
         }
     }
 
-    /// The cookie's name. A name that starts with `__Host-` binds the cookie to this host, which is the default.
+    /// Sets the cookie's name. A name that starts with `__Host-`, as the default does, binds the cookie to this host.
     pub fn cookie_name(mut self, name: impl Into<String>) -> Self {
         self.cookie.name = name.into();
         self
     }
 
-    /// The cookie's `Path`. `__Host-` names allow `/` only.
+    /// Sets the cookie's `Path`. `__Host-` names allow `/` only.
     pub fn path(mut self, path: impl Into<String>) -> Self {
         self.cookie.path = path.into();
         self
     }
 
-    /// Sends the cookie to this domain and all below it.
+    /// Sends the cookie to this domain and all its subdomains.
     ///
     /// # Security
     ///
@@ -130,79 +131,81 @@ impl Builder {
         self
     }
 
-    /// When browsers send the cookie along with requests that other sites cause.
+    /// Sets when browsers send the cookie along with requests that other sites cause.
     pub fn same_site(mut self, same_site: SameSite) -> Self {
         self.cookie.same_site = same_site;
         self
     }
 
-    /// Whether browsers send the cookie over https only.
+    /// Sets whether browsers send the cookie over https only.
     ///
     /// # Security
     ///
-    /// Without it, whoever watches the network has the session. Use [`insecure_dev`](Self::insecure_dev) on localhost.
+    /// Without it, an attacker who watches the network gets the session. Use [`insecure_dev`](Self::insecure_dev) on
+    /// localhost.
     pub fn secure(mut self, secure: bool) -> Self {
         self.cookie.secure = secure;
         self
     }
 
-    /// Whether scripts are kept from the cookie.
+    /// Sets whether browsers hide the cookie from scripts.
     ///
     /// # Security
     ///
-    /// Without it, one injected script has the session.
+    /// Without it, one injected script can steal the session.
     pub fn http_only(mut self, http_only: bool) -> Self {
         self.cookie.http_only = http_only;
         self
     }
 
-    /// Whether the cookie is kept apart for each top-level site that embeds this one (CHIPS).
+    /// Sets whether browsers keep the cookie apart for each top-level site that embeds this one (CHIPS).
     pub fn partitioned(mut self, partitioned: bool) -> Self {
         self.cookie.partitioned = partitioned;
         self
     }
 
-    /// Whether the cookie outlives the browser session: `Max-Age` is then the session's remaining life, at most 400
-    /// days.
+    /// Sets whether the cookie outlives the browser session. Its `Max-Age` is then the session's remaining lifetime, at
+    /// most 400 days.
     pub fn persistent(mut self, persistent: bool) -> Self {
         self.cookie.persistent = persistent;
         self
     }
 
-    /// How long a session may stay unseen; `None`: for its whole life. It may be late by a minute (or a twentieth of the
-    /// timeout, or one grace, whichever is the smallest), never early.
+    /// Sets how long a session may go unused; `None` turns the idle timeout off. The session may end late, by a minute
+    /// (or a twentieth of the timeout, or one grace, whichever is the smallest), but never early.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.times.idle = timeout.into().map(Millis::from);
         self
     }
 
-    /// How long a session lives at most after it was made or its subject logged in.
+    /// Sets how long a session lives at most after it was created or its subject logged in.
     pub fn absolute_timeout(mut self, timeout: Duration) -> Self {
         self.times.absolute = timeout.into();
         self
     }
 
-    /// After how long the token is replaced although nothing changed; `None`: never. It bounds how long a theft can go
-    /// unnoticed.
+    /// Sets the time after which a token is replaced even if nothing changed; `None` turns this off. It limits how long
+    /// a theft can go unnoticed.
     pub fn rotation_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.times.rotation = interval.into().map(Millis::from);
         self
     }
 
-    /// How long a token outlives the proof that its session moved on. Tolerates delays of half of it one way.
+    /// Sets how long a token is still accepted after the proof that its session moved on. It tolerates one-way delays
+    /// of half that time.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.times.bucket.grace = grace.into();
         self
     }
 
-    /// The most bytes of cookie name and value, at most 4096.
+    /// Sets the largest size of the cookie's name and value together, in bytes: at most 4096.
     pub fn size_limit(mut self, bytes: usize) -> Self {
         self.size_limit = bytes;
         self
     }
 
-    /// The implementation that seals tokens. All of them make the same bytes and open each other's, so that you can change
-    /// it at any time. The choice is logged when the manager is built.
+    /// Sets the implementation that seals tokens. All of them produce the same bytes and open each other's tokens, so
+    /// you can change it at any time. The choice is logged when the manager is built.
     ///
     /// A feature such as `ring` only makes an implementation available; the default is always [`Aead::RustCrypto`].
     pub fn aead(mut self, aead: Aead) -> Self {
@@ -210,36 +213,38 @@ impl Builder {
         self
     }
 
-    /// The lengths up to which tokens are filled, so that a length tells no more than its class.
+    /// Sets the lengths that tokens are padded to, so that a token's length reveals only its class.
     pub fn size_classes(mut self, classes: SizeClasses) -> Self {
         self.size_classes = classes;
         self
     }
 
-    /// What to do with a session one of whose dead tokens was presented.
+    /// Sets the action on a session when one of its dead tokens is presented.
     pub fn on_replay(mut self, on_replay: OnReplay) -> Self {
         self.on_replay = on_replay;
         self
     }
 
-    /// Refuses every token issued earlier: after a restored backup of the store, or an incident.
+    /// Refuses every token issued before this time. Use it after you restored a backup of the store, or after an
+    /// incident.
     pub fn not_before(mut self, not_before: impl Into<Option<Timestamp>>) -> Self {
         self.not_before = not_before.into();
         self
     }
 
-    /// Also takes sessions from `Authorization: Bearer`, and answers those in the response header `session-token`: for
-    /// API and mobile clients.
+    /// Also accepts sessions from `Authorization: Bearer`, and answers those in the response header `session-token`.
+    /// Use it for API and mobile clients.
     ///
-    /// 1. A token works only for the transport that it was issued for: a cookie's is refused as bearer, and the other way
-    ///    round.
-    /// 2. A request with a bearer token is answered with one, never with a cookie. Where it has a cookie too, that is
-    ///    not looked at.
+    /// 1. A token works only for the transport that it was issued for: a cookie's token is refused as a bearer token,
+    ///    and the other way round.
+    /// 2. A request with a bearer token is answered with one, never with a cookie. A cookie in the same request is
+    ///    ignored.
     /// 3. A new session travels in a cookie, unless the handler calls [`use_bearer`](crate::Session::use_bearer) or
     ///    [`cookies`](Self::cookies) are off.
-    /// 4. The client replaces its token by whatever a response's header says; an empty value means to forget it.
+    /// 4. The client replaces its token with the value of a response's header; an empty value tells it to forget the
+    ///    token.
     ///
-    /// Scripts of other origins read the header only where CORS lets them: `Access-Control-Expose-Headers:
+    /// Scripts of other origins can read the header only if CORS allows it: `Access-Control-Expose-Headers:
     /// session-token`, and `Access-Control-Allow-Headers: authorization` in the answer to the preflight.
     ///
     /// ```
@@ -251,19 +256,19 @@ impl Builder {
     ///
     /// # Security
     ///
-    /// Scripts see a bearer token, so one injected script has the session. Browsers are better served by the cookie.
+    /// Scripts see a bearer token, so one injected script can steal the session. Prefer the cookie for browsers.
     pub fn bearer(self) -> Self {
         self.bearer_header(DEFAULT_BEARER_HEADER)
     }
 
-    /// As [`bearer`](Self::bearer), with another response header, in lower case. Its name is part of what tokens are
-    /// sealed for: to change it logs everyone out.
+    /// Works as [`bearer`](Self::bearer) does, with another response header, in lower case. Tokens are sealed for the
+    /// header's name, so changing it logs everyone out.
     pub fn bearer_header(mut self, name: &'static str) -> Self {
         self.bearer = Some(name);
         self
     }
 
-    /// Whether sessions travel in cookies at all. Without, [`bearer`](Self::bearer) must be on.
+    /// Sets whether sessions travel in cookies at all. If not, [`bearer`](Self::bearer) must be on.
     pub fn cookies(mut self, cookies: bool) -> Self {
         self.cookies = cookies;
         self
@@ -275,7 +280,7 @@ impl Builder {
         self
     }
 
-    /// How many live sessions one subject may have.
+    /// Limits how many live sessions one subject has.
     ///
     /// ```
     /// use secure_sessions::{Keyring, MemoryStore, SessionLimit, SessionManager};
@@ -290,7 +295,7 @@ impl Builder {
         self
     }
 
-    /// Where the time comes from.
+    /// Sets the source of the time.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
@@ -302,19 +307,22 @@ impl Builder {
         self
     }
 
-    /// Limits how many lines of one kind of event the log (`tracing`) gets; `None`: no limit. Observers see every event.
+    /// Limits how many lines of one kind of event the log (`tracing`) gets; `None` turns the limit off. Observers see
+    /// every event.
     pub fn event_limit(mut self, limit: impl Into<Option<EventLimit>>) -> Self {
         self.event_limit = limit.into();
         self
     }
 
-    /// Remembers at most this many opened tokens for up to a minute, which saves decoding and decrypting a token that comes
-    /// again. Off by default, because it keeps the plaintext of sessions in this process's memory for that long.
+    /// Remembers up to this many opened tokens for up to a minute, which saves decoding and decrypting a token that
+    /// comes again.
     ///
-    /// A token is remembered when it is issued, and otherwise when it is presented for the second time. Its session is judged
-    /// at every request all the same. What is remembered is overwritten when it is forgotten: at logout, login, renewal,
-    /// revocation and replay in this process, when the keys change, and when it makes room for another token. Where both
-    /// transports are on, each has as many places.
+    /// It is off by default, because it keeps the plaintext of sessions in this process's memory for that long.
+    ///
+    /// A token is remembered when it is issued, or else when it is presented for the second time. Its session is still
+    /// judged at every request. A remembered token is overwritten when it is forgotten: at logout, login, renewal,
+    /// revocation and replay in this process, when the keys change, and when it makes room for another token. If both
+    /// transports are on, each has this many places.
     ///
     /// ```
     /// use secure_sessions::{Keyring, MemoryStore, SessionManager};
@@ -328,19 +336,21 @@ impl Builder {
         self
     }
 
-    /// The request header that brings a CSRF token, in lower case.
+    /// Sets the request header that carries a CSRF token, in lower case.
     pub fn csrf_header(mut self, name: &'static str) -> Self {
         self.csrf_header = name;
         self
     }
 
-    /// What the answer to a logout asks the browser to forget, besides the session's cookie. Nothing by default, since
-    /// only the application knows what it keeps in the browser, and what else lives on its domain:
-    /// [`Cookies`](ClearSiteData::Cookies) removes those of all subdomains, and [`Cache`](ClearSiteData::Cache) can hold
-    /// the answer up for seconds. Pages that used a session are never cached, so their content needs no clearing.
+    /// Sets the data that the response to a logout asks the browser to remove, besides the session's cookie.
     ///
-    /// An application whose scripts keep its users' data asks for `[Cache, Storage]` (OWASP ASVS 5.0, 14.3.1). Browsers
-    /// heed it over https only.
+    /// The default is none, since only the application knows what it keeps in the browser, and what else lives on its
+    /// domain. [`Cookies`](ClearSiteData::Cookies) removes those of all subdomains, and [`Cache`](ClearSiteData::Cache)
+    /// can delay the response by seconds. Pages that used a session are never cached, so their content needs no
+    /// clearing.
+    ///
+    /// If your scripts keep user data in the browser, ask for `[Cache, Storage]` (OWASP ASVS 5.0, 14.3.1). Browsers
+    /// obey the header over https only.
     ///
     /// ```
     /// use secure_sessions::{ClearSiteData, Keyring, MemoryStore, SessionManager};
@@ -355,13 +365,14 @@ impl Builder {
         self
     }
 
-    /// For plain http on localhost: a cookie without `Secure`, named `session` unless it has a name of its own. Warns at
-    /// start.
+    /// Configures plain http on localhost: a cookie without `Secure`, named `session` unless you set a name. Building
+    /// the manager logs a warning.
     ///
     /// # Security
     ///
-    /// Whoever watches the network has the session, and other hosts of the domain can plant one.
+    /// An attacker who watches the network gets the session, and other hosts of the domain can plant one.
     pub fn insecure_dev(mut self) -> Self {
+        // Browsers drop a `__Host-` cookie without `Secure`. A name of the application's own stays.
         if self.cookie.name == CookieConfig::default().name {
             "session".clone_into(&mut self.cookie.name);
         }
@@ -370,26 +381,26 @@ impl Builder {
         self
     }
 
-    /// NIST SP 800-63B-4, AAL1: no idle timeout, reauthentication after 30 days.
+    /// Applies NIST SP 800-63B-4, AAL1: no idle timeout, reauthentication after 30 days.
     pub fn nist_aal1(self) -> Self {
         self.idle_timeout(None).absolute_timeout(Duration::from_secs(30 * DAY))
     }
 
-    /// NIST SP 800-63B-4, AAL2: idle timeout of 1 hour, reauthentication after 24 hours.
+    /// Applies NIST SP 800-63B-4, AAL2: idle timeout of 1 hour, reauthentication after 24 hours.
     pub fn nist_aal2(self) -> Self {
         self.idle_timeout(Duration::from_secs(HOUR)).absolute_timeout(Duration::from_secs(24 * HOUR))
     }
 
-    /// NIST SP 800-63B-4, AAL3: idle timeout of 15 minutes, reauthentication after 12 hours.
+    /// Applies NIST SP 800-63B-4, AAL3: idle timeout of 15 minutes, reauthentication after 12 hours.
     pub fn nist_aal3(self) -> Self {
         self.idle_timeout(Duration::from_secs(15 * MINUTE)).absolute_timeout(Duration::from_secs(12 * HOUR))
     }
 
-    /// Checks everything.
+    /// Checks all settings and creates the manager.
     ///
     /// # Errors
     ///
-    /// [`BuildError`] says what cannot work, and what to change.
+    /// Returns a [`BuildError`] that names the impossible setting and what to change.
     pub fn build(self) -> Result<SessionManager, BuildError> {
         self.cookie.check()?;
         self.times.check()?;

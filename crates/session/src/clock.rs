@@ -1,4 +1,4 @@
-//! Where the engine gets the time from.
+//! The engine's source of time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use secure_sessions_core::{Millis, Timestamp};
 
 /// A source of time. The engine asks it at most twice per request.
 pub trait Clock: Send + Sync + 'static {
-    /// Milliseconds since the Unix epoch.
+    /// Returns the current time, in milliseconds since the Unix epoch.
     fn now(&self) -> Timestamp;
 }
 
@@ -37,13 +37,13 @@ impl Clock for SystemClock {
 pub struct ManualClock(Arc<AtomicU64>);
 
 impl ManualClock {
-    /// A clock that stands at so many milliseconds since the Unix epoch.
+    /// Creates a clock that stands at this many milliseconds since the Unix epoch.
     #[must_use]
     pub fn at_millis(millis: u64) -> Self {
         Self(Arc::new(AtomicU64::new(millis)))
     }
 
-    /// A clock that stands at the system's present time.
+    /// Creates a clock that stands at the system's current time.
     #[must_use]
     pub fn at_present() -> Self {
         Self::at_millis(SystemClock.now().as_millis())
@@ -54,7 +54,7 @@ impl ManualClock {
         self.0.fetch_add(Millis::from(by).get(), Ordering::SeqCst);
     }
 
-    /// Sets the clock, backward too.
+    /// Sets the clock, forward or backward, to this many milliseconds since the Unix epoch.
     pub fn set_millis(&self, millis: u64) {
         self.0.store(millis, Ordering::SeqCst);
     }

@@ -11,18 +11,19 @@ pub(crate) mod build_error;
 pub(crate) mod limit;
 pub(crate) mod site_data;
 
-/// What to do with a session one of whose dead tokens was presented.
+/// The action on a session when one of its dead tokens is presented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum OnReplay {
-    /// End it: thief and victim are both out, and the victim logs in again (RFC 9700, section 4.14.2).
+    /// Ends the session: the attacker and the victim both lose it, and the victim logs in again (RFC 9700, section
+    /// 4.14.2).
     #[default]
     Revoke,
-    /// Refuse the token and leave the session alone: the thief may still hold the newest token.
+    /// Refuses the token and leaves the session alone: an attacker may still hold the newest token.
     Refuse,
 }
 
-/// How long things last.
+/// The times of a configuration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Times {
     pub(crate) idle: Option<Millis>,

@@ -21,7 +21,7 @@ impl Commits {
     /// Waits until no commit is under way.
     pub(crate) async fn drained(&self) {
         loop {
-            // Made before the look, since it hears of everything from now on.
+            // Created before the check, so that it misses no notification after it.
             let idle = self.idle.notified();
             if self.under_way.load(Ordering::Acquire) == 0 {
                 return;
@@ -47,7 +47,7 @@ impl Drop for UnderWay {
     }
 }
 
-/// A commit that runs to its end even if it is dropped: on a runtime, without anyone waiting.
+/// A commit that runs to its end even if it is dropped: the runtime then runs it in the background.
 #[must_use = "a future does nothing unless it is awaited"]
 pub(crate) struct Detached<T: Send + 'static> {
     future: Option<Boxed<T>>,
@@ -55,14 +55,14 @@ pub(crate) struct Detached<T: Send + 'static> {
 }
 
 impl<T: Send + 'static> Detached<T> {
-    /// Runs to its end even if it is never polled.
+    /// Creates a commit that runs to its end even if it is never polled.
     pub(crate) fn always(commits: &Arc<Commits>, future: impl Future<Output = T> + Send + 'static) -> Self {
         let mut detached = Self::once_started(commits, future);
         detached.started = true;
         detached
     }
 
-    /// Runs to its end once it was polled.
+    /// Creates a commit that runs to its end once it was polled.
     pub(crate) fn once_started(commits: &Arc<Commits>, future: impl Future<Output = T> + Send + 'static) -> Self {
         let under_way = commits.begin();
         let counted = async move {
@@ -78,6 +78,7 @@ impl<T: Send + 'static> Future for Detached<T> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         self.started = true;
+        // Polled again after it was ready.
         let Some(future) = &mut self.future else { return Poll::Pending };
         let ready = future.as_mut().poll(context);
         if ready.is_ready() {
@@ -89,6 +90,7 @@ impl<T: Send + 'static> Future for Detached<T> {
 
 impl<T: Send + 'static> Drop for Detached<T> {
     fn drop(&mut self) {
+        // Without a runtime, or while the thread panics, nobody could run it: the commit is lost.
         if let Some(future) = self.future.take().filter(|_| self.started)
             && !std::thread::panicking()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()

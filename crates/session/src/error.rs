@@ -1,4 +1,4 @@
-//! What a handler meets when something is wrong with its session.
+//! The error of work on a session.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use secure_sessions_store::StoreError;
 
 use secure_sessions_core::format::MAX_FLASH_LEN;
 
-/// Everything that a handler, an extractor or a commit can meet.
+/// The error of a handler, an extractor or a commit that works on a session.
 ///
-/// `Display` says what happened, for the log. A client sees [`client_text`](Self::client_text) and nothing else.
+/// `Display` describes the error for the log. A client sees [`client_text`](Self::client_text) and nothing else.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
@@ -18,9 +18,9 @@ pub enum SessionError {
         "the session takes {size} bytes of cookie name and value, more than the limit of {limit}; keep less in it, or large things elsewhere and their ids here"
     )]
     TooLarge {
-        /// Name and value, in bytes, as they would have been.
+        /// The size that name and value would have, in bytes.
         size: usize,
-        /// The most that they may have.
+        /// The largest size allowed, in bytes.
         limit: usize,
     },
     /// A value was refused: it cannot be encoded, or is of another type than asked for. Nothing was changed.
@@ -40,7 +40,7 @@ pub enum SessionError {
         /// Its length in bytes.
         length: usize,
     },
-    /// The request's CSRF token is missing, or of another session.
+    /// The request's CSRF token is missing, or belongs to another session.
     #[error("the request's CSRF token is missing, or not one of its session")]
     Csrf,
     /// The session has ended: logged out, revoked, expired or renewed, here or by another request.
@@ -51,7 +51,7 @@ pub enum SessionError {
         "other requests changed the session, and its newest state is out of reach; what this request changed is not kept"
     )]
     Conflict,
-    /// The response's headers are gone, and a change could no longer reach the client.
+    /// The response's headers were already sent, so a change could no longer reach the client.
     #[error("the response's headers were already sent; change the session before, or call `save` in the handler")]
     Finished,
     /// The closure given to `update` changed the session itself.
@@ -62,43 +62,43 @@ pub enum SessionError {
     /// Nobody is logged in.
     #[error("nobody is logged in")]
     NotLoggedIn,
-    /// The subject authenticated longer ago than this asks for. See [`Session::require_recent_auth`].
+    /// The subject authenticated longer ago than the handler allows. See [`Session::require_recent_auth`].
     ///
     /// [`Session::require_recent_auth`]: crate::Session::require_recent_auth
     #[error("the subject authenticated {}, and {max_age:?} are allowed", ago(.age))]
     AuthenticationTooOld {
-        /// How long ago; `None` if that is not known.
+        /// The time since then; `None` if it is unknown.
         age: Option<Duration>,
-        /// How long ago it may be.
+        /// The longest time allowed.
         max_age: Duration,
     },
-    /// The subject authenticated less strongly than this asks for. See [`Session::require_assurance`].
+    /// The subject authenticated less strongly than the handler requires. See [`Session::require_assurance`].
     ///
     /// [`Session::require_assurance`]: crate::Session::require_assurance
     #[error("this asks for assurance level {required}, and the subject has {}", .level.map_or("none".to_owned(), |level| level.to_string()))]
     AssuranceTooLow {
         /// The level that the session has.
         level: Option<u8>,
-        /// The level that is asked for.
+        /// The level that is required.
         required: u8,
     },
-    /// The subject already has as many sessions as it may. Nobody was logged in.
+    /// The subject already has as many sessions as the limit allows. Nobody was logged in.
     #[error("the subject already has {limit} sessions, which is the limit; end one of them first")]
     TooManySessions {
         /// The limit.
         limit: u32,
     },
-    /// There is no live session of the subject with this handle: unknown, over, or another subject's.
+    /// The subject has no live session with this handle: it is unknown, has ended, or is another subject's.
     #[error("the subject has no session with this handle")]
     NoSuchSession,
     /// The session cannot travel as a bearer token: that transport is off, or the request came with a live session in a
     /// cookie, which never becomes a bearer token.
     #[error("the session cannot travel as a bearer token: {0}")]
     NoBearer(&'static str),
-    /// The store did not answer, or not as it should.
+    /// The store did not respond, or not correctly.
     #[error("the session store failed: {}", with_causes(.0))]
     Store(StoreError),
-    /// There was no randomness.
+    /// The source of randomness failed.
     #[error(transparent)]
     Random(RandomError),
     /// The request did not come through the layer, middleware or fairing that carries sessions.
@@ -107,7 +107,7 @@ pub enum SessionError {
 }
 
 impl SessionError {
-    /// The HTTP status that a response to this error has.
+    /// Returns the HTTP status of a response to this error.
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
@@ -122,7 +122,7 @@ impl SessionError {
         }
     }
 
-    /// The only text that a client sees of this error. It says nothing of the server's inside.
+    /// Returns the only text that a client sees of this error. It reveals nothing about the server's internals.
     #[must_use]
     pub fn client_text(&self) -> &'static str {
         match self {
@@ -147,7 +147,7 @@ fn ago(age: &Option<Duration>) -> String {
     age.map_or("at a time that is not known".to_owned(), |age| format!("{age:?} ago"))
 }
 
-/// An error and all that led to it, in one line: what an operator needs to see.
+/// Returns an error and all its causes in one line, for operators.
 pub(crate) fn with_causes(error: &StoreError) -> String {
     let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))

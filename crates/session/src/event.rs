@@ -1,4 +1,4 @@
-//! What operators learn: one typed event for everything that matters.
+//! The events for operators: one type for everything that matters.
 
 use std::fmt;
 
@@ -15,12 +15,11 @@ pub(crate) mod vocabulary;
 
 /// Receives every event, synchronously: it must be quick and must not block.
 ///
-/// Every event also goes to `tracing`, target `secure_sessions`, with the field `event` as [`Event::name`] gives it; but
-/// for those that an attacker could flood the log with, of which it gets no more than the
-/// [`event_limit`](crate::Builder::event_limit). An observer sees all of them: wrap one that a flood would fill in
-/// [`Throttled`](crate::Throttled).
+/// Every event also goes to `tracing`, target `secure_sessions`, with the field `event` as [`Event::name`] returns it.
+/// The [`event_limit`](crate::Builder::event_limit) limits the lines of events that an attacker could flood the log
+/// with. An observer sees all events: wrap one that a flood would fill in [`Throttled`](crate::Throttled).
 pub trait Observer: Send + Sync + 'static {
-    /// Something happened. An event never holds a token, a key or a payload, and ids only as keyed [`Handle`]s.
+    /// Receives one event. An event never holds a token, a key or a payload, and ids only as keyed [`Handle`]s.
     fn observe(&self, event: &Event);
 }
 
@@ -30,7 +29,7 @@ impl<F: Fn(&Event) + Send + Sync + 'static> Observer for F {
     }
 }
 
-/// Why a session got its next token.
+/// The reason why a session got its next token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RotationReason {
@@ -42,13 +41,13 @@ pub enum RotationReason {
     CompromisedKey,
 }
 
-/// Why a session ended.
+/// The reason why a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EndReason {
     /// Its holder logged out.
     Logout,
-    /// Revoked by its subject or an administrator.
+    /// Its subject or an administrator revoked it.
     Revoked,
     /// Its subject logged in once more than the limit of sessions allows, and this was the oldest.
     Evicted,
@@ -62,20 +61,20 @@ pub enum EndReason {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A session was made.
+    /// A session was created.
     Created {
         /// The session.
         session: Handle,
-        /// Whether it belongs to a subject.
+        /// `true` if it belongs to a subject.
         logged_in: bool,
     },
     /// A session got its next token.
     Rotated {
         /// The session.
         session: Handle,
-        /// Counts its tokens.
+        /// The new token's generation, which counts the session's tokens.
         generation: u32,
-        /// Why.
+        /// The reason.
         reason: RotationReason,
     },
     /// A session moved to a new id; the old one ended.
@@ -84,9 +83,9 @@ pub enum Event {
         old: Handle,
         /// The new session.
         session: Handle,
-        /// Whether somebody logged in.
+        /// `true` if a login caused it.
         login: bool,
-        /// Whether the session belongs to a subject.
+        /// `true` if the session belongs to a subject.
         logged_in: bool,
     },
     /// The holder of a superseded token was given the newest.
@@ -98,12 +97,12 @@ pub enum Event {
     Ended {
         /// The session; `None` if more than one was ended at once.
         session: Option<Handle>,
-        /// How many.
+        /// The number of sessions that ended.
         count: u64,
-        /// Why.
+        /// The reason.
         reason: EndReason,
-        /// `true` if the session belonged to a subject, or may have: more than one was ended at once. `false` for
-        /// [`EndReason::PresentedAfterEnd`], where nobody remembers.
+        /// `true` if the session belonged to a subject, or may have because more than one was ended at once. `false`
+        /// for [`EndReason::PresentedAfterEnd`], when this is no longer known.
         logged_in: bool,
     },
     /// A token past one of its session's deadlines was refused.
@@ -111,18 +110,19 @@ pub enum Event {
         /// The session.
         session: Handle,
     },
-    /// A dead token was presented: somebody holds a copy. Theft, or a cookie jar that was rolled back.
+    /// A dead token was presented, so somebody holds a copy: an attacker, or a user whose cookie jar was rolled back.
     Replayed {
         /// The session.
         session: Handle,
-        /// Whether the session was revoked.
+        /// `true` if the session was revoked.
         revoked: bool,
     },
-    /// A token was made with a key of ours, and not by us: **the key has leaked**. Nothing was touched.
+    /// A token was made with one of our keys, but not by us: **the key has leaked**. Nothing was changed.
     ///
-    /// A genuine cookie whose last 16 bytes its own holder damaged is told from it by its bucket, and raises nothing. Only
-    /// once that session has ended can nobody tell any more, so a single event from one address may be mischief. A key
-    /// that you replace and list as compromised costs no user anything, and is the safe answer.
+    /// A user can damage the last 16 bytes of their own genuine cookie. As long as its session lives, its bucket tells
+    /// it apart from a forgery, and no event is raised. Once the session has ended, the two look the same, so a single
+    /// event from one address may be mischief. The safe answer is to replace the key and list it as compromised, which
+    /// costs no user anything.
     Forged {
         /// The kind of the key.
         kind: KeyKind,
@@ -134,7 +134,7 @@ pub enum Event {
         /// The session.
         session: Handle,
     },
-    /// A bucket is not as we wrote it: somebody else writes to the store.
+    /// A bucket differs from what we wrote: someone else has write access to the store.
     StoreTampered {
         /// The session.
         session: Handle,
@@ -146,30 +146,31 @@ pub enum Event {
         /// The key.
         key: KeyId,
     },
-    /// A token of a later version of the format: another host runs a newer release. The browser's cookie is left alone. Its
-    /// name is that of [`UnknownKey`](Self::UnknownKey), since it means the same: this host cannot read it yet.
+    /// A token has a later version of the format: another host runs a newer release. The browser's cookie is left
+    /// alone. The event has the name of [`UnknownKey`](Self::UnknownKey), since it means the same: this host cannot
+    /// read the token yet.
     LaterVersion {
         /// The token's version.
         version: u8,
     },
-    /// A token has an entry that this release does not know and that must not be passed over: another host runs a newer one.
-    /// The browser's cookie is left alone.
+    /// A token has an entry that this release does not know and must not ignore: another host runs a newer one. The
+    /// browser's cookie is left alone.
     CriticalEntry {
         /// The number of the entry.
         key: u64,
     },
-    /// A superseded token was refused that its session had no room left to remember: more than 128 responses were under
-    /// way at once. No reason for an alarm, and nothing was revoked.
+    /// A superseded token was refused because its session had no room left to remember it: more than 128 responses were
+    /// under way at once. It is no reason for an alarm, and nothing was revoked.
     CrowdedOut {
         /// The session.
         session: Handle,
     },
-    /// Two live sessions came in one request; it was served as an anonymous one.
+    /// One request brought more than one live session; it was served as an anonymous one.
     Ambiguous {
-        /// How many.
+        /// The number of live sessions.
         count: usize,
     },
-    /// A session came from a client with other properties than it is bound to.
+    /// A session came from a client whose properties differ from those that it is bound to.
     BindingMismatch {
         /// The session.
         session: Handle,
@@ -179,54 +180,54 @@ pub enum Event {
         /// The limit.
         limit: u32,
     },
-    /// Other keys are in force from now on.
+    /// Other keys are active from now on.
     KeysChanged {
         /// The active seal key.
         seal: KeyId,
         /// The active fingerprint key.
         fingerprint: KeyId,
-        /// How many of the ring are compromised.
+        /// The number of compromised keys in the ring.
         compromised: usize,
     },
-    /// The keys could not be loaded again; those in force stay.
+    /// The keys could not be loaded again; the current ones stay.
     KeyReloadFailed {
-        /// Why not. It never holds a key.
+        /// The reason, which never holds a key.
         message: String,
     },
     /// The store failed.
     StoreError {
-        /// What was asked of it: the name of the method.
+        /// The name of the method that failed.
         operation: &'static str,
-        /// What it said.
+        /// The error and its causes.
         message: String,
     },
-    /// A commit met another one and tries again.
+    /// A commit conflicted with another one and is retried.
     ConflictRetry {
         /// The session.
         session: Handle,
-        /// Counts the tries of this commit.
+        /// The number of this commit's tries so far.
         attempt: u32,
     },
-    /// A request came without a CSRF token of its session where one was asked for.
+    /// A request came without a CSRF token of its session where one is required.
     CsrfMismatch {
         /// The session; `None` if the request has none.
         session: Option<Handle>,
     },
     /// A browser sent a request that another site caused.
     CrossOrigin {
-        /// What gave it away.
+        /// The reason why it counts as caused by another site.
         reason: CrossOriginReason,
         /// The origin that caused it, if the browser named one and it is well-formed.
         origin: Option<Origin>,
-        /// Whether it was refused; otherwise it was only reported.
+        /// `true` if it was refused, `false` if it was only reported.
         refused: bool,
     },
-    /// Events of one kind were left out of a log, since there were too many: see [`EventLimit`](crate::EventLimit).
-    /// Observers, which see every event, are never given this one, but for those behind a [`Throttled`](crate::Throttled).
+    /// Events of one kind were left out of a log because there were too many: see [`EventLimit`](crate::EventLimit).
+    /// Observers see every event, and so never get this one, except behind a [`Throttled`](crate::Throttled).
     Suppressed {
         /// The [name](Event::name) of their kind.
         event: &'static str,
-        /// How many.
+        /// The number of events left out.
         count: u64,
     },
 }
@@ -259,7 +260,7 @@ impl Event {
         "suppressed",
     ];
 
-    /// The event's stable name, in snake case.
+    /// Returns the event's stable name, in snake case.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -289,8 +290,8 @@ impl Event {
         }
     }
 
-    /// Returns `true` if somebody without an account can raise it as often as they like, so that a log must not write
-    /// each one.
+    /// Returns `true` if an attacker without an account can raise it as often as they like, so that a log must not
+    /// write each one.
     ///
     /// Logins, logouts and revocations of logged-in sessions are never left out of a log. Neither is a replay that
     /// revoked its session: a session can be revoked only once.
@@ -306,7 +307,7 @@ impl Event {
         }
     }
 
-    /// The session that the event is about, if it is about one.
+    /// Returns the session that the event is about, or `None` if it is about no single session.
     #[must_use]
     pub fn session(&self) -> Option<Handle> {
         match self {

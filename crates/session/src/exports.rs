@@ -1,4 +1,4 @@
-//! Everything of the engine that an application needs beside its adapter's own types: each adapter exports it all.
+//! The engine's types that an application needs besides its adapter's own. Each adapter exports all of them.
 
 #[cfg(feature = "cached")]
 pub use crate::CachedStore;

@@ -1,4 +1,4 @@
-//! Where keys come from: texts, the environment, a file.
+//! The keyring and its sources: texts, the environment, a file.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,43 +9,43 @@ use zeroize::Zeroizing;
 
 /// The environment variable with the seal keys, separated by commas or white space, the active one first.
 pub const SEAL_KEYS_VARIABLE: &str = "SECURE_SESSIONS_SEAL_KEYS";
-/// The environment variable with the fingerprint keys, likewise.
+/// The environment variable with the fingerprint keys, in the same form.
 pub const FINGERPRINT_KEYS_VARIABLE: &str = "SECURE_SESSIONS_FINGERPRINT_KEYS";
-/// The environment variable with leaked keys of either kind.
+/// The environment variable with leaked keys of either kind. It is optional.
 pub const COMPROMISED_KEYS_VARIABLE: &str = "SECURE_SESSIONS_COMPROMISED_KEYS";
 
-/// The keys in force. Cheap to clone.
+/// The current keys. Cheap to clone.
 ///
 /// To change the key on many hosts without a logout, add the new key as the second on every host, then move it to the
-/// front on every host, then drop the old one after the absolute timeout. A leaked key goes into the list of compromised
-/// ones: nobody is logged out, and what is forged with it is recognised.
+/// front on every host, then remove the old one after the absolute timeout. Add a leaked key to the list of compromised
+/// ones: nobody is logged out, and tokens forged with it are recognised.
 #[derive(Debug, Clone)]
 pub struct Keyring(pub(crate) Arc<core::Keyring>);
 
-/// Why there is no keyring.
+/// An error while loading a keyring.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeySourceError {
-    /// A variable is not set.
+    /// An environment variable is not set.
     #[error(
         "{name} is not set: give it at least one key, such as one that `Keyring::generate_texts` makes (keys are never generated silently, since a restart would log everyone out)"
     )]
     Variable {
-        /// Its name.
+        /// The variable's name.
         name: &'static str,
     },
     /// The file cannot be read.
     #[error("the key file {path} cannot be read: {source}")]
     File {
-        /// Its path.
+        /// The file's path.
         path: String,
-        /// Why not.
+        /// The cause.
         source: std::io::Error,
     },
     /// A line of the file is neither a key, nor `compromised` and a key, nor a comment.
     #[error("line {line} of the key file is neither a key, nor `compromised` and a key, nor a comment after `#`")]
     Line {
-        /// The line, from 1.
+        /// The line's number, starting at 1.
         line: usize,
     },
     /// The keys do not make a ring.
@@ -54,16 +54,17 @@ pub enum KeySourceError {
     /// The manager cannot use the keys.
     #[error("the keys were refused: {problem}")]
     Refused {
-        /// Why.
+        /// The reason.
         problem: String,
     },
-    /// There was no randomness to generate keys with.
+    /// The source of randomness failed, so no keys were generated.
     #[error(transparent)]
     Random(#[from] RandomError),
 }
 
 impl Keyring {
-    /// New keys that nobody else has, for tests and trials. A restart logs everyone out, and says so in a warning.
+    /// Generates keys for this process alone, for tests and trials. A restart logs everyone out, and a warning in the
+    /// log says so.
     ///
     /// # Errors
     ///
@@ -76,7 +77,7 @@ impl Keyring {
         Ok(Self(Arc::new(core::Keyring::generate(&mut SysRng)?)))
     }
 
-    /// A new seal key and a new fingerprint key as texts, to be put into a secret store.
+    /// Generates a seal key and a fingerprint key as texts, for you to put into a secret store.
     ///
     /// # Errors
     ///
@@ -87,8 +88,8 @@ impl Keyring {
         Ok((seal.to_text(), fingerprint.to_text()))
     }
 
-    /// From three lists, each separated by commas or white space: seal keys, fingerprint keys, leaked keys of either
-    /// kind. The first of the first two lists are the active ones.
+    /// Parses three lists, each separated by commas or white space: seal keys, fingerprint keys, and leaked keys of
+    /// either kind. The first key of each of the first two lists is the active one.
     ///
     /// # Errors
     ///
@@ -98,7 +99,7 @@ impl Keyring {
         Ok(Self(Arc::new(keyring)))
     }
 
-    /// From `SECURE_SESSIONS_SEAL_KEYS`, `SECURE_SESSIONS_FINGERPRINT_KEYS` and, if it is set,
+    /// Reads the keys from `SECURE_SESSIONS_SEAL_KEYS`, `SECURE_SESSIONS_FINGERPRINT_KEYS` and, if it is set,
     /// `SECURE_SESSIONS_COMPROMISED_KEYS`.
     ///
     /// # Errors
@@ -111,8 +112,8 @@ impl Keyring {
         Self::from_text(&seal, &fingerprint, &compromised)
     }
 
-    /// From a file with one key per line. The first of each kind is the active one; a line that starts with the word
-    /// `compromised` holds a leaked key; `#` starts a comment.
+    /// Reads the keys from a file with one key per line. The first of each kind is the active one; a line that starts
+    /// with the word `compromised` holds a leaked key; `#` starts a comment.
     ///
     /// # Errors
     ///
@@ -126,7 +127,7 @@ impl Keyring {
     }
 
     fn from_lines(text: &str) -> Result<Self, KeySourceError> {
-        // Room for all of it: a string that grows leaves its old buffer behind, keys and all.
+        // Reserved in full: a string that grows leaves its old buffer behind, including the keys.
         let mut lists = [(); 3].map(|()| Zeroizing::new(String::with_capacity(text.len() + 1)));
         for (index, line) in text.lines().enumerate() {
             let line = line.split('#').next().unwrap_or_default();
@@ -145,7 +146,7 @@ impl Keyring {
         Self::from_text(seal, fingerprint, compromised)
     }
 
-    /// Every key's kind, id and state, the active ones first of their kind.
+    /// Returns every key's kind, id and state, the active key of each kind first.
     pub fn states(&self) -> impl Iterator<Item = (KeyKind, KeyId, KeyState)> + '_ {
         self.0.states()
     }

@@ -1,4 +1,4 @@
-//! The manager: what all requests share.
+//! The manager: the state that all requests share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,14 +41,14 @@ struct Shared {
     cookie_name: String,
     persistent: bool,
     times: Times,
-    /// For cookies.
+    /// The sealer of the cookie transport.
     sealer: ArcSwap<Sealing>,
     cookies: bool,
     bearer: Option<Bearer>,
     binding: Option<Binding>,
     session_limit: SessionLimit,
     on_replay: OnReplay,
-    /// Milliseconds; zero for none.
+    /// The time in milliseconds; zero for none.
     not_before: AtomicU64,
     clock: Arc<dyn Clock>,
     observers: Vec<Arc<dyn Observer>>,
@@ -59,11 +59,11 @@ struct Shared {
     commits: Arc<Commits>,
 }
 
-/// Commits that met another one of their session queue up, so that each costs one more try and not one for each rival.
-/// Sessions that share a queue wait for one another only while both have such conflicts.
+/// The number of queues for commits that conflicted with another one of their session. In a queue, each costs one more
+/// try and not one for each rival. Sessions that share a queue wait for each other only while both have such conflicts.
 const QUEUES: usize = 64;
 
-/// What a checked configuration consists of.
+/// The parts of a checked configuration.
 pub(crate) struct Parts {
     pub(crate) store: AnyStore,
     pub(crate) cookie: CookieConfig,
@@ -107,38 +107,40 @@ impl SessionManager {
         }))
     }
 
-    /// The cookie's name.
+    /// Returns the cookie's name.
     #[must_use]
     pub fn cookie_name(&self) -> &str {
         &self.0.cookie_name
     }
 
-    /// The most bytes that the cookie's name and value may have.
+    /// Returns the largest size of the cookie's name and value together, in bytes.
     #[must_use]
     pub fn size_limit(&self) -> usize {
         self.sealer(Transport::Cookie).sizes().limit()
     }
 
-    /// The request header that brings a CSRF token, in lower case.
+    /// Returns the request header that carries a CSRF token, in lower case.
     #[must_use]
     pub fn csrf_header(&self) -> &'static str {
         self.0.csrf_header
     }
 
-    /// The store.
+    /// Returns the store.
     #[must_use]
     pub fn store(&self) -> &AnyStore {
         &self.0.store
     }
 
-    /// Replaces the keys while requests run, and raises [`Event::KeysChanged`]. Requests that began with the old keys end
-    /// with them. [`reload_keys`](Self::reload_keys) and [`watch_keys`](Self::watch_keys) call it for a source of keys.
+    /// Replaces the keys while requests run, and raises [`Event::KeysChanged`]. Requests that started with the old keys
+    /// finish with them. [`reload_keys`](Self::reload_keys) and [`watch_keys`](Self::watch_keys) call it with the keys
+    /// that they load.
     ///
     /// # Errors
     ///
-    /// None today: the cookie's name and sizes were checked when the manager was built.
+    /// Never fails today: the cookie's name and sizes were checked when the manager was built.
     pub fn set_keyring(&self, keyring: Keyring) -> Result<(), BuildError> {
         let sealer = self.sealer(Transport::Cookie).with_keyring(Arc::clone(&keyring.0));
+        // Emptied now, since requests under way may keep the old memory alive.
         self.0.sealer.swap(Arc::new(sealer)).forget_where(|_| true);
         if let Some(bearer) = &self.0.bearer {
             bearer.set_keyring(keyring.0);
@@ -147,25 +149,25 @@ impl SessionManager {
         Ok(())
     }
 
-    /// Refuses, from now on, every token issued earlier; `None` ends that.
+    /// Refuses every token issued before this time, from now on; `None` accepts them again.
     pub fn set_not_before(&self, not_before: Option<Timestamp>) {
         self.0.not_before.store(not_before.map_or(0, Timestamp::as_millis), Ordering::SeqCst);
     }
 
-    /// Starts the background task that removes expired sessions from the store, every minute by the manager's clock. It
-    /// survives store errors, and stops when the handle is dropped or told to.
+    /// Starts the background task that removes expired sessions from the store, every minute by the manager's clock.
+    /// The task survives store errors. It stops when you stop or drop the handle.
     ///
-    /// Call it once per process, inside a tokio runtime. Several processes on one store do no harm.
+    /// Call it once per process, inside a tokio runtime. Several processes may do so on one store.
     #[must_use = "the task stops when the handle is dropped; `detach` lets it run for as long as the process"]
     pub fn spawn_purge(&self) -> PurgeHandle {
         let clock = Arc::clone(&self.0.clock);
         Purge::new(self.0.store.clone()).clock(move || clock.now()).spawn()
     }
 
-    /// Waits until no commit of this manager is under way, those of clients that hung up included.
+    /// Waits until no commit of this manager is under way, including those of clients that hung up.
     ///
-    /// Await it after the server has shut down gracefully and before the runtime ends: a runtime that ends drops the
-    /// commits under way, and with them a logout whose client did not wait for the answer. Actix Web's workers have
+    /// Await it after the server has shut down gracefully and before the runtime ends. A runtime that ends drops the
+    /// commits under way, and with them a logout whose client did not wait for the response. Actix Web's workers have
     /// runtimes of their own, which end with the server: there, pause the server, await this, and then stop it.
     ///
     /// A commit waits for the store, so set a time limit if your store has none.
@@ -195,7 +197,7 @@ impl SessionManager {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// The sealer of a transport. To hold it across an await, take the `Arc` out of the guard.
+    /// Returns the sealer of a transport. To hold it across an await, take the `Arc` out of the guard.
     pub(crate) fn sealer(&self, transport: Transport) -> Guard<Arc<Sealing>> {
         match (&self.0.bearer, transport) {
             (Some(bearer), Transport::Bearer) => bearer.sealer.load(),
@@ -259,7 +261,7 @@ impl SessionManager {
         self.sealer(Transport::Cookie).keyring().handle(id)
     }
 
-    /// Observers see every event; the log only what an attacker cannot flood it with.
+    /// Sends an event to every observer, and to the log within the limit that keeps an attacker from flooding it.
     pub(crate) fn emit(&self, event: &Event) {
         match &self.0.throttle {
             Some(throttle) => throttle.pass(event, self.now().as_millis(), Event::trace),
@@ -270,8 +272,9 @@ impl SessionManager {
         }
     }
 
-    /// An event of ordinary requests, which is made only if somebody hears it.
+    /// Emits an event of ordinary requests, and creates it only if the log or an observer receives it.
     pub(crate) fn emit_if_heard(&self, event: impl FnOnce() -> Event) {
+        // The next event that passes also reports those that were left out of the log.
         let reports = self.0.throttle.as_ref().is_some_and(Throttle::has_suppressed);
         if reports
             || !self.0.observers.is_empty()
@@ -285,7 +288,7 @@ impl SessionManager {
         self.0.clear_site_data.as_ref()
     }
 
-    /// Reports a store's failure, and makes it the handler's error.
+    /// Reports a store's failure, and returns it as the handler's error.
     pub(crate) fn store_failed(&self, operation: &'static str, error: StoreError) -> SessionError {
         self.emit(&Event::StoreError { operation, message: with_causes(&error) });
         SessionError::Store(error)
@@ -296,7 +299,7 @@ impl SessionManager {
         self.0.queues[usize::from(*first) % QUEUES].lock().await
     }
 
-    /// The idle timeout and the absolute lifetime that a session with these overrides has.
+    /// Returns the idle timeout and the absolute lifetime of a session with these overrides.
     pub(crate) fn lifetimes(&self, meta: &secure_sessions_core::Meta) -> (Option<Millis>, Millis) {
         (meta.idle_timeout.or(self.0.times.idle), meta.lifetime.unwrap_or(self.0.times.absolute))
     }

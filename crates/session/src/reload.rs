@@ -1,4 +1,4 @@
-//! Keys that change while the process runs: loaded again from where they came from.
+//! Key changes while the process runs: loads the keys again from their source.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,16 +15,17 @@ use crate::manager::SessionManager;
 use crate::transport::Transport;
 
 impl SessionManager {
-    /// The keys in force.
+    /// Returns the current keys.
     #[must_use]
     pub fn keyring(&self) -> Keyring {
         Keyring(Arc::clone(self.sealer(Transport::Cookie).keyring()))
     }
 
-    /// Loads the keys anew, and puts them in force if they differ from those that are. Whether they did.
+    /// Loads the keys again, and activates them if they differ from the current ones. Returns `true` if they did.
     ///
-    /// Sessions go on: whatever is sealed under a key that is still in the ring stays good, and is sealed under the new
-    /// active key at its next rotation; what a compromised key sealed, with the next response.
+    /// Sessions continue. A token that is sealed under a key of the ring is still accepted, and is sealed under the new
+    /// active key at its next rotation. A token that is sealed under a compromised key is replaced by the next
+    /// response.
     ///
     /// ```
     /// # use secure_sessions::{Keyring, MemoryStore, SessionManager};
@@ -41,8 +42,8 @@ impl SessionManager {
     ///
     /// # Errors
     ///
-    /// [`KeySourceError`] says what is wrong with the source. The keys in force stay, and
-    /// [`Event::KeyReloadFailed`] is raised.
+    /// [`KeySourceError`] says what is wrong with the source. The current keys stay, and [`Event::KeyReloadFailed`] is
+    /// raised.
     pub fn reload_keys(&self, load: impl FnOnce() -> Result<Keyring, KeySourceError>) -> Result<bool, KeySourceError> {
         let outcome = load().and_then(|keyring| self.adopt(keyring));
         if let Err(error) = &outcome {
@@ -51,27 +52,27 @@ impl SessionManager {
         outcome
     }
 
-    /// Watches a key file (see [`Keyring::from_file`]): reads it at this interval, in a task of its own, and puts its keys
-    /// in force when they differ from those that are.
+    /// Watches a key file (see [`Keyring::from_file`]): reads it at this interval, in a task of its own, and activates
+    /// its keys if they differ from the current ones.
     ///
-    /// Replace the file by renaming a new one into its place, as editors and Kubernetes do: a file that is seen half
+    /// Replace the file by renaming a new one into its place, as editors and Kubernetes do. A file that is read half
     /// written may lack keys for one interval.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Panics outside of a tokio runtime.
     pub fn watch_key_file(&self, path: impl Into<PathBuf>, interval: Duration) -> KeyWatch {
         let path = path.into();
         self.watch_keys(interval, move || Keyring::from_file(&path))
     }
 
-    /// Loads the keys anew at this interval, in a task of its own: from a vault, say. `load` may block.
+    /// Loads the keys again at this interval, in a task of its own, for example from a vault. `load` may block.
     ///
-    /// A source that fails is reported once for each reason, and asked again; the keys in force stay.
+    /// A failing source is reported once for each reason, and retried; the current keys stay.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Panics outside of a tokio runtime.
     pub fn watch_keys(
         &self,
         interval: Duration,
@@ -82,9 +83,9 @@ impl SessionManager {
         KeyWatch { signal, task: Some(task) }
     }
 
-    /// Puts a ring in force unless it is that already.
+    /// Activates a ring unless it is the current one. Returns `true` if it was activated.
     fn adopt(&self, keyring: Keyring) -> Result<bool, KeySourceError> {
-        // Ids are derived from the keys.
+        // Equal ids mean equal keys, since an id is derived from its key.
         if keyring.states().eq(self.keyring().states()) {
             return Ok(false);
         }
@@ -92,7 +93,7 @@ impl SessionManager {
         Ok(true)
     }
 
-    /// Tells operators which keys are in force from now on.
+    /// Reports to operators which keys are active from now on.
     pub(crate) fn report_keys(&self) {
         let keyring = self.keyring();
         let active = |kind| keyring.states().find(|(of, _, state)| *of == kind && *state == KeyState::Active);
@@ -120,12 +121,13 @@ async fn watch(manager: SessionManager, interval: Duration, load: Arc<Load>, mut
                 manager.emit(&Event::KeyReloadFailed { message: message.clone() });
                 reported = Some(message);
             }
+            // The same reason as at the last try, already reported.
             Err(_) => {}
         }
     }
 }
 
-/// Holds the task that watches the keys. Dropped, it stops the task; [`detach`](Self::detach) lets it run on.
+/// The handle of the task that watches the keys. Dropping it stops the task; [`detach`](Self::detach) lets it run on.
 #[derive(Debug)]
 #[must_use = "the task stops when the handle is dropped; `detach` lets it run for as long as the process"]
 pub struct KeyWatch {
@@ -158,7 +160,8 @@ impl Drop for KeyWatch {
     }
 }
 
-/// Waits, and returns whether the task is to stop. A sender that is gone without a word has detached it.
+/// Waits for this time. Returns `true` if the task must stop. A sender that was dropped without a signal has detached
+/// the task.
 async fn stopped_within(stop: &mut watch::Receiver<bool>, wait: Duration) -> bool {
     let waiting = async {
         if stop.wait_for(|stop| *stop).await.is_err() {

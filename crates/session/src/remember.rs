@@ -1,7 +1,7 @@
-//! A bounded memory of tokens that were opened, so that a token which comes again need not be opened again.
+//! A bounded memory of opened tokens, so that a token which comes again need not be opened again.
 //!
-//! Opening is a function of the text and the keys. What a token is worth is not: bucket, times, subject's tag and verdict
-//! are judged at every request, whether its token was opened or remembered.
+//! The text and the keys alone determine what a token opens to, so that can be remembered. The verdict cannot: bucket,
+//! times and subject's tag are judged at every request, for opened and remembered tokens alike.
 
 use std::hint::black_box;
 use std::ops::Deref;
@@ -16,23 +16,24 @@ use secure_sessions_core::{
 
 use crate::clock::Clock;
 
-/// How long a token is remembered at most.
+/// The longest time for which a token is remembered.
 const REMEMBER_FOR: Millis = Millis::from_secs(60);
-/// How much later its bytes may be overwritten.
+/// The longest delay until a forgotten token's bytes are overwritten.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// Places that the end of a text leads to.
+/// The number of places in the set that the end of a text selects.
 const WAYS: usize = 4;
-/// Bytes at the end of a text that lead to its places. They are of its mark, and so differ between any two tokens.
+/// The number of bytes at the end of a text that select its set. They are part of its mark, and so differ between any
+/// two tokens.
 const END: usize = 8;
 
-/// The sealer of one transport under one keyring, and what it has opened. New keys come with an empty memory.
+/// The sealer of one transport under one keyring, and the tokens that it opened. New keys start with an empty memory.
 pub(crate) struct Sealing {
     sealer: Sealer,
     memory: Option<Arc<Memory>>,
 }
 
 impl Sealing {
-    /// Remembers at most so many tokens; nothing if that is zero.
+    /// Creates a sealer that remembers up to `places` tokens; none if that is zero.
     pub(crate) fn new(sealer: Sealer, places: usize, clock: &Arc<dyn Clock>) -> Self {
         Self { sealer, memory: Memory::new(places, clock) }
     }
@@ -49,16 +50,16 @@ impl Sealing {
         self.memory.as_ref().and_then(|memory| Memory::new(memory.places(), &memory.clock))
     }
 
-    /// Returns what opening this text gave, if that is remembered.
+    /// Returns the opened token of this text, or `None` if it is not remembered.
     pub(crate) fn recall(&self, text: &[u8], now: Timestamp) -> Option<Opened> {
         self.memory.as_ref()?.recall(text, now)
     }
 
-    /// Returns the memory of a text that comes for the second time, for [`remember`](Self::remember) when its token is
-    /// found to be current.
+    /// Returns an entry for a text that comes for the second time, or `None`. Pass it to [`remember`](Self::remember)
+    /// once its token is found to be current.
     pub(crate) fn second_visit(&self, text: &[u8], opened: &Opened, now: Timestamp) -> Option<Remembered> {
         let comes_again = self.memory.as_ref()?.set(text).comes_again(text);
-        // A token of a key that has leaked is replaced by the response.
+        // The response replaces a token of a leaked key, so it will not come again.
         let is_kept = comes_again && opened.sealed_under().compromised().is_none();
         is_kept.then(|| Remembered { text: SecretBytes::from(text.to_vec()), opened: opened.clone(), since: now })
     }
@@ -69,7 +70,7 @@ impl Sealing {
         }
     }
 
-    /// Remembers a token that leaves with the response, unless the keys have changed since it was made.
+    /// Remembers a token that leaves with the response, unless the keys have changed since it was sealed.
     pub(crate) fn remember_issued(&self, text: &str, newest: &Admitted, subject: Option<&SubjectTag>) {
         let Some(memory) = self.memory.as_ref().filter(|_| newest.keys == self.active_keys()) else { return };
         if let Some(opened) = newest.reopened(subject) {
@@ -83,7 +84,7 @@ impl Sealing {
         self.forget_where(|opened| opened.session_id() == *id);
     }
 
-    /// Forgets the tokens of which this is true.
+    /// Forgets the tokens for which `is_over` returns `true`.
     pub(crate) fn forget_where(&self, is_over: impl Fn(&Opened) -> bool) {
         if let Some(memory) = &self.memory {
             memory.retain(|remembered| !is_over(&remembered.opened));
@@ -99,7 +100,7 @@ impl Deref for Sealing {
     }
 }
 
-/// A token's text, and what opening it gave. Both are overwritten when they are dropped.
+/// A token's text and its opened form. Both are overwritten when they are dropped.
 pub(crate) struct Remembered {
     text: SecretBytes,
     opened: Opened,
@@ -111,7 +112,7 @@ impl Remembered {
         self.opened.session_id() == newest.session_id && self.opened.generation() == newest.generation
     }
 
-    /// A clock that was put back ends it, too.
+    /// Returns `true` until the entry is too old, or the clock was set back behind it.
     fn is_fresh(&self, now: Timestamp) -> bool {
         self.since <= now && now < self.since.after(REMEMBER_FOR)
     }
@@ -119,18 +120,18 @@ impl Remembered {
 
 struct Memory {
     sets: Box<[Mutex<Set>]>,
-    /// The places of each set.
+    /// The number of places in each set.
     room: usize,
     clock: Arc<dyn Clock>,
-    /// A thread is about to look for what is to be forgotten.
+    /// `true` while a thread is due to remove stale entries.
     is_swept: AtomicBool,
 }
 
-/// The tokens whose ends lead here.
+/// The tokens whose ends select this set.
 #[derive(Default)]
 struct Set {
     remembered: Vec<Remembered>,
-    /// The ends of texts that came once, and the next of them to be replaced.
+    /// The ends of texts that came once; `next` is the one to be replaced.
     seen: [[u8; END]; WAYS],
     next: usize,
 }
@@ -152,7 +153,7 @@ impl Memory {
     }
 
     fn set(&self, text: &[u8]) -> MutexGuard<'_, Set> {
-        // Nobody can aim at a set: the last characters are of a mark.
+        // An attacker cannot aim at a set: the last characters are part of a mark.
         let end = u64::from_le_bytes(end_of(text)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         locked(&self.sets[usize::try_from(end).unwrap_or_default() % self.sets.len()])
     }
@@ -181,7 +182,7 @@ impl Memory {
         self.sweep_later();
     }
 
-    /// Returns `true` if anything is left.
+    /// Keeps the entries for which `keeps` returns `true`. Returns `true` if any is left.
     fn retain(&self, keeps: impl Fn(&Remembered) -> bool) -> bool {
         self.sets.iter().fold(false, |is_left, set| {
             let mut set = locked(set);
@@ -190,8 +191,8 @@ impl Memory {
         })
     }
 
-    /// Sees to it that a thread forgets what was just remembered: perhaps no request will come that does. The thread ends
-    /// when nothing is left.
+    /// Ensures that a thread forgets the new entry, since no further request may come that does. The thread ends when
+    /// nothing is left.
     fn sweep_later(self: &Arc<Self>) {
         if self.is_swept.load(Ordering::SeqCst) || self.is_swept.swap(true, Ordering::SeqCst) {
             return;
@@ -201,7 +202,7 @@ impl Memory {
             loop {
                 thread::sleep(SWEEP_EVERY);
                 let Some(memory) = memory.upgrade() else { return };
-                // First, so that whatever is remembered behind the sweep's back begins another one.
+                // Cleared first, so that an entry which arrives behind the sweep starts another one.
                 memory.is_swept.store(false, Ordering::SeqCst);
                 let now = memory.clock.now();
                 let is_left = memory.retain(|remembered| remembered.is_fresh(now));
@@ -211,6 +212,7 @@ impl Memory {
             }
         };
         if thread::Builder::new().name("session-memory".to_owned()).spawn(sweep).is_err() {
+            // Without a thread nothing is overwritten in time, so nothing is kept.
             self.retain(|_| false);
             self.is_swept.store(false, Ordering::SeqCst);
         }
@@ -218,7 +220,7 @@ impl Memory {
 }
 
 impl Set {
-    /// Returns `true` if the text came before; notes that it came.
+    /// Records that the text came. Returns `true` if it came before.
     fn comes_again(&mut self, text: &[u8]) -> bool {
         let end = end_of(text);
         let came = self.seen.contains(&end);
@@ -234,14 +236,14 @@ fn end_of(text: &[u8]) -> [u8; END] {
     text.last_chunk().copied().unwrap_or_default()
 }
 
-/// Compares two texts, in a time that depends on their lengths alone.
+/// Returns `true` if two texts are equal. The time depends on their lengths alone.
 fn is_same(one: &[u8], other: &[u8]) -> bool {
     let difference = || one.iter().zip(other).fold(0, |difference, (one, other)| difference | (one ^ other));
     one.len() == other.len() && black_box(difference()) == 0
 }
 
 fn locked(set: &Mutex<Set>) -> MutexGuard<'_, Set> {
-    // Nothing panics under this lock, but for an allocation that fails, and that ends the process.
+    // Nothing panics under this lock except a failed allocation, which ends the process.
     set.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -1,4 +1,4 @@
-//! A subject's sessions: list and revoke them, by their holder or an administrator.
+//! Lists and revokes a subject's sessions, for their holder or an administrator.
 
 use secure_sessions_core::{Bucket, Handle, SessionId, Timestamp};
 use secure_sessions_store::{Page, SessionStore, Which};
@@ -11,28 +11,28 @@ use crate::request::ops::{Ending, Why};
 use crate::session::Session;
 use crate::transport::Transport;
 
-/// What the store knows of one session of a subject.
+/// The store's record of one session of a subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionInfo {
-    /// The session's public name: revoke it by this.
+    /// The session's public name, by which you revoke it.
     pub handle: Handle,
-    /// When it was made, or its subject logged in.
+    /// The time at which the session was created, or its subject logged in.
     pub created_at: Timestamp,
-    /// When it was last seen, at most a minute ago.
+    /// The time at which the session was last seen, at most a minute behind.
     pub last_seen_at: Timestamp,
-    /// Its absolute deadline.
+    /// The session's absolute deadline.
     pub expires_at: Timestamp,
-    /// What the application wrote on it.
+    /// The label that the application set.
     pub label: Option<String>,
-    /// Whether it is the session that asks.
+    /// `true` if it is the session that asked for the list.
     pub current: bool,
 }
 
 const PAGE: u32 = 100;
 
 impl SessionManager {
-    /// All live sessions of a subject.
+    /// Returns all live sessions of a subject.
     ///
     /// # Errors
     ///
@@ -45,8 +45,8 @@ impl SessionManager {
     ///
     /// # Errors
     ///
-    /// [`SessionError::NoSuchSession`] if the subject has none of that name: it is over, was never there, or is another
-    /// subject's, and nothing tells which. [`SessionError::Store`] if the store fails.
+    /// [`SessionError::NoSuchSession`] if the subject has no session of that name. The error does not reveal if it has
+    /// ended, never existed or is another subject's. [`SessionError::Store`] if the store fails.
     pub async fn revoke(&self, subject: &str, handle: &Handle) -> Result<(), SessionError> {
         let keyring = self.keyring().0;
         let mut revoked = false;
@@ -62,7 +62,7 @@ impl SessionManager {
         Ok(())
     }
 
-    /// Ends all sessions of a subject. How many there were.
+    /// Ends all sessions of a subject. Returns how many there were.
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ impl SessionManager {
         self.revoke_all_of(subject, None).await
     }
 
-    /// Ends every session there is. How many there were.
+    /// Ends every session in the store. Returns how many there were.
     ///
     /// # Errors
     ///
@@ -82,7 +82,7 @@ impl SessionManager {
         revoked
     }
 
-    /// How many sessions the store keeps, those included that expired and are not purged yet.
+    /// Returns how many sessions the store keeps, including expired ones that are not purged yet.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ impl SessionManager {
         self.store().count().await.map_err(|error| self.store_failed("count", error))
     }
 
-    /// Ends all sessions of a subject but one. Returns how many there were.
+    /// Ends all sessions of a subject except this one. Returns how many it ended.
     pub(crate) async fn revoke_all_of(&self, subject: &str, except: Option<&SessionId>) -> Result<u64, SessionError> {
         let tags = self.sealer(Transport::Cookie).subject_tags(subject);
         let revoked = self.revoke_which(Which::Subjects(&tags), except).await;
@@ -108,7 +108,7 @@ impl SessionManager {
         Ok(count)
     }
 
-    /// All live buckets of a subject.
+    /// Returns all live buckets of a subject.
     pub(crate) async fn buckets(&self, subject: &str) -> Result<Vec<Bucket>, SessionError> {
         let tags = self.sealer(Transport::Cookie).subject_tags(subject);
         let (now, policy) = (self.now(), self.times().bucket);
@@ -122,7 +122,8 @@ impl SessionManager {
                 match session {
                     Ok(bucket) if bucket.is_expired(now, &policy) => {}
                     Ok(bucket) => buckets.push(bucket),
-                    // It is nobody's to use, and hides no other: an event, and the next removal of all removes it.
+                    // Nobody can use an unreadable session, and it must not hide the others. It raises an event, and
+                    // the next removal of all sessions removes it.
                     Err(unreadable) => {
                         self.store_failed("list", unreadable.error);
                     }
@@ -147,7 +148,7 @@ impl SessionManager {
 }
 
 impl Session {
-    /// All live sessions of this session's subject; none if nobody is logged in.
+    /// Returns all live sessions of this session's subject; an empty list if nobody is logged in.
     ///
     /// # Errors
     ///
@@ -159,13 +160,13 @@ impl Session {
         }
     }
 
-    /// Ends one session of this session's subject, at once. If that is this one, it is a [`logout`](Self::logout), at
+    /// Ends one session of this session's subject immediately. If it is this one, it is a [`logout`](Self::logout) at
     /// commit.
     ///
     /// # Errors
     ///
-    /// [`SessionError::NotLoggedIn`] if nobody is logged in, [`SessionError::NoSuchSession`] if the subject has no session
-    /// of that name, another subject's included; [`SessionError::Store`] if the store fails.
+    /// [`SessionError::NotLoggedIn`] if nobody is logged in; [`SessionError::NoSuchSession`] if the subject has no
+    /// session of that name, even if another subject has one; [`SessionError::Store`] if the store fails.
     pub async fn revoke(&self, handle: &Handle) -> Result<(), SessionError> {
         let subject = self.subject().ok_or(SessionError::NotLoggedIn)?;
         let manager = &self.request().manager;
@@ -175,8 +176,8 @@ impl Session {
         manager.revoke(&subject, handle).await
     }
 
-    /// Ends all other sessions of this session's subject, at once: also right after a [`login`](Self::login) in the same
-    /// request. How many there were.
+    /// Ends all other sessions of this session's subject immediately, also right after a [`login`](Self::login) in the
+    /// same request. Returns how many there were.
     ///
     /// # Errors
     ///
@@ -186,16 +187,16 @@ impl Session {
         self.request().manager.revoke_all_of(&subject, self.session_id().as_ref()).await
     }
 
-    /// Ends every session of this session's subject at commit, this one included, whatever the response's status, and
-    /// removes the browser's cookie.
+    /// Ends every session of this session's subject at commit, including this one, and removes the browser's cookie.
+    /// The response's status does not matter.
     ///
     /// As with [`logout`](Self::logout), a session that is renewed at the same time ends too.
     ///
     /// # Errors
     ///
     /// [`SessionError::NotLoggedIn`] if nobody is logged in; [`SessionError::Ended`] if the request's session has just
-    /// moved to another id, so that nobody can tell whose it was: ask the user to log in. [`SessionError::Finished`] if the
-    /// response's headers are gone.
+    /// moved to another id, so that its subject is unknown: ask the user to log in. [`SessionError::Finished`] if the
+    /// response's headers were already sent.
     pub fn logout_everywhere(&self) -> Result<(), SessionError> {
         let mut state = self.changeable()?;
         let Some(subject) = state.subject().map(str::to_owned) else {

@@ -1,5 +1,5 @@
-//! For the tests of an application: a manager in memory with a clock that stands still, and cookies of sessions that
-//! no browser has made.
+//! Helpers for an application's tests: a manager in memory with a clock that stands still, and cookies of sessions that
+//! no browser created.
 //!
 //! ```
 //! use std::time::Duration;
@@ -26,12 +26,12 @@ use crate::manager::SessionManager;
 use crate::session::Session;
 use secure_sessions_store::MemoryStore;
 
-/// A manager with generated keys, sessions in memory, the cookie `session` for plain http, and a clock that stands
-/// still at the present until it is moved.
+/// Creates a manager with generated keys, sessions in memory, the cookie `session` for plain http, and a clock that
+/// stands at the current time until you move it.
 ///
 /// # Panics
 ///
-/// If there is no randomness for the keys.
+/// Panics if the source of randomness fails.
 #[must_use]
 #[expect(clippy::expect_used, reason = "a test fails by panicking")]
 pub fn manager() -> (SessionManager, ManualClock) {
@@ -48,7 +48,7 @@ pub fn session(manager: &SessionManager) -> TestSession {
 
 type Step = Box<dyn FnOnce(&Session) -> Result<(), SessionError> + Send>;
 
-/// A session in the making: see [`session`].
+/// A session under construction: see [`session`].
 #[must_use = "nothing is made before `cookie`"]
 pub struct TestSession {
     manager: SessionManager,
@@ -62,23 +62,24 @@ impl TestSession {
         self.with(move |session| session.login(&subject))
     }
 
-    /// Puts a value under a key.
+    /// Sets the value of `key`.
     pub fn insert(self, key: impl Into<String>, value: impl Serialize + Send + 'static) -> Self {
         let key = key.into();
         self.with(move |session| session.insert(&key, value))
     }
 
-    /// Does anything else with the session.
+    /// Runs any other step on the session.
     pub fn with(mut self, step: impl FnOnce(&Session) -> Result<(), SessionError> + Send + 'static) -> Self {
         self.steps.push(Box::new(step));
         self
     }
 
-    /// Makes the session; gives `name=value` for the header `Cookie`. It is empty if nothing was put into the session.
+    /// Creates the session. Returns `name=value` for the header `Cookie`, or an empty text if nothing was put into the
+    /// session.
     ///
     /// # Errors
     ///
-    /// Of any of the steps, or of the commit.
+    /// Returns the error of a step, or of the commit.
     pub async fn cookie(self) -> Result<String, SessionError> {
         let request = self.manager.begin();
         let session = request.session(&NoHead).await?;

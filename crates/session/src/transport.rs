@@ -12,15 +12,15 @@ use crate::remember::Sealing;
 
 pub(crate) mod cookie;
 
-/// How a session travels between client and server. Fixed for the session's whole life: its tokens are sealed for one
-/// of the two, and are garbage to the other.
+/// The way that a session travels between client and server. It is fixed for the session's whole life: its tokens are
+/// sealed for one transport, and the other refuses them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Transport {
-    /// In `Cookie` and `Set-Cookie`, which the browser handles by itself.
+    /// The headers `Cookie` and `Set-Cookie`, which the browser handles by itself.
     #[default]
     Cookie,
-    /// In `Authorization: Bearer` (RFC 6750) and a response header, which the client's own code handles.
+    /// The header `Authorization: Bearer` (RFC 6750) and a response header, which the client's own code handles.
     Bearer,
 }
 
@@ -29,14 +29,14 @@ pub const DEFAULT_BEARER_HEADER: &str = "session-token";
 
 /// The bearer transport as configured.
 pub(crate) struct Bearer {
-    /// In lower case.
+    /// The response header's name, in lower case.
     pub(crate) header: &'static str,
-    /// Of a context of its own, so that a cookie's token is nothing here, and the other way round.
+    /// The sealer of a context of its own, so that a bearer token is refused as a cookie, and the other way round.
     pub(crate) sealer: ArcSwap<Sealing>,
 }
 
 impl Bearer {
-    /// The sealer is the one of cookies: a bearer token's subjects are the cookie's.
+    /// Derives the sealer from the one for cookies, so that both transports share their subjects.
     pub(crate) fn new(header: &'static str, cookies: &Sealing, sizes: Sizes) -> Result<Self, BuildError> {
         check_header(header)?;
         Ok(Self { header, sealer: ArcSwap::from_pointee(cookies.for_context(&format!("bearer:{header}"), sizes)?) })
@@ -72,7 +72,8 @@ fn check_header(header: &'static str) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// Visits the credentials of every `Authorization` header of the scheme `Bearer`, as they are. Whether there was one.
+/// Visits the credentials of every `Authorization` header of the scheme `Bearer`, as they are. Returns `true` if there
+/// was one.
 pub(crate) fn each_token(head: &dyn RequestHead, visit: &mut dyn FnMut(&[u8])) -> bool {
     let mut found = false;
     head.for_each_value("authorization", &mut |value| {
@@ -84,7 +85,8 @@ pub(crate) fn each_token(head: &dyn RequestHead, visit: &mut dyn FnMut(&[u8])) -
     found
 }
 
-/// What follows the scheme, which is compared without regard to case (RFC 9110, section 11.1).
+/// Returns the text after the scheme, or `None` if the scheme is another. Case does not matter (RFC 9110, section
+/// 11.1).
 fn credentials(value: &[u8]) -> Option<&[u8]> {
     const SCHEME: &[u8] = b"bearer";
     let value = value.trim_ascii();

@@ -1,4 +1,4 @@
-//! What the engine reads of a request.
+//! The parts of a request that the engine reads: headers, method, peer address and body size.
 
 use std::net::IpAddr;
 
@@ -12,16 +12,18 @@ pub enum BodySize {
 }
 
 impl BodySize {
-    /// Returns the length that `Content-Length` and `Transfer-Encoding` declare, or `None` if neither is there.
+    /// Returns the length that `Content-Length` and `Transfer-Encoding` declare, or `None` if neither header is
+    /// present.
     ///
-    /// By RFC 9112, section 6.3, an HTTP/1.1 request with neither has no body. In later versions it may have one, which
-    /// only the framework can tell.
+    /// By RFC 9112, section 6.3, an HTTP/1.1 request with neither has no body. In later versions it may have one; only
+    /// the framework knows.
     pub fn declared(head: &(impl RequestHead + ?Sized)) -> Option<Self> {
         let mut size = None;
         head.for_each_value("content-length", &mut |value| {
             let length = std::str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok());
             size = Some(length.map_or(Self::Unknown, Self::Exact));
         });
+        // Asked last, since it overrides `Content-Length` (RFC 9112, section 6.3).
         head.for_each_value("transfer-encoding", &mut |_| size = Some(Self::Unknown));
         size
     }
@@ -33,27 +35,30 @@ impl BodySize {
     }
 }
 
-/// A request's head, as an adapter's framework has it.
+/// A request's head, as an adapter's framework represents it.
 ///
-/// Implemented by adapters; the engine asks only for what it needs.
+/// Adapters implement it. The engine asks only for the headers that it needs.
 pub trait RequestHead {
-    /// Calls `visit` with each value of the header `name` (in lower case), in order, as its bytes are.
+    /// Calls `visit` with the raw bytes of each value of the header `name` (in lower case), in order.
     fn for_each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8]));
 
-    /// The method, in upper case.
+    /// Returns the method, in upper case.
     fn method(&self) -> &str;
 
-    /// The address that the connection comes from, if the framework tells.
+    /// Returns the address that the connection comes from, or `None` if the framework does not report it.
     fn peer(&self) -> Option<IpAddr> {
         None
     }
 
-    /// The length of the body. A replay on a request whose body is long or of unknown length is refused without
-    /// revoking the session, since a proxy may have held an honest request back until its body was complete.
+    /// Returns the length of the body.
     ///
-    /// By default [`declared`](BodySize::declared) says it. Without a declared length GET and HEAD have no body, and all
-    /// other requests are [`Unknown`](BodySize::Unknown): an HTTP/2 upload need not declare its length. If your framework
-    /// knows the version, or whether the body has ended, override this: more replays revoke then.
+    /// On a request whose body is long or of unknown length, the engine refuses a replay but does not revoke the
+    /// session: a proxy may have held an honest request back until its body was complete.
+    ///
+    /// The default is the length that [`declared`](BodySize::declared) returns. Without one, GET and HEAD have no body,
+    /// and all other requests are [`Unknown`](BodySize::Unknown): an HTTP/2 upload need not declare its length.
+    /// Override this if your framework knows the version, or whether the body has ended: more replays then revoke their
+    /// session.
     fn body_size(&self) -> BodySize {
         let without = if matches!(self.method(), "GET" | "HEAD") { BodySize::Exact(0) } else { BodySize::Unknown };
         BodySize::declared(self).unwrap_or(without)

@@ -1,27 +1,28 @@
-//! What the engine adds to a response.
+//! The headers that the engine adds to a response.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::error::SessionError;
 
-/// A response's headers, as an adapter's framework has them. Names are in lower case.
+/// A response's headers, as an adapter's framework represents them. Names are in lower case.
 pub trait ResponseHeaders {
-    /// Calls `visit` with each value of the header `name`, in order, as its bytes are.
+    /// Calls `visit` with the raw bytes of each value of the header `name`, in order.
     fn for_each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8]));
 
-    /// Adds a header beside those of the same name. A `sensitive` one is kept out of HPACK's tables.
+    /// Adds a header and keeps those of the same name. A `sensitive` value stays out of HPACK's tables.
     fn append(&mut self, name: &'static str, value: &str, sensitive: bool);
 
-    /// Replaces all headers of this name by one with a value that never changes.
+    /// Replaces all headers of this name with this constant value.
     fn set(&mut self, name: &'static str, value: &'static str);
 
     /// Removes all headers of this name.
     fn remove(&mut self, name: &'static str);
 
-    /// Sets a header unless there is one of this name. Whether it did.
+    /// Sets a header unless one of this name is present. Returns `true` if it was set.
     ///
-    /// Every response that read a session asks for two; a framework may find the place and fill it at once.
+    /// Override it if your framework can look up and insert in one step: every response that read a session calls it
+    /// twice.
     fn set_if_absent(&mut self, name: &'static str, value: &'static str) -> bool {
         let is_absent = !is_present(self, name);
         if is_absent {
@@ -31,25 +32,27 @@ pub trait ResponseHeaders {
     }
 }
 
-/// What a response needs: a `Set-Cookie`, headers that keep it out of caches, or an error in its place.
+/// The headers that a response needs: a `Set-Cookie`, and those that keep it out of caches; or the error that replaces
+/// it.
 ///
-/// An adapter first looks at [`failure`](Self::failure), then calls [`apply`](Self::apply) with the headers of whatever
-/// response leaves. That is all it does.
+/// An adapter first looks at [`failure`](Self::failure) to decide which response leaves. Then it calls
+/// [`apply`](Self::apply) with that response's headers.
 #[derive(Default)]
 #[must_use]
 pub struct Reply {
     pub(crate) set_cookie: Option<String>,
-    /// The header for bearer tokens and its value; empty: to be forgotten. Never beside `set_cookie`.
+    /// The bearer tokens' header and its value, which is empty if the client must forget its token. Never set together
+    /// with `set_cookie`.
     pub(crate) bearer: Option<(&'static str, String)>,
     pub(crate) vary: Vary,
     pub(crate) read: bool,
     pub(crate) failure: Option<SessionError>,
     pub(crate) clear_site_data: Option<Arc<str>>,
-    /// The response's status is 304.
+    /// `true` if the response's status is 304.
     pub(crate) not_modified: bool,
 }
 
-/// What a response that read a session depends on: the headers that a session may come in.
+/// The request headers that a session may come in: a response that read a session depends on them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) enum Vary {
     #[default]
@@ -69,7 +72,7 @@ impl Vary {
 }
 
 impl Reply {
-    /// Of a response that read a session, and sends nothing.
+    /// Creates the reply for a response that read a session and sends nothing.
     pub(crate) fn new(takes_cookies: bool, takes_bearer: bool) -> Self {
         let vary = match (takes_cookies, takes_bearer) {
             (_, false) => Vary::Cookie,
@@ -79,33 +82,34 @@ impl Reply {
         Self { vary, read: true, ..Self::default() }
     }
 
-    /// Notes the status of the response.
+    /// Records the response's status.
     pub(crate) fn to(self, status: u16) -> Self {
         Self { not_modified: status == 304, ..self }
     }
 
-    /// The error that takes the response's place: what the application changed was not kept.
+    /// Returns the error that replaces the response, or `None`. If there is one, the request's changes were not kept.
     #[must_use]
     pub fn failure(&self) -> Option<&SessionError> {
         self.failure.as_ref()
     }
 
-    /// Writes the headers.
+    /// Adds the headers to the response's.
     ///
-    /// 1. Our `Set-Cookie` is appended, beside the application's own; or, where the session travels as a bearer token, the
-    ///    header with the new token, empty if the client is to forget the one it has.
-    /// 2. A response with it leaves with `Cache-Control: no-store`, unless the application said `no-store` or `private`
-    ///    itself, and without `CDN-Cache-Control` and `Surrogate-Control`.
-    /// 3. One that only read a session gets `Cache-Control: no-store`, unless the application said anything itself, or the
-    ///    status is 304: its headers replace those of the response that the client has stored, which says itself how long
-    ///    it may be kept.
-    /// 4. `Vary: Cookie` is appended where the session was read; `Vary: Authorization` where it may come as a bearer token.
-    /// 5. A logout adds `Clear-Site-Data` as configured, unless the application wrote one itself.
+    /// 1. Appends our `Set-Cookie` beside the application's own. If the session travels as a bearer token, sets the
+    ///    header with the new token instead; an empty value tells the client to forget the one it has.
+    /// 2. Sets `Cache-Control: no-store` on a response with either, unless the application set `no-store` or `private`
+    ///    itself, and removes `CDN-Cache-Control` and `Surrogate-Control`.
+    /// 3. Sets `Cache-Control: no-store` on a response that only read a session, unless the application set the header,
+    ///    or the status is 304. The headers of a 304 replace those of the response that the client has stored, which
+    ///    already says how long it may be kept.
+    /// 4. Adds to `Vary` the request headers that a session may come in: `Cookie`, `Authorization`, or both.
+    /// 5. Adds the configured `Clear-Site-Data` on a logout, unless the application set one itself.
     pub fn apply(&self, headers: &mut dyn ResponseHeaders) {
         if let Some(cookie) = &self.set_cookie {
             headers.append("set-cookie", cookie, true);
         }
         if let Some((name, token)) = &self.bearer {
+            // Removes a value of the application's own: the client must get one token.
             headers.remove(name);
             headers.append(name, token, true);
         }
@@ -142,7 +146,7 @@ fn is_present(headers: &(impl ResponseHeaders + ?Sized), name: &'static str) -> 
 
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The cookie, or the bearer token, is the session.
+        // Flags alone: the cookie or the bearer token would let a reader of the log into the session.
         f.debug_struct("Reply")
             .field("sets_cookie", &self.set_cookie.is_some())
             .field("sets_bearer", &self.bearer.is_some())
@@ -152,12 +156,12 @@ impl fmt::Debug for Reply {
     }
 }
 
-/// Whether a header that is a list of directives holds one of these.
+/// Returns `true` if a header that lists directives contains one of these.
 fn mentions(headers: &dyn ResponseHeaders, name: &'static str, directives: &[&str]) -> bool {
     let mut found = false;
     headers.for_each_value(name, &mut |value| {
         found |= value.split(|byte| *byte == b',').any(|part| {
-            // `private="field"` speaks of that field alone, and so is not the `private` that is looked for.
+            // `private="field"` covers that field alone, so it does not count as `private`.
             directives.iter().any(|wanted| part.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
         });
     });

@@ -1,4 +1,4 @@
-//! Binding to properties of the client: what every request shows by itself, compared with what it was at login.
+//! Binds sessions to properties of the client: compares those of each request with those at login.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,19 +10,21 @@ use secure_sessions_core::{Keyring, Meta, SessionId};
 use crate::adapter::head::RequestHead;
 use crate::config::build_error::BuildError;
 
-/// What to do with a request whose client has other properties than its session is bound to.
+/// The action on a request whose client differs from the one that its session is bound to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum OnMismatch {
-    /// Serve it as an anonymous request. The client's cookie or token is left alone, and so is the session: a thief must
-    /// not be able to log anyone out. It can log in, which makes a session of its own.
+    /// Serves the request as an anonymous one. The client keeps its cookie or token, and the session stays live: an
+    /// attacker with a stolen token must not be able to log its owner out. The client can log in, which creates a
+    /// session of its own.
     #[default]
     Refuse,
-    /// Serve it, and raise the event: for finding out how often honest clients change before refusing them.
+    /// Serves the request, and raises the event. Use it to find out how often honest clients change before you refuse
+    /// them.
     Report,
 }
 
-/// The properties of the client that sessions are bound to. Off unless given to
+/// The properties of the client that sessions are bound to. Sessions are bound to nothing unless you pass a binding to
 /// [`Builder::bind_to`](crate::Builder::bind_to).
 ///
 /// ```
@@ -33,15 +35,16 @@ pub enum OnMismatch {
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// 1. A session is bound when it is made, and anew by each login, step-up and renewal.
-/// 2. A session that was made before, or under other settings, is not refused: its next token binds it.
+/// 1. A session is bound when it is created, and again by each login, step-up and renewal.
+/// 2. A session that was created earlier, or under other settings, is not refused: its next token binds it.
 /// 3. The token carries a keyed digest, 16 bytes long; neither the store nor the token holds the properties.
 ///
 /// # Security
 ///
-/// A binding narrows what a stolen cookie is good for; it does not replace anything. A thief who sees the cookie mostly
-/// sees the user agent too. Honest clients change: a browser's update changes its user agent, a phone its network, and
-/// a host with IPv4 and IPv6 its family. They must log in again. Begin with [`OnMismatch::Report`].
+/// A binding limits the use of a stolen cookie; it replaces no other protection. An attacker who sees the cookie mostly
+/// sees the user agent too. Honest clients change: a browser's update changes its user agent, a phone changes its
+/// network, and a host with IPv4 and IPv6 changes its address family. Their users must then log in again. Begin with
+/// [`OnMismatch::Report`].
 #[derive(Clone, Default)]
 #[must_use]
 pub struct Binding {
@@ -60,33 +63,33 @@ struct Prefix {
 }
 
 impl Binding {
-    /// To nothing yet.
+    /// Creates a binding to no property. Add at least one.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// To the `User-Agent` header.
+    /// Binds to the `User-Agent` header.
     pub fn user_agent(mut self) -> Self {
         self.user_agent = true;
         self
     }
 
-    /// To the first 24 bits of the client's IPv4 address, or the first 56 of its IPv6 address.
+    /// Binds to the first 24 bits of the client's IPv4 address, or the first 56 of its IPv6 address.
     ///
-    /// The address is that of the connection ([`RequestHead::peer`]). Behind a proxy that is the proxy's: bind to a
+    /// The address is the connection's ([`RequestHead::peer`]). Behind a proxy it is the proxy's: bind to a
     /// [`custom`](Self::custom) value there, read from the header that your own proxy sets.
     pub fn address(self) -> Self {
         self.address_prefix(24, 56)
     }
 
-    /// To so many bits of the client's IPv4 or IPv6 address.
+    /// Binds to the first `v4` bits of the client's IPv4 address, or the first `v6` bits of its IPv6 address.
     pub fn address_prefix(mut self, v4: u8, v6: u8) -> Self {
         self.address = Some(Prefix { v4, v6 });
         self
     }
 
-    /// To any value of the request's head: a header that a proxy sets, the certificate of a client. `None` is a value
-    /// of its own.
+    /// Binds to any value of the request's head, such as a header that a proxy sets, or a client's certificate. `None`
+    /// counts as a value of its own.
     ///
     /// ```
     /// use secure_sessions::{Binding, RequestHead};
@@ -105,7 +108,7 @@ impl Binding {
         self
     }
 
-    /// What to do with other clients.
+    /// Sets the action on requests of other clients.
     pub fn on_mismatch(mut self, on_mismatch: OnMismatch) -> Self {
         self.on_mismatch = on_mismatch;
         self
@@ -134,9 +137,11 @@ impl Binding {
         let mut properties = Vec::with_capacity(256);
         let mut property = |value: Option<&[u8]>| match value {
             Some(value) => {
+                // The length in front keeps neighbouring properties apart.
                 properties.extend_from_slice(&u64::try_from(value.len()).unwrap_or(u64::MAX).to_be_bytes());
                 properties.extend_from_slice(value);
             }
+            // No value has this length, so an absent property differs from an empty one.
             None => properties.extend_from_slice(&u64::MAX.to_be_bytes()),
         };
         if self.user_agent {
@@ -153,7 +158,8 @@ impl Binding {
         Client { profile: self.profile(), properties }
     }
 
-    /// Which properties are bound, in the bytes that stand before the digest. A digest of other properties is of no use.
+    /// Returns the bytes before the digest, which say which properties are bound. A digest of other properties cannot
+    /// be compared.
     fn profile(&self) -> [u8; PROFILE_LEN] {
         let flag = |set, bit: u8| if set { bit } else { 0 };
         let flags = flag(self.user_agent, 1) | flag(self.address.is_some(), 2) | flag(self.custom.is_some(), 4);
@@ -165,9 +171,9 @@ impl Binding {
 const PROFILE_LEN: usize = 3;
 
 impl Prefix {
-    /// The family and the first bits of an address, the rest zero.
+    /// Returns the address family, and the address with all bits after the prefix set to zero.
     fn of(self, address: IpAddr) -> Vec<u8> {
-        // A socket for both families shows IPv4 clients as `::ffff:a.b.c.d`.
+        // A dual-stack socket shows IPv4 clients as `::ffff:a.b.c.d`.
         match address.to_canonical() {
             IpAddr::V4(address) => {
                 let mask = u32::MAX.checked_shl(32 - u32::from(self.v4)).unwrap_or(0);
@@ -192,17 +198,17 @@ impl fmt::Debug for Binding {
     }
 }
 
-/// The properties of the client that one request came from, as far as sessions are bound to them.
+/// The properties of one request's client, as far as sessions are bound to them.
 #[derive(Clone)]
 pub(crate) struct Client {
     profile: [u8; PROFILE_LEN],
     properties: Vec<u8>,
 }
 
-/// What a session's own binding says of a client.
+/// The result of comparing a client with a session's binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Match {
-    /// The client that it is bound to, or it is bound to nothing that could be compared.
+    /// The client that the session is bound to, or a binding with nothing to compare.
     Same,
     Other,
 }
@@ -210,6 +216,7 @@ pub(crate) enum Match {
 impl Client {
     pub(crate) fn compare(&self, keyring: &Keyring, id: &SessionId, meta: &Meta) -> Match {
         let Some(digest) = meta.binding.as_deref().and_then(|binding| binding.strip_prefix(&self.profile)) else {
+            // Bound to nothing, or under other settings: the next token binds it.
             return Match::Same;
         };
         if keyring.is_bound_to(digest, id, &self.properties) { Match::Same } else { Match::Other }
@@ -220,7 +227,7 @@ impl Client {
         meta.binding = Some([&self.profile[..], &keyring.bind(id, &self.properties)].concat());
     }
 
-    /// Reserves the room of a binding that is still to be made.
+    /// Reserves the bytes of a binding that is added later.
     pub(crate) fn reserve(meta: &mut Meta) {
         meta.binding.get_or_insert_with(|| vec![0; PROFILE_LEN + BINDING_LEN]);
     }
@@ -262,7 +269,7 @@ mod tests {
         Head { peer: Some(address.into()), ..Head::default() }
     }
 
-    /// Whether a session that is bound to one client is that of the other.
+    /// Returns `true` if a session that is bound to one client accepts the other.
     fn same(binding: &Binding, one: &Head, other: &Head) -> bool {
         let keyring = Keyring::generate(&mut SysRng).expect("random");
         let (id, mut meta) = (SessionId::from_bytes([1; 16]), Meta::default());

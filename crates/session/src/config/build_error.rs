@@ -1,4 +1,4 @@
-//! What makes a configuration impossible.
+//! The errors of a configuration.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use crate::keyring::KeySourceError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// Browsers would drop the cookie, or take it for something else.
+    /// Browsers would drop the cookie, or interpret it differently.
     #[error("the cookie `{name}`: {problem}")]
     Cookie {
         /// The cookie's name.
         name: String,
-        /// What is wrong, and what to change.
+        /// The problem, and what to change.
         problem: String,
     },
     /// The limits cannot hold a session.
@@ -24,14 +24,14 @@ pub enum BuildError {
     /// The name is too long to seal with.
     #[error(transparent)]
     Context(#[from] ContextError),
-    /// A length of time is zero, or longer than it makes sense.
+    /// A duration is zero, or unreasonably long.
     #[error("{setting} is {}: {problem}", human(*.value))]
     Time {
         /// The setting.
         setting: &'static str,
         /// Its value.
         value: Duration,
-        /// What is wrong, and what to change.
+        /// The problem, and what to change.
         problem: &'static str,
     },
     /// The header for bearer tokens cannot be used, or sessions have no transport at all.
@@ -39,19 +39,19 @@ pub enum BuildError {
     Bearer {
         /// The header's name.
         header: &'static str,
-        /// What is wrong, and what to change.
+        /// The problem, and what to change.
         problem: &'static str,
     },
-    /// Sessions cannot be bound to this.
+    /// The binding names no property, or an impossible prefix.
     #[error("the binding: {problem}")]
     Binding {
-        /// What is wrong, and what to change.
+        /// The problem, and what to change.
         problem: &'static str,
     },
-    /// A limit of no session at all.
+    /// The session limit is zero.
     #[error("session_limit is 0: nobody could log in; leave it out, or allow at least one session")]
     SessionLimit,
-    /// A header's name is none.
+    /// A header's name is invalid.
     #[error("{setting} is `{name}`: a header's name is written in lower case, of letters, digits and `-`")]
     Header {
         /// The setting.
@@ -59,7 +59,7 @@ pub enum BuildError {
         /// Its value.
         name: &'static str,
     },
-    /// There is no keyring.
+    /// The keyring could not be loaded.
     #[error(transparent)]
     Keys(#[from] KeySourceError),
 }

@@ -1,32 +1,33 @@
-//! How many sessions a subject may have.
+//! The limit on the sessions of one subject.
 
-/// How many live sessions one subject may have at once.
+/// The limit on the live sessions that one subject has at once.
 ///
 /// # Bounds
 ///
-/// 1. Once all logins under way have ended, a subject has at most the limit, however many of them ran in parallel: on
-///    every store whose `list` shows what was written before it.
-/// 2. While they are under way there may be one more for each of them.
-/// 3. One more may stay for each login whose process died, or whose store failed, between writing its session and
-///    looking again. The next login evicts it, where the oldest is evicted; else it counts until it ends.
-/// 4. Where a parallel login takes the last place, one that was seen to have room is refused after its session was
-///    moved: what the client had before logging in is gone then.
+/// 1. Once all logins under way have ended, a subject has at most the limit, however many of them ran in parallel. This
+///    holds on every store whose `list` returns all that was written before it.
+/// 2. While logins are under way, there may be one more session for each of them.
+/// 3. One more may stay for each login whose process died, or whose store failed, after it wrote its session and before
+///    it checked again. With `EvictOldest` the next login ends it; otherwise it counts until it ends.
+/// 4. If a parallel login takes the last place, a login that was found to have room is refused after its session was
+///    moved. The client's session from before the login is then gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum SessionLimit {
-    /// As many as they like.
+    /// No limit.
     #[default]
     None,
-    /// At most so many: a login ends those that were made first.
+    /// At most this many: a login ends the sessions that were created first.
     EvictOldest(u32),
-    /// At most so many: a further login is refused with [`SessionError::TooManySessions`](crate::SessionError::TooManySessions) when it is committed. Call
-    /// [`Session::save`](crate::Session::save) in the handler to meet the error there, and
-    /// [`discard`](crate::Session::discard) to answer without the login.
+    /// At most this many: a further login is refused with
+    /// [`SessionError::TooManySessions`](crate::SessionError::TooManySessions) when it is committed. Call
+    /// [`Session::save`](crate::Session::save) in the handler to get the error there, and
+    /// [`discard`](crate::Session::discard) to respond without the login.
     Refuse(u32),
 }
 
 impl SessionLimit {
-    /// The most sessions; `None`: any number.
+    /// Returns the largest number of sessions, or `None` if there is no limit.
     #[must_use]
     pub fn most(self) -> Option<u32> {
         match self {

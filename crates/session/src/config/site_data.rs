@@ -1,18 +1,18 @@
-//! What a logout asks the browser to forget: the header `Clear-Site-Data`.
+//! The header `Clear-Site-Data`: the data that a logout asks the browser to remove.
 
-/// Something that a browser keeps of a site (W3C Clear Site Data, section 3.1).
+/// A kind of data that a browser keeps for a site (W3C Clear Site Data, section 3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ClearSiteData {
-    /// The responses that it cached from this origin, and pages kept for the back button.
+    /// Cached responses of this origin, and pages kept for the back button.
     Cache,
-    /// *All* cookies of the registrable domain, subdomains included; not only the session's.
+    /// *All* cookies of the registrable domain, including its subdomains; not only the session's.
     Cookies,
     /// Scripts' storage of this origin: localStorage, IndexedDB, service workers.
     Storage,
-    /// Documents of this origin that are open: they are reloaded. Few browsers know it.
+    /// Open documents of this origin, which are reloaded. Few browsers support it.
     ExecutionContexts,
-    /// Everything, and what later versions of the header add.
+    /// All of these, and whatever later versions of the header add.
     Everything,
 }
 
@@ -28,7 +28,7 @@ impl ClearSiteData {
     }
 }
 
-/// The header's value; `None` for an empty list.
+/// Returns the header's value, or `None` for an empty list.
 pub(crate) fn header(list: &[ClearSiteData]) -> Option<String> {
     let directives: Vec<_> = list.iter().map(|entry| entry.directive()).collect();
     Some(directives.join(", ")).filter(|value| !value.is_empty())

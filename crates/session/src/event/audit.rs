@@ -17,7 +17,8 @@ mod record;
 pub use self::file::AuditFile;
 pub use self::record::AuditRecord;
 
-/// Keeps records: a file, a table, a socket. It runs on a thread of its own, so it may block.
+/// A destination for audit records, such as a file, a table or a socket. It runs on a thread of its own, so it may
+/// block.
 ///
 /// ```
 /// use secure_sessions::{AuditLog, AuditRecord, AuditSink};
@@ -36,28 +37,29 @@ pub use self::record::AuditRecord;
 /// # Ok::<_, std::io::Error>(())
 /// ```
 pub trait AuditSink: Send + 'static {
-    /// Keeps one record.
+    /// Writes one record.
     ///
     /// # Errors
     ///
-    /// If it could not be kept: it is counted as lost, and the count is kept as soon as the sink works again.
+    /// Fails if the record could not be written. It is counted as lost, and the count is written as soon as the sink
+    /// works again.
     fn append(&mut self, record: &AuditRecord) -> io::Result<()>;
 
-    /// Makes sure that what was appended outlives a power failure.
+    /// Ensures that all written records survive a power failure.
     ///
     /// # Errors
     ///
-    /// If that failed.
+    /// Returns the error that prevented it.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// An observer that gives each event to a sink as an [`AuditRecord`]. Clones are the same log.
+/// An observer that passes each event to a sink as an [`AuditRecord`]. All clones share one log.
 ///
-/// Requests never wait for the sink: records queue up for its thread. What an attacker could flood it with is
-/// [limited](EventLimit), and what the queue has no room for is counted; both leave a line that says how many. Nothing in a
-/// record lets anyone into a session: see [`AuditRecord`].
+/// Requests never wait for the sink: records queue up for its thread. Events that an attacker could flood the sink with
+/// are [limited](EventLimit), and records that find no room in the queue are counted. Both leave a line with their
+/// number. No record lets a reader into a session: see [`AuditRecord`].
 ///
 /// ```
 /// use secure_sessions::{AuditFile, AuditLog, Keyring, MemoryStore, SessionManager};
@@ -91,7 +93,7 @@ pub struct AuditBuilder<S> {
 }
 
 impl AuditLog {
-    /// Starts with the sink.
+    /// Creates a builder with this sink and the default settings.
     pub fn builder<S: AuditSink>(sink: S) -> AuditBuilder<S> {
         AuditBuilder {
             sink,
@@ -102,12 +104,12 @@ impl AuditLog {
         }
     }
 
-    /// Waits until every event so far is kept, and outlives a power failure. It blocks the thread. Dropping the last clone
-    /// does the same, but for the power failure.
+    /// Waits until every event so far is written, and survives a power failure. It blocks the thread. Dropping the last
+    /// clone also waits, but does not flush the sink.
     ///
     /// # Errors
     ///
-    /// What the sink says, or that its thread is gone.
+    /// Returns the sink's error, or an error if its thread is gone.
     pub fn flush(&self) -> io::Result<()> {
         self.0.report_suppressed();
         self.0.writer.flush()
@@ -115,35 +117,35 @@ impl AuditLog {
 }
 
 impl<S: AuditSink> AuditBuilder<S> {
-    /// The application's name, which every record then has: `appid`.
+    /// Sets the application's name, which every record then has as `appid`.
     pub fn application(mut self, name: impl Into<String>) -> Self {
         self.application = Some(Arc::from(name.into()));
         self
     }
 
-    /// Where the time comes from.
+    /// Sets the source of the time.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// How many events of one kind pass; `None`: all.
+    /// Limits how many events of one kind pass; `None` lets all of them pass.
     pub fn event_limit(mut self, limit: impl Into<Option<EventLimit>>) -> Self {
         self.limit = limit.into();
         self
     }
 
-    /// How many records may wait for the sink, at least 1. Default: 4096.
+    /// Sets how many records may wait for the sink, at least 1. The default is 4096.
     pub fn queue(mut self, records: usize) -> Self {
         self.queue = records.max(1);
         self
     }
 
-    /// Starts the sink's thread. It ends with the last clone.
+    /// Starts the sink's thread, which ends with the last clone.
     ///
     /// # Errors
     ///
-    /// If there is no thread to be had.
+    /// Fails if the thread cannot be started.
     pub fn start(self) -> io::Result<AuditLog> {
         let (clock, application) = (Arc::clone(&self.clock), self.application.clone());
         let lost = move |count| AuditRecord::lost(count, clock.now(), application.clone());
@@ -192,12 +194,12 @@ enum Message {
     Flush(SyncSender<io::Result<()>>),
 }
 
-/// The way to the sink's thread.
+/// The sending side of the sink's thread.
 struct Writer {
-    // `None` only while it is dropped.
+    // `None` only while the writer is dropped.
     queue: Option<SyncSender<Message>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    /// Records that found no room.
+    /// The number of records that found no room.
     lost: Arc<AtomicU64>,
 }
 
@@ -217,6 +219,7 @@ impl Writer {
 
     fn send(&self, record: AuditRecord) {
         let Some(queue) = &self.queue else { return };
+        // A full queue costs a record; waiting would cost the request.
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
             queue.try_send(Message::Record(Box::new(record)))
         {
@@ -237,7 +240,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         drop(self.queue.take());
         let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        // A sink that panicked has said so on standard error.
+        // A sink that panicked has already reported it on standard error.
         let _ = thread.map(JoinHandle::join);
     }
 }
@@ -261,12 +264,12 @@ impl<S: AuditSink, F: Fn(u64) -> AuditRecord> Keeper<S, F> {
                 }
                 Message::Flush(done) => {
                     let flushed = self.report_lost().and_then(|()| self.sink.flush());
-                    // Whoever asked may have gone.
+                    // The caller may no longer be waiting.
                     let _ = done.send(flushed);
                 }
             }
         }
-        // What is lost now was told on the log when it began.
+        // The log already has an error from when records began to be lost.
         let _ = self.report_lost();
     }
 
@@ -280,6 +283,7 @@ impl<S: AuditSink, F: Fn(u64) -> AuditRecord> Keeper<S, F> {
             Ok(()) => self.works = true,
             Err(error) => {
                 self.lost.fetch_add(lost, Ordering::Relaxed);
+                // Reported once until the sink works again, so that the log is not flooded.
                 if std::mem::take(&mut self.works) {
                     tracing::error!(target: "secure_sessions", %error, "the audit log cannot be written: records are lost");
                 }

@@ -1,4 +1,4 @@
-//! Counters through the `metrics` facade, for whatever exporter the application installs.
+//! Counters through the `metrics` facade, for the exporter that the application installs.
 
 use metrics::{counter, describe_counter};
 
@@ -21,7 +21,7 @@ const EVENTS: &str = "secure_sessions_events_total";
 pub struct Metrics;
 
 impl Metrics {
-    /// Describes the counter to the recorder that is installed now.
+    /// Describes the counter to the currently installed recorder.
     #[must_use]
     pub fn new() -> Self {
         describe_counter!(EVENTS, "Session events, by their name and cause");

@@ -1,9 +1,9 @@
-//! Where a request comes from, and what gives one away that another site caused.
+//! Origins, and the reasons why a request counts as caused by another site.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What gave a request away.
+/// The reason why a request counts as caused by another site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CrossOriginReason {
@@ -13,14 +13,14 @@ pub enum CrossOriginReason {
     SameSite,
     /// Its origin is not the host that it was sent to.
     OtherOrigin,
-    /// It does not say where it comes from, and must.
+    /// It has no header that says where it comes from, and must have one.
     NoHeaders,
     /// A header came twice, or is not one that a browser sends.
     Malformed,
 }
 
 impl CrossOriginReason {
-    /// In snake case, for a log.
+    /// Returns the reason in snake case, for a log.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -49,22 +49,22 @@ impl fmt::Display for CrossOriginReason {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin {
     scheme: String,
-    /// Host and port; without the port that the scheme implies.
+    /// The host and the port, without the port that the scheme implies.
     authority: String,
 }
 
-/// A text that is no [`Origin`].
+/// The error for a text that is not an [`Origin`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "an origin is a scheme, a host in ASCII and perhaps a port, without a path or a slash at the end: `https://example.org`"
 )]
 pub struct InvalidOrigin;
 
-/// A host name has at most 253 bytes.
+/// The longest origin, in bytes. A host name has at most 253.
 const MAX_ORIGIN_LEN: usize = 300;
 
 impl Origin {
-    /// Whether a request to this host and port is one to this origin, whatever the scheme.
+    /// Returns `true` if a request to this host and port is one to this origin, whatever its scheme.
     pub(crate) fn is_at(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
         without_default_port(&self.scheme, &host) == self.authority
@@ -90,7 +90,7 @@ impl FromStr for Origin {
 }
 
 fn is_authority(text: &str) -> bool {
-    // An IPv6 address stands in brackets, and holds colons of its own.
+    // An IPv6 address is in brackets, and contains colons itself.
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, rest)) => {
             let valid =
@@ -98,6 +98,7 @@ fn is_authority(text: &str) -> bool {
             (valid, rest.strip_prefix(':').or(rest.is_empty().then_some("0")))
         }
         None => {
+            // `0` takes the place of a port that is absent.
             let (host, port) = text.split_once(':').unwrap_or((text, "0"));
             let is_host_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
             (!host.is_empty() && host.bytes().all(is_host_byte), Some(port))

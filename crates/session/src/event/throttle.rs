@@ -8,14 +8,15 @@ use secure_sessions_core::{Handle, KeyId};
 
 use crate::event::{Event, Observer};
 
-/// How many events of one kind pass.
+/// The number of events of one kind that pass.
 ///
 /// Logins, logouts and revocations of logged-in sessions always pass: see [`Event::may_be_flooded`]. Events that do not
 /// pass are counted, and reported as one [`Event::Suppressed`] with the next event that does.
 ///
-/// [`Event::Replayed`] is limited for each session apart, so that the holder of one dead cookie cannot hide that of
-/// another session. To bound memory and log, at most 256 sessions have a limit of their own at a time, and all further
-/// ones share one; a session that was quiet for as long as its limit takes to refill makes room for the next.
+/// [`Event::Replayed`] is limited for each session apart, so that an attacker with one dead cookie cannot hide the
+/// replay of another session. To bound memory and log, at most 256 sessions have a limit of their own at a time, and
+/// all further ones share one. A session that was quiet for as long as its limit takes to refill makes room for the
+/// next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EventLimit {
     /// The number of events that pass at once.
@@ -46,7 +47,7 @@ pub struct Throttled<O> {
 }
 
 impl<O: Observer> Throttled<O> {
-    /// Limits what the observer sees.
+    /// Wraps an observer, and limits the events that it sees.
     pub fn new(observer: O, limit: EventLimit) -> Self {
         Self { observer, throttle: Throttle::new(limit), start: Instant::now() }
     }
@@ -70,13 +71,13 @@ pub(crate) struct Throttle {
 struct Kind {
     name: &'static str,
     scope: Scope,
-    /// Where one event is [`EVENT`].
+    /// The credit left; one event takes [`EVENT`].
     credit: u64,
     refilled_at: u64,
     suppressed: u64,
 }
 
-/// What a kind is limited for.
+/// The scope within which a kind is limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scope {
     /// All events of the name that have no scope of their own.
@@ -97,7 +98,8 @@ impl Scope {
     }
 }
 
-/// The most sessions that have a limit of their own at a time. Anyone can make sessions, so there must be an end.
+/// The most sessions that have a limit of their own at a time. An attacker can create sessions, so the number is
+/// bounded.
 const MAX_SESSIONS: usize = 256;
 
 /// The credit that one event takes: a minute of milliseconds, so that `per_minute` accrues each millisecond.
@@ -108,14 +110,14 @@ impl Throttle {
         Self { limit, kinds: Mutex::default() }
     }
 
-    /// Whether there is something to report with the next event.
+    /// Returns `true` if the next event has suppressed ones to report.
     pub(crate) fn has_suppressed(&self) -> bool {
         let kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         kinds.iter().any(|kind| kind.suppressed > 0)
     }
 
-    /// Passes the event on if there is credit for it, after a report of each kind of which some were suppressed and that
-    /// has credit again. `now` is in milliseconds of any clock; one that steps back gives no credit.
+    /// Passes the event on if there is credit for it. Before it, reports each kind that has suppressed events and
+    /// credit again. `now` is in milliseconds of any clock; a clock that steps back gives no credit.
     pub(crate) fn pass(&self, event: &Event, now: u64, emit: impl Fn(&Event)) {
         let limited = event.may_be_flooded();
         let mut passes = !limited;
@@ -125,6 +127,7 @@ impl Throttle {
             let ours = limited.then(|| self.place_of(&mut kinds, event, now));
             for (at, kind) in kinds.iter_mut().enumerate() {
                 let is_ours = ours == Some(at);
+                // This kind neither limits the event nor owes a report.
                 if !is_ours && kind.suppressed == 0 {
                     continue;
                 }
@@ -145,7 +148,7 @@ impl Throttle {
         }
     }
 
-    /// Finds the bucket that limits this event, and makes it if there is none.
+    /// Returns the place of the bucket that limits this event, and creates the bucket if there is none.
     fn place_of(&self, kinds: &mut Vec<Kind>, event: &Event, now: u64) -> usize {
         let mut scope = Scope::of(event);
         let find = |kinds: &[Kind], scope| kinds.iter().position(|kind| kind.is_of(event, scope));
@@ -153,7 +156,7 @@ impl Throttle {
             return at;
         }
         if matches!(scope, Scope::Session(_)) && sessions(kinds) >= MAX_SESSIONS {
-            // A bucket that is full again, and owes no report, is as good as a new one.
+            // A full bucket that owes no report equals a new one, so it can go.
             kinds.retain_mut(|kind| {
                 kind.refill(now, self.limit);
                 !matches!(kind.scope, Scope::Session(_)) || kind.suppressed > 0 || !kind.is_full(self.limit)
@@ -169,7 +172,7 @@ impl Throttle {
         kinds.len() - 1
     }
 
-    /// Reports what is still to be reported.
+    /// Reports all suppressed events that are not reported yet.
     pub(crate) fn flush(&self, emit: impl Fn(&Event)) {
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         let suppressed = kinds.iter_mut().filter(|kind| kind.suppressed > 0);
@@ -309,7 +312,8 @@ mod tests {
         // Each of the first has its own burst of two, and uses one of it; all others share one burst of two.
         assert_eq!(lines(0, 0), MAX_SESSIONS + 2);
         assert_eq!(kinds(&throttle), MAX_SESSIONS + 1);
-        // Once refilled, sessions that stay away make room. One of the shared two lines reports what was left out before.
+        // Once refilled, sessions that stay away make room. One of the two shared lines reports the events left out
+        // before.
         assert_eq!(lines(2000, 60_000), MAX_SESSIONS + 2);
         assert_eq!(kinds(&throttle), MAX_SESSIONS + 1);
     }

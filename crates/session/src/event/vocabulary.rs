@@ -1,22 +1,22 @@
-//! What an event is called in OWASP's logging vocabulary, how grave it is, and what it tells.
+//! An event's name in OWASP's logging vocabulary, its severity and its details.
 
 use std::borrow::Cow;
 
 use crate::event::{EndReason, Event, RotationReason};
 
-/// How grave an event is.
+/// The severity of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// Part of normal service.
     Info,
-    /// Worth a look if there are many.
+    /// Worth attention if there are many.
     Warning,
-    /// Somebody should act: see the guide's chapter on [operations](crate::guide::operations).
+    /// Needs action: see the guide's chapter on [operations](crate::guide::operations).
     Critical,
 }
 
 impl Severity {
-    /// As OWASP writes it.
+    /// Returns the severity as OWASP writes it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -27,7 +27,7 @@ impl Severity {
     }
 }
 
-/// One thing that an event tells.
+/// The value of one of an event's details.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Detail {
@@ -35,19 +35,19 @@ pub enum Detail {
     Text(Cow<'static, str>),
     /// A number.
     Number(u64),
-    /// Whether something is so.
+    /// A yes (`true`) or no.
     Flag(bool),
 }
 
 impl Event {
-    /// The event's word in OWASP's Logging Vocabulary, where it has one; otherwise one of ours that begins with
-    /// `session_`.
+    /// Returns the event's word in OWASP's Logging Vocabulary, or one of ours that begins with `session_` if it has
+    /// none.
     ///
     /// | word | for |
     /// | --- | --- |
-    /// | `authn_login_success` | a session was made or renewed by a login |
+    /// | `authn_login_success` | a session was created or renewed by a login |
     /// | `session_created`, `session_renewed` | the same without a login |
-    /// | `session_expired` | it was logged out, revoked, or met its timeout; `reason` tells |
+    /// | `session_expired` | it was logged out or revoked, or reached its timeout; `reason` says which |
     /// | `session_use_after_expire` | a token of a session that had ended was presented |
     /// | `authn_token_reuse` | a dead token was presented: theft |
     /// | `crypt_decrypt_fail` | a token names a key that we do not have |
@@ -82,7 +82,7 @@ impl Event {
         }
     }
 
-    /// How grave the event is.
+    /// Returns the event's severity.
     #[must_use]
     pub fn severity(&self) -> Severity {
         match self {
@@ -112,7 +112,8 @@ impl Event {
         }
     }
 
-    /// What tells two events of one name apart, in a few fixed words: fit to be a counter's label.
+    /// Returns the cause that tells two events of one name apart. It is one of a few fixed words, fit for a counter's
+    /// label.
     #[must_use]
     pub fn cause(&self) -> &'static str {
         match self {
@@ -150,7 +151,7 @@ impl Event {
         }
     }
 
-    /// What the event tells besides its session and its cause, under names that do not change.
+    /// Returns the event's details besides its session and its cause, under names that do not change.
     #[must_use]
     pub fn details(&self) -> Vec<(&'static str, Detail)> {
         let text = |text: String| Detail::Text(Cow::Owned(text));

@@ -13,7 +13,7 @@ use crate::manager::SessionManager;
 use crate::session::Session;
 use crate::transport::{DEFAULT_BEARER_HEADER, Transport};
 
-/// What a future gives at once, if it does.
+/// A future's output, if it is ready at the first poll.
 trait Now: Future + Sized {
     fn now_or_never(self) -> Option<Self::Output> {
         match pin!(self).poll(&mut Context::from_waker(Waker::noop())) {
@@ -47,7 +47,7 @@ impl RequestHead for Head<'_> {
     }
 }
 
-/// The token that a response brings.
+/// The token that a response carries.
 #[derive(Default)]
 struct Answer(Option<String>);
 
@@ -105,7 +105,7 @@ impl App {
         sealing.recall(token.as_bytes(), self.manager.now()).is_some()
     }
 
-    /// How many tokens are remembered in all.
+    /// Returns how many tokens are remembered in all.
     fn count(&self) -> usize {
         let sealing = self.manager.sealer(Transport::Cookie);
         let memory = sealing.memory.as_ref().expect("it is on");
@@ -134,7 +134,7 @@ fn a_token_is_remembered_when_it_is_issued_or_comes_again_and_is_current() {
     }
     let next = app.visit(&token, |session| session.insert("n", 1).expect("room")).expect("a new token");
     assert!(app.remembers(&next));
-    // Superseded, it is handed the newest, and gives up its place.
+    // The superseded token is handed the newest, and gives up its place.
     app.visit(&token, |session| assert_eq!(session.get::<u8>("n").expect("a number"), Some(1)));
     assert!(!app.remembers(&token));
 }

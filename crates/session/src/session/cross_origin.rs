@@ -1,8 +1,8 @@
-//! The check for requests that another site caused. It decides by `Sec-Fetch-Site` and `Origin`, which browsers set and
-//! scripts cannot.
+//! Decides whether another site caused a request, from `Sec-Fetch-Site` and `Origin`, which browsers set and scripts
+//! cannot.
 //!
 //! The algorithm is that of Go's `http.CrossOriginProtection` (Go 1.25). See the guide's chapter on
-//! [CSRF](crate::guide::csrf) for when this is enough, and when tokens are wanted too.
+//! [CSRF](crate::guide::csrf) for when this is enough, and when you need tokens too.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,20 +21,20 @@ mod path;
 pub use self::builder::{CrossOriginBuilder, CrossOriginError};
 use self::path::PathRule;
 
-/// Refuses requests that another site caused. Clones are cheap. Each adapter has a layer that checks every request.
+/// Refuses requests that another site caused. Cheap to clone; an adapter's layer asks it about every request.
 ///
-/// 1. A `GET`, `HEAD` or `OPTIONS` passes: such requests must change nothing. A WebSocket handshake is a `GET` that is
-///    checked all the same, because the messages after it may change anything.
-/// 2. A request to an exempt path passes.
-/// 3. A request with a trusted `Origin` passes.
+/// 1. A `GET`, `HEAD` or `OPTIONS` passes: such a request must not change anything. The handshake of a WebSocket is a
+///    `GET` that does not pass, since the messages after it may change anything.
+/// 2. A path that is exempt passes.
+/// 3. An `Origin` that is trusted passes.
 /// 4. `Sec-Fetch-Site: same-origin` and `none` (typed by the user, a bookmark) pass; `same-site` (a sibling subdomain)
 ///    passes if it is allowed. Every other value is refused.
 /// 5. Without `Sec-Fetch-Site` (browsers before 2023, and plain http except on localhost), an `Origin` passes if its
-///    host and port are those of the request. `Host` has no scheme, so an `http://` origin passes on `https://`: use
+///    host and port are those of the request. `Host` has no scheme, so one from `http://` passes on `https://`: use
 ///    HSTS.
-/// 6. Without both headers, no browser sent the request: it passes, unless you refuse such requests too.
+/// 6. Without both, no browser sent it: it passes, unless you refuse such requests too.
 ///
-/// A header that comes twice, or is not ASCII, is refused.
+/// If `Sec-Fetch-Site` or `Origin` comes twice, or is not ASCII, only rules 1 and 2 let the request pass.
 ///
 /// ```
 /// use secure_sessions::CrossOrigin;
@@ -58,24 +58,24 @@ struct Inner {
 }
 
 enum Events {
-    /// A manager, which passes events to its observers and the log.
+    /// Goes to a manager's observers, and to the log.
     Manager(SessionManager),
-    /// The log alone.
+    /// Goes to the log alone.
     Log(Throttle, Instant),
 }
 
-/// The parts of a request that tell where it comes from.
+/// The parts of a request that say where it comes from.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Provenance<'r> {
     /// The method, in upper case.
     pub method: &'r str,
-    /// The path, exactly as in the request.
+    /// The path as the request has it.
     pub path: &'r str,
-    /// The authority of the request's target, or otherwise the header `Host`.
+    /// The authority of the request's target, or else the header `Host`.
     pub host: Option<&'r str>,
-    /// The header of this name.
+    /// The value of the header `Sec-Fetch-Site`.
     pub sec_fetch_site: Option<&'r str>,
-    /// The header of this name.
+    /// The value of the header `Origin`.
     pub origin: Option<&'r str>,
     /// `true` if the request asks for a WebSocket.
     pub is_websocket: bool,
@@ -86,18 +86,18 @@ pub struct Provenance<'r> {
 #[error("refused: {reason}")]
 #[non_exhaustive]
 pub struct CrossOriginRefused {
-    /// The reason for the refusal.
+    /// The reason why it was refused.
     pub reason: CrossOriginReason,
 }
 
 impl CrossOriginRefused {
-    /// Returns the HTTP status of the response: 403.
+    /// Returns the HTTP status of a response to it.
     #[must_use]
     pub fn status(&self) -> u16 {
         403
     }
 
-    /// Returns the text for the client, who learns nothing more.
+    /// Returns the only text that a client sees of it.
     #[must_use]
     pub fn client_text(&self) -> &'static str {
         "The request came from another site."
@@ -105,7 +105,7 @@ impl CrossOriginRefused {
 }
 
 impl Default for CrossOrigin {
-    /// Creates a check with no trusted origin and no exempt path.
+    /// Creates a check that trusts no origin and exempts no path.
     fn default() -> Self {
         Self(Arc::new(Inner {
             trusted: Vec::new(),
@@ -119,11 +119,11 @@ impl Default for CrossOrigin {
 }
 
 impl CrossOrigin {
-    /// Decides by the request alone. It raises no event and ignores the report-only mode.
+    /// Decides from the parts of the request alone. Raises no event, and ignores the report-only mode.
     ///
     /// # Errors
     ///
-    /// Returns the reason if the request is refused.
+    /// Returns the reason why the request counts as caused by another site.
     pub fn decide(&self, request: &Provenance<'_>) -> Result<(), CrossOriginReason> {
         let Inner { trusted, exempt, same_site, require_headers, .. } = &*self.0;
         let is_safe = matches!(request.method, "GET" | "HEAD" | "OPTIONS") && !request.is_websocket;
@@ -142,18 +142,19 @@ impl CrossOrigin {
             (Some("same-site"), _) => Err(CrossOriginReason::SameSite),
             (Some(_), _) => Err(CrossOriginReason::CrossSite),
             (None, Some(Ok(origin))) if request.host.is_some_and(|host| origin.is_at(host)) => Ok(()),
+            // Among these are `null` and malformed origins.
             (None, Some(_)) => Err(CrossOriginReason::OtherOrigin),
             (None, None) if *require_headers => Err(CrossOriginReason::NoHeaders),
             (None, None) => Ok(()),
         }
     }
 
-    /// Decides by the request's head, and raises an [`Event::CrossOrigin`] if another site caused it. `authority` is
-    /// that of the request's target (`:authority` in HTTP/2), if it has one; otherwise the header `Host` counts.
+    /// Decides, and raises an [`Event::CrossOrigin`] if another site caused the request. `authority` is that of the
+    /// request's target (`:authority` in HTTP/2), if it has one; otherwise the header `Host` counts.
     ///
     /// # Errors
     ///
-    /// [`CrossOriginRefused`] if you must refuse the request; never in report-only mode.
+    /// Fails if the request must be refused; never in report-only mode.
     pub fn check(&self, head: &dyn RequestHead, path: &str, authority: Option<&str>) -> Result<(), CrossOriginRefused> {
         let (site, origin) = (Single::of(head, "sec-fetch-site"), Single::of(head, "origin"));
         let host = Single::of(head, "host");
@@ -172,7 +173,8 @@ impl CrossOrigin {
         };
         let malformed = [&site, &origin].into_iter().any(Single::is_malformed);
         let decision = match self.decide(&request) {
-            // A safe or exempt request passes even with malformed headers: decide again without them.
+            // A safe or exempt request passes despite a malformed header, and `silent` passes for these two reasons
+            // only.
             Ok(()) if malformed => {
                 let silent = Provenance { sec_fetch_site: Some("cross-site"), origin: None, ..request };
                 self.decide(&silent).map_err(|_| CrossOriginReason::Malformed)
@@ -210,7 +212,7 @@ impl fmt::Debug for CrossOrigin {
     }
 }
 
-/// The value of a header that may come only once.
+/// A header that may have one value at most.
 enum Single {
     Absent,
     Text(String),

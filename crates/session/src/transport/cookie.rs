@@ -6,13 +6,13 @@ use secure_sessions_core::{Millis, Token};
 
 use crate::config::build_error::BuildError;
 
-/// The longest life that browsers give a cookie: 400 days (RFC 6265bis, section 5.5).
+/// The longest lifetime that browsers give a cookie: 400 days (RFC 6265bis, section 5.5).
 pub const MAX_COOKIE_AGE: Millis = Millis::from_secs(400 * 24 * 60 * 60);
 
-/// What browsers read of an attribute's value, in bytes (RFC 6265bis, section 5.6).
+/// The most bytes that browsers read of an attribute's value (RFC 6265bis, section 5.6).
 const MAX_ATTRIBUTE_LEN: usize = 1024;
 
-/// When browsers send the cookie along with requests that other sites cause.
+/// The rule by which browsers send the cookie along with requests that other sites cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum SameSite {
     /// Never.
@@ -20,8 +20,8 @@ pub enum SameSite {
     /// Only when the user follows a link.
     #[default]
     Lax,
-    /// Always. Needs `Secure`. The cookie then protects no request against being forged by another site: see the guide's
-    /// chapter on [CSRF](crate::guide::csrf).
+    /// Always. Needs `Secure`. The cookie then gives no protection against requests that another site forges: see the
+    /// guide's chapter on [CSRF](crate::guide::csrf).
     None,
 }
 
@@ -54,7 +54,7 @@ impl Default for CookieConfig {
 }
 
 impl CookieConfig {
-    /// What browsers would drop, or take for something else, is an error here.
+    /// Refuses a cookie that browsers would drop or interpret differently.
     pub(crate) fn check(&self) -> Result<(), BuildError> {
         let refuse = |problem: &str| Err(BuildError::Cookie { name: self.name.clone(), problem: problem.to_owned() });
         if self.name.is_empty() || !self.name.bytes().all(is_token_byte) {
@@ -78,7 +78,7 @@ impl CookieConfig {
                 "browsers ignore a Path or Domain of more than 1024 bytes, and keep the cookie for another scope",
             );
         }
-        // Browsers compare the prefixes without regard to case.
+        // Browsers ignore the case of the prefixes.
         let name = self.name.to_ascii_lowercase();
         let host = name.starts_with("__host-");
         if host && self.domain.is_some() {
@@ -141,12 +141,13 @@ pub(crate) struct CookieWriter {
 impl CookieWriter {
     pub(crate) fn new(config: &CookieConfig) -> Self {
         let attributes = config.attributes();
-        // Every attribute is repeated: browsers drop a removal that misses what the prefix demands.
+        // Repeats every attribute: browsers drop a removal without those that the prefix demands.
         let removal = format!("{}={attributes}; Max-Age=0", config.name);
         Self { name: config.name.clone(), attributes, removal }
     }
 
-    /// Sets the cookie, for the browser session or for `max_age`, at most 400 days, rounded down to seconds.
+    /// Returns the header's value that sets the cookie, for the browser session or for `max_age`: at most 400 days,
+    /// rounded down to seconds.
     pub(crate) fn set(&self, token: &Token, max_age: Option<Millis>) -> String {
         let mut text = String::with_capacity(
             self.name.len() + 1 + token.as_bytes().len() * 4 / 3 + 2 + self.attributes.len() + 24,
@@ -162,7 +163,7 @@ impl CookieWriter {
         text
     }
 
-    /// Returns the token's text in what [`set`](Self::set) wrote.
+    /// Returns the token's text from a value that [`set`](Self::set) returned.
     pub(crate) fn value<'c>(&self, cookie: &'c str) -> &'c str {
         let value = cookie.get(self.name.len() + 1..).unwrap_or_default();
         value.split_once(';').map_or(value, |(value, _)| value)

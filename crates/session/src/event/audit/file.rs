@@ -6,22 +6,22 @@ use std::path::Path;
 
 use super::{AuditRecord, AuditSink};
 
-/// One JSON object a line, in a file that is only ever appended to. Several processes may share one.
+/// A sink that appends one JSON object per line to a file. Several processes may share the file.
 ///
-/// A new file can be read by its owner alone. To rotate it, copy and truncate (logrotate: `copytruncate`).
+/// Only the owner can read a new file. To rotate it, copy and truncate (logrotate: `copytruncate`).
 #[derive(Debug)]
 pub struct AuditFile {
     file: File,
-    /// The last line may be cut short.
+    /// `true` if the last line may be cut short.
     is_torn: bool,
 }
 
 impl AuditFile {
-    /// Opens the file, or makes it.
+    /// Opens the file, or creates it.
     ///
     /// # Errors
     ///
-    /// If it can be neither opened nor made.
+    /// Fails if the file can be neither opened nor created.
     pub fn append_to(path: impl AsRef<Path>) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.append(true).create(true);
@@ -33,8 +33,9 @@ impl AuditFile {
 
 impl AuditSink for AuditFile {
     fn append(&mut self, record: &AuditRecord) -> io::Result<()> {
+        // Ends a line that a failed write cut short.
         let opening = if self.is_torn { "\n" } else { "" };
-        // One write a line, so that the lines of several processes do not mix.
+        // One write per line, so that the lines of several processes do not mix.
         let line = format!("{opening}{}\n", record.to_json());
         let written = self.file.write_all(line.as_bytes());
         self.is_torn = written.is_err();

@@ -8,28 +8,28 @@ use secure_sessions_core::{Handle, Timestamp};
 use crate::event::Event;
 use crate::event::vocabulary::{Detail, Severity};
 
-/// One event, as OWASP's Logging Vocabulary has it.
+/// One event in the terms of OWASP's Logging Vocabulary.
 ///
-/// It never holds a token, a key, a session's data or its subject; a session is named by its [`Handle`], a keyed hash. So
-/// "who" is told by the application, which can log the handle together with its user at login: `session.id()`.
+/// It never holds a token, a key, a session's data or its subject. It names a session by its [`Handle`], a keyed hash.
+/// To know who it was, log the handle together with the user at login: `session.id()`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AuditRecord {
-    /// When.
+    /// The time of the event.
     pub at: Timestamp,
-    /// The application's name, if it was given.
+    /// The application's name, if it was set.
     pub application: Option<Arc<str>>,
     /// The word of the vocabulary: [`Event::owasp_name`].
     pub event: &'static str,
-    /// [`Event::name`].
+    /// The event's stable name: [`Event::name`].
     pub name: &'static str,
-    /// How grave it is.
+    /// The severity of the event.
     pub severity: Severity,
-    /// The session, if it is about one.
+    /// The session that the event is about, if it is about one.
     pub session: Option<Handle>,
-    /// [`Event::cause`]; empty if there is nothing to tell apart.
+    /// The event's cause: [`Event::cause`]. It is empty if there is nothing to tell apart.
     pub cause: &'static str,
-    /// What else it tells: [`Event::details`].
+    /// The event's other details: [`Event::details`].
     pub details: Vec<(&'static str, Detail)>,
     /// The event in a sentence.
     pub description: String,
@@ -50,14 +50,14 @@ impl AuditRecord {
         }
     }
 
-    /// The line that stands for records which could not be kept before it.
+    /// Creates the record that reports how many records before it could not be written.
     pub(super) fn lost(count: u64, at: Timestamp, application: Option<Arc<str>>) -> Self {
         let description = format!("{count} record(s) before this one could not be kept");
         Self { description, ..Self::new(&Event::Suppressed { event: "lost", count }, at, application) }
     }
 
-    /// One JSON object without a line break. The fields that stand in every record come first:
-    /// `datetime` (RFC 3339, UTC), `appid` if it was given, `event`, `level`, `description`, `name`.
+    /// Returns one JSON object without a line break. The fields that every record has come first: `datetime` (RFC 3339,
+    /// UTC), `appid` if it was set, `event`, `level`, `description`, `name`.
     #[must_use]
     pub fn to_json(&self) -> String {
         let mut json = Object::new();
@@ -86,7 +86,7 @@ impl AuditRecord {
     }
 }
 
-/// A flat JSON object in the making. Writing to a String cannot fail.
+/// A flat JSON object under construction. Writing to a String cannot fail.
 struct Object(String);
 
 impl Object {
@@ -117,7 +117,8 @@ impl Object {
         self.0.push(':');
     }
 
-    /// Escapes what JSON demands, and what a terminal or a reader of lines could take for something else.
+    /// Appends a quoted string. Escapes what JSON demands, and characters that a terminal or a line reader could
+    /// misinterpret.
     fn string(&mut self, text: &str) {
         self.0.push('"');
         for character in text.chars() {
@@ -134,7 +135,7 @@ impl Object {
     }
 }
 
-/// `2025-09-01T12:00:00.000Z`. Days to dates by Howard Hinnant's `civil_from_days`.
+/// Formats a time as `2025-09-01T12:00:00.000Z`. The date is calculated by Howard Hinnant's `civil_from_days`.
 fn rfc3339(at: Timestamp) -> String {
     let millis = at.as_millis();
     let (days, rest) = (millis / 86_400_000, millis % 86_400_000);

@@ -6,7 +6,7 @@ use crate::event::Event;
 
 const FLOOD: Event = Event::Ambiguous { count: 2 };
 
-/// Passes each record's JSON on, after it was let to.
+/// A sink that passes each record's JSON on, once its gate lets it.
 struct Probe {
     gate: Option<Receiver<()>>,
     fails: Arc<std::sync::atomic::AtomicBool>,
@@ -16,7 +16,7 @@ struct Probe {
 impl AuditSink for Probe {
     fn append(&mut self, record: &AuditRecord) -> io::Result<()> {
         if let Some(gate) = &self.gate {
-            // Its sender is dropped to let everything through.
+            // Fails once the sender is dropped, which lets everything through.
             let _ = gate.recv();
         }
         if self.fails.load(Ordering::Relaxed) {

@@ -13,15 +13,15 @@ use crate::manager::SessionManager;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CrossOriginError {
-    /// The text of a trusted origin is malformed, or is `null`, the origin of every sandboxed page.
+    /// A trusted origin is invalid. `null` is refused too, since every sandboxed page has it.
     #[error("the trusted origin `{text}`: {source}")]
     Origin {
-        /// The text as you passed it.
+        /// The text that was given.
         text: String,
-        /// The reason why it is not an origin.
+        /// The error, which says what an origin looks like.
         source: InvalidOrigin,
     },
-    /// The text of an exempt path is malformed.
+    /// An exempt path is invalid.
     #[error(
         "the exempt path `{0}`: it is `/one/path`, or `/one/*` for all below; without a query, dot segments or `//`"
     )]
@@ -41,7 +41,7 @@ pub struct CrossOriginBuilder {
 }
 
 impl CrossOrigin {
-    /// Starts a configuration with no trusted origin and no exempt path.
+    /// Creates a builder that trusts no origin and exempts no path.
     pub fn builder() -> CrossOriginBuilder {
         CrossOriginBuilder::default()
     }
@@ -58,8 +58,10 @@ impl CrossOriginBuilder {
         self
     }
 
-    /// Lets all requests to a path pass: `/hook`, or `/hooks/*` for all below. Use it for routes that do not use the
-    /// session. The path is compared as the layer sees it: inside a nested router, that may be without the prefix.
+    /// Lets all requests to a path pass: `/hook`, or `/hooks/*` for all below. Use it for routes that do not look at
+    /// the session.
+    ///
+    /// The path is the one that the layer sees: within a nested router, that may be without the prefix.
     pub fn exempt_path(mut self, path: impl Into<String>) -> Self {
         self.exempt.push(path.into());
         self
@@ -69,7 +71,8 @@ impl CrossOriginBuilder {
     ///
     /// # Security
     ///
-    /// An attacker who takes over one subdomain, or uploads a page to one, can then act as every user.
+    /// An attacker who takes over one subdomain, or uploads a page to one that serves users' files, can then act as
+    /// every user.
     pub fn allow_same_site(mut self, allow: bool) -> Self {
         self.same_site = allow;
         self
@@ -81,23 +84,23 @@ impl CrossOriginBuilder {
         self
     }
 
-    /// Only reports the requests that it would refuse. Use it to try the check out on a running site.
+    /// Only reports the requests that it would refuse, so that you can try the check out on a running site.
     ///
     /// # Security
     ///
-    /// Nothing is refused.
+    /// Refuses nothing, so it gives no protection.
     pub fn report_only(mut self, report_only: bool) -> Self {
         self.report_only = report_only;
         self
     }
 
-    /// Sends the events to this manager's observers too. Without this call they go to the log alone.
+    /// Also sends the events to the observers of this manager. Without it, they go to the log alone.
     pub fn events_to(mut self, manager: &SessionManager) -> Self {
         self.manager = Some(manager.clone());
         self
     }
 
-    /// Builds the check after validating every origin and path.
+    /// Checks all settings and creates the check.
     ///
     /// # Errors
     ///

@@ -1,10 +1,10 @@
-//! Rules for the paths that are exempt from the check.
+//! Paths that are exempt from the check.
 
-/// A rule that matches one path, or all paths below one.
+/// One path, or all below one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum PathRule {
     Exact(String),
-    /// The prefix, with its slash at the end.
+    /// All paths below this one, which ends with a slash.
     Below(String),
 }
 
@@ -22,7 +22,8 @@ impl PathRule {
         (is_path && is_plain(path)).then_some(rule)
     }
 
-    /// Returns `true` if the rule matches. A path that another program could resolve to one outside never does.
+    /// Returns `true` if the rule covers the path. A path that another program could resolve to one outside is never
+    /// below.
     pub(super) fn matches(&self, path: &str) -> bool {
         match self {
             Self::Exact(exact) => path == exact,
@@ -31,7 +32,7 @@ impl PathRule {
     }
 }
 
-/// Returns `true` if every program reads the path alike: it has no dot segments, empty segments, backslashes or encoded
+/// Returns `true` if the path means the same to every program: no dot segments, empty segments, backslashes or encoded
 /// forms of them.
 fn is_plain(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
