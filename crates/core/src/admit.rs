@@ -133,6 +133,9 @@ impl Sealer {
         not_before: Option<Timestamp>,
         policy: &BucketPolicy,
     ) -> Verdict {
+        if let Some(newest) = self.newest(bucket, &opened, now, not_before, policy) {
+            return self.admit_newest(newest, bucket, opened);
+        }
         if opened.session_id() != bucket.id {
             return Verdict::Tampered;
         }
@@ -140,11 +143,8 @@ impl Sealer {
             return Verdict::Expired;
         }
         match bucket.standing(opened.generation(), &opened.fingerprint(), now) {
-            Standing::Current => match content(bucket, opened) {
-                Ok(admitted) => Verdict::Current(admitted),
-                Err(Unfit::Critical { key }) => Verdict::Critical { key },
-                Err(Unfit::Tampered) => Verdict::Tampered,
-            },
+            // Its fingerprint is the bucket's, and its id or generation is not.
+            Standing::Current => Verdict::Tampered,
             Standing::Superseded => Verdict::Superseded(Superseded {
                 session_id: opened.session_id(),
                 generation: opened.generation(),
@@ -156,7 +156,45 @@ impl Sealer {
             Standing::Unremembered => Verdict::Unremembered,
         }
     }
+
+    /// Returns the proof that a token is its bucket's current one, and that neither is past a deadline. Most tokens are,
+    /// and need no other judgement: [`admit_newest`](Self::admit_newest) takes the proof.
+    #[must_use]
+    #[inline]
+    pub fn newest(
+        &self,
+        bucket: &Bucket,
+        opened: &Opened,
+        now: Timestamp,
+        not_before: Option<Timestamp>,
+        policy: &BucketPolicy,
+    ) -> Option<Newest> {
+        let is_newest = opened.session_id() == bucket.id
+            && opened.generation() == bucket.generation
+            && bucket.current.matches(&opened.fingerprint())
+            && opened.is_timely(now, not_before)
+            && !bucket.is_expired(now, policy);
+        is_newest.then_some(Newest(()))
+    }
+
+    /// Admits a token that was proven to be its bucket's current one.
+    ///
+    /// A proof of another token gives nothing: the content is that of the bucket's current token, or none.
+    #[must_use]
+    #[inline]
+    pub fn admit_newest(&self, _proof: Newest, bucket: &Bucket, opened: Opened) -> Verdict {
+        match content(bucket, opened) {
+            Ok(admitted) => Verdict::Current(admitted),
+            Err(Unfit::Critical { key }) => Verdict::Critical { key },
+            Err(Unfit::Tampered) => Verdict::Tampered,
+        }
+    }
 }
+
+/// Proof that times and fingerprint of a token were judged, and found to be those of its bucket's current one: see
+/// [`Sealer::newest`].
+#[derive(Debug)]
+pub struct Newest(());
 
 /// The reason why the bucket's current token gives no content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

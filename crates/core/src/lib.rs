@@ -30,7 +30,7 @@ mod tags;
 mod time;
 mod token;
 
-pub use self::admit::{Admitted, Superseded, Verdict};
+pub use self::admit::{Admitted, Newest, Superseded, Verdict};
 pub use self::aead::Aead;
 pub use self::bucket::{
     Arrival, Bucket, BucketPolicy, CLOCK_TOLERANCE, Ending, Entry, Evicted, FIRST_GENERATION, MAX_TOUCH_STEP,

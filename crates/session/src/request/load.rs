@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::Guard;
 use secure_sessions_core::{
-    Bucket, DecodeError, Ending, HandoffError, KeyKind, Meta, Opened, Refusal, SessionId, Suspect, Timestamp, Token,
-    Verdict,
+    Bucket, DecodeError, Ending, HandoffError, KeyKind, Meta, Newest, Opened, Refusal, SessionId, Suspect, Timestamp,
+    Token, Verdict,
 };
 use secure_sessions_store::{Entry, SessionStore, StoreError};
 
@@ -160,13 +160,10 @@ impl Presented {
         }
     }
 
-    /// Returns `true` if the bucket is alive and the first token is its newest.
-    fn is_newest(&self, manager: &SessionManager, bucket: &Bucket) -> bool {
-        self.first.as_ref().is_some_and(|opened| {
-            !bucket.is_expired(self.at, &manager.times().bucket)
-                && bucket.current.matches(&opened.fingerprint())
-                && bucket.generation == opened.generation()
-        })
+    /// Returns the proof that the bucket is alive and the first token is its newest.
+    fn newest(&self, manager: &SessionManager, bucket: &Bucket) -> Option<Newest> {
+        let opened = self.first.as_ref()?;
+        self.sealer.newest(bucket, opened, self.at, manager.not_before(), &manager.times().bucket)
     }
 }
 
@@ -190,10 +187,11 @@ pub(crate) fn load_now(
     }
     let bucket = manager.store().peek(&opened.session_id())?;
     // A touch writes, and a token that is not the newest may revoke its session: both must wait for the store.
-    if bucket.touch_due(presented.at, &manager.times().bucket) || !presented.is_newest(manager, &bucket) {
+    if bucket.touch_due(presented.at, &manager.times().bucket) {
         return None;
     }
-    let judged = judge(manager, presented, caller, Some(Entry::Bucket(bucket)));
+    let newest = presented.newest(manager, &bucket)?;
+    let judged = judge(manager, presented, caller, Some(Entry::Bucket(bucket)), Some(newest));
     if let Judged::Live(live) = judged {
         return Some(Box::new(Mutex::new(State::new(Base::Live(live), true, false, caller.clone()))));
     }
@@ -216,7 +214,7 @@ pub(crate) async fn load(
         let id = opened.session_id();
         let judged = if opened.is_timely(presented.at, manager.not_before()) {
             match manager.store().load(&id).await {
-                Ok(entry) => judge(manager, &mut presented, &caller, entry),
+                Ok(entry) => judge(manager, &mut presented, &caller, entry, None),
                 // Only a logout removes a corrupt entry, so an error here would lock this browser out for good.
                 Err(error @ StoreError::Corrupt(_)) => {
                     let bound = bound_as(manager, opened);
@@ -362,14 +360,21 @@ async fn revoke(manager: &SessionManager, session: &Other, body: BodySize) -> Re
     outcome.map(drop)
 }
 
-/// Judges `presented.first` (removing it) against the store's entry for its session.
+/// Judges `presented.first` (removing it) against the store's entry for its session. What was already proven is not
+/// judged again.
 #[inline]
-fn judge(manager: &SessionManager, presented: &mut Presented, caller: &Caller, entry: Option<Entry>) -> Judged {
+fn judge(
+    manager: &SessionManager,
+    presented: &mut Presented,
+    caller: &Caller,
+    entry: Option<Entry>,
+    proven: Option<Newest>,
+) -> Judged {
     let Some(opened) = presented.first.take() else { return REFUSED };
     let (id, at) = (opened.session_id(), presented.at);
     let bound = bound_as(manager, &opened);
     let judged = match entry {
-        Some(Entry::Bucket(bucket)) => judge_by(manager, presented, opened, bucket),
+        Some(Entry::Bucket(bucket)) => judge_by(manager, presented, opened, bucket, proven),
         Some(Entry::Tombstone(tombstone)) => match tombstone.ending(at, &manager.times().bucket) {
             // Within a grace of a renew an honest request may still be under way: no replay, but a logout ends it.
             Ending::Recent if tombstone.successor.is_some() => {
@@ -418,7 +423,13 @@ fn admit_client(
 
 /// Judges a token by its bucket.
 #[inline]
-fn judge_by(manager: &SessionManager, presented: &Presented, opened: Opened, bucket: Bucket) -> Judged {
+fn judge_by(
+    manager: &SessionManager,
+    presented: &Presented,
+    opened: Opened,
+    bucket: Bucket,
+    proven: Option<Newest>,
+) -> Judged {
     let (id, not_before, at, sealer) = (opened.session_id(), manager.not_before(), presented.at, &presented.sealer);
     let policy = &manager.times().bucket;
     let corrected = bucket.corrected(at, policy);
@@ -433,7 +444,11 @@ fn judge_by(manager: &SessionManager, presented: &Presented, opened: Opened, buc
         manager.emit(&Event::StoreTampered { session: manager.handle(&id) });
         REFUSED
     };
-    match sealer.admit(&bucket, opened, at, not_before, policy) {
+    let verdict = match proven {
+        Some(newest) => sealer.admit_newest(newest, &bucket, opened),
+        None => sealer.admit(&bucket, opened, at, not_before, policy),
+    };
+    match verdict {
         Verdict::Current(newest) => {
             let arrival = newest.arrival(at);
             live(bucket, newest, arrival, None)
