@@ -135,8 +135,8 @@ fn logout_beside_renewals_and_a_replay(follows: bool) {
         Box::new(move || {
             for (old, new) in [(A, B), (B, C)] {
                 let next = bucket(new);
-                let moved = Tombstone::renewed(old, &next, NOW, &POLICY);
-                if !block_on(renews.succeed(&next, &old, Revision::FIRST, moved)).unwrap() {
+                let moved = Tombstone::renewed(&bucket(old), &next, NOW, &POLICY);
+                if !block_on(renews.renew_into(&next, &old, Revision::FIRST, moved)).unwrap() {
                     break;
                 }
             }
