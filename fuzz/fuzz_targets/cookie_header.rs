@@ -4,10 +4,11 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
+use secure_sessions_core::{DecodeError, Token};
 use secure_sessions_fuzz::site::{CONTEXT, Known, Site};
 
-/// The most cookies of our name that are looked at.
-const LOOKED_AT: usize = 4;
+/// The most tokens with a wrong mark whose buckets one request asks.
+const MAX_SUSPECTS: u64 = 4;
 
 #[derive(Arbitrary, Debug)]
 enum Piece<'a> {
@@ -48,8 +49,12 @@ fn check(site: &Site, pieces: &[Piece<'_>]) {
                 ours(&token)
             }
             Piece::Garbage(bytes) => {
-                values.push(Value::Garbage);
-                ours(&without_semicolons(bytes))
+                let bytes = without_semicolons(bytes);
+                // A blank at an end, or a later version of the format, makes a value that is left alone.
+                let is_sure = bytes.trim_ascii().len() == bytes.len()
+                    && !matches!(Token::decode(&bytes), Err(DecodeError::LaterVersion { .. }));
+                values.push(if is_sure { Value::Garbage } else { Value::Changed });
+                ours(&bytes)
             }
             Piece::Other(bytes) => {
                 let bytes = without_semicolons(bytes);
@@ -69,7 +74,8 @@ fn check(site: &Site, pieces: &[Piece<'_>]) {
         }
         header.extend_from_slice(&cookie);
     }
-    let looked_at = &values[..values.len().min(LOOKED_AT)];
+    // There are fewer sessions than one request may ask about, and whatever does not open does not count.
+    let looked_at = &values[..];
     let seen = site.visit(&headers);
 
     let has = |known| looked_at.contains(&Value::Token(known));
@@ -84,11 +90,13 @@ fn check(site: &Site, pieces: &[Piece<'_>]) {
     assert_eq!(seen.name.as_deref(), subject, "the data of somebody else");
     assert_eq!(seen.writes, 0, "a read wrote");
 
-    // Only what was issued reaches the store, each session once. Who holds an older token is given the newest one of the
-    // response's own time: the store is asked for it again.
+    // Only issued tokens reach the store, each session once; a token whose mark alone was changed asks its bucket once. The
+    // holder of an older token is given the newest one of the response's own time: the store is asked for it again.
     let outdated = subject == Some("alice") && !has(Known::Alice);
     let asked = [alice, has(Known::Bob), has(Known::Ended), outdated];
-    assert_eq!(seen.loads, asked.iter().filter(|asked| **asked).count() as u64, "{looked_at:?}");
+    let asked = asked.iter().filter(|asked| **asked).count() as u64;
+    let changed = looked_at.iter().filter(|value| **value == Value::Changed).count() as u64;
+    assert!((asked..=asked + changed.min(MAX_SUSPECTS)).contains(&seen.loads), "{} loads of {looked_at:?}", seen.loads);
 
     match seen.set_cookie.as_deref() {
         // A removal.

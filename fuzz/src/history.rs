@@ -266,9 +266,14 @@ impl History {
                 return;
             }
             Verdict::Replayed => {
-                assert!(live.overflowed || live.shared, "an honest browser was taken for a thief");
-                assert!(live.overflowed || live.is_dead(arrival.generation, now), "a token died early");
+                assert!(live.shared, "an honest browser was taken for a thief");
+                assert!(live.is_dead(arrival.generation, now), "a token died early");
                 self.revoke();
+                return;
+            }
+            // One of more superseded tokens at once than the bucket remembers: refused, and the session goes on.
+            Verdict::Evicted => {
+                assert!(live.overflowed, "pushed out of a list that had room");
                 return;
             }
             verdict => panic!("{verdict:?} in a store that keeps every write"),
