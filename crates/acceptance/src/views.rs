@@ -1,4 +1,4 @@
-//! What the handlers show of a session.
+//! The JSON that the handlers answer about a session.
 
 use ciborium::Value as Cbor;
 use secure_sessions::{Session, SessionError};

@@ -31,8 +31,8 @@ pub(crate) mod typed;
 /// whatever the order of a map's entries. A `HashSet` encodes as a list in a new order each time, so it counts as
 /// changed; use a `BTreeSet`.
 ///
-/// Changes are logged, and committed when the handler's response is below 500. The commit applies them to the newest
-/// state, so parallel requests that change different keys, or use [`update`](Self::update), lose nothing to one
+/// Changes are logged, and committed when the handler's response is below 500, and neither 408 nor 499. The commit
+/// applies them to the newest state, so parallel requests that change different keys, or use [`update`](Self::update), lose nothing to one
 /// another.
 ///
 /// Only the methods that return a future wait for the store.

@@ -158,7 +158,7 @@ pub(crate) async fn c80_logging_out_everywhere_ends_the_session_that_asks_and_al
     let server = subject.start().await;
     let (mut one, mut two, mut bob) = (alice(&server).await, alice(&server).await, server.browser());
     bob.post("/login?user=bob").await.new_cookie();
-    // What fails afterwards does not bring it back.
+    // A failure afterwards does not bring it back.
     let reply = one.post(&steps(&["logout-everywhere", "status:500"])).await;
     assert_eq!(reply.status, 500);
     reply.assert_removal();
@@ -221,7 +221,7 @@ pub(crate) async fn c82_what_the_previous_user_writes_meanwhile_is_not_carried_a
     let mut bob = server.browser_with(&replies[0].new_cookie());
     let state = bob.state().await;
     assert_eq!((&state["subject"], &state["data"]), (&json!("bob"), &json!({})));
-    // What is written behind the login in the same request is the new user's own.
+    // Data written after the login, in the same request, is the new user's own.
     let reply = bob.post(&steps(&["login:carol", "set:b=1"])).await;
     assert_eq!(reply.ok()["state"]["data"], json!({ "b": "1" }));
     assert_eq!(bob.data().await, json!({ "b": "1" }));
@@ -310,7 +310,7 @@ pub(crate) async fn c89_a_408_and_a_499_discard_like_a_5xx(subject: Subject) {
             assert_eq!((&state["data"], &state["subject"]), (&json!({ "a": "1" }), &json!(null)), "{path}");
         }
         assert_eq!(browser.id().await, id);
-        // What was saved before stays, and so does a logout.
+        // Data saved before stays, and so does a logout.
         browser.post(&steps(&["set:a=5", "save", "set:a=6", &format!("status:{status}")])).await;
         assert_eq!(browser.data().await, json!({ "a": "5" }));
         let cookie = browser.token();
@@ -386,7 +386,7 @@ pub(crate) async fn c90_a_logout_that_keeps_data_carries_it_to_an_anonymous_sess
         assert_eq!(browser.data().await["basket"], "full", "{later} ms later");
     }
     assert_eq!(server.metrics().await.live(), 1);
-    // What the handler changes in the same request counts, before the logout and after it.
+    // Changes by the handler in the same request count, before the logout and after it.
     let mut browser = alice(&server).await;
     browser.post(&steps(&["set:address=private"])).await.new_cookie();
     let script = ["remove:address", "logout-keeping-data", "set:b=2", "flash:Bye."];
@@ -403,7 +403,7 @@ pub(crate) async fn c90_a_logout_that_keeps_data_ends_the_session_on_a_5xx_too(s
         let script = ["set:half=done", "logout-keeping-data", "set:half=again", &format!("status:{status}")];
         assert_eq!(browser.post(&steps(&script)).await.status, status);
         assert_refused(&present(&server, &old).await);
-        // Whether the browser keeps a basket or nothing: nobody is logged in, and nothing of the failed request is there.
+        // The browser may keep a basket or nothing. Nobody is logged in, and nothing of the failed request is there.
         let state = browser.state().await;
         assert_eq!((&state["subject"], &state["data"]["half"]), (&json!(null), &json!(null)), "{status}: {state}");
     }

@@ -140,7 +140,7 @@ pub(crate) async fn c91_endings_and_renewals_of_sessions_without_a_subject_are_l
         let lines = audit.lines().iter().filter(|line| line["event"] == word).count();
         assert!(lines <= allowed + 1, "{lines} lines of {word}, {allowed} were to be expected");
     }
-    // How many were left out is told with the next one that passes.
+    // The next event that passes reports the number of those left out.
     tokio::time::sleep(Duration::from_millis(1200)).await;
     seeded(&server).await.post("/logout").await.assert_removal();
     audit.wait_for("what was left out", |line| line["event"] == "excess_rate_limit_exceeded").await;

@@ -188,7 +188,7 @@ pub(crate) async fn c87_a_forgery_raises_the_alarm_whatever_it_is_made_of(subjec
     let mut browser = victim(&server).await;
     let captured = forge::open(&browser.token(), &server.keys.seal, CONTEXT);
     let genuine = forge::decode(&browser.token());
-    // Of a captured cookie, sealed again with the same contents, and with the mark of the genuine one.
+    // A captured cookie is sealed again with the same contents, and gets the mark of the genuine one.
     let again = forge::seal_without_mark(&captured, &server.keys, CONTEXT);
     let mut with_its_mark = forge::decode(&again);
     let at = with_its_mark.len() - ISSUE_LEN;
