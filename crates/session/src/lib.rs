@@ -62,7 +62,7 @@ pub use self::manager::SessionManager;
 pub use self::reload::KeyWatch;
 pub use self::request::finish::Finish;
 pub use self::request::messages::{Flash, FlashLevel, MAX_FLASHES};
-pub use self::request_session::RequestSession;
+pub use self::request_session::{DeferredSession, RequestSession};
 pub use self::session::Session;
 pub use self::session::cross_origin::{
     CrossOrigin, CrossOriginBuilder, CrossOriginError, CrossOriginRefused, Provenance,
