@@ -41,28 +41,23 @@ fn try_apply(session: &Session, fate: Fate, before: &Snapshot, after: &Snapshot)
         Fate::Renewed => session.renew()?,
         Fate::Kept => {}
     }
-    let nothing = Data::new();
-    let is_fresh = before.subject != after.subject && follow_subject(session, after.subject.as_deref())?;
-    let data = if is_fresh { &nothing } else { &before.data };
+    let starts_over = before.subject != after.subject && follow_subject(session, after.subject.as_deref())?;
     // Removed first, to make room.
-    for key in data.keys().filter(|key| !after.data.contains_key(*key)) {
+    for key in before.data.keys().filter(|key| !after.data.contains_key(*key)) {
         session.remove(key)?;
     }
-    for (key, text) in after.data.iter().filter(|(key, text)| data.get(*key) != Some(text)) {
+    for (key, text) in after.data.iter().filter(|(key, text)| starts_over || before.data.get(*key) != Some(text)) {
         json::insert(session, key, text)?;
     }
     Ok(())
 }
 
-/// Logs the subject in, or out if there is none. Returns `true` if the session then begins without data.
+/// Logs the subject in, or out if there is none. Returns `true` if the data goes on in a session of nobody. A session of
+/// another subject gets only what this request put there: one subject's data is none of another's.
 fn follow_subject(session: &Session, subject: Option<&str>) -> Result<bool, EngineError> {
-    let current = session.subject();
-    match (subject, current) {
-        (Some(subject), current) => {
-            session.login(subject)?;
-            Ok(current.is_some_and(|current| current != subject))
-        }
-        (None, Some(_)) => session.logout().map(|()| true),
-        (None, None) => Ok(false),
+    match subject {
+        Some(subject) => session.login(subject).map(|()| false),
+        None if session.subject().is_some() => session.logout().map(|()| true),
+        None => Ok(false),
     }
 }

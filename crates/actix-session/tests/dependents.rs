@@ -56,6 +56,17 @@ async fn gate(identity: Option<Identity>, messages: IncomingFlashMessages) -> St
     text
 }
 
+#[get("/plant/{what}")]
+async fn plant(session: actix_session_0_11::Session, what: web::Path<String>) -> &'static str {
+    session.insert("planted", what.into_inner()).unwrap();
+    "planted"
+}
+
+#[get("/planted")]
+async fn all_planted(session: actix_session_0_11::Session) -> String {
+    session.get("planted").unwrap().unwrap_or_default()
+}
+
 #[get("/native")]
 async fn native(session: Session) -> Result<String, SessionError> {
     let visits = session.update("visits", |visits: &mut u32| {
@@ -72,7 +83,7 @@ async fn application(
     let subjects = v0_11::ActixSessionMiddleware::new()
         .with_subject(|session| session.get::<String>("actix_identity.user_id").ok().flatten());
     let app = App::new()
-        .service((enter, leave, leave_and_fail, garden, gate, native))
+        .service((enter, leave, leave_and_fail, garden, gate, native, plant, all_planted))
         .wrap(identity)
         .wrap(subjects)
         .wrap(FlashMessagesFramework::builder(SessionMessageStore::default()).minimum_level(Level::Info).build())
@@ -117,6 +128,19 @@ async fn a_login_of_actix_identity_replaces_the_anonymous_cookie() {
     browser.get(&app, "/enter/ada").await;
     assert_eq!(browser.get(&app, "/garden").await.text, "ada");
     assert_eq!(planted.send(&app, "/garden").await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[actix_web::test]
+async fn a_login_as_another_user_leaves_the_data_of_the_first_behind() {
+    let (manager, app) = usual().await;
+    let mut browser = Browser::default();
+    browser.get(&app, "/enter/ada").await;
+    browser.get(&app, "/plant/rose").await;
+    assert_eq!(browser.get(&app, "/planted").await.text, "rose");
+    browser.get(&app, "/enter/bob").await;
+    assert_eq!(browser.get(&app, "/garden").await.text, "bob");
+    assert_eq!(browser.get(&app, "/planted").await.text, "");
+    assert!(manager.sessions_of("ada").await.unwrap().is_empty());
 }
 
 #[actix_web::test]

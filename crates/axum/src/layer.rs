@@ -12,8 +12,8 @@ use secure_sessions::{Finish, Reply, RequestSession, SessionManager};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{EngineError, SessionError};
 use crate::headers::{Answer, UnknownLength};
+use crate::{EngineError, SessionError};
 
 /// The layer that carries sessions. It wraps any service of `http` requests with any body; the body of the responses
 /// needs a default.

@@ -16,7 +16,7 @@ use anyhow::{Result, ensure};
 pub use self::application::Answer;
 use self::application::Application;
 use self::ours::Passing;
-pub use self::ours::{REMEMBERING, RING, RUSTCRYPTO, UNSEALED};
+pub use self::ours::{REMEMBERING, RING, RUSTCRYPTO, SHIM, UNSEALED};
 
 /// The route that looks at no session.
 const UNSEEN: &str = "/unseen";

@@ -180,44 +180,39 @@ impl Bridge {
         data: &Data,
     ) -> Result<(), EngineError> {
         // A flushed session is created again under the id that was deleted, one with a new id under another.
-        let mut is_fresh = match asked {
+        let is_over = match asked {
             Asked::Save => false,
             Asked::Create(id) => deleted == Some(id),
             Asked::Recreate => true,
         };
-        if is_fresh {
+        if is_over {
             session.logout()?;
         } else if deleted.is_some() {
             session.renew()?;
         }
-        is_fresh |= self.follow_subject(session, before, data)?;
-        let nothing = Data::new();
-        let before = if is_fresh { &nothing } else { before };
+        let starts_over = self.follow_subject(session, before, data)? || is_over;
         // Removed first, to make room.
         for key in before.keys().filter(|key| !data.contains_key(*key)) {
             session.remove(key)?;
         }
-        for (key, value) in data.iter().filter(|(key, value)| before.get(*key) != Some(value)) {
+        for (key, value) in data.iter().filter(|(key, value)| starts_over || before.get(*key) != Some(value)) {
             session.insert(key, Stored(value))?;
         }
         Ok(())
     }
 
-    /// Logs in or out if the data's subject has changed. Returns `true` if the session then begins without data.
+    /// Logs in or out if the data's subject has changed. Returns `true` if the data goes on in a session of nobody. A
+    /// session of another subject gets only what this request put there: one subject's data is none of another's.
     fn follow_subject(&self, session: &Session, before: &Data, data: &Data) -> Result<bool, EngineError> {
         let Some(subject_of) = &self.subject else { return Ok(false) };
         let subject = subject_of(data);
         if subject == subject_of(before) {
             return Ok(false);
         }
-        let current = session.subject();
-        match (subject, current) {
-            (Some(subject), current) => {
-                session.login(&subject)?;
-                Ok(current.is_some_and(|current| current != subject))
-            }
-            (None, Some(_)) => session.logout().map(|()| true),
-            (None, None) => Ok(false),
+        match subject {
+            Some(subject) => session.login(&subject).map(|()| false),
+            None if session.subject().is_some() => session.logout().map(|()| true),
+            None => Ok(false),
         }
     }
 
@@ -233,6 +228,5 @@ impl fmt::Debug for Bridge {
 }
 
 fn at(time: Timestamp) -> OffsetDateTime {
-    let nanos = i128::from(time.as_millis()) * 1_000_000;
-    OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    OffsetDateTime::UNIX_EPOCH.saturating_add(Duration::milliseconds(time.as_millis().try_into().unwrap_or(i64::MAX)))
 }

@@ -15,13 +15,10 @@ const MAX_DEPTH: usize = 64;
 /// Decodes every value that JSON can hold. The others, such as byte strings and numbers of more than 64 bits, are left
 /// out: only the native session shows them.
 pub(crate) fn decode(map: &DataMap) -> Data {
-    let mut data = Data::with_capacity(map.len());
-    for (key, value) in map.iter() {
-        if let Some(value) = decode_value(value) {
-            data.insert(key.to_owned(), value);
-        }
-    }
-    data
+    // In one walk if JSON can hold everything, as it mostly can; otherwise value by value.
+    Reader(map.encoded_entries())
+        .entries()
+        .unwrap_or_else(|| map.iter().filter_map(|(key, value)| Some((key.to_owned(), decode_value(value)?))).collect())
 }
 
 /// Decodes one value, or returns `None` if JSON cannot hold it.
@@ -45,6 +42,18 @@ const INDEFINITE: u8 = 31;
 const BREAK: u8 = 0xff;
 
 impl<'b> Reader<'b> {
+    /// Reads entries to the end, or returns `None` if JSON cannot hold one of them.
+    fn entries(&mut self) -> Option<Data> {
+        // Most sessions have few keys. The map grows if there are more.
+        let mut data = Data::with_capacity(7);
+        while !self.0.is_empty() {
+            let (key, value) = self.entry(MAX_DEPTH)?;
+            // The first of two equal keys counts.
+            data.entry(key).or_insert(value);
+        }
+        Some(data)
+    }
+
     fn value(&mut self, depth: usize) -> Option<Value> {
         let depth = depth.checked_sub(1)?;
         let (major, low) = self.first()?;

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
-use axum::extract::Query;
+use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
@@ -126,6 +126,15 @@ async fn native(session: Session) -> Result<String, SessionError> {
     Ok(format!("{visits} {}", session.subject().unwrap_or_default()))
 }
 
+async fn borrow(auth: Auth, Path(title): Path<String>) -> String {
+    auth.session.insert("borrowed", &title).await.unwrap();
+    title
+}
+
+async fn borrowed(auth: Auth) -> String {
+    auth.session.get::<String>("borrowed").await.unwrap().unwrap_or_default()
+}
+
 async fn change_password(auth: Auth, Extension(library): Extension<Library>) -> &'static str {
     let id = auth.user.unwrap().id;
     let mut readers = library.0.lock().unwrap();
@@ -156,6 +165,8 @@ fn application() -> (Router, SessionManager) {
         .route("/leave", get(leave))
         .route("/hall", get(hall))
         .route("/native", get(native))
+        .route("/borrowed", get(borrowed))
+        .route("/borrowed/{title}", get(borrow))
         .route(
             "/broken",
             get(|mut auth: Auth| async move {
@@ -204,6 +215,20 @@ async fn a_login_of_axum_login_replaces_the_anonymous_cookie() {
     browser.get(ADA).await;
     assert_eq!(browser.get("/desk").await.text, "ada");
     assert_eq!(planted.send("/desk").await.status, StatusCode::TEMPORARY_REDIRECT);
+}
+
+#[tokio::test]
+async fn a_login_as_another_user_leaves_the_data_of_the_first_behind() {
+    let (app, manager) = application();
+    let mut browser = Browser::new(&app);
+    browser.get(ADA).await;
+    browser.get("/native").await;
+    assert_eq!(browser.get("/borrowed/book").await.text, "book");
+    browser.get(BOB).await;
+    assert_eq!(browser.get("/desk").await.text, "bob");
+    assert_eq!(browser.get("/borrowed").await.text, "");
+    assert_eq!(browser.get("/native").await.text, "1 8");
+    assert!(manager.sessions_of("7").await.unwrap().is_empty());
 }
 
 #[tokio::test]

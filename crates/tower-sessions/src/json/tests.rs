@@ -63,6 +63,10 @@ fn a_value_that_json_cannot_hold_is_left_out() {
     map.insert_encoded("bytes", &[0x41, 0x00]).unwrap();
     map.insert_encoded("n", &[0x07]).unwrap();
     assert_eq!(decode(&map), Data::from([("n".to_owned(), json!(7))]));
+    map.remove("bytes");
+    map.insert_encoded("text", &[0x61, b'a']).unwrap();
+    assert_eq!(decode(&map), Data::from([("n".to_owned(), json!(7)), ("text".to_owned(), json!("a"))]));
+    assert_eq!(decode(&DataMap::new()), Data::new());
 }
 
 #[test]
