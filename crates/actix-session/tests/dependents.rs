@@ -171,7 +171,7 @@ async fn a_logout_of_actix_identity_survives_a_failing_handler() {
 }
 
 #[actix_web::test]
-async fn a_logout_that_deletes_the_identity_keys_alone_logs_out_and_keeps_the_rest() {
+async fn a_logout_that_deletes_only_the_identity_keys_keeps_the_rest() {
     let (manager, _) = testing::manager();
     let identity = IdentityMiddleware::builder().logout_behavior(LogoutBehavior::DeleteIdentityKeys).build();
     let app = application(&manager, identity).await;

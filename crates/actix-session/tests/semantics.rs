@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use actix_session_0_11::storage::{LoadError, SaveError, SessionKey, SessionStore, UpdateError, generate_session_key};
+use actix_session_0_11::storage::{self, LoadError, SaveError, SessionKey, UpdateError, generate_session_key};
 use actix_session_0_11::{Session, SessionMiddleware as Theirs};
 use actix_web::cookie::Key;
 use actix_web::cookie::time::Duration;
@@ -17,7 +17,10 @@ use actix_web::http::StatusCode;
 use actix_web::test::init_service;
 use actix_web::{App, HttpResponse, Responder, get, web};
 use futures_util::future::join;
-use secure_sessions_actix::{SessionMiddleware, testing};
+use secure_sessions_actix::store::{Entry, SessionId, forward_methods};
+use secure_sessions_actix::{
+    AnyStore, Keyring, MemoryStore, SessionManager, SessionMiddleware, SessionStore, StoreError, testing,
+};
 use secure_sessions_actix_session::v0_11::ActixSessionMiddleware;
 use serde_json::{Value, json};
 use support::Browser;
@@ -28,7 +31,7 @@ use tokio::sync::Barrier;
 #[derive(Clone, Default)]
 struct Records(Rc<RefCell<HashMap<String, HashMap<String, String>>>>);
 
-impl SessionStore for Records {
+impl storage::SessionStore for Records {
     async fn load(&self, key: &SessionKey) -> Result<Option<HashMap<String, String>>, LoadError> {
         Ok(self.0.borrow().get(key.as_ref()).cloned())
     }
@@ -323,4 +326,29 @@ async fn what_the_native_session_changes_in_the_same_request_is_kept() {
 async fn a_missing_session_middleware_is_an_internal_error() {
     let app = application!(ActixSessionMiddleware::new());
     assert_eq!(Browser::default().get(&app, "/get/a").await.status, StatusCode::INTERNAL_SERVER_ERROR);
+}
+
+/// A store that takes what is written, and does not answer what is asked.
+struct Down(MemoryStore);
+
+impl SessionStore for Down {
+    forward_methods!(self => &self.0; insert, replace, renew_into, remove, remove_all, purge_expired, list, count);
+
+    async fn load(&self, _: &SessionId) -> Result<Option<Entry>, StoreError> {
+        Err(StoreError::Timeout)
+    }
+}
+
+#[actix_web::test]
+async fn a_store_that_is_down_is_a_503_and_the_cookie_stays() {
+    let keyring = Keyring::generate().unwrap();
+    let build = |store| SessionManager::builder(keyring.clone(), store).insecure_dev().build().unwrap();
+    let (up, down) = (build(AnyStore::new(MemoryStore::new())), build(AnyStore::new(Down(MemoryStore::new()))));
+    let up = application!(ActixSessionMiddleware::new(), SessionMiddleware::new(up));
+    let mut browser = Browser::default();
+    browser.get(&up, "/set/a/one").await;
+    let down = application!(ActixSessionMiddleware::new(), SessionMiddleware::new(down));
+    let answer = browser.get(&down, "/get/a").await;
+    assert_eq!((answer.status, answer.sets_cookie()), (StatusCode::SERVICE_UNAVAILABLE, false));
+    assert!(answer.text.contains("not available"), "{}", answer.text);
 }

@@ -24,8 +24,3 @@ pub use self::headers::ClientAddress;
 pub use self::layer::{DefaultErrorResponse, ErrorResponse, ResponseFuture, SessionLayer, SessionService};
 
 secure_sessions::adapter_types!();
-
-/// The project's README: its quick start must compile.
-#[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;

@@ -13,10 +13,8 @@ use secure_sessions_axum::{
     Clock, EngineError, Keyring, Session, SessionError, SessionLayer, SessionManager, SystemClock,
 };
 use secure_sessions_store::{MemoryStore, SessionStore, Timestamp, forward_methods};
-use secure_sessions_tower_sessions::v0_15::TowerSessionsLayer;
 
 use super::application::Application;
-use super::peers::tower_sessions_routes;
 use super::{Calls, Case, Contents, FILL, Framework, Kind, READ, UNSEEN, WRITE, status};
 
 /// Ours, with the defaults.
@@ -27,9 +25,6 @@ pub const RING: &str = "secure-sessions, ring";
 pub const REMEMBERING: &str = "secure-sessions, ring, remembering";
 /// Ours, where nothing is sealed or opened.
 pub const UNSEALED: &str = "secure-sessions";
-
-/// Ours, where the handlers are those of tower-sessions.
-pub const SHIM: &str = "secure-sessions, tower-sessions' API";
 
 /// A setting of ours: the name of its rows, and what it changes of the defaults.
 pub(super) type Setting = (&'static str, fn(Builder) -> Builder);
@@ -52,22 +47,8 @@ pub(super) async fn all(counted: bool) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
     for (kind, setting) in kinds() {
         let calls = counted.then(Arc::<Calls>::default);
-        let (manager, passing) = match &calls {
-            Some(calls) => manager(Counted { store: MemoryStore::new(), calls: calls.clone() }, kind, setting)?,
-            None => manager_for(kind, setting)?,
-        };
+        let (manager, passing) = manager_counting(calls.as_ref(), kind, setting)?;
         let case = Case::new(Framework::Axum, kind, setting.0, Application::axum(application(manager))).await?;
-        cases.push(Case { calls, passing, ..case });
-    }
-    for kind in [Kind::Unseen, Kind::Anonymous, Kind::Read, Kind::Write] {
-        let calls = counted.then(Arc::<Calls>::default);
-        let setting: Setting = (SHIM, |builder| builder);
-        let (manager, passing) = match &calls {
-            Some(calls) => manager(Counted { store: MemoryStore::new(), calls: calls.clone() }, kind, setting)?,
-            None => manager_for(kind, setting)?,
-        };
-        let routes = tower_sessions_routes().layer(TowerSessionsLayer::new()).layer(SessionLayer::new(manager));
-        let case = Case::new(Framework::Axum, kind, SHIM, Application::axum(routes)).await?;
         cases.push(Case { calls, passing, ..case });
     }
     Ok(cases)
@@ -76,6 +57,18 @@ pub(super) async fn all(counted: bool) -> Result<Vec<Case>> {
 /// Makes a manager for requests of this kind.
 pub(super) fn manager_for(kind: Kind, setting: Setting) -> Result<(SessionManager, Option<Passing>)> {
     manager(MemoryStore::new(), kind, setting)
+}
+
+/// Makes the same, with a store that counts what it is asked.
+pub(super) fn manager_counting(
+    calls: Option<&Arc<Calls>>,
+    kind: Kind,
+    setting: Setting,
+) -> Result<(SessionManager, Option<Passing>)> {
+    match calls {
+        Some(calls) => manager(Counted { store: MemoryStore::new(), calls: Arc::clone(calls) }, kind, setting),
+        None => manager_for(kind, setting),
+    }
 }
 
 fn manager(store: impl SessionStore, kind: Kind, (_, set): Setting) -> Result<(SessionManager, Option<Passing>)> {
