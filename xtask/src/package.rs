@@ -24,15 +24,18 @@ pub(crate) fn run(report: &mut Report) {
         Ok(published) => published,
         Err(error) => return report.check("package", || Err(error)),
     };
-    report.check("package", || published.iter().try_for_each(check));
+    report.check("package", || {
+        published.iter().try_for_each(check)?;
+        forget(&published)
+    });
     let packages: Vec<&str> = published.iter().flat_map(|published| ["--package", &published.name]).collect();
-    report.check("packages of before", || forget(&published));
     // Each is built from its package, with the others' packages for its dependencies. A change that is not committed
     // yet may be checked too.
     report.command("packages build", &cargo(["package", "--allow-dirty"]).args(&packages));
     let publish = cargo(["publish", "--dry-run", "--no-verify", "--allow-dirty"]).args(&packages);
     report.command("publish, without an upload", &publish);
-    report.check("packages elsewhere", || elsewhere(&published));
+    // Of the same name, as it is run again by the same command.
+    report.check("package", || elsewhere(&published));
 }
 
 fn check(published: &Published) -> Result<()> {
