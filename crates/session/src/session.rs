@@ -23,6 +23,7 @@ pub(crate) mod cross_origin;
 mod csrf;
 mod flash;
 pub(crate) mod login;
+mod once;
 pub(crate) mod typed;
 
 /// One request's session: data under text keys, and its lifecycle. Clones refer to the same session.
