@@ -381,6 +381,24 @@ impl Builder {
         self
     }
 
+    /// Configures a site for consumers, where users expect to stay logged in: a [persistent](Self::persistent) cookie,
+    /// an idle timeout of 14 days, and a login again after 90 days.
+    ///
+    /// These times are longer than NIST recommends for any level, so ask for a fresh login before a dangerous action:
+    /// [`Session::require_recent_auth`](crate::Session::require_recent_auth).
+    ///
+    /// ```
+    /// use secure_sessions::{Keyring, MemoryStore, SessionManager};
+    ///
+    /// let manager = SessionManager::builder(Keyring::generate()?, MemoryStore::new()).consumer().build()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn consumer(self) -> Self {
+        self.persistent(true)
+            .idle_timeout(Duration::from_secs(14 * DAY))
+            .absolute_timeout(Duration::from_secs(90 * DAY))
+    }
+
     /// Applies NIST SP 800-63B-4, AAL1: no idle timeout, reauthentication after 30 days.
     pub fn nist_aal1(self) -> Self {
         self.idle_timeout(None).absolute_timeout(Duration::from_secs(30 * DAY))
@@ -502,9 +520,14 @@ mod tests {
 
     #[test]
     fn the_presets_build() {
-        for builder in
-            [builder(), builder().insecure_dev(), builder().nist_aal1(), builder().nist_aal2(), builder().nist_aal3()]
-        {
+        for builder in [
+            builder(),
+            builder().insecure_dev(),
+            builder().consumer(),
+            builder().nist_aal1(),
+            builder().nist_aal2(),
+            builder().nist_aal3(),
+        ] {
             builder.build().expect("a preset");
         }
     }

@@ -65,6 +65,18 @@ impl RequestSession {
         }
     }
 
+    /// Lets this request read its session without keeping it alive: for a page that polls in the background, which
+    /// would otherwise keep the session of a user who has left. Call it before the session is loaded, since loading
+    /// counts as use.
+    ///
+    /// 1. Reading neither extends the idle timeout nor replaces an old token.
+    /// 2. A client with a superseded token still gets the newest one, and a token of a compromised key is still
+    ///    replaced.
+    /// 3. A request that changes its session uses it, and extends the idle timeout.
+    pub fn untouched(&self) {
+        self.0.set_untouched();
+    }
+
     /// Returns the request's session if it is already loaded.
     #[must_use]
     pub fn loaded(&self) -> Option<Session> {
@@ -91,7 +103,8 @@ impl RequestSession {
 impl Request {
     /// Loads the session if that needs no waiting; otherwise returns the arguments of `load`.
     fn load_now(&self, head: &dyn RequestHead) -> Option<(Option<Presented>, Caller)> {
-        let (mut presented, caller) = load::present(&self.manager, head);
+        let (mut presented, mut caller) = load::present(&self.manager, head);
+        caller.untouched = self.is_untouched();
         let state = match &mut presented {
             Some(presented) => load::load_now(&self.manager, presented, &caller),
             None => Some(load::without_cookie(caller.clone())),

@@ -22,6 +22,7 @@ use crate::transport::Transport;
 pub(crate) mod cross_origin;
 mod csrf;
 mod flash;
+mod lasting;
 pub(crate) mod login;
 mod once;
 pub(crate) mod typed;

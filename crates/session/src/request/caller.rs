@@ -14,6 +14,8 @@ use crate::transport::Transport;
 #[derive(Clone, Default)]
 pub(crate) struct Caller {
     pub(crate) transport: Transport,
+    /// `true` if the request must not keep its session alive.
+    pub(crate) untouched: bool,
     /// The client's properties; `None` unless sessions are bound to them.
     client: Option<Arc<Client>>,
 }
@@ -21,7 +23,7 @@ pub(crate) struct Caller {
 impl Caller {
     pub(crate) fn new(manager: &SessionManager, transport: Transport, head: &dyn RequestHead) -> Self {
         let client = manager.binding().map(|binding| Arc::new(binding.client(head)));
-        Self { transport, client }
+        Self { transport, untouched: false, client }
     }
 
     /// Returns `true` if this client is not the one that the session is bound to.

@@ -417,7 +417,7 @@ impl<'r> Commit<'r> {
         loop {
             let Some((next, reason)) = self.rotation(&live)? else {
                 let now = self.now();
-                if finish && is_touch_due(&manager, &live, now) {
+                if finish && !self.caller.untouched && is_touch_due(&manager, &live, now) {
                     touch(&manager, &mut live, now).await;
                 }
                 return Ok(live);
@@ -481,7 +481,9 @@ impl<'r> Commit<'r> {
         if live.newest.keys.compromised().is_some() {
             return Some(RotationReason::CompromisedKey);
         }
-        is_rotation_due(self.manager, live, self.now()).then_some(RotationReason::Interval)
+        // A rotation writes that the session was seen.
+        let is_due = !self.caller.untouched && is_rotation_due(self.manager, live, self.now());
+        is_due.then_some(RotationReason::Interval)
     }
 
     /// Returns the newest state after a conflict, through the handoff if the token moved on.

@@ -109,10 +109,10 @@ fn is_settled(manager: &SessionManager, state: &State) -> bool {
         Base::Live(live) => {
             // Judged as of the arrival: upkeep that falls due while the handler runs is left to the next request.
             let now = live.arrival.at;
+            let is_upkeep_due = || is_rotation_due(manager, live, now) || is_touch_due(manager, live, now);
             live.to_deliver.is_none()
                 && live.newest.keys.compromised().is_none()
-                && !is_rotation_due(manager, live, now)
-                && !is_touch_due(manager, live, now)
+                && (state.caller.untouched || !is_upkeep_due())
         }
     }
 }
