@@ -10,6 +10,8 @@ pub mod config;
 pub mod control;
 pub mod extra;
 pub mod gate;
+#[cfg(doctest)]
+mod guide;
 pub mod observe;
 pub mod query;
 pub mod report;

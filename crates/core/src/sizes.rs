@@ -13,14 +13,14 @@ use crate::format::{
 ///
 /// An observer of a cookie's length learns the class of its session: a range of content as wide as the step. Further changes
 /// narrow it no further. A session without data, or with a subject alone, has the same class for everybody. Beyond that, up
-/// to the default limit of 4000 bytes (some 2,900 of plaintext), there are at most
+/// to the default limit of 2800 bytes (some 2,000 of plaintext), there are at most
 ///
 /// | step | classes | reveals of the content's length | bloat beyond the least, at most, on average |
 /// | --- | --- | --- | --- |
-/// | 64 | 45 | 5.5 bits | 63, 32 bytes |
-/// | 128 (the default) | 23 | 4.5 bits | 127, 64 bytes |
-/// | 256 | 12 | 3.6 bits | 255, 128 bytes |
-/// | [`Fixed`](Self::Fixed) | 1 | nothing | 2,800 bytes |
+/// | 64 | 31 | 5.0 bits | 63, 32 bytes |
+/// | 128 (the default) | 16 | 4.0 bits | 127, 64 bytes |
+/// | 256 | 8 | 3.0 bits | 255, 128 bytes |
+/// | [`Fixed`](Self::Fixed) | 1 | nothing | 1,900 bytes |
 ///
 /// if all lengths are equally likely. A value that becomes 8 bytes longer shows in one of 16 sessions with a step of 128, one
 /// of 8 with 64, one of 32 with 256. If the mere length of a value is a secret, use a list of two or three classes, or

@@ -17,7 +17,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use super::server::Server;
 
 /// What browsers keep of a cookie: name and value (RFC 6265bis, section 5.6). Ours keeps below its default limit.
-const SIZE_LIMIT: usize = 4000;
+const SIZE_LIMIT: usize = 2800;
 
 /// A request that is about to be sent, on a connection of its own.
 #[must_use]
