@@ -67,6 +67,7 @@ pub use self::session::Session;
 pub use self::session::cross_origin::{
     CrossOrigin, CrossOriginBuilder, CrossOriginError, CrossOriginRefused, Provenance,
 };
+pub use self::session::csrf::CSRF_FIELD;
 pub use self::session::login::Login;
 pub use self::session::typed::{SessionData, Typed};
 pub use self::subjects::SessionInfo;

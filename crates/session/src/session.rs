@@ -20,7 +20,7 @@ use crate::request::state::{Base, State};
 use crate::transport::Transport;
 
 pub(crate) mod cross_origin;
-mod csrf;
+pub(crate) mod csrf;
 mod flash;
 mod lasting;
 pub(crate) mod login;

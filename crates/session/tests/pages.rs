@@ -269,3 +269,36 @@ async fn messages_can_be_looked_at_and_their_levels_are_words() {
     }
     assert_eq!(app.request(None).await.1.flashes(), []);
 }
+
+#[tokio::test]
+async fn a_form_needs_exactly_one_token_of_its_session() {
+    let app = app();
+    let mut field = String::new();
+    let cookie = app.visit(None, |session| field = session.csrf_field().unwrap()).await;
+    let token = field
+        .strip_prefix(r#"<input type="hidden" name="csrf_token" value=""#)
+        .and_then(|rest| rest.strip_suffix(r#"">"#))
+        .unwrap();
+    let (_, session) = app.request(cookie.as_deref()).await;
+    for (form, rest) in [
+        (format!("csrf_token={token}"), ""),
+        (format!("csrf_token={token}&a=1&b=%26"), "a=1&b=%26"),
+        (format!("a=1&csrf_token={token}&b=2"), "a=1&b=2"),
+        (format!("xcsrf_token=1&csrf_tokenx=2&csrf_token={token}"), "xcsrf_token=1&csrf_tokenx=2"),
+    ] {
+        assert_eq!(session.verify_csrf_form(form.as_bytes()).unwrap(), rest.as_bytes(), "{form}");
+    }
+    let (_, other) = app.request(app.visit(None, |session| session.insert("n", 1).unwrap()).await.as_deref()).await;
+    for (session, form) in [
+        (&session, String::new()),
+        (&session, "a=1".to_owned()),
+        (&session, "csrf_token=".to_owned()),
+        (&session, "csrf_token".to_owned()),
+        (&session, format!("csrf_token={token}&csrf_token={token}")),
+        (&session, format!("a=csrf_token={token}")),
+        (&session, format!("\u{ff}csrf_token={token}")),
+        (&other, format!("csrf_token={token}")),
+    ] {
+        assert!(matches!(session.verify_csrf_form(form.as_bytes()), Err(SessionError::Csrf)), "{form}");
+    }
+}
