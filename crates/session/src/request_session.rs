@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::adapter::head::RequestHead;
 use crate::error::SessionError;
 use crate::manager::SessionManager;
-use crate::request::caller::Caller;
+use crate::request::caller::{self, Caller};
 use crate::request::cell::Request;
 use crate::request::finish::{self, Finish};
 use crate::request::load::{self, Presented};
@@ -109,10 +109,17 @@ impl Request {
             Some(presented) => load::load_now(&self.manager, presented, &caller),
             None => Some(load::without_cookie(caller.clone())),
         };
-        if let Some(state) = state {
+        if let Some(mut state) = state {
+            // Asked only where it matters, since most requests have no message waiting.
+            if let Ok(state) = state.get_mut()
+                && state.live().is_some_and(|live| live.newest.meta.flash.is_some())
+            {
+                state.caller.is_unseen = caller::is_unseen(head);
+            }
             self.set_state(state);
             return None;
         }
+        caller.is_unseen = caller::is_unseen(head);
         if let Some(presented) = &mut presented {
             presented.detach(head);
         }

@@ -19,8 +19,9 @@ use crate::request::ops::{Change, Ending, Mark, Operation, Why};
 use crate::request::state::{Base, State};
 use crate::transport::Transport;
 
+pub(crate) mod access;
 pub(crate) mod cross_origin;
-mod csrf;
+pub(crate) mod csrf;
 mod flash;
 mod lasting;
 pub(crate) mod login;
