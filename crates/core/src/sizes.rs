@@ -44,7 +44,7 @@ impl Default for SizeClasses {
 }
 
 /// An error in sizes that cannot hold a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SizeError {
     /// The limit is above the most that browsers keep.
