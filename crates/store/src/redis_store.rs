@@ -157,7 +157,7 @@ impl RedisOptions {
     ///
     /// The same as [`RedisStore::connect`].
     pub async fn connect(self, url: &str) -> Result<RedisStore, StoreError> {
-        let client = Client::open(url).map_err(|error| error::read(&error))?;
+        let client = Client::open(url).map_err(|error| error::misconfigured(&error))?;
         self.client(client).await
     }
 
