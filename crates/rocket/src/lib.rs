@@ -13,6 +13,6 @@ pub use secure_sessions::exports::*;
 pub use self::cross_origin::{CrossOriginFairing, SameOrigin};
 pub use self::csrf::CsrfSession;
 pub use self::fairing::SessionFairing;
-pub use self::guard::SessionExt;
+pub use self::guard::{OptionalSession, SessionExt};
 
 secure_sessions::adapter_types!();

@@ -3,17 +3,17 @@
 use std::fmt;
 use std::ops::Deref;
 
-use secure_sessions_core::{DataError, DataMap, decode, encode};
+use secure_sessions_core::{DataError, DataMap, decode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::SessionError;
 use crate::session::Session;
 
-/// A struct whose fields are a session's top-level keys.
+/// A struct whose fields are a session's top-level keys. Every type with serde's traits and a default is one.
 ///
 /// ```
-/// use secure_sessions::SessionData;
+/// use secure_sessions::{Session, SessionError, Typed};
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Default, Serialize, Deserialize)]
@@ -22,9 +22,17 @@ use crate::session::Session;
 ///     currency: Option<String>,
 /// }
 ///
-/// impl SessionData for Shop {}
+/// fn add(session: &Session, article: u32) -> Result<usize, SessionError> {
+///     let mut shop = Typed::<Shop>::new(session.clone())?;
+///     shop.update(move |shop| {
+///         shop.cart.push(article);
+///         shop.cart.len()
+///     })
+/// }
 /// ```
 pub trait SessionData: Serialize + DeserializeOwned + Default + Send + Sync + 'static {}
+
+impl<T: Serialize + DeserializeOwned + Default + Send + Sync + 'static> SessionData for T {}
 
 /// A session seen as a `T`. It dereferences to the `T` as of when the view was created or last changed through it.
 ///
@@ -58,9 +66,9 @@ impl<T: SessionData> Typed<T> {
     pub fn update<R>(&mut self, change: impl Fn(&mut T) -> R + Send + Sync + 'static) -> Result<R, SessionError> {
         let result = self.session.change(move |data| {
             let mut value: T = read(data)?;
-            let before = fields(&value)?;
+            let before = DataMap::from_fields(&value)?;
             let result = change(&mut value);
-            write(data, &before, &fields(&value)?)?;
+            write(data, &before, &DataMap::from_fields(&value)?)?;
             Ok(result)
         })?;
         self.value = read(&self.session.data())?;
@@ -73,7 +81,7 @@ impl<T: SessionData> Typed<T> {
     ///
     /// The errors of [`Session::insert`].
     pub fn set(&mut self, value: T) -> Result<(), SessionError> {
-        let (before, after) = (fields(&self.value)?, fields(&value)?);
+        let (before, after) = (DataMap::from_fields(&self.value)?, DataMap::from_fields(&value)?);
         self.session.change(move |data| write(data, &before, &after))?;
         self.value = value;
         Ok(())
@@ -108,32 +116,11 @@ fn read<T: SessionData>(data: &DataMap) -> Result<T, DataError> {
     if let Ok(value) = decode(&data.to_cbor()) {
         return Ok(value);
     }
-    let mut whole = fields(&T::default())?;
+    let mut whole = DataMap::from_fields(&T::default())?;
     for (key, value) in data.iter() {
         whole.insert_encoded(key, value)?;
     }
     decode(&whole.to_cbor())
-}
-
-/// Returns a value's fields by name.
-fn fields<T: SessionData>(value: &T) -> Result<DataMap, DataError> {
-    let encoded = encode(value)?;
-    if let Ok(map) = DataMap::from_cbor(&encoded) {
-        return Ok(map);
-    }
-    // A type with `#[serde(flatten)]` encodes as a map of indefinite length, which `DataMap` refuses.
-    let entries: Vec<(String, ciborium::Value)> = match decode(&encoded)? {
-        ciborium::Value::Map(entries) => entries
-            .into_iter()
-            .map(|(key, value)| Ok((key.into_text().map_err(|_| DataError::NotAMap)?, value)))
-            .collect::<Result<_, DataError>>()?,
-        _ => return Err(DataError::NotAMap),
-    };
-    let mut map = DataMap::new();
-    for (key, value) in entries {
-        map.insert_encoded(&key, &encode(&value)?)?;
-    }
-    Ok(map)
 }
 
 /// Writes the fields that changed, and removes those that are absent after the change.
