@@ -83,7 +83,11 @@ impl<'r, T: SessionData> FromRequest<'r> for Typed<T> {
 pub(crate) fn outcome<T>(result: Result<T, SessionError>) -> Outcome<T, SessionError> {
     match result {
         Ok(value) => Outcome::Success(value),
-        Err(error) => Outcome::Error((Status::new(error.status()), error)),
+        Err(error) => {
+            // Its way is to a catcher, which is not told the error.
+            error.report();
+            Outcome::Error((Status::new(error.status()), error))
+        }
     }
 }
 

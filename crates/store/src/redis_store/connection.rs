@@ -69,7 +69,11 @@ impl Connection {
         Ok(Self { link: Link::Single(manager), server, timeout: limit })
     }
 
-    pub(super) async fn cluster(builder: ClusterClientBuilder, limit: Duration) -> Result<Self, StoreError> {
+    pub(super) async fn cluster(
+        builder: ClusterClientBuilder,
+        server: Server,
+        limit: Duration,
+    ) -> Result<Self, StoreError> {
         provide_cryptography();
         let client = builder
             .connection_timeout(limit)
@@ -79,7 +83,6 @@ impl Connection {
             .tcp_settings(tcp(TcpSettings::default(), limit))
             .build()
             .map_err(|error| error::misconfigured(&error))?;
-        let server = Server::cluster();
         let connection = connect(limit, &server, client.get_async_connection()).await?;
         Ok(Self { link: Link::Cluster(connection), server, timeout: limit })
     }

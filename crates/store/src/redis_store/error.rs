@@ -17,8 +17,13 @@ impl Server {
         Self(format!("redis at {}, database {}", info.addr(), info.redis_settings().db()).into())
     }
 
-    pub(super) fn cluster() -> Self {
-        Self("the redis cluster".into())
+    /// Names the nodes that the application named.
+    pub(super) fn cluster(nodes: &[ConnectionInfo]) -> Self {
+        let nodes: Vec<_> = nodes.iter().map(|node| node.addr().to_string()).collect();
+        Self(match nodes.join(", ") {
+            none if none.is_empty() => "the redis cluster".into(),
+            nodes => format!("the redis cluster at {nodes}").into(),
+        })
     }
 
     /// Translates an error of a command.
@@ -151,7 +156,7 @@ mod tests {
             let error = RedisError::from((kind, "An error was signalled by the server", detail.clone()));
             let mut get = cmd("GET");
             get.arg("secure-sessions:{00}");
-            let read = format!("{:?}", Server::cluster().failed(&get, &error));
+            let read = format!("{:?}", Server::cluster(&[]).failed(&get, &error));
             assert!(!read.contains("secure-sessions"), "{read}");
         }
     }
