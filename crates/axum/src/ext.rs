@@ -74,7 +74,7 @@ fn session(
 ) -> impl Future<Output = Result<Session, SessionError>> + Send + use<> {
     let loading = extensions.get::<RequestSession>().map(|request| request.session(head));
     async move {
-        let loading = loading.ok_or(secure_sessions::SessionError::NoLayer(NO_LAYER))?;
+        let loading = loading.ok_or_else(|| secure_sessions::SessionError::no_layer(NO_LAYER))?;
         Ok(Session::from(loading.await?))
     }
 }

@@ -25,8 +25,8 @@ pub(crate) fn head(input: &mut &[u8]) -> Result<Header, CborError> {
     let Some((major, number, end)) = argument(input, 0) else { return uncommon_head(input) };
     let length = || usize::try_from(number).ok();
     let header = match major {
-        0 => Header::Positive(number),
-        1 => Header::Negative(number),
+        POSITIVE => Header::Positive(number),
+        NEGATIVE => Header::Negative(number),
         BYTES => Header::Bytes(length()),
         TEXT => Header::Text(length()),
         ARRAY => Header::Array(length()),
@@ -37,11 +37,13 @@ pub(crate) fn head(input: &mut &[u8]) -> Result<Header, CborError> {
     Ok(header)
 }
 
-const BYTES: u8 = 2;
-const TEXT: u8 = 3;
-const ARRAY: u8 = 4;
-const MAP: u8 = 5;
-const TAG: u8 = 6;
+pub(crate) const POSITIVE: u8 = 0;
+pub(crate) const NEGATIVE: u8 = 1;
+pub(crate) const BYTES: u8 = 2;
+pub(crate) const TEXT: u8 = 3;
+pub(crate) const ARRAY: u8 = 4;
+pub(crate) const MAP: u8 = 5;
+pub(crate) const TAG: u8 = 6;
 
 /// Returns the major type, the argument and the end of a head with an argument (RFC 8949, section 3).
 #[inline]
@@ -147,7 +149,12 @@ fn is_end(input: &[u8], number: usize, count: Option<usize>) -> bool {
 }
 
 /// Ends an item of indefinite length.
-const BREAK: u8 = 0xff;
+pub(crate) const BREAK: u8 = 0xff;
+pub(crate) const NULL: u8 = 0xf6;
+pub(crate) const UNDEFINED: u8 = 0xf7;
+/// The tags of integers that take more than 64 bits (RFC 8949, section 3.4.3).
+pub(crate) const POSITIVE_BIGNUM: u64 = 2;
+pub(crate) const NEGATIVE_BIGNUM: u64 = 3;
 
 /// Returns the range of the text of definite length whose head is at `at`.
 #[inline]
@@ -308,11 +315,21 @@ pub(crate) fn head_len(number: u64) -> usize {
     }
 }
 
+/// Returns one head, as the first bytes of an array, and their number.
+pub(crate) fn head_bytes(header: Header) -> ([u8; MAX_HEAD], usize) {
+    let mut bytes = [0; MAX_HEAD];
+    let mut rest = &mut bytes[..];
+    // Cannot fail: there is room for the longest head.
+    let pushed = Encoder::from(&mut rest).push(header);
+    debug_assert!(pushed.is_ok());
+    let length = MAX_HEAD - rest.len();
+    (bytes, length)
+}
+
 /// Appends one head.
 pub(crate) fn push_head(output: &mut Vec<u8>, header: Header) {
-    // Writing to a Vec cannot fail.
-    let pushed = Encoder::from(output).push(header);
-    debug_assert!(pushed.is_ok());
+    let (head, length) = head_bytes(header);
+    output.extend_from_slice(&head[..length]);
 }
 
 /// Appends one byte string.

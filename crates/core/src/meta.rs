@@ -47,7 +47,7 @@ pub(crate) struct Later {
 }
 
 /// An error in the meta map: bytes that we did not write, or entries that are too long to write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MetaError {
     /// The bytes are not one CBOR map with ascending integer keys, an entry has the wrong type, a subject is without its tag

@@ -70,7 +70,7 @@ pub struct Issued {
 }
 
 /// The reason why nothing was sealed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
     /// The cookie would be larger than the limit.

@@ -44,7 +44,7 @@ impl Default for SizeClasses {
 }
 
 /// An error in sizes that cannot hold a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SizeError {
     /// The limit is above the most that browsers keep.
@@ -177,10 +177,10 @@ mod tests {
         assert_eq!((step.fill(0), step.fill(96), step.fill(97)), (Some(128), Some(128), Some(256)));
         assert_eq!((step.fill(max - 32), step.fill(max - 31)), (Some(max), None));
 
-        let list = Sizes::new(14, 4000, SizeClasses::List(vec![300, 1000])).expect("ascending");
+        let list = Sizes::new(14, 2800, SizeClasses::List(vec![300, 1000])).expect("ascending");
         assert_eq!((list.fill(100), list.fill(900), list.fill(969)), (Some(300), Some(1000), Some(max)));
 
-        let fixed = Sizes::new(14, 4000, SizeClasses::Fixed).expect("fits");
+        let fixed = Sizes::new(14, 2800, SizeClasses::Fixed).expect("fits");
         assert_eq!((fixed.fill(0), fixed.fill(max - 32)), (Some(max), Some(max)));
         assert_eq!(fixed.fill(usize::MAX), None);
     }

@@ -15,6 +15,6 @@ pub use self::access::{Allowed, CsrfForm, CsrfFormError, LoggedIn, MaybeLoggedIn
 pub use self::cross_origin::{CrossOriginFairing, SameOrigin};
 pub use self::csrf::CsrfSession;
 pub use self::fairing::SessionFairing;
-pub use self::guard::SessionExt;
+pub use self::guard::{OptionalSession, SessionExt};
 
 secure_sessions::adapter_types!();

@@ -18,9 +18,35 @@ macro_rules! adapter_types {
     () => {
         /// The error of a handler's session methods. Dereferences to the engine's error, whose variants name the cause.
         ///
-        /// As a response it has the error's status, and a text that reveals nothing about the server's internals.
-        #[derive(Debug)]
+        /// As a response it has the error's status, and a text that reveals nothing about the server's internals. To
+        /// treat one cause on its own, match on [`kind`](Self::kind) with the variants of `EngineError`.
+        #[doc(alias = "TooLarge")]
         pub struct SessionError($crate::SessionError);
+
+        /// What the compiler suggests for `SessionError::TooLarge { .. }`: a match on the error's kind.
+        #[doc(hidden)]
+        #[allow(missing_docs, reason = "only its name matters, which the compiler shows")]
+        pub trait MatchOnKindWithEngineError {
+            type TooLarge;
+            type Flash;
+            type AuthenticationTooOld;
+            type AssuranceTooLow;
+            type TooManySessions;
+        }
+
+        impl MatchOnKindWithEngineError for SessionError {
+            type TooLarge = $crate::SessionError;
+            type Flash = $crate::SessionError;
+            type AuthenticationTooOld = $crate::SessionError;
+            type AssuranceTooLow = $crate::SessionError;
+            type TooManySessions = $crate::SessionError;
+        }
+
+        impl ::core::fmt::Debug for SessionError {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                ::core::fmt::Debug::fmt(&self.0, f)
+            }
+        }
 
         impl SessionError {
             /// Returns the engine's error, for you to match on.
@@ -104,8 +130,8 @@ macro_rules! adapter_types {
                 Ok(self.0.insert(key, value)?)
             }
 
-            /// Removes `key`. Returns `true` if it was present.
-            pub fn remove(&self, key: &str) -> ::core::result::Result<bool, SessionError> {
+            /// Removes `key`. Returns `true` if it was present. [`take`](Self::take) also returns its value.
+            pub fn remove<K: $crate::KeyToRemove>(&self, key: K) -> ::core::result::Result<bool, SessionError> {
                 Ok(self.0.remove(key)?)
             }
 
@@ -119,7 +145,8 @@ macro_rules! adapter_types {
             }
 
             /// Changes the value of `key` in place, starting from its type's default if it is absent. Runs again after
-            /// a conflict.
+            /// a conflict, so the closure must own what it uses: write `move`, and clone in it whatever it gives away, as in
+            /// `session.update("names", move |names: &mut Vec<String>| names.push(name.clone()))?`.
             pub fn update<T, R, F>(&self, key: &str, change: F) -> ::core::result::Result<R, SessionError>
             where
                 T: $crate::macros::Serialize + $crate::macros::DeserializeOwned + ::core::default::Default + 'static,

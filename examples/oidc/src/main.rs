@@ -88,7 +88,7 @@ async fn callback(
     if expected.is_none_or(|expected| expected != CsrfToken::new(answer.state)) {
         return Err(Failure::NotStarted);
     }
-    let attempt: Attempt = session.take_once(ATTEMPT).await.map_err(SessionError::from)?.ok_or(Failure::NotStarted)?;
+    let attempt: Attempt = session.take_once(ATTEMPT).await?.ok_or(Failure::NotStarted)?;
     let code = answer.code.ok_or_else(|| Failure::Refused(answer.error.unwrap_or_default()))?;
     let (name, at) = redeem(&provider, code, attempt).await.map_err(Failure::Provider)?;
     // A new id and a fresh life for the session. `sub` is unique for one issuer only: with several of them, look up an

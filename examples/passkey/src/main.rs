@@ -84,8 +84,7 @@ async fn finish_registration(
     session: Session,
     Json(answer): Json<RegisterPublicKeyCredential>,
 ) -> Result<StatusCode, Failure> {
-    let Registration { id, name, state } =
-        session.take_once(REGISTERING).await.map_err(SessionError::from)?.ok_or(Failure::NoChallenge)?;
+    let Registration { id, name, state } = session.take_once(REGISTERING).await?.ok_or(Failure::NoChallenge)?;
     let passkeys = vec![site.webauthn.finish_passkey_registration(&answer, &state)?];
     if !site.users.add(User { id, name, passkeys }) {
         return Err(Failure::NameTaken);
@@ -110,8 +109,7 @@ async fn finish_login(
     session: Session,
     Json(answer): Json<PublicKeyCredential>,
 ) -> Result<StatusCode, Failure> {
-    let Attempt { id, state } =
-        session.take_once(LOGGING_IN).await.map_err(SessionError::from)?.ok_or(Failure::NoChallenge)?;
+    let Attempt { id, state } = session.take_once(LOGGING_IN).await?.ok_or(Failure::NoChallenge)?;
     let result = site.webauthn.finish_passkey_authentication(&answer, &state)?;
     site.users.used(id, &result);
     // A new id and a fresh life. An attacker who planted or copied the cookie from before has nothing.
@@ -135,8 +133,7 @@ async fn finish_confirmation(
     Json(answer): Json<PublicKeyCredential>,
 ) -> Result<StatusCode, Failure> {
     let user = logged_in(&site, &session)?;
-    let Attempt { id, state } =
-        session.take_once(CONFIRMING).await.map_err(SessionError::from)?.ok_or(Failure::NoChallenge)?;
+    let Attempt { id, state } = session.take_once(CONFIRMING).await?.ok_or(Failure::NoChallenge)?;
     // Another user may have logged in since then.
     if id != user.id {
         return Err(Failure::NoChallenge);
