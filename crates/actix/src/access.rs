@@ -12,12 +12,13 @@ use crate::headers::Head;
 use crate::{EngineError, Session, SessionError, SessionExt, Typed};
 
 secure_sessions::adapter_access! {
-    /// The user who is logged in. Without a type it is the [`Subject`] of the session; `LoggedIn<U>` loads your own `U` by
-    /// its [`User`] trait, from the `web::Data<U::State>` of the application. Dereferences to the user.
+    /// The user who is logged in. Without a type it is the [`Subject`] of the session; `LoggedIn<U>` loads your own `U`
+    /// by its [`User`] trait, from the `web::Data<U::State>` of the application. Dereferences to the user.
     ///
     /// 1. If nobody is logged in, the request is answered with 401, or, if the builder has a
     ///    [`login_url`](crate::Builder::login_url) and a browser navigates, with a redirect to the login page.
-    /// 2. If the user is gone ([`User::load`] returns `None`), the session is logged out, and the request answered likewise.
+    /// 2. If the user is gone ([`User::load`] returns `None`), the session is logged out, and the request answered
+    ///    likewise.
     /// 3. For a page that works for everybody, take [`MaybeLoggedIn`]. In Actix Web `Option<LoggedIn<U>>` is `None` for
     ///    every error, also if the store fails.
     ///
@@ -71,8 +72,8 @@ secure_sessions::adapter_access! {
     ///     .route("/login", web::get().to(log_in));
     /// ```
     LoggedIn;
-    /// The user who is logged in, if anybody is. If the store fails, or the user cannot be loaded, it is an error all the
-    /// same: nobody must take a failure for a logout.
+    /// The user who is logged in, if anybody is. If the store fails, or the user cannot be loaded, it is an error all
+    /// the same: nobody must take a failure for a logout.
     ///
     /// ```
     /// use secure_sessions_actix::MaybeLoggedIn;
@@ -83,8 +84,8 @@ secure_sessions::adapter_access! {
     /// # let app = actix_web::App::new().route("/", actix_web::web::get().to(front_page));
     /// ```
     MaybeLoggedIn;
-    /// The user who is logged in and has the permission `P`. Any other user is answered with 403; a request that nobody is
-    /// logged in for as by [`LoggedIn`]. Dereferences to the [`LoggedIn`] user.
+    /// The user who is logged in and has the permission `P`. Any other user is answered with 403; a request that nobody
+    /// is logged in for as by [`LoggedIn`]. Dereferences to the [`LoggedIn`] user.
     ///
     /// ```
     /// # use std::convert::Infallible;
@@ -135,8 +136,8 @@ secure_sessions::adapter_access! {
     /// [`RequestSession::untouched`]: secure_sessions::RequestSession::untouched
     Untouched;
     /// An urlencoded form with a CSRF token of its session in the field `csrf_token`, which
-    /// [`csrf_field`](crate::Session::csrf_field) writes. A form without one is answered with 403, before it is read as a
-    /// `T`. Dereferences to the form.
+    /// [`csrf_field`](crate::Session::csrf_field) writes. A form without one is answered with 403, before it is read as
+    /// a `T`. Dereferences to the form.
     ///
     /// ```
     /// use actix_web::{App, web};

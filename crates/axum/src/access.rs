@@ -14,14 +14,15 @@ use crate::headers::Head;
 use crate::{Session, SessionError, SessionExt, Typed};
 
 secure_sessions::adapter_access! {
-    /// The user who is logged in. Without a type it is the [`Subject`] of the session; `LoggedIn<U>` loads your own `U` by
-    /// its [`User`] trait. Dereferences to the user.
+    /// The user who is logged in. Without a type it is the [`Subject`] of the session; `LoggedIn<U>` loads your own `U`
+    /// by its [`User`] trait. Dereferences to the user.
     ///
     /// 1. If nobody is logged in, the request is answered with 401, or, if the builder has a
     ///    [`login_url`](crate::Builder::login_url) and a browser navigates, with a redirect to the login page.
-    /// 2. If the user is gone ([`User::load`] returns `None`), the session is logged out, and the request answered likewise.
-    /// 3. `Option<LoggedIn<U>>` is `None` if nobody is logged in. If the store fails, or the user cannot be loaded, it is
-    ///    an error all the same: nobody must take a failure for a logout.
+    /// 2. If the user is gone ([`User::load`] returns `None`), the session is logged out, and the request answered
+    ///    likewise.
+    /// 3. `Option<LoggedIn<U>>` is `None` if nobody is logged in. If the store fails, or the user cannot be loaded, it
+    ///    is an error all the same: nobody must take a failure for a logout.
     ///
     /// ```
     /// use std::collections::HashMap;
@@ -93,8 +94,8 @@ secure_sessions::adapter_access! {
     /// The user who is logged in, if anybody is: the same as `Option<LoggedIn<U>>`, under the name that it has in every
     /// adapter.
     MaybeLoggedIn;
-    /// The user who is logged in and has the permission `P`. Any other user is answered with 403; a request that nobody is
-    /// logged in for as by [`LoggedIn`]. Dereferences to the [`LoggedIn`] user.
+    /// The user who is logged in and has the permission `P`. Any other user is answered with 403; a request that nobody
+    /// is logged in for as by [`LoggedIn`]. Dereferences to the [`LoggedIn`] user.
     ///
     /// ```
     /// # use std::convert::Infallible;
@@ -144,8 +145,8 @@ secure_sessions::adapter_access! {
     /// [`RequestSession::untouched`]: secure_sessions::RequestSession::untouched
     Untouched;
     /// An urlencoded form with a CSRF token of its session in the field `csrf_token`, which
-    /// [`csrf_field`](crate::Session::csrf_field) writes. A form without one is answered with 403, before it is read as a
-    /// `T`. Dereferences to the form.
+    /// [`csrf_field`](crate::Session::csrf_field) writes. A form without one is answered with 403, before it is read as
+    /// a `T`. Dereferences to the form.
     ///
     /// ```
     /// use axum::response::Html;

@@ -14,15 +14,15 @@ use crate::headers::Head;
 use crate::{EngineError, Session, SessionError, SessionExt, Typed};
 
 secure_sessions::adapter_access! {
-    /// The user who is logged in. Without a type it is the [`Subject`] of the session; `LoggedIn<U>` loads your own `U` by
-    /// its [`User`] trait, from Rocket's managed state. Dereferences to the user.
+    /// The user who is logged in. Without a type it is the [`Subject`] of the session; `LoggedIn<U>` loads your own `U`
+    /// by its [`User`] trait, from Rocket's managed state. Dereferences to the user.
     ///
     /// 1. If nobody is logged in, the guard fails with 401. If the builder has a
     ///    [`login_url`](crate::Builder::login_url) and a browser navigates, the fairing then replaces the catcher's
     ///    response by a redirect to the login page.
     /// 2. If the user is gone ([`User::load`] returns `None`), the session is logged out, and the guard fails likewise.
-    /// 3. For a page that works for everybody, take [`MaybeLoggedIn`]. In Rocket `Option<LoggedIn<U>>` is `None` for every
-    ///    error, also if the store fails.
+    /// 3. For a page that works for everybody, take [`MaybeLoggedIn`]. In Rocket `Option<LoggedIn<U>>` is `None` for
+    ///    every error, also if the store fails.
     ///
     /// ```
     /// use std::collections::HashMap;
@@ -68,8 +68,8 @@ secure_sessions::adapter_access! {
     /// let rocket = rocket::build().mount("/", routes![hello, orders, log_in]).manage(Accounts(HashMap::new()));
     /// ```
     LoggedIn;
-    /// The user who is logged in, if anybody is. If the store fails, or the user cannot be loaded, the guard fails all the
-    /// same: nobody must take a failure for a logout.
+    /// The user who is logged in, if anybody is. If the store fails, or the user cannot be loaded, the guard fails all
+    /// the same: nobody must take a failure for a logout.
     ///
     /// ```
     /// use rocket::{get, routes};

@@ -22,8 +22,8 @@ macro_rules! adapter_access {
         /// The engine's fallible methods, with this crate's error.
         #[allow(clippy::missing_errors_doc, reason = "each is documented on the engine's method of the same name")]
         impl Session {
-            /// Removes `key`, commits, and returns the value only if this commit removed it: of parallel requests, one gets
-            /// it.
+            /// Removes `key`, commits, and returns the value only if this commit removed it: of parallel requests, one
+            /// gets it.
             pub async fn take_once<T: $crate::macros::DeserializeOwned>(
                 &self,
                 key: &str,
@@ -36,7 +36,8 @@ macro_rules! adapter_access {
                 Ok((**self).touch().await?)
             }
 
-            /// Remembers the user for this long: a persistent cookie, the absolute lifetime and the idle timeout together.
+            /// Remembers the user for this long: a persistent cookie, the absolute lifetime and the idle timeout
+            /// together.
             #[doc(alias = "remember_me")]
             pub fn remember_for(&self, duration: ::core::time::Duration) -> ::core::result::Result<(), SessionError> {
                 Ok((**self).remember_for(duration)?)
@@ -102,8 +103,8 @@ macro_rules! adapter_access {
         }
 
         impl<U: $crate::User> LoggedIn<U> {
-            /// Loads the user that the session belongs to; `None` if nobody is logged in. If the user is gone, the session
-            /// is logged out.
+            /// Loads the user that the session belongs to; `None` if nobody is logged in. If the user is gone, the
+            /// session is logged out.
             ///
             /// # Errors
             ///

@@ -350,9 +350,9 @@ impl Builder {
         self
     }
 
-    /// Sets the login page. A browser that navigates to a page which needs a login is sent there, with the way back in the
-    /// parameter `next`: `/login?next=/orders`. Scripts and APIs get 401 as without it: a request counts as a navigation if
-    /// it is `GET` or `HEAD` and accepts `text/html`.
+    /// Sets the login page. A browser that navigates to a page which needs a login is sent there, with the way back in
+    /// the parameter `next`: `/login?next=/orders`. Scripts and APIs get 401 as without it: a request counts as a
+    /// navigation if it is `GET` or `HEAD` and accepts `text/html`.
     ///
     /// The adapters' `LoggedIn` decides who needs a login. After the login, check `next` by
     /// [`local_path`](crate::local_path).

@@ -110,7 +110,7 @@ struct New {
 }
 
 #[tokio::test]
-async fn fields_of_another_type_count_as_their_default_until_a_change_replaces_them() {
+async fn fields_of_another_type_count_as_their_default_until_a_change() {
     let app = app();
     let old = || Old { cart: vec![1, 2], currency: 978, note: "kept".to_owned() };
     let cookie = app

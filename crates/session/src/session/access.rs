@@ -8,7 +8,8 @@ use crate::adapter::head::RequestHead;
 use crate::error::SessionError;
 use crate::session::Session;
 
-/// A user of the application, as your handlers want to see them. The adapters' `LoggedIn<U>` loads one for each request.
+/// A user of the application, as your handlers want to see them. The adapters' `LoggedIn<U>` loads one for each
+/// request.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -38,8 +39,8 @@ pub trait User: Sized + Send + 'static {
     /// The error of loading.
     type Error: Into<Box<dyn Error + Send + Sync>>;
 
-    /// Loads the user with this subject: the text that was passed to [`Session::login`]. Returns `None` if there is no such
-    /// user any more; their session is then logged out.
+    /// Loads the user with this subject: the text that was passed to [`Session::login`]. Returns `None` if there is no
+    /// such user any more; their session is then logged out.
     ///
     /// # Errors
     ///
@@ -70,7 +71,8 @@ pub trait Permission<U> {
 }
 
 impl Session {
-    /// Returns the subject as a `T`, such as the number that your database knows a user by; `None` if nobody is logged in.
+    /// Returns the subject as a `T`, such as the number that your database knows a user by; `None` if nobody is logged
+    /// in.
     ///
     /// ```
     /// use secure_sessions::{Session, SessionError};
@@ -82,8 +84,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Subject`] if the subject is not a `T`: a release before this one logged its users in under something
-    /// else.
+    /// [`SessionError::Subject`] if the subject is not a `T`: a release before this one logged its users in under
+    /// something else.
     pub fn subject_as<T: FromStr>(&self) -> Result<Option<T>, SessionError> {
         self.subject().map(|subject| parse_subject(&subject)).transpose()
     }
@@ -93,8 +95,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::User`] if [`User::load`] fails, [`SessionError::Finished`] if the user is gone and the response's
-    /// headers are already sent.
+    /// [`SessionError::User`] if [`User::load`] fails, [`SessionError::Finished`] if the user is gone and the
+    /// response's headers are already sent.
     pub async fn user<U: User>(&self, state: &U::State) -> Result<Option<U>, SessionError> {
         let Some(subject) = self.subject() else { return Ok(None) };
         let user = U::load(&subject, state).await.map_err(|error| SessionError::User(error.into()))?;
@@ -104,8 +106,9 @@ impl Session {
         Ok(user)
     }
 
-    /// Returns the refusal of a request that needs a login: [`SessionError::LogInAt`] for a page that a browser navigates
-    /// to, if the application has a [login page](crate::Builder::login_url), otherwise [`SessionError::NotLoggedIn`].
+    /// Returns the refusal of a request that needs a login: [`SessionError::LogInAt`] for a page that a browser
+    /// navigates to, if the application has a [login page](crate::Builder::login_url), otherwise
+    /// [`SessionError::NotLoggedIn`].
     ///
     /// For adapters: `target` is the path and query of the request.
     #[must_use]
@@ -178,8 +181,8 @@ fn login_location(login: &str, target: &str) -> String {
 /// ```
 #[must_use]
 pub fn local_path(next: &str) -> Option<&str> {
-    // Browsers read `\` as `/` and drop tabs and line breaks, so `/\t/evil.example` is another site. A URL in a header is
-    // visible ASCII anyway.
+    // Browsers read `\` as `/` and drop tabs and line breaks, so `/\t/evil.example` is another site. A URL in a header
+    // is visible ASCII anyway.
     let is_local = next.starts_with('/')
         && !next.starts_with("//")
         && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
