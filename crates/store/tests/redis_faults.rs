@@ -358,7 +358,10 @@ async fn a_password_that_is_wrong_is_refused_and_does_not_show() {
 async fn an_error_says_which_server_database_or_command_is_wrong() {
     let said = |error: StoreError| format!("{error:?}");
     let closed = said(RedisStore::connect("redis://user:hunter2@127.0.0.1:1/").await.unwrap_err());
-    assert!(closed.contains("redis at 127.0.0.1:1, database 0: I/O error: ") && !closed.contains("hunter2"), "{closed}");
+    assert!(
+        closed.contains("redis at 127.0.0.1:1, database 0: I/O error: ") && !closed.contains("hunter2"),
+        "{closed}"
+    );
     let closed = said(RedisStore::connect_cluster(&["redis://127.0.0.1:1", "redis://127.0.0.1:2"]).await.unwrap_err());
     assert!(closed.contains("the redis cluster at 127.0.0.1:1, 127.0.0.1:2: "), "{closed}");
 

@@ -66,9 +66,9 @@ impl<T: SessionData> Typed<T> {
     pub fn update<R>(&mut self, change: impl Fn(&mut T) -> R + Send + Sync + 'static) -> Result<R, SessionError> {
         let result = self.session.change(move |data| {
             let mut value: T = read(data)?;
-            let before = DataMap::from_fields(&value)?;
+            let before = fields(&value)?;
             let result = change(&mut value);
-            write(data, &before, &DataMap::from_fields(&value)?)?;
+            write(data, &before, &fields(&value)?)?;
             Ok(result)
         })?;
         self.value = read(&self.session.data())?;
@@ -81,7 +81,7 @@ impl<T: SessionData> Typed<T> {
     ///
     /// The errors of [`Session::insert`].
     pub fn set(&mut self, value: T) -> Result<(), SessionError> {
-        let (before, after) = (DataMap::from_fields(&self.value)?, DataMap::from_fields(&value)?);
+        let (before, after) = (fields(&self.value)?, fields(&value)?);
         self.session.change(move |data| write(data, &before, &after))?;
         self.value = value;
         Ok(())
@@ -116,11 +116,16 @@ fn read<T: SessionData>(data: &DataMap) -> Result<T, DataError> {
     if let Ok(value) = decode(&data.to_cbor()) {
         return Ok(value);
     }
-    let mut whole = DataMap::from_fields(&T::default())?;
+    let mut whole = fields(&T::default())?;
     for (key, value) in data.iter() {
         whole.insert_encoded(key, value)?;
     }
     decode(&whole.to_cbor())
+}
+
+/// Returns a value's fields by name.
+fn fields<T: SessionData>(value: &T) -> Result<DataMap, DataError> {
+    DataMap::from_fields(value)
 }
 
 /// Writes the fields that changed, and removes those that are absent after the change.
