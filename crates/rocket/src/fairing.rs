@@ -75,7 +75,9 @@ impl SessionFairing {
     ///     let status = Status::new(error.status());
     ///     let wants_json = request.accept().is_some_and(|accept| accept.preferred().is_json());
     ///     match error {
-    ///         _ if wants_json => Either::Left((status, (ContentType::JSON, format!("{:?}", error.client_text())))),
+    ///         _ if wants_json => {
+    ///             Either::Left((status, (ContentType::JSON, format!(r#"{{"status":{}}}"#, error.status()))))
+    ///         }
     ///         EngineError::AuthenticationTooOld { .. } => Either::Right(Redirect::to("/confirm-password")),
     ///         _ => Either::Left((status, (ContentType::HTML, format!("<h1>{}</h1>", error.client_text())))),
     ///     }

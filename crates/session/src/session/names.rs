@@ -15,7 +15,7 @@ macro_rules! names {
         #[allow(missing_docs, reason = "they are not there for anyone to call")]
         impl Session {
             $($(
-                pub fn $name<'never>(&self $(, $argument: &str)?)
+                pub fn $name(&self $(, $argument: &str)?)
                 where
                     for<'a> &'a Self: $trait,
                 {
