@@ -10,13 +10,14 @@ mod users;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{FromRef, State};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, serve};
 use secure_sessions_axum::{
-    CrossOrigin, CrossOriginLayer, Keyring, Login, MemoryStore, Session, SessionError, SessionLayer, SessionManager,
+    CrossOrigin, CrossOriginLayer, Keyring, LoggedIn, Login, MemoryStore, Session, SessionError, SessionLayer,
+    SessionManager,
 };
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -26,7 +27,7 @@ use webauthn_rs::prelude::{
 };
 use webauthn_rs::{Webauthn, WebauthnBuilder};
 
-use crate::users::{User, Users};
+use crate::users::{Account, Users};
 
 // Each ceremony has a challenge of its own: the answer to one is none to another.
 const REGISTERING: &str = "passkey.registering";
@@ -43,6 +44,12 @@ const RECENT: Duration = Duration::from_secs(5 * 60);
 struct Site {
     webauthn: Arc<Webauthn>,
     users: Users,
+}
+
+impl FromRef<Site> for Users {
+    fn from_ref(site: &Site) -> Self {
+        site.users.clone()
+    }
 }
 
 #[derive(Deserialize)]
@@ -86,7 +93,7 @@ async fn finish_registration(
 ) -> Result<StatusCode, Failure> {
     let Registration { id, name, state } = session.take_once(REGISTERING).await?.ok_or(Failure::NoChallenge)?;
     let passkeys = vec![site.webauthn.finish_passkey_registration(&answer, &state)?];
-    if !site.users.add(User { id, name, passkeys }) {
+    if !site.users.add(Account { id, name, passkeys }) {
         return Err(Failure::NameTaken);
     }
     session.login_with(Login::new(id).assurance(TWO_FACTORS))?;
@@ -119,9 +126,9 @@ async fn finish_login(
 
 async fn start_confirmation(
     State(site): State<Site>,
+    user: LoggedIn<Account>,
     session: Session,
 ) -> Result<Json<RequestChallengeResponse>, Failure> {
-    let user = logged_in(&site, &session)?;
     let (challenge, state) = site.webauthn.start_passkey_authentication(&user.passkeys)?;
     session.insert(CONFIRMING, Attempt { id: user.id, state })?;
     Ok(Json(challenge))
@@ -129,10 +136,10 @@ async fn start_confirmation(
 
 async fn finish_confirmation(
     State(site): State<Site>,
+    user: LoggedIn<Account>,
     session: Session,
     Json(answer): Json<PublicKeyCredential>,
 ) -> Result<StatusCode, Failure> {
-    let user = logged_in(&site, &session)?;
     let Attempt { id, state } = session.take_once(CONFIRMING).await?.ok_or(Failure::NoChallenge)?;
     // Another user may have logged in since then.
     if id != user.id {
@@ -145,8 +152,11 @@ async fn finish_confirmation(
 }
 
 /// Refuses with 403 if the last authentication is too old: the page asks for the passkey then, and tries again.
-async fn close_account(State(site): State<Site>, session: Session) -> Result<StatusCode, Failure> {
-    let user = logged_in(&site, &session)?;
+async fn close_account(
+    State(site): State<Site>,
+    user: LoggedIn<Account>,
+    session: Session,
+) -> Result<StatusCode, Failure> {
     session.require_recent_auth(RECENT)?;
     site.users.remove(user.id);
     session.logout_everywhere()?;
@@ -158,13 +168,13 @@ async fn logout(session: Session) -> Result<StatusCode, SessionError> {
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn home(State(site): State<Site>, session: Session) -> Html<String> {
-    let body = match logged_in(&site, &session) {
-        Ok(user) => format!(
+async fn home(user: Option<LoggedIn<Account>>) -> Html<String> {
+    let body = match user {
+        Some(user) => format!(
             "<p>Hello <b id=user>{}</b>.</p><button id=close>Close my account</button> <button id=logout>Log out</button>",
             escaped(&user.name)
         ),
-        Err(_) => "<input id=name placeholder=alice> <button id=login>Log in</button> \
+        None => "<input id=name placeholder=alice> <button id=login>Log in</button> \
                    <button id=register>Register</button>"
             .to_owned(),
     };
@@ -173,12 +183,6 @@ async fn home(State(site): State<Site>, session: Session) -> Html<String> {
 
 async fn script() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/javascript")], include_str!("../static/passkey.js"))
-}
-
-fn logged_in(site: &Site, session: &Session) -> Result<User, Failure> {
-    let id = session.subject().and_then(|subject| subject.parse().ok());
-    id.and_then(|id| site.users.by_id(id))
-        .ok_or(Failure::Session(secure_sessions_axum::EngineError::NotLoggedIn.into()))
 }
 
 /// A ceremony that did not succeed.
