@@ -6,7 +6,7 @@ use std::pin::Pin;
 use actix_web::dev::{Extensions, Payload, RequestHead, ServiceRequest};
 use actix_web::guard::GuardContext;
 use actix_web::http::StatusCode;
-use actix_web::http::header::ContentType;
+use actix_web::http::header::{self, ContentType};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError};
 use secure_sessions::{RequestSession, SessionData};
 
@@ -39,9 +39,39 @@ pub trait SessionExt {
     /// }
     /// ```
     fn loaded_session(&self) -> Option<Session>;
+
+    /// Lets this request read its session without keeping it alive: see [`RequestSession::untouched`]. Call it before
+    /// anything looks at the session. It does nothing if the request did not pass a
+    /// [`SessionMiddleware`](crate::SessionMiddleware).
+    ///
+    /// ```
+    /// use actix_web::{App, Error, body::MessageBody, dev, middleware::{Next, from_fn}, web};
+    /// use secure_sessions_actix::{LoggedIn, SessionExt};
+    ///
+    /// async fn untouched(
+    ///     request: dev::ServiceRequest,
+    ///     next: Next<impl MessageBody>,
+    /// ) -> Result<dev::ServiceResponse<impl MessageBody>, Error> {
+    ///     request.untouched();
+    ///     next.call(request).await
+    /// }
+    ///
+    /// async fn unread(user: LoggedIn) -> String {
+    ///     format!("none, {}", user.subject())
+    /// }
+    ///
+    /// // Outside of all middleware that looks at the session.
+    /// let polled = web::scope("/unread").route("", web::get().to(unread)).wrap(from_fn(untouched));
+    /// # let app = App::new().service(polled);
+    /// ```
+    fn untouched(&self);
 }
 
 impl SessionExt for HttpRequest {
+    fn untouched(&self) {
+        untouched(&self.extensions());
+    }
+
     fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static {
         session(&self.extensions(), self.head())
     }
@@ -52,6 +82,10 @@ impl SessionExt for HttpRequest {
 }
 
 impl SessionExt for ServiceRequest {
+    fn untouched(&self) {
+        untouched(&self.extensions());
+    }
+
     fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static {
         session(&self.extensions(), self.head())
     }
@@ -62,6 +96,10 @@ impl SessionExt for ServiceRequest {
 }
 
 impl SessionExt for GuardContext<'_> {
+    fn untouched(&self) {
+        untouched(&self.req_data());
+    }
+
     fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static {
         session(&self.req_data(), self.head())
     }
@@ -79,6 +117,12 @@ fn session(
     async move {
         let loading = loading.ok_or(secure_sessions::SessionError::NoLayer(NO_MIDDLEWARE))?;
         Ok(Session::from(loading.await?))
+    }
+}
+
+fn untouched(extensions: &Extensions) {
+    if let Some(request) = extensions.get::<RequestSession>() {
+        request.untouched();
     }
 }
 
@@ -122,7 +166,11 @@ impl ResponseError for SessionError {
 
 /// Returns the response that a client sees for an error.
 pub(crate) fn response(error: &secure_sessions::SessionError) -> HttpResponse {
-    HttpResponse::build(status(error)).content_type(ContentType::plaintext()).body(error.client_text())
+    let mut response = HttpResponse::build(status(error));
+    if let Some(location) = error.location() {
+        response.insert_header((header::LOCATION, location));
+    }
+    response.content_type(ContentType::plaintext()).body(error.client_text())
 }
 
 fn status(error: &secure_sessions::SessionError) -> StatusCode {

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod access;
 mod cross_origin;
 mod csrf;
 mod extract;
@@ -10,6 +11,7 @@ pub use secure_sessions;
 #[doc(inline)]
 pub use secure_sessions::exports::*;
 
+pub use self::access::{Allowed, CsrfForm, LoggedIn, MaybeLoggedIn, Subject, TypedOrDefault, Untouched};
 pub use self::cross_origin::{CrossOriginFuture, CrossOriginMiddleware, CrossOriginService};
 pub use self::csrf::CsrfSession;
 pub use self::extract::SessionExt;

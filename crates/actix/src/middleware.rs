@@ -219,7 +219,11 @@ fn replaced<B>(outcome: Outcome<B>, on_error: Option<&OnError>) -> Outcome<B> {
         Ok(response) => response.response().error(),
         Err(error) => Some(error),
     };
-    let Some(own) = error.and_then(|error| error.as_error::<SessionError>()).map(|error| respond(error.kind())) else {
+    let Some(own) = error
+        .and_then(|error| error.as_error::<SessionError>())
+        .filter(|error| error.location().is_none())
+        .map(|error| respond(error.kind()))
+    else {
         return outcome;
     };
     match outcome {

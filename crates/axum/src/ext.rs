@@ -18,18 +18,53 @@ pub trait SessionExt {
     ///
     /// Fails if the store fails, or the request did not pass a [`SessionLayer`](crate::SessionLayer).
     fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static;
+
+    /// Lets this request read its session without keeping it alive: see [`RequestSession::untouched`]. Call it before
+    /// anything looks at the session. It does nothing if the request did not pass a
+    /// [`SessionLayer`](crate::SessionLayer).
+    ///
+    /// ```
+    /// # #[cfg(feature = "axum")] {
+    /// use axum::{Router, extract::Request, middleware::map_request, routing::get};
+    /// use secure_sessions_axum::{LoggedIn, SessionExt};
+    ///
+    /// async fn untouched(request: Request) -> Request {
+    ///     request.untouched();
+    ///     request
+    /// }
+    ///
+    /// let polled: Router = Router::new()
+    ///     .route("/unread", get(async |user: LoggedIn| format!("none, {}", user.subject())))
+    ///     .layer(map_request(untouched)); // Outside of all middleware that looks at the session.
+    /// # }
+    /// ```
+    fn untouched(&self);
 }
 
 impl SessionExt for Parts {
+    fn untouched(&self) {
+        untouched(&self.extensions);
+    }
+
     fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static {
         session(&self.extensions, &Head { method: &self.method, headers: &self.headers, extensions: &self.extensions })
     }
 }
 
 impl<B> SessionExt for http::Request<B> {
+    fn untouched(&self) {
+        untouched(self.extensions());
+    }
+
     fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static {
         let extensions = self.extensions();
         session(extensions, &Head { method: self.method(), headers: self.headers(), extensions })
+    }
+}
+
+fn untouched(extensions: &http::Extensions) {
+    if let Some(request) = extensions.get::<RequestSession>() {
+        request.untouched();
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
-use http::StatusCode;
 use http::request::Parts;
+use http::{StatusCode, header};
 use secure_sessions::SessionData;
 
 use crate::layer::Rejected;
@@ -44,6 +44,10 @@ impl IntoResponse for SessionError {
     /// details.
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        if let Some(location) = self.location() {
+            // A redirect needs no response of the application's own.
+            return (status, [(header::LOCATION, location)], self.client_text()).into_response();
+        }
         if status.is_server_error() {
             tracing::error!(target: "secure_sessions", error = %self.kind(), "a handler met a session error");
         }

@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "axum")]
+mod access;
 mod cross_origin;
 #[cfg(feature = "axum")]
 mod csrf;
@@ -13,6 +15,10 @@ pub use secure_sessions;
 #[doc(inline)]
 pub use secure_sessions::exports::*;
 
+#[cfg(feature = "axum")]
+pub use self::access::{
+    Allowed, CsrfForm, CsrfFormRejection, LoggedIn, MaybeLoggedIn, Subject, TypedOrDefault, Untouched,
+};
 pub use self::cross_origin::{
     CrossOriginFuture, CrossOriginLayer, CrossOriginService, DefaultRefusal, RefusalResponse,
 };

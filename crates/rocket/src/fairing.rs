@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rocket::fairing::{Fairing, Info, Kind};
 use rocket::http::Status;
-use rocket::response::Responder;
+use rocket::response::{Redirect, Responder};
 use rocket::{Build, Ignite, Request, Response, Rocket, response};
 use secure_sessions::{Reply, RequestSession, SessionManager};
 
@@ -69,9 +69,29 @@ impl SessionFairing {
     }
 }
 
+/// The address of the login page, in the local cache of a request whose guard refused it for want of a login.
+struct LogInAt(Option<String>);
+
+/// Lets the fairing answer with a redirect to the login page, if the guard's refusal becomes the response.
+pub(crate) fn log_in_at(request: &Request<'_>, location: Option<&str>) {
+    request.local_cache(|| LogInAt(location.map(str::to_owned)));
+}
+
+/// Replaces a catcher's 401 by a redirect to the login page, if a guard asked for it.
+fn redirected<'r>(request: &'r Request<'_>, response: &mut Response<'r>) {
+    if let LogInAt(Some(location)) = request.local_cache(|| LogInAt(None))
+        && response.status() == Status::Unauthorized
+    {
+        *response = Response::build().status(Status::SeeOther).raw_header("location", location.as_str()).finalize();
+    }
+}
+
 /// Returns the application's own response, or by default the error's status and a text that reveals nothing about the
 /// server's internals.
 fn responded(respond: Option<&Respond>, error: &EngineError, request: &Request<'_>) -> response::Result<'static> {
+    if let Some(location) = error.location() {
+        return Redirect::to(location.to_owned()).respond_to(request);
+    }
     match respond {
         Some(respond) => respond(error, request),
         None => (Status::new(error.status()), error.client_text()).respond_to(request),
@@ -104,6 +124,7 @@ impl Fairing for SessionFairing {
             Ok(reply) => reply,
             Err(finish) => finish.await,
         };
+        redirected(request, response);
         if let Some(reply) = reply {
             self.applied(&reply, request, response);
         }

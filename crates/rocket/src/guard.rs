@@ -21,12 +21,35 @@ pub trait SessionExt {
     /// Fails if the store fails, if no [`SessionFairing`](crate::SessionFairing) is attached, or if its `on_response`
     /// has already run for this request and nothing had looked before.
     fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static;
+
+    /// Lets this request read its session without keeping it alive: see
+    /// [`RequestSession::untouched`](secure_sessions::RequestSession::untouched). Call it before anything looks at the
+    /// session. It does nothing if no [`SessionFairing`](crate::SessionFairing) is attached.
+    ///
+    /// ```
+    /// use rocket::Request;
+    /// use secure_sessions_rocket::SessionExt;
+    ///
+    /// /// Of a request fairing.
+    /// fn on_request(request: &mut Request<'_>) {
+    ///     if request.uri().path().starts_with("/poll/") {
+    ///         request.untouched();
+    ///     }
+    /// }
+    /// ```
+    fn untouched(&self);
 }
 
 impl SessionExt for Request<'_> {
     fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static {
         let loading = begun(self).map(|session| session.session(&Head(self)));
         async move { Ok(Session::from(loading?.await?)) }
+    }
+
+    fn untouched(&self) {
+        if let Ok(session) = begun(self) {
+            session.untouched();
+        }
     }
 }
 

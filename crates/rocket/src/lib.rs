@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod access;
 mod cross_origin;
 mod csrf;
 mod fairing;
@@ -10,6 +11,7 @@ pub use secure_sessions;
 #[doc(inline)]
 pub use secure_sessions::exports::*;
 
+pub use self::access::{Allowed, CsrfForm, CsrfFormError, LoggedIn, MaybeLoggedIn, Subject, TypedOrDefault, Untouched};
 pub use self::cross_origin::{CrossOriginFairing, SameOrigin};
 pub use self::csrf::CsrfSession;
 pub use self::fairing::SessionFairing;

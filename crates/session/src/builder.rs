@@ -37,6 +37,7 @@ use crate::transport::{Bearer, DEFAULT_BEARER_HEADER};
 /// | binding to the client | none |
 /// | sessions of one subject | no limit |
 /// | CSRF header | `x-csrf-token` |
+/// | login page | none |
 /// | `Clear-Site-Data` on logout | none |
 /// | event limit | [`EventLimit::default`]: 20 lines of each kind at once, then one a second |
 /// | remembered tokens | none |
@@ -60,6 +61,7 @@ pub struct Builder {
     insecure_dev: bool,
     clear_site_data: Vec<ClearSiteData>,
     csrf_header: &'static str,
+    login_url: Option<String>,
     event_limit: Option<EventLimit>,
     remembered: usize,
 }
@@ -104,6 +106,7 @@ impl Builder {
             insecure_dev: false,
             clear_site_data: Vec::new(),
             csrf_header: DEFAULT_CSRF_HEADER,
+            login_url: None,
             event_limit: Some(EventLimit::default()),
             remembered: 0,
         }
@@ -342,6 +345,25 @@ impl Builder {
         self
     }
 
+    /// Sets the login page. A browser that navigates to a page which needs a login is sent there, with the way back in
+    /// the parameter `next`: `/login?next=/orders`. Scripts and APIs get 401 as without it: a request counts as a
+    /// navigation if it is `GET` or `HEAD` and accepts `text/html`.
+    ///
+    /// The adapters' `LoggedIn` decides who needs a login. After the login, check `next` by
+    /// [`local_path`](crate::local_path).
+    ///
+    /// ```
+    /// use secure_sessions::{Keyring, MemoryStore, SessionManager};
+    ///
+    /// let builder = SessionManager::builder(Keyring::generate()?, MemoryStore::new());
+    /// let manager = builder.login_url("/login").build()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn login_url(mut self, url: impl Into<String>) -> Self {
+        self.login_url = Some(url.into());
+        self
+    }
+
     /// Sets the data that the response to a logout asks the browser to remove, besides the session's cookie.
     ///
     /// The default is none, since only the application knows what it keeps in the browser, and what else lives on its
@@ -425,6 +447,11 @@ impl Builder {
         if !is_header_name(self.csrf_header) {
             return Err(BuildError::Header { setting: "csrf_header", name: self.csrf_header });
         }
+        if let Some(url) = &self.login_url
+            && (url.is_empty() || !url.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#'))
+        {
+            return Err(BuildError::LoginUrl { url: url.clone() });
+        }
         self.binding.as_ref().map_or(Ok(()), Binding::check)?;
         if self.session_limit.most() == Some(0) {
             return Err(BuildError::SessionLimit);
@@ -464,6 +491,7 @@ impl Builder {
             observers: self.observers,
             clear_site_data: site_data::header(&self.clear_site_data),
             csrf_header: self.csrf_header,
+            login_url: self.login_url,
             event_limit: self.event_limit,
         }))
     }
@@ -501,6 +529,9 @@ mod tests {
             (builder().session_limit(SessionLimit::Refuse(0)), "session_limit"),
             (builder().csrf_header("X-CSRF-Token"), "lower case"),
             (builder().csrf_header(""), "csrf_header"),
+            (builder().login_url(""), "login_url"),
+            (builder().login_url("/log in"), "visible ASCII"),
+            (builder().login_url("/#login"), "fragment"),
         ] {
             let error = builder.build().expect_err(expected).to_string();
             assert!(error.contains(expected), "{error}");

@@ -62,6 +62,36 @@ pub enum SessionError {
     /// Nobody is logged in.
     #[error("nobody is logged in")]
     NotLoggedIn,
+    /// Nobody is logged in, and the request is a navigation of a browser: it is sent to the
+    /// [login page](crate::Builder::login_url).
+    #[error("nobody is logged in; the browser is sent to the login page")]
+    LogInAt {
+        /// The address of the login page, with the way back.
+        location: String,
+    },
+    /// The user lacks a permission.
+    #[error("the user does not have the permission `{permission}`")]
+    NotAllowed {
+        /// The name of the permission's type.
+        permission: &'static str,
+    },
+    /// The subject is not of the type asked for. See [`Session::subject_as`](crate::Session::subject_as).
+    #[error("the session's subject is not a `{wanted}`; who logged in under another kind of id must log in again")]
+    Subject {
+        /// The name of the type.
+        wanted: &'static str,
+    },
+    /// The user could not be loaded.
+    #[error("the user could not be loaded: {0}")]
+    User(Box<dyn std::error::Error + Send + Sync>),
+    /// The application has no state of the type that users are loaded from.
+    #[error("users are loaded from a `{state}`, which the application does not have: {hint}")]
+    NoState {
+        /// The name of the type.
+        state: &'static str,
+        /// What to add.
+        hint: &'static str,
+    },
     /// The subject authenticated longer ago than the handler allows. See [`Session::require_recent_auth`].
     ///
     /// [`Session::require_recent_auth`]: crate::Session::require_recent_auth
@@ -114,11 +144,30 @@ impl SessionError {
             Self::TooLarge { .. } | Self::Data(DataError::ValueTooLarge { .. }) => 413,
             Self::Ended | Self::Conflict | Self::TooManySessions { .. } => 409,
             Self::Meta(_) | Self::Label(_) | Self::NoBearer(_) | Self::Flash { .. } => 400,
+            Self::LogInAt { .. } => 303,
             Self::NotLoggedIn => 401,
-            Self::AuthenticationTooOld { .. } | Self::AssuranceTooLow { .. } | Self::Csrf => 403,
+            Self::AuthenticationTooOld { .. } | Self::AssuranceTooLow { .. } | Self::NotAllowed { .. } | Self::Csrf => {
+                403
+            }
             Self::NoSuchSession => 404,
             Self::Store(_) | Self::Random(_) => 503,
             Self::Data(_) | Self::Finished | Self::ChangedInsideUpdate | Self::NoLayer(_) => 500,
+            Self::Subject { .. } | Self::User(_) | Self::NoState { .. } => 500,
+        }
+    }
+
+    /// Returns `true` if nobody is logged in.
+    #[must_use]
+    pub fn is_not_logged_in(&self) -> bool {
+        matches!(self, Self::NotLoggedIn | Self::LogInAt { .. })
+    }
+
+    /// Returns the value of the response's header `Location`, if the response to this error is a redirect.
+    #[must_use]
+    pub fn location(&self) -> Option<&str> {
+        match self {
+            Self::LogInAt { location } => Some(location),
+            _ => None,
         }
     }
 
@@ -132,13 +181,15 @@ impl SessionError {
             Self::Meta(_) | Self::Label(_) | Self::NoBearer(_) | Self::Flash { .. } => {
                 "The request cannot be processed."
             }
-            Self::NotLoggedIn => "Log in first.",
+            Self::NotLoggedIn | Self::LogInAt { .. } => "Log in first.",
+            Self::NotAllowed { .. } => "You are not allowed to do this.",
             Self::AuthenticationTooOld { .. } | Self::AssuranceTooLow { .. } => "Authenticate again.",
             Self::TooManySessions { .. } => "There are too many sessions already. End one of them first.",
             Self::NoSuchSession => "There is no such session.",
             Self::Csrf => "The request did not come from a page of this session. Reload the page and try again.",
             Self::Store(_) | Self::Random(_) => "Sessions are not available at the moment. Try again later.",
             Self::Data(_) | Self::Finished | Self::ChangedInsideUpdate | Self::NoLayer(_) => "Internal server error.",
+            Self::Subject { .. } | Self::User(_) | Self::NoState { .. } => "Internal server error.",
         }
     }
 }

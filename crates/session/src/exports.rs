@@ -16,6 +16,6 @@ pub use crate::{
     SessionLimit, SessionManager, SessionStore, Severity, SizeClasses, SizeError, StoreError, SystemClock, Throttled,
     Timestamp, Transport, store, testing,
 };
-pub use crate::{CSRF_FIELD};
+pub use crate::{CSRF_FIELD, Permission, User, local_path};
 #[cfg(feature = "redis")]
 pub use crate::{RedisOptions, RedisStore};

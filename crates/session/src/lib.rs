@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod adapter;
+mod adapter_access;
 mod adapter_types;
 mod builder;
 mod clock;
@@ -64,6 +65,9 @@ pub use self::request::finish::Finish;
 pub use self::request::messages::{Flash, FlashLevel, MAX_FLASHES};
 pub use self::request_session::RequestSession;
 pub use self::session::Session;
+pub use self::session::access::{Permission, User, local_path};
+#[doc(hidden)]
+pub use self::session::access::{check_permission, parse_subject};
 pub use self::session::cross_origin::{
     CrossOrigin, CrossOriginBuilder, CrossOriginError, CrossOriginRefused, Provenance,
 };

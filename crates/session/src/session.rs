@@ -19,6 +19,7 @@ use crate::request::ops::{Change, Ending, Mark, Operation, Why};
 use crate::request::state::{Base, State};
 use crate::transport::Transport;
 
+pub(crate) mod access;
 pub(crate) mod cross_origin;
 pub(crate) mod csrf;
 mod flash;

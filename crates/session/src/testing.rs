@@ -74,8 +74,8 @@ impl TestSession {
         self.with(move |session| session.insert(&key, value))
     }
 
-    /// Sets the fields of `data`, as a handler with a [`Typed`] view would. Fields that equal those of `T::default()` are
-    /// left out.
+    /// Sets the fields of `data`, as a handler with a [`Typed`] view would. Fields that equal those of `T::default()`
+    /// are left out.
     ///
     /// ```
     /// use secure_sessions::testing;
@@ -139,8 +139,8 @@ impl TestSession {
         Ok(self.create(false).await?.0)
     }
 
-    /// Creates the session, also if nothing was put into it. Returns `name=value` for the header `Cookie`, and a CSRF token
-    /// for the header [`csrf_header`](SessionManager::csrf_header) or the form field
+    /// Creates the session, also if nothing was put into it. Returns `name=value` for the header `Cookie`, and a CSRF
+    /// token for the header [`csrf_header`](SessionManager::csrf_header) or the form field
     /// [`csrf_token`](crate::CSRF_FIELD).
     ///
     /// # Errors
@@ -225,8 +225,8 @@ impl SetCookie {
         Some(Self { name, value, attributes: parts.collect() })
     }
 
-    /// Returns the value of an attribute, empty for one without a value; `None` if it is absent. The case of the name does
-    /// not matter.
+    /// Returns the value of an attribute, empty for one without a value; `None` if it is absent. The case of the name
+    /// does not matter.
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<&str> {
         // Of several, the last one counts (RFC 6265bis).

@@ -59,6 +59,12 @@ pub enum BuildError {
         /// Its value.
         name: &'static str,
     },
+    /// The login page's URL cannot stand in a header.
+    #[error("login_url is `{url}`: it must be visible ASCII without a fragment, such as `/login`")]
+    LoginUrl {
+        /// Its value.
+        url: String,
+    },
     /// The keyring could not be loaded.
     #[error(transparent)]
     Keys(#[from] KeySourceError),

@@ -56,8 +56,8 @@ impl Caller {
     }
 }
 
-/// Returns `true` if no user is going to see the response: the request asks for the head alone, or prefetches a page that
-/// its user may never open.
+/// Returns `true` if no user is going to see the response: the request asks for the head alone, or prefetches a page
+/// that its user may never open.
 pub(crate) fn is_unseen(head: &dyn RequestHead) -> bool {
     let mut prefetches = false;
     // A structured field (Fetch, section 3.9): `prefetch`, or `prefetch;prerender`.

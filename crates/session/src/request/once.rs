@@ -4,8 +4,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use secure_sessions_core::{DataMap, SecretBytes};
 
-/// A logged removal that remembers what it found. It runs whenever its request's changes are applied; the run that counts
-/// is the last one before a commit succeeds, since that commit writes its outcome.
+/// A logged removal that remembers what it found. It runs whenever its request's changes are applied; the run that
+/// counts is the last one before a commit succeeds, since that commit writes its outcome.
 pub(crate) struct TakeOnce {
     key: Box<str>,
     /// Returns `true` for a value of the type asked for. Any other value stays in the session.

@@ -34,11 +34,12 @@ pub(crate) async fn touch(manager: &SessionManager, live: &mut Arc<Admission>, n
     }
 }
 
-/// The number of tries to touch a session that other requests write at the same time. Each of their writes touches it too.
+/// The number of tries to touch a session that other requests write at the same time. Each of their writes touches it
+/// too.
 const TRIES: u32 = 3;
 
-/// Loads a session and writes that it is seen now, if that is due. Returns `true` if it is alive. For connections that go on
-/// after their response: `arrival` is that of the request that opened the connection.
+/// Loads a session and writes that it is seen now, if that is due. Returns `true` if it is alive. For connections that
+/// go on after their response: `arrival` is that of the request that opened the connection.
 pub(crate) async fn touch_now(
     manager: &SessionManager,
     id: &SessionId,

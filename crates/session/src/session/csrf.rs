@@ -40,8 +40,8 @@ impl Session {
         Ok(self.request().manager.sealer(Transport::Cookie).keyring().csrf_token(&id, &mut SysRng)?)
     }
 
-    /// Returns a hidden input with a [CSRF token](Self::csrf_token), to put into each form that posts back. The adapters'
-    /// `CsrfForm` verifies it.
+    /// Returns a hidden input with a [CSRF token](Self::csrf_token), to put into each form that posts back. The
+    /// adapters' `CsrfForm` verifies it.
     ///
     /// It is HTML and needs no escaping: tell your templates not to escape it, by the filter `safe` for example.
     ///

@@ -11,12 +11,12 @@ use crate::request::upkeep;
 use crate::session::Session;
 
 impl Session {
-    /// Keeps a session alive from a long connection (WebSocket, server-sent events), whose request does not last: asks the
-    /// store, writes that the session is in use if that is due, and returns `true` if it is still alive.
+    /// Keeps a session alive from a long connection (WebSocket, server-sent events), whose request does not last: asks
+    /// the store, writes that the session is in use if that is due, and returns `true` if it is still alive.
     ///
-    /// Unlike changes of the data it works after the response's headers are sent. Call it when the *user* does something,
-    /// and [`is_live`](Self::is_live) to find out whether the session has ended: a connection that touches by a timer
-    /// never lets its session time out.
+    /// Unlike changes of the data it works after the response's headers are sent. Call it when the *user* does
+    /// something, and [`is_live`](Self::is_live) to find out whether the session has ended: a connection that touches
+    /// by a timer never lets its session time out.
     ///
     /// ```
     /// use secure_sessions::{Session, SessionError};

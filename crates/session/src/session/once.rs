@@ -12,14 +12,14 @@ use crate::session::Session;
 
 impl Session {
     /// Removes `key`, commits, and returns the value only if this commit removed it. Of all requests that take one
-    /// value, at whatever host, one gets it. Use it for the state and the PKCE verifier of an OAuth login, the challenge
-    /// of a passkey, a one-time link.
+    /// value, at whatever host, one gets it. Use it for the state and the PKCE verifier of an OAuth login, the
+    /// challenge of a passkey, a one-time link.
     ///
-    /// 1. It commits all changes that this request made so far, as [`save`](Self::save) does: the value is spent even if
-    ///    the handler fails afterwards. Call it before [`login`](Self::login).
+    /// 1. It commits all changes that this request made so far, as [`save`](Self::save) does: the value is spent even
+    ///    if the handler fails afterwards. Call it before [`login`](Self::login).
     /// 2. If `key` is absent, it returns `None` and commits nothing.
-    /// 3. After an error nobody knows whether the store removed the value. A second call in the same request finds out:
-    ///    it returns the value if the first one did remove it.
+    /// 3. After a store's error it is not known whether the value was removed. A second call in the same request finds
+    ///    out: it returns the value if the first call removed it, and tries again otherwise.
     ///
     /// ```
     /// use secure_sessions::{Session, SessionError};

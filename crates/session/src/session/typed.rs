@@ -52,8 +52,8 @@ impl<T: SessionData> Typed<T> {
     }
 
     /// Creates a view in which a field of another type counts as absent: it has the value of `T::default()`, and an
-    /// [`Event::Unreadable`] is raised. Nothing is written before the next change through the view, which replaces those
-    /// fields.
+    /// [`Event::Unreadable`] is raised. Nothing is written before the next change through the view, which replaces
+    /// those fields.
     ///
     /// Use it if a release changed the type of a field. Sessions of the release before would otherwise be answered with
     /// 500 until they end.
@@ -70,8 +70,8 @@ impl<T: SessionData> Typed<T> {
     /// | another type | `#[serde(deserialize_with = "...")]`, which reads both: see the example |
     /// | a change that cannot be undone | a new name; read the old key by [`Session::take`] |
     ///
-    /// While old and new releases run side by side, both must read what the other one writes: release the reading of the
-    /// new shape first, and the writing of it next.
+    /// While old and new releases run side by side, both must read what the other one writes: release the reading of
+    /// the new shape first, and the writing of it next.
     ///
     /// ```
     /// use secure_sessions::{Session, SessionError, Typed};
@@ -212,7 +212,8 @@ fn read<T: SessionData>(data: &DataMap) -> Result<T, DataError> {
     decode(&whole.to_cbor())
 }
 
-/// Decodes a `T` as [`read`] does, with the default's fields also for those that are of another type. Returns their keys.
+/// Decodes a `T` as [`read`] does, with the default's fields also for those that are of another type. Returns their
+/// keys.
 fn read_or_default<T: SessionData>(data: &DataMap) -> Result<(T, Vec<String>), DataError> {
     if let Ok(value) = read(data) {
         return Ok((value, Vec::new()));

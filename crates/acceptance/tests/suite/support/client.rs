@@ -68,6 +68,12 @@ impl<'s> Outgoing<'s> {
         self
     }
 
+    /// A form as browsers send it.
+    pub(crate) fn form(mut self, fields: &str) -> Self {
+        self.body = Full::new(Bytes::from(fields.to_owned())).boxed();
+        self.header("content-type", "application/x-www-form-urlencoded")
+    }
+
     /// A body whose length is not announced.
     pub(crate) fn chunked(mut self) -> Self {
         let frames = futures_util::stream::iter([Ok(Frame::data(Bytes::from_static(b"x")))]);
