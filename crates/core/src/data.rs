@@ -200,6 +200,13 @@ impl DataMap {
         self.entries().map(|entry| (entry.key, entry.value))
     }
 
+    /// Returns the encoded entries one after the other, each a text key and a value: the whole map without its head.
+    /// Nothing of it is checked; see the type's description of maps that another implementation wrote.
+    #[must_use]
+    pub fn encoded_entries(&self) -> &[u8] {
+        self.items()
+    }
+
     /// Returns `true` if the key is present.
     #[must_use]
     pub fn contains_key(&self, key: &str) -> bool {
