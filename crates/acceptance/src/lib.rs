@@ -11,6 +11,8 @@ pub mod config;
 pub mod control;
 pub mod extra;
 pub mod gate;
+#[cfg(doctest)]
+mod guide;
 pub mod observe;
 pub mod query;
 pub mod report;
@@ -27,3 +29,8 @@ pub use self::control::Control;
 pub use self::query::Query;
 pub use self::routes::Verb;
 pub use self::work::{Request, Work};
+
+/// The project's README: its quick start must compile. It is here because the packages of the adapters lack that file.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -174,7 +174,6 @@ secure_sessions::adapter_access! {
     /// struct Shop {
     ///     cart: Vec<String>, // Of numbers, in the release before.
     /// }
-    /// # impl secure_sessions_actix::SessionData for Shop {}
     ///
     /// async fn add(mut shop: TypedOrDefault<Shop>) -> Result<String, SessionError> {
     ///     shop.update(|shop| shop.cart.push("book".to_owned()))?;

@@ -115,7 +115,7 @@ fn session(
 ) -> impl Future<Output = Result<Session, SessionError>> + Send + use<> {
     let loading = extensions.get::<RequestSession>().map(|request| request.session(&Head(head)));
     async move {
-        let loading = loading.ok_or(secure_sessions::SessionError::NoLayer(NO_MIDDLEWARE))?;
+        let loading = loading.ok_or_else(|| secure_sessions::SessionError::no_layer(NO_MIDDLEWARE))?;
         Ok(Session::from(loading.await?))
     }
 }
@@ -130,12 +130,41 @@ fn loaded(extensions: &Extensions) -> Option<Session> {
     extensions.get::<RequestSession>().and_then(RequestSession::loaded).map(Session::from)
 }
 
+/// The session of a request is always there: one without a cookie has a session that is new. Do not extract
+/// `Option<Session>`: Actix Web makes it `None` when the store is down, which reads like a user who is not logged in. Extract
+/// `Session` and look at its `subject`, or [`OptionalSession`] in a handler that may run outside of the middleware.
 impl FromRequest for Session {
     type Error = SessionError;
     type Future = Pin<Box<dyn Future<Output = Result<Self, SessionError>>>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         Box::pin(request.session())
+    }
+}
+
+/// The session of a request, or `None` if the request did not pass a [`SessionMiddleware`](crate::SessionMiddleware), which
+/// the log then says. If the store fails, the request is answered with 503, while Actix Web makes an `Option<Session>` `None`.
+///
+/// It does not tell if somebody is logged in: every request that passed the middleware has a session. For that, extract
+/// `Session` and look at its `subject`.
+///
+/// ```
+/// use secure_sessions_actix::OptionalSession;
+///
+/// async fn footer(OptionalSession(session): OptionalSession) -> &'static str {
+///     if session.is_some() { "with sessions" } else { "without sessions" }
+/// }
+/// ```
+#[derive(Debug, Clone)]
+pub struct OptionalSession(pub Option<Session>);
+
+impl FromRequest for OptionalSession {
+    type Error = SessionError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, SessionError>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let session = request.session();
+        Box::pin(async move { secure_sessions::optional(session.await).map(Self) })
     }
 }
 
@@ -157,9 +186,7 @@ impl ResponseError for SessionError {
     /// Returns the error's status, and a text that reveals nothing about the server's internals. The log has the
     /// details.
     fn error_response(&self) -> HttpResponse {
-        if status(self).is_server_error() {
-            tracing::error!(target: "secure_sessions", error = %self.kind(), "a handler met a session error");
-        }
+        self.report();
         response(self)
     }
 }

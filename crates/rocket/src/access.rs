@@ -181,7 +181,6 @@ secure_sessions::adapter_access! {
     /// struct Shop {
     ///     cart: Vec<String>, // Of numbers, in the release before.
     /// }
-    /// # impl secure_sessions_rocket::SessionData for Shop {}
     ///
     /// #[post("/cart")]
     /// fn add(mut shop: TypedOrDefault<Shop>) -> Result<String, SessionError> {

@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod access;
 mod cross_origin;
@@ -15,6 +16,6 @@ pub use self::access::{Allowed, CsrfForm, CsrfFormError, LoggedIn, MaybeLoggedIn
 pub use self::cross_origin::{CrossOriginFairing, SameOrigin};
 pub use self::csrf::CsrfSession;
 pub use self::fairing::SessionFairing;
-pub use self::guard::SessionExt;
+pub use self::guard::{OptionalSession, SessionExt};
 
 secure_sessions::adapter_types!();

@@ -20,10 +20,49 @@ macro_rules! adapter_access {
         }
 
         /// The engine's fallible methods, with this crate's error.
-        #[allow(clippy::missing_errors_doc, reason = "each is documented on the engine's method of the same name")]
         impl Session {
-            /// Removes `key`, commits, and returns the value only if this commit removed it: of parallel requests, one
-            /// gets it.
+            /// Removes `key`, commits, and returns the value only if this commit removed it. Of all requests that take
+            /// one value, at whatever host, one gets it. Use it for the state and the PKCE verifier of an OAuth login,
+            /// the challenge of a passkey, a one-time link.
+            ///
+            /// 1. It commits all changes that this request made so far, as [`save`](Self::save) does: the value is
+            ///    spent even if the handler fails afterwards. Call it before [`login`](Self::login).
+            /// 2. If `key` is absent, it returns `None` and commits nothing.
+            /// 3. After a store's error it is not known whether the value was removed. A second call in the same
+            ///    request finds out: it returns the value if the first call removed it, and tries again otherwise.
+            ///
+            /// ```
+            /// use secure_sessions::{Session, SessionError};
+            ///
+            /// /// Of the route that the identity provider redirects to.
+            /// async fn is_ours(session: &Session, state: &str) -> Result<bool, SessionError> {
+            ///     let expected = session.take_once::<String>("oauth_state").await?;
+            ///     Ok(expected.is_some_and(|expected| expected == state))
+            /// }
+            /// # use secure_sessions::testing;
+            /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), SessionError> {
+            /// # let (manager, _) = testing::manager();
+            /// # let cookie = testing::session(&manager).insert("oauth_state", "xyz").cookie().await?;
+            /// # let request = manager.begin();
+            /// # struct Head(String);
+            /// # impl secure_sessions::RequestHead for Head {
+            /// #     fn for_each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
+            /// #         if name == "cookie" { visit(self.0.as_bytes()) }
+            /// #     }
+            /// #     fn method(&self) -> &str { "GET" }
+            /// # }
+            /// # let session = request.session(&Head(cookie)).await?;
+            /// # assert!(is_ours(&session, "xyz").await?);
+            /// # assert!(!is_ours(&session, "xyz").await?);
+            /// # Ok(())
+            /// # }
+            /// ```
+            ///
+            /// # Errors
+            ///
+            /// [`SessionError::Data`](crate::EngineError::Data) if the value is of another type: it stays. Otherwise
+            /// the errors of [`save`](Self::save): with [`SessionError::Ended`](crate::EngineError::Ended), another
+            /// request may have taken the value and logged in with it.
             pub async fn take_once<T: $crate::macros::DeserializeOwned>(
                 &self,
                 key: &str,
@@ -31,13 +70,57 @@ macro_rules! adapter_access {
                 Ok((**self).take_once(key).await?)
             }
 
-            /// Keeps the session alive from a WebSocket or server-sent events. Returns `true` if it is still alive.
+            /// Keeps a session alive from a long connection (WebSocket, server-sent events), whose request does not
+            /// last: asks the store, writes that the session is in use if that is due, and returns `true` if it is
+            /// still alive.
+            ///
+            /// Unlike changes of the data it works after the response's headers are sent. Call it when the *user* does
+            /// something, and [`is_live`](Self::is_live) to find out whether the session has ended: a connection that
+            /// touches by a timer never lets its session time out.
+            ///
+            /// ```
+            /// use secure_sessions::{Session, SessionError};
+            ///
+            /// /// Of each message that the user sends. Close the connection if it returns `false`.
+            /// async fn received(session: &Session, message: &str) -> Result<bool, SessionError> {
+            ///     if !session.touch().await? {
+            ///         return Ok(false);
+            ///     }
+            ///     // ... handle the message
+            ///     Ok(true)
+            /// }
+            /// ```
+            ///
+            /// # Errors
+            ///
+            /// [`SessionError::Store`](crate::EngineError::Store) if the store fails.
             pub async fn touch(&self) -> ::core::result::Result<bool, SessionError> {
                 Ok((**self).touch().await?)
             }
 
-            /// Remembers the user for this long: a persistent cookie, the absolute lifetime and the idle timeout
-            /// together.
+            /// Remembers the user for this long, even without a visit in between: "stay logged in". It makes the cookie
+            /// [persistent](Self::set_persistent), and sets the absolute lifetime and the idle timeout of this session,
+            /// both counted as by [`set_lifetime`](Self::set_lifetime) and
+            /// [`set_idle_timeout`](Self::set_idle_timeout).
+            ///
+            /// Call it after [`login`](Self::login). Browsers keep a cookie for at most 400 days.
+            ///
+            /// ```
+            /// use std::time::Duration;
+            /// use secure_sessions::{Session, SessionError};
+            ///
+            /// fn log_in(session: &Session, user: &str, stay_logged_in: bool) -> Result<(), SessionError> {
+            ///     session.login(user)?;
+            ///     if stay_logged_in {
+            ///         session.remember_for(Duration::from_secs(30 * 24 * 60 * 60))?;
+            ///     }
+            ///     Ok(())
+            /// }
+            /// ```
+            ///
+            /// # Errors
+            ///
+            /// [`SessionError::Finished`](crate::EngineError::Finished) if the response's headers are already sent.
             #[doc(alias = "remember_me")]
             pub fn remember_for(&self, duration: ::core::time::Duration) -> ::core::result::Result<(), SessionError> {
                 Ok((**self).remember_for(duration)?)
@@ -45,13 +128,52 @@ macro_rules! adapter_access {
 
             /// Returns the subject as a `T`, such as the number that your database knows a user by; `None` if nobody is
             /// logged in.
+            ///
+            /// ```
+            /// use secure_sessions::{Session, SessionError};
+            ///
+            /// fn user_id(session: &Session) -> Result<Option<u64>, SessionError> {
+            ///     session.subject_as()
+            /// }
+            /// ```
+            ///
+            /// # Errors
+            ///
+            /// [`SessionError::Subject`](crate::EngineError::Subject) if the subject is not a `T`: a release before
+            /// this one logged its users in under something else.
             pub fn subject_as<T: ::core::str::FromStr>(
                 &self,
             ) -> ::core::result::Result<::core::option::Option<T>, SessionError> {
                 Ok((**self).subject_as()?)
             }
 
-            /// Returns a hidden input with a CSRF token, for each form that posts back. [`CsrfForm`] verifies it.
+            /// Returns a hidden input with a [CSRF token](Self::csrf_token), to put into each form that posts back. The
+            /// adapters' `CsrfForm` verifies it.
+            ///
+            /// It is HTML and needs no escaping: tell your templates not to escape it, by the filter `safe` for
+            /// example.
+            ///
+            /// ```
+            /// use secure_sessions::{Session, SessionError};
+            ///
+            /// fn page(session: &Session) -> Result<String, SessionError> {
+            ///     let csrf = session.csrf_field()?;
+            ///     Ok(format!("<form method='post'>{csrf}<input name='amount'><button>Pay</button></form>"))
+            /// }
+            /// # use secure_sessions::testing;
+            /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), SessionError> {
+            /// # let (manager, _) = testing::manager();
+            /// # testing::session(&manager).with(|session| {
+            /// #     assert!(page(session)?.contains(r#"<input type="hidden" name="csrf_token" value=""#));
+            /// #     Ok(())
+            /// # }).cookie().await?;
+            /// # Ok(())
+            /// # }
+            /// ```
+            ///
+            /// # Errors
+            ///
+            /// The errors of [`csrf_token`](Self::csrf_token).
             pub fn csrf_field(&self) -> ::core::result::Result<::std::string::String, SessionError> {
                 Ok((**self).csrf_field()?)
             }

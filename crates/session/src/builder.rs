@@ -31,7 +31,7 @@ use crate::transport::{Bearer, DEFAULT_BEARER_HEADER};
 /// | rotation interval | 15 minutes |
 /// | grace | 60 seconds, which tolerates delays of 30 seconds one way |
 /// | on replay | the session is revoked |
-/// | size limit | 4000 bytes of name and value |
+/// | size limit | 2800 bytes of name and value |
 /// | `not_before` | none |
 /// | transports | the cookie alone |
 /// | binding to the client | none |
@@ -201,7 +201,12 @@ impl Builder {
         self
     }
 
-    /// Sets the largest size of the cookie's name and value together, in bytes: at most 4096.
+    /// Sets the largest size of the cookie's name and value together, in bytes: at most 4096. A session that would outgrow
+    /// it is refused with [`TooLarge`](crate::SessionError::TooLarge).
+    ///
+    /// The default leaves about 1.9 kB for data. It is below what browsers accept, because nginx answers 502 to a
+    /// response whose head does not fit its `proxy_buffer_size`, which is 4 kB by default. If you raise it, raise that to
+    /// `8k` too: see [`deployment`](crate::guide::using::deployment).
     pub fn size_limit(mut self, bytes: usize) -> Self {
         self.size_limit = bytes;
         self

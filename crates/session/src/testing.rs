@@ -85,7 +85,6 @@ impl TestSession {
     /// struct Shop {
     ///     cart: Vec<u32>,
     /// }
-    /// # impl secure_sessions::SessionData for Shop {}
     ///
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), secure_sessions::SessionError> {
     /// let (manager, _) = testing::manager();

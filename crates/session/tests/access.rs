@@ -7,7 +7,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use secure_sessions::testing::{self, SetCookie};
-use secure_sessions::{Event, RequestHead, SessionData, SessionError, SessionStore, Typed, User};
+use secure_sessions::{Event, RequestHead, SessionError, SessionStore, Typed, User};
 use serde::{Deserialize, Serialize};
 
 use support::{Head, app, app_with, header, set_cookie};
@@ -102,16 +102,12 @@ struct Old {
     note: String,
 }
 
-impl SessionData for Old {}
-
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 struct New {
     cart: Vec<BTreeMap<String, u32>>,
     currency: Option<String>,
     note: String,
 }
-
-impl SessionData for New {}
 
 #[tokio::test]
 async fn fields_of_another_type_count_as_their_default_until_a_change() {

@@ -196,8 +196,6 @@ struct Texts {
     rest: std::collections::BTreeMap<String, u64>,
 }
 
-impl secure_sessions::SessionData for Texts {}
-
 async fn raise_all(site: &Site) {
     let app = &site.app;
     // created, rotated, handed_off, replayed

@@ -87,7 +87,7 @@ async fn an_overlong_message_or_overfull_cookie_is_a_typed_error_without_effect(
     let (request, session) = app.request(None).await;
     let error = session.flash(FlashLevel::Info, "x".repeat(MAX_FLASH_LEN + 1)).unwrap_err();
     assert!(matches!(error, SessionError::Flash { length: 513 }) && error.status() == 400);
-    session.insert("big", "x".repeat(2500)).unwrap();
+    session.insert("big", "x".repeat(1600)).unwrap();
     let mut left = 0;
     let error = loop {
         match session.flash(FlashLevel::Info, "x".repeat(100)) {

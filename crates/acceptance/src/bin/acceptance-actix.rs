@@ -24,7 +24,7 @@ fn main() -> std::process::ExitCode {
         let mut server = HttpServer::new(move || {
             let mut sessions = SessionMiddleware::new(app.manager.clone());
             if app.on_error {
-                sessions = sessions.on_error(|error| response(work::own_response(error)));
+                sessions = sessions.on_error(|error, _| response(work::own_response(error)));
             }
             actix_web::App::new()
                 .app_data(Data::new(app.clone()))
@@ -168,8 +168,6 @@ struct Cart {
     #[serde(default)]
     note: Option<String>,
 }
-
-impl secure_sessions_actix::SessionData for Cart {}
 
 async fn typed(mut cart: Typed<Cart>, head: HttpRequest) -> Result<HttpResponse, SessionError> {
     let item = query(&head).text("item").to_owned();

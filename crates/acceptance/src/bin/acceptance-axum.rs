@@ -8,6 +8,7 @@ use acceptance::{Account, Admin, Answer, App, Control, Query, Request, Verb, Wor
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{RawQuery, Request as HttpRequest, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
@@ -45,7 +46,7 @@ fn routes(app: App) -> Router {
     }
     let layer = SessionLayer::new(app.manager.clone());
     router = if app.on_error {
-        router.layer(layer.on_error(|error: &EngineError| response(work::own_response(error))))
+        router.layer(layer.on_error(|error: &EngineError, _: &Parts| response(work::own_response(error))))
     } else {
         router.layer(layer)
     };
@@ -160,8 +161,6 @@ struct Cart {
     #[serde(default)]
     note: Option<String>,
 }
-
-impl secure_sessions_axum::SessionData for Cart {}
 
 async fn typed(mut cart: Typed<Cart>, RawQuery(query): RawQuery) -> Result<Response, SessionError> {
     let item = Query::parse(query.as_deref()).text("item").to_owned();

@@ -51,7 +51,7 @@ fn rocket(app: App, port: u16) -> Rocket<Build> {
     }
     let mut sessions = SessionFairing::new(app.manager.clone());
     if app.on_error {
-        sessions = sessions.on_error(|error| Shown(work::own_response(error)));
+        sessions = sessions.on_error(|error, _| Shown(work::own_response(error)));
     }
     rocket = match &app.cross_origin {
         Some(check) => rocket.attach(CrossOriginFairing::new(check.clone())),
@@ -214,8 +214,6 @@ struct Cart {
     #[serde(default)]
     note: Option<String>,
 }
-
-impl secure_sessions_rocket::SessionData for Cart {}
 
 #[post("/extra/typed")]
 fn typed(mut cart: Typed<Cart>, query: Parameters) -> Result<Shown, SessionError> {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use secure_sessions_core::{ContextError, SizeError};
+use secure_sessions_core::{ContextError, SizeError, debug_as_display};
 
 use crate::keyring::KeySourceError;
 
 /// A configuration that cannot work.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// Browsers would drop the cookie, or interpret it differently.
@@ -69,6 +69,8 @@ pub enum BuildError {
     #[error(transparent)]
     Keys(#[from] KeySourceError),
 }
+
+debug_as_display!(BuildError);
 
 fn human(value: Duration) -> String {
     format!("{value:?}")

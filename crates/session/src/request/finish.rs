@@ -95,7 +95,12 @@ fn completed(request: &Arc<Request>, failed: bool, result: Result<(), SessionErr
     match result {
         Ok(()) => reply(&request.manager, &state),
         // A failed commit sends no cookie, so nothing is half done. A handler's own failure is not replaced.
-        Err(error) => Reply { failure: Some(error).filter(|_| !failed), ..read_only(&request.manager) },
+        Err(error) => {
+            if !failed {
+                error.report_as("the response was replaced: its session was not committed");
+            }
+            Reply { failure: Some(error).filter(|_| !failed), ..read_only(&request.manager) }
+        }
     }
 }
 

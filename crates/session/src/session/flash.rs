@@ -17,10 +17,11 @@ impl Session {
     /// ```
     /// use secure_sessions::{FlashLevel, testing};
     ///
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), secure_sessions::SessionError> {
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), secure_sessions::SessionError> {
     /// let (manager, _) = testing::manager();
-    /// let cookie = testing::session(&manager).with(|session| session.flash(FlashLevel::Success, "Saved.")).cookie();
-    /// # assert!(cookie.await?.starts_with("session="));
+    /// let begun = testing::session(&manager).with(|session| session.flash(FlashLevel::Success, "Saved."));
+    /// # assert!(begun.cookie().await?.starts_with("session="));
     /// # Ok(())
     /// # }
     /// ```

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Deref;
 
-use secure_sessions_core::{DataError, DataMap, decode, encode};
+use secure_sessions_core::{DataError, DataMap, decode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -11,10 +11,10 @@ use crate::error::SessionError;
 use crate::event::Event;
 use crate::session::Session;
 
-/// A struct whose fields are a session's top-level keys.
+/// A struct whose fields are a session's top-level keys. Every type with serde's traits and a default is one.
 ///
 /// ```
-/// use secure_sessions::SessionData;
+/// use secure_sessions::{Session, SessionError, Typed};
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Default, Serialize, Deserialize)]
@@ -23,9 +23,17 @@ use crate::session::Session;
 ///     currency: Option<String>,
 /// }
 ///
-/// impl SessionData for Shop {}
+/// fn add(session: &Session, article: u32) -> Result<usize, SessionError> {
+///     let mut shop = Typed::<Shop>::new(session.clone())?;
+///     shop.update(move |shop| {
+///         shop.cart.push(article);
+///         shop.cart.len()
+///     })
+/// }
 /// ```
 pub trait SessionData: Serialize + DeserializeOwned + Default + Send + Sync + 'static {}
+
+impl<T: Serialize + DeserializeOwned + Default + Send + Sync + 'static> SessionData for T {}
 
 /// A session seen as a `T`. It dereferences to the `T` as of when the view was created or last changed through it.
 ///
@@ -91,7 +99,6 @@ impl<T: SessionData> Typed<T> {
     ///     /// Was a number until release 3. Nobody misses it.
     ///     currency: Option<String>,
     /// }
-    /// # impl secure_sessions::SessionData for Shop {}
     ///
     /// fn items<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Item>, D::Error> {
     ///     #[derive(Deserialize)]
@@ -130,7 +137,7 @@ impl<T: SessionData> Typed<T> {
         let (value, unreadable) = read_or_default::<T>(&session.data())?;
         if !unreadable.is_empty() {
             // Names of the type's own. A key that is no field may hold anything.
-            let own = fields(&T::default())?;
+            let own = DataMap::from_fields(&T::default())?;
             let names = unreadable.iter().filter(|key| own.contains_key(key)).cloned().collect();
             let handle = session.id();
             session.request().manager.emit(&Event::Unreadable { session: handle, fields: names });
@@ -156,7 +163,7 @@ impl<T: SessionData> Typed<T> {
             let (mut value, unreadable) = read(data)?;
             let before = fields_but(&value, &unreadable)?;
             let result = change(&mut value);
-            write(data, &before, &fields(&value)?)?;
+            write(data, &before, &DataMap::from_fields(&value)?)?;
             Ok(result)
         })?;
         (self.value, self.unreadable) = read(&self.session.data())?;
@@ -169,7 +176,7 @@ impl<T: SessionData> Typed<T> {
     ///
     /// The errors of [`Session::insert`].
     pub fn set(&mut self, value: T) -> Result<(), SessionError> {
-        let (before, after) = (fields_but(&self.value, &self.unreadable)?, fields(&value)?);
+        let (before, after) = (fields_but(&self.value, &self.unreadable)?, DataMap::from_fields(&value)?);
         self.session.change(move |data| write(data, &before, &after))?;
         self.value = value;
         self.unreadable.clear();
@@ -205,7 +212,7 @@ fn read<T: SessionData>(data: &DataMap) -> Result<T, DataError> {
     if let Ok(value) = decode(&data.to_cbor()) {
         return Ok(value);
     }
-    let mut whole = fields(&T::default())?;
+    let mut whole = DataMap::from_fields(&T::default())?;
     for (key, value) in data.iter() {
         whole.insert_encoded(key, value)?;
     }
@@ -219,7 +226,7 @@ fn read_or_default<T: SessionData>(data: &DataMap) -> Result<(T, Vec<String>), D
         return Ok((value, Vec::new()));
     }
     let mut unreadable = Vec::new();
-    let mut whole = fields(&T::default())?;
+    let mut whole = DataMap::from_fields(&T::default())?;
     for (key, value) in data.iter() {
         // Tried one by one, because an error does not name the field for certain.
         let mut with = whole.clone();
@@ -234,32 +241,11 @@ fn read_or_default<T: SessionData>(data: &DataMap) -> Result<(T, Vec<String>), D
 
 /// Returns a value's fields without those that could not be read, so that the next [`write`] replaces them.
 fn fields_but<T: SessionData>(value: &T, unreadable: &[String]) -> Result<DataMap, DataError> {
-    let mut fields = fields(value)?;
+    let mut fields = DataMap::from_fields(value)?;
     unreadable.iter().for_each(|key| {
         fields.remove(key);
     });
     Ok(fields)
-}
-
-/// Returns a value's fields by name.
-fn fields<T: SessionData>(value: &T) -> Result<DataMap, DataError> {
-    let encoded = encode(value)?;
-    if let Ok(map) = DataMap::from_cbor(&encoded) {
-        return Ok(map);
-    }
-    // A type with `#[serde(flatten)]` encodes as a map of indefinite length, which `DataMap` refuses.
-    let entries: Vec<(String, ciborium::Value)> = match decode(&encoded)? {
-        ciborium::Value::Map(entries) => entries
-            .into_iter()
-            .map(|(key, value)| Ok((key.into_text().map_err(|_| DataError::NotAMap)?, value)))
-            .collect::<Result<_, DataError>>()?,
-        _ => return Err(DataError::NotAMap),
-    };
-    let mut map = DataMap::new();
-    for (key, value) in entries {
-        map.insert_encoded(&key, &encode(&value)?)?;
-    }
-    Ok(map)
 }
 
 /// Writes the fields that changed, and removes those that are absent after the change.
