@@ -29,3 +29,8 @@ pub use self::control::Control;
 pub use self::query::Query;
 pub use self::routes::Verb;
 pub use self::work::{Request, Work};
+
+/// The project's README: its quick start must compile. It is here because the packages of the adapters lack that file.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use http::request::Parts;
-use secure_sessions::RequestSession;
+use secure_sessions::{DeferredSession, RequestSession};
 
 use crate::headers::Head;
 use crate::{Session, SessionError};
@@ -39,6 +39,13 @@ pub trait SessionExt {
     /// # }
     /// ```
     fn untouched(&self);
+
+    /// Opens the request's session without asking the store: see [`RequestSession::defer`].
+    ///
+    /// # Errors
+    ///
+    /// Fails if the request did not pass a [`SessionLayer`](crate::SessionLayer).
+    fn deferred_session(&self) -> Result<DeferredSession, SessionError>;
 }
 
 impl SessionExt for Parts {
@@ -48,6 +55,10 @@ impl SessionExt for Parts {
 
     fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static {
         session(&self.extensions, &Head { method: &self.method, headers: &self.headers, extensions: &self.extensions })
+    }
+
+    fn deferred_session(&self) -> Result<DeferredSession, SessionError> {
+        deferred(&self.extensions, &Head { method: &self.method, headers: &self.headers, extensions: &self.extensions })
     }
 }
 
@@ -59,6 +70,11 @@ impl<B> SessionExt for http::Request<B> {
     fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static {
         let extensions = self.extensions();
         session(extensions, &Head { method: self.method(), headers: self.headers(), extensions })
+    }
+
+    fn deferred_session(&self) -> Result<DeferredSession, SessionError> {
+        let extensions = self.extensions();
+        deferred(extensions, &Head { method: self.method(), headers: self.headers(), extensions })
     }
 }
 
@@ -77,4 +93,9 @@ fn session(
         let loading = loading.ok_or_else(|| secure_sessions::SessionError::no_layer(NO_LAYER))?;
         Ok(Session::from(loading.await?))
     }
+}
+
+fn deferred(extensions: &http::Extensions, head: &Head<'_>) -> Result<DeferredSession, SessionError> {
+    let deferred = extensions.get::<RequestSession>().map(|request| request.defer(head));
+    Ok(deferred.ok_or(secure_sessions::SessionError::NoLayer(NO_LAYER))?)
 }

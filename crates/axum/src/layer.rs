@@ -14,8 +14,8 @@ use secure_sessions::{Finish, Reply, RequestSession, SessionManager};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::EngineError;
 use crate::headers::{Answer, UnknownLength};
+use crate::{EngineError, SessionError};
 
 /// The layer that carries sessions. It wraps any service of `http` requests with any body; the body of the responses
 /// needs a default.
@@ -109,6 +109,19 @@ pub trait ErrorResponse<B> {
 /// The error that a response was created from, as an extension of it.
 #[derive(Clone)]
 pub(crate) struct Rejected(pub(crate) Arc<EngineError>);
+
+impl SessionError {
+    /// Creates the response of a middleware that cannot go on after this error: the error's status and an empty body.
+    /// The application's own response of [`SessionLayer::on_error`] replaces it.
+    ///
+    /// A handler of Axum's returns the error itself.
+    #[must_use]
+    pub fn into_empty_response<B: Default>(self) -> Response<B> {
+        let mut response = DefaultErrorResponse.respond(self.kind());
+        response.extensions_mut().insert(Rejected(Arc::new(self.into_kind())));
+        response
+    }
+}
 
 /// The default response: the error's status and an empty body.
 #[derive(Debug, Clone, Copy, Default)]

@@ -222,21 +222,20 @@ fn items_end(bytes: &[u8], start: usize, count: Option<u64>, depth: usize) -> Re
     // Each item takes a byte at least, so a count beyond that needs no loop to be refused.
     let left = bytes.len() - start;
     let count = count.and_then(|count| usize::try_from(count).ok()).filter(|count| *count <= left);
-    let mut at = start;
-    // Numbers in a list are often of one width. If one begins as the one before did, its length is known already, and the
-    // processor need not wait for the byte that it has read to know where to read next.
-    let mut width = None;
-    for _ in 0..count.ok_or(CborError::Malformed)? {
-        at = match width {
-            Some((first, length)) if bytes.get(at) == Some(&first) => bytes_end(bytes, at, length)?,
-            _ => {
-                let fixed = bytes.get(at).map(|first| (*first, FIXED_LEN[usize::from(*first)].into()));
-                width = fixed.filter(|(_, length)| *length != 0);
-                end(bytes, at, depth - 1)?
-            }
-        };
+    let (mut at, mut left) = (start, count.ok_or(CborError::Malformed)?);
+    while left > 0 {
+        let item = at;
+        at = end(bytes, item, depth - 1)?;
+        left -= 1;
+        // Numbers in a list are often of one width. One that begins as the one before it did is as long, so the processor
+        // need not wait for the byte that it has read to know where to read next.
+        let (first, length) = (bytes[item], FIXED_LEN[usize::from(bytes[item])]);
+        while length > 0 && left > 0 && bytes.get(at) == Some(&first) {
+            at += usize::from(length);
+            left -= 1;
+        }
     }
-    Ok(at)
+    if at <= bytes.len() { Ok(at) } else { Err(CborError::Malformed) }
 }
 
 /// Returns the length of an item that begins with this byte, or zero if the byte alone does not tell.
@@ -326,8 +325,29 @@ pub(crate) fn head_bytes(header: Header) -> ([u8; MAX_HEAD], usize) {
     (bytes, length)
 }
 
-/// Appends one head.
+/// Appends one head: as [`head`] reads them, the frequent ones are written here.
+#[inline]
 pub(crate) fn push_head(output: &mut Vec<u8>, header: Header) {
+    let (major, number) = match header {
+        Header::Positive(number) => (0, number),
+        Header::Bytes(Some(length)) => (BYTES, length as u64),
+        Header::Text(Some(length)) => (TEXT, length as u64),
+        Header::Map(Some(count)) => (MAP, count as u64),
+        _ => return push_uncommon_head(output, header),
+    };
+    let bytes = number.to_be_bytes();
+    let (argument, followed_by) = match head_len(number) {
+        1 => (bytes[7], 0),
+        2 => (24, 1),
+        3 => (25, 2),
+        5 => (26, 4),
+        _ => (27, 8),
+    };
+    output.push(major << 5 | argument);
+    output.extend_from_slice(&bytes[bytes.len() - followed_by..]);
+}
+
+fn push_uncommon_head(output: &mut Vec<u8>, header: Header) {
     let (head, length) = head_bytes(header);
     output.extend_from_slice(&head[..length]);
 }
@@ -563,6 +583,21 @@ mod tests {
             push_head(&mut written, Header::Positive(number));
             assert_eq!(head_len(number), written.len(), "{number:#x}");
             assert!(written.len() <= MAX_HEAD);
+        }
+    }
+
+    #[test]
+    fn a_head_is_written_as_the_library_writes_it() {
+        let edges = [24, 0x100, 0x1_0000, 0x1_0000_0000].map(|edge: u64| [edge - 1, edge]);
+        for number in edges.into_iter().flatten().chain([0, u64::MAX]) {
+            let length = usize::try_from(number).ok();
+            let sized = [Header::Bytes(length), Header::Text(length), Header::Map(length), Header::Array(length)];
+            for header in sized.into_iter().chain([Header::Positive(number), Header::Negative(number)]) {
+                let (mut ours, mut the_library_s) = (Vec::new(), Vec::new());
+                push_head(&mut ours, header);
+                push_uncommon_head(&mut the_library_s, header);
+                assert_eq!(ours, the_library_s, "{header:?}");
+            }
         }
     }
 }

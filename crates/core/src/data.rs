@@ -200,6 +200,13 @@ impl DataMap {
         self.entries().map(|entry| (entry.key, entry.value))
     }
 
+    /// Returns the encoded entries one after the other, each a text key and a value: the whole map without its head.
+    /// Nothing of it is checked; see the type's description of maps that another implementation wrote.
+    #[must_use]
+    pub fn encoded_entries(&self) -> &[u8] {
+        self.items()
+    }
+
     /// Returns `true` if the key is present.
     #[must_use]
     pub fn contains_key(&self, key: &str) -> bool {
@@ -250,6 +257,10 @@ impl DataMap {
         }
         if taken == 1 && first.is_some_and(|place| cbor::is_same(&items[place.value()], value)) {
             return Ok(false);
+        }
+        if let Some(place) = first.filter(|place| taken == 1 && place.value().len() == value.len()) {
+            self.overwrite(place.value(), value);
+            return Ok(true);
         }
         // Keys that we write ascend.
         let place = first.map(Place::range).unwrap_or_else(|| {
@@ -340,6 +351,12 @@ impl DataMap {
     fn find_bytes(&self, key: &[u8]) -> Option<Place> {
         let items = self.items();
         self.places().find(|place| items.get(place.key()) == Some(key))
+    }
+
+    /// Replaces a range of the items by as many bytes.
+    fn overwrite(&mut self, range: Range<usize>, bytes: &[u8]) {
+        let start = self.items.start;
+        self.buffer.as_mut_slice()[start + range.start..start + range.end].copy_from_slice(bytes);
     }
 
     /// Replaces a range of the items. The old buffer is zeroized when it is dropped.

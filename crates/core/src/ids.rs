@@ -200,6 +200,12 @@ impl Handle {
     pub(crate) const fn from_bytes(bytes: [u8; TAG_TRUNCATED_LEN]) -> Self {
         Self(bytes)
     }
+
+    /// Returns the handle's bytes, for a type of another crate that identifies sessions by 128 bits.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; TAG_TRUNCATED_LEN] {
+        self.0
+    }
 }
 
 impl fmt::Display for Handle {

@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod adapter;
 mod adapter_access;
@@ -67,7 +68,7 @@ pub use self::manager::SessionManager;
 pub use self::reload::KeyWatch;
 pub use self::request::finish::Finish;
 pub use self::request::messages::{Flash, FlashLevel, MAX_FLASHES};
-pub use self::request_session::RequestSession;
+pub use self::request_session::{DeferredSession, RequestSession};
 pub use self::session::Session;
 pub use self::session::access::{Permission, User, local_path};
 #[doc(hidden)]

@@ -385,6 +385,12 @@ impl Session {
         self.state().meta().authenticated_at
     }
 
+    /// Returns the time at which the session was created, or at which its subject logged in. A lifetime counts from then.
+    #[must_use]
+    pub fn created_at(&self) -> Option<Timestamp> {
+        self.state().kept().map(|live| live.bucket.created_at)
+    }
+
     /// Returns the time at which the session's newest token was issued.
     #[must_use]
     pub fn issued_at(&self) -> Option<Timestamp> {

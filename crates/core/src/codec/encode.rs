@@ -1,6 +1,6 @@
 //! Writes a value as CBOR.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use ciborium_ll::Header;
 use serde::ser::{self, Serialize};
@@ -55,7 +55,7 @@ impl<W: Write> Encoder<'_, W> {
 
     #[inline]
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
-        self.writer.write_all(bytes).map_err(|error: io::Error| ser::Error::custom(error))
+        self.writer.write_all(bytes).map_err(ser::Error::custom)
     }
 
     fn text(&mut self, text: &str) -> Result<(), CodecError> {

@@ -9,12 +9,16 @@
 //! | [`standards`] | OWASP ASVS 5.0 and WSTG, NIST SP 800-63B-4, RFC 6265bis, RFC 9700: each line, and what meets it |
 //! | [`csrf`] | which defence against requests of other sites is wanted when |
 //! | [`operations`] | events, counters, the audit log, limits; what to do when one of them goes off |
+//! | [`frameworks`] | how Leptos, Dioxus and loco take these sessions, and crates that want another session |
 //!
 //! A claim names the test that shows it: `cargo xtask claims` checks that each exists. Tests whose names begin with `c` and
 //! a number, or with `wstg`, run over real sockets against every adapter and store.
 
 #[doc = include_str!("csrf.md")]
 pub mod csrf {}
+
+#[doc = include_str!("frameworks.md")]
+pub mod frameworks {}
 
 // The code in the guide for applications is an adapter's. The crate `acceptance` tests it, since it depends on all of them.
 

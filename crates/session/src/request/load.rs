@@ -145,6 +145,11 @@ impl Presented {
         self.sealer = Guard::from_inner(Arc::clone(&self.sealer));
     }
 
+    /// Returns the id of the session whose token is judged first.
+    pub(crate) fn session_id(&self) -> Option<SessionId> {
+        self.first.as_ref().map(Opened::session_id)
+    }
+
     /// Forgets the remembered tokens of a session whose presented token is not its newest.
     fn forget(&self, id: &SessionId) {
         if self.recalled {
