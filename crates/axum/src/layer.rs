@@ -117,10 +117,16 @@ impl SessionError {
     /// A handler of Axum's returns the error itself.
     #[must_use]
     pub fn into_empty_response<B: Default>(self) -> Response<B> {
-        let mut response = DefaultErrorResponse.respond(self.kind());
+        let mut response = empty(self.kind());
         response.extensions_mut().insert(Rejected(Arc::new(self.into_kind())));
         response
     }
+}
+
+fn empty<B: Default>(error: &EngineError) -> Response<B> {
+    let mut response = Response::new(B::default());
+    *response.status_mut() = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response
 }
 
 /// The default response: the error's status and an empty body.
@@ -131,9 +137,7 @@ impl<B: Default> ErrorResponse<B> for DefaultErrorResponse {
     const NEEDS_HEAD: bool = false;
 
     fn respond(&self, error: &EngineError, _: &Parts) -> Response<B> {
-        let mut response = Response::new(B::default());
-        *response.status_mut() = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        response
+        empty(error)
     }
 
     /// Returns `None`, since the error's own response has a text.

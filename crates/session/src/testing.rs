@@ -159,7 +159,7 @@ impl TestSession {
         let token = if with_token { session.csrf_token()? } else { String::new() };
         let Some(reply) = request.finish(200).await else { return Ok((String::new(), token)) };
         match reply.failure {
-            Some(error) => Err(error),
+            Some(error) => Err(*error),
             None => Ok((reply.set_cookie.as_deref().map(pair).unwrap_or_default().to_owned(), token)),
         }
     }

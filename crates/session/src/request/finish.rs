@@ -99,7 +99,7 @@ fn completed(request: &Arc<Request>, failed: bool, result: Result<(), SessionErr
             if !failed {
                 error.report_as("the response was replaced: its session was not committed");
             }
-            Reply { failure: Some(error).filter(|_| !failed), ..read_only(&request.manager) }
+            Reply { failure: Some(Box::new(error)).filter(|_| !failed), ..read_only(&request.manager) }
         }
     }
 }
