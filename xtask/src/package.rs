@@ -15,7 +15,9 @@ use crate::workspace;
 const CHANGELOG: &str = "CHANGELOG.md";
 
 /// The files that every package has.
-const NEEDED: [&str; 5] = ["Cargo.toml", "README.md", "src/lib.rs", "LICENSE-APACHE", "LICENSE-MIT"];
+const NEEDED: [&str; 4] = ["Cargo.toml", "README.md", "LICENSE-APACHE", "LICENSE-MIT"];
+/// One of these, too.
+const ROOTS: [&str; 2] = ["src/lib.rs", "src/main.rs"];
 
 pub(crate) fn run(report: &mut Report) {
     let published = match metadata::published() {
@@ -44,6 +46,7 @@ fn check(published: &Published) -> Result<()> {
     for needed in NEEDED {
         ensure!(files.contains(&needed), "the package {name} has no {needed}");
     }
+    ensure!(ROOTS.iter().any(|root| files.contains(root)), "the package {name} has none of {ROOTS:?}");
     let stray = files.iter().find(|file| file.ends_with(".sqlite") || file.starts_with("target/"));
     ensure!(stray.is_none(), "the package {name} would contain {stray:?}");
     let readme = fs::read_to_string(folder.join("README.md")).with_context(|| format!("{name} has no README.md"))?;
