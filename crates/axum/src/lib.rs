@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "axum")]
+mod access;
 mod cross_origin;
 #[cfg(feature = "axum")]
 mod csrf;
@@ -14,6 +16,10 @@ pub use secure_sessions;
 #[doc(inline)]
 pub use secure_sessions::exports::*;
 
+#[cfg(feature = "axum")]
+pub use self::access::{
+    Allowed, CsrfForm, CsrfFormRejection, LoggedIn, MaybeLoggedIn, Subject, TypedOrDefault, Untouched,
+};
 pub use self::cross_origin::{
     CrossOriginFuture, CrossOriginLayer, CrossOriginService, DefaultRefusal, RefusalResponse,
 };

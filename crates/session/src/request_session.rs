@@ -9,7 +9,7 @@ use secure_sessions_store::StoreError;
 use crate::adapter::head::RequestHead;
 use crate::error::SessionError;
 use crate::manager::SessionManager;
-use crate::request::caller::Caller;
+use crate::request::caller::{self, Caller};
 use crate::request::cell::Request;
 use crate::request::finish::{self, Finish};
 use crate::request::load::{self, Presented};
@@ -68,6 +68,18 @@ impl RequestSession {
         }
     }
 
+    /// Lets this request read its session without keeping it alive: for a page that polls in the background, which
+    /// would otherwise keep the session of a user who has left. Call it before the session is loaded, since loading
+    /// counts as use.
+    ///
+    /// 1. Reading neither extends the idle timeout nor replaces an old token.
+    /// 2. A client with a superseded token still gets the newest one, and a token of a compromised key is still
+    ///    replaced.
+    /// 3. A request that changes its session uses it, and extends the idle timeout.
+    pub fn untouched(&self) {
+        self.0.set_untouched();
+    }
+
     /// Opens the request's tokens now, and leaves the store for when the session is used. The session counts as looked
     /// at only then.
     ///
@@ -75,7 +87,8 @@ impl RequestSession {
     /// session through another crate's type, for example.
     #[must_use]
     pub fn defer(&self, head: &dyn RequestHead) -> DeferredSession {
-        let (mut presented, caller) = load::present(&self.0.manager, head);
+        let (mut presented, mut caller) = load::present(&self.0.manager, head);
+        caller.is_unseen = caller::is_unseen(head);
         if let Some(presented) = &mut presented {
             presented.detach(head);
         }
@@ -140,7 +153,8 @@ impl DeferredSession {
     fn load_now(&self) -> bool {
         let mut opened = self.opened();
         let Some((presented, caller)) = &mut *opened else { return false };
-        let loaded = self.request.judge_now(presented, caller);
+        caller.untouched = self.request.is_untouched();
+        let loaded = self.request.judge_now(presented, caller, None);
         if loaded {
             *opened = None;
         }
@@ -168,23 +182,35 @@ impl DeferredSession {
 impl Request {
     /// Loads the session if that needs no waiting; otherwise returns the arguments of `load`.
     fn load_now(&self, head: &dyn RequestHead) -> Option<(Option<Presented>, Caller)> {
-        let (mut presented, caller) = load::present(&self.manager, head);
-        if self.judge_now(&mut presented, &caller) {
+        let (mut presented, mut caller) = load::present(&self.manager, head);
+        caller.untouched = self.is_untouched();
+        if self.judge_now(&mut presented, &caller, Some(head)) {
             return None;
         }
+        caller.is_unseen = caller::is_unseen(head);
         if let Some(presented) = &mut presented {
             presented.detach(head);
         }
         Some((presented, caller))
     }
 
-    /// Judges the tokens if that needs no waiting. Returns `true` if the session is loaded.
-    fn judge_now(&self, presented: &mut Option<Presented>, caller: &Caller) -> bool {
+    /// Judges the tokens if that needs no waiting. Returns `true` if the session is loaded. `head` tells if a person sees
+    /// the response, unless `caller` knows that already.
+    fn judge_now(&self, presented: &mut Option<Presented>, caller: &Caller, head: Option<&dyn RequestHead>) -> bool {
         let state = match presented {
             Some(presented) => load::load_now(&self.manager, presented, caller),
             None => Some(load::without_cookie(caller.clone())),
         };
-        state.map(|state| self.set_state(state)).is_some()
+        let Some(mut state) = state else { return false };
+        // Asked only where it matters, since most requests have no message waiting.
+        if let Some(head) = head
+            && let Ok(state) = state.get_mut()
+            && state.live().is_some_and(|live| live.newest.meta.flash.is_some())
+        {
+            state.caller.is_unseen = caller::is_unseen(head);
+        }
+        self.set_state(state);
+        true
     }
 
     /// Loads the session from the store. `presented` is `None` for a request without a cookie or bearer token of ours.

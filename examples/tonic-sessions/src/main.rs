@@ -91,7 +91,7 @@ fn failure(error: &EngineError) -> http::Response<Body> {
 }
 
 async fn serve(listener: TcpListener, manager: SessionManager) -> std::io::Result<()> {
-    let sessions = SessionLayer::new(manager).on_error(failure);
+    let sessions = SessionLayer::new(manager).on_error(|error: &EngineError, _: &http::request::Parts| failure(error));
     let service = ServiceBuilder::new().layer(sessions).service(service_fn(with_session));
     loop {
         let (stream, _) = listener.accept().await?;

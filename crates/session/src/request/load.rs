@@ -192,7 +192,7 @@ pub(crate) fn load_now(
     }
     let bucket = manager.store().peek(&opened.session_id())?;
     // A touch writes, and a token that is not the newest may revoke its session: both must wait for the store.
-    if bucket.touch_due(presented.at, &manager.times().bucket) {
+    if !caller.untouched && bucket.touch_due(presented.at, &manager.times().bucket) {
         return None;
     }
     let newest = presented.newest(manager, &bucket)?;
@@ -249,7 +249,7 @@ pub(crate) async fn load(
     }
     if let Some(live) = &mut verdicts.live {
         // Touched on arrival, not at the end: a handler of many minutes must not make its session look idle.
-        if upkeep::is_touch_due(manager, live, presented.at) {
+        if !caller.untouched && upkeep::is_touch_due(manager, live, presented.at) {
             // Boxed, because it is seldom due, and most requests' futures should not reserve room for it.
             Box::pin(upkeep::touch(manager, live, presented.at)).await;
         }

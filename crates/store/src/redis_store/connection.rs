@@ -14,7 +14,7 @@ use redis::io::tcp::TcpSettings;
 use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value, cmd, pipe};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::error::{self, unexpected};
+use super::error::{self, Server, unexpected};
 use crate::StoreError;
 
 /// The pause between tries to connect: a server that is back is found within this time.
@@ -26,6 +26,7 @@ const SETTLING: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct Connection {
     link: Link,
+    server: Server,
     /// The time for one command.
     timeout: Duration,
 }
@@ -61,12 +62,18 @@ impl Connection {
             .set_max_delay(LONGEST_PAUSE);
         let info = client.get_connection_info();
         let settings = tcp(info.tcp_settings().clone(), limit);
-        let client = Client::open(info.clone().set_tcp_settings(settings)).map_err(|error| error::read(&error))?;
-        let manager = within(limit, ConnectionManager::new_with_config(client, config)).await?;
-        Ok(Self { link: Link::Single(manager), timeout: limit })
+        let server = Server::single(info);
+        let client = Client::open(info.clone().set_tcp_settings(settings));
+        let client = client.map_err(|error| server.unreachable(&error))?;
+        let manager = connect(limit, &server, ConnectionManager::new_with_config(client, config)).await?;
+        Ok(Self { link: Link::Single(manager), server, timeout: limit })
     }
 
-    pub(super) async fn cluster(builder: ClusterClientBuilder, limit: Duration) -> Result<Self, StoreError> {
+    pub(super) async fn cluster(
+        builder: ClusterClientBuilder,
+        server: Server,
+        limit: Duration,
+    ) -> Result<Self, StoreError> {
         provide_cryptography();
         let client = builder
             .connection_timeout(limit)
@@ -75,9 +82,9 @@ impl Connection {
             .retries(0)
             .tcp_settings(tcp(TcpSettings::default(), limit))
             .build()
-            .map_err(|error| error::read(&error))?;
-        let connection = within(limit, client.get_async_connection()).await?;
-        Ok(Self { link: Link::Cluster(connection), timeout: limit })
+            .map_err(|error| error::misconfigured(&error))?;
+        let connection = connect(limit, &server, client.get_async_connection()).await?;
+        Ok(Self { link: Link::Cluster(connection), server, timeout: limit })
     }
 
     pub(super) fn is_cluster(&self) -> bool {
@@ -86,7 +93,7 @@ impl Connection {
 
     /// Runs a command on the server that its key is on: in a cluster the slot's primary.
     pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        let answer = within(self.timeout, self.send(command)).await?;
+        let answer = self.within(command, self.send(command)).await?;
         redis::from_redis_value(answer.value).map_err(|_| unexpected())
     }
 
@@ -97,7 +104,7 @@ impl Connection {
         expected: impl Fn(&RedisError) -> bool + Send,
         other: impl FnOnce() -> Cmd + Send,
     ) -> Result<Answer, StoreError> {
-        within(self.timeout, async {
+        self.within(&command, async {
             match self.send(&command).await {
                 Err(error) if expected(&error) => self.send(&other()).await,
                 outcome => outcome,
@@ -112,13 +119,13 @@ impl Connection {
             (Link::Cluster(connection), Node::Of { host, port }) => {
                 let routing = SingleNodeRoutingInfo::ByAddress { host: host.clone(), port: *port };
                 let mut connection = connection.clone();
-                within(self.timeout, async {
+                self.within(&command, async {
                     let routing = RoutingInfo::SingleNode(routing);
-                    connection.route_command(command, routing).await.and_then(Value::extract_error)
+                    connection.route_command(command.clone(), routing).await.and_then(Value::extract_error)
                 })
                 .await?
             }
-            _ => within(self.timeout, self.send(&command)).await?.value,
+            _ => self.within(&command, self.send(&command)).await?.value,
         };
         redis::from_redis_value(value).map_err(|_| unexpected())
     }
@@ -187,6 +194,17 @@ impl Connection {
             } else {
                 return Err(error);
             }
+        }
+    }
+
+    async fn within<T>(
+        &self,
+        command: &Cmd,
+        work: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, StoreError> {
+        match timeout(self.timeout, work).await {
+            Ok(outcome) => outcome.map_err(|error| self.server.failed(command, &error)),
+            Err(_) => Err(StoreError::Timeout),
         }
     }
 
@@ -263,9 +281,14 @@ fn tcp(settings: TcpSettings, limit: Duration) -> TcpSettings {
     settings
 }
 
-async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, RedisError>>) -> Result<T, StoreError> {
-    match timeout(limit, work).await {
-        Ok(outcome) => outcome.map_err(|error| error::read(&error)),
-        Err(_) => Err(StoreError::Timeout),
+async fn connect<T>(
+    limit: Duration,
+    server: &Server,
+    connecting: impl Future<Output = Result<T, RedisError>>,
+) -> Result<T, StoreError> {
+    match timeout(limit, connecting).await {
+        Ok(Err(error)) if error.is_timeout() => Err(server.silent(limit)),
+        Ok(outcome) => outcome.map_err(|error| server.unreachable(&error)),
+        Err(_) => Err(server.silent(limit)),
     }
 }
