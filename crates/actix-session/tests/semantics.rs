@@ -292,7 +292,7 @@ async fn a_value_of_10_kb_is_refused_with_413_and_changes_nothing() {
 #[actix_web::test]
 async fn an_application_answers_in_its_own_way_where_a_change_is_refused() {
     let middleware = SessionMiddleware::new(testing::manager().0)
-        .on_error(|error| HttpResponse::build(StatusCode::from_u16(error.status()).unwrap()).body("our own page"));
+        .on_error(|error, _| HttpResponse::build(StatusCode::from_u16(error.status()).unwrap()).body("our own page"));
     let app = application!(ActixSessionMiddleware::new(), middleware);
     let answer = Browser::default().get(&app, "/large").await;
     assert_eq!((answer.status, answer.text.as_str()), (StatusCode::PAYLOAD_TOO_LARGE, "our own page"));

@@ -276,7 +276,7 @@ async fn a_value_of_10_kb_is_refused_with_413_and_changes_nothing() {
 #[tokio::test]
 async fn an_application_answers_in_its_own_way_where_a_change_is_refused() {
     let manager = testing::manager().0;
-    let layer = SessionLayer::new(manager).on_error(|error: &EngineError| {
+    let layer = SessionLayer::new(manager).on_error(|error: &EngineError, _: &axum::http::request::Parts| {
         let mut response = axum::response::Response::new("our own page".into());
         *response.status_mut() = StatusCode::from_u16(error.status()).unwrap();
         response
