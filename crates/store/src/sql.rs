@@ -14,6 +14,7 @@ use self::server::Server;
 #[cfg(feature = "sqlite")]
 use self::sqlite::Sqlite;
 use self::table::Table;
+use crate::skew::warn_of_skew;
 use crate::{Listed, Page, SessionStore, StoreError, Which};
 
 mod columns;
@@ -256,9 +257,9 @@ impl SqlOptions {
             #[cfg(feature = "sqlite")]
             "sqlite" => sqlite::connect(url, max_connections, timeout).await?.into(),
             #[cfg(feature = "postgres")]
-            "postgres" | "postgresql" => postgres::connect(url, max_connections, timeout).await?.into(),
+            "postgres" | "postgresql" => postgres::pool(url, max_connections, timeout)?.into(),
             #[cfg(feature = "mysql")]
-            "mysql" | "mariadb" => mysql::connect(url, max_connections, timeout).await?.into(),
+            "mysql" | "mariadb" => mysql::pool(url, max_connections, timeout)?.into(),
             _ => {
                 return Err(StoreError::rejected(
                     "unknown kind of database: expected a URL that begins with `sqlite:`, `postgres:` or `mysql:`, with \
@@ -298,7 +299,7 @@ impl SqlOptions {
 
 async fn open(pool: SqlPool, is_own: bool, options: &SqlOptions) -> Result<SqlStore, StoreError> {
     let table = &options.table;
-    Ok(SqlStore(match pool {
+    let store = SqlStore(match pool {
         #[cfg(feature = "sqlite")]
         SqlPool::Sqlite(pool) => Backend::Sqlite(Table::open(Sqlite::new(pool, is_own), table).await?),
         #[cfg(feature = "postgres")]
@@ -307,7 +308,9 @@ async fn open(pool: SqlPool, is_own: bool, options: &SqlOptions) -> Result<SqlSt
         }
         #[cfg(feature = "mysql")]
         SqlPool::MySql(pool) => Backend::MySql(Table::open(Server::new(pool, is_own, options.timeout), table).await?),
-    }))
+    });
+    warn_of_skew(&store).await;
+    Ok(store)
 }
 
 impl SqlPool {
@@ -376,5 +379,9 @@ impl SessionStore for SqlStore {
 
     async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
         each!(self, table => table.purge_expired(now, limit).await)
+    }
+
+    async fn now(&self) -> Result<Option<Timestamp>, StoreError> {
+        each!(self, table => table.now().await)
     }
 }

@@ -35,6 +35,8 @@ pub(super) struct Spelling {
     pub(super) purge_waiting: Option<&'static str>,
     /// The statement, if there is one, that keeps all others from writing to the table until the transaction ends.
     pub(super) lock: Option<&'static str>,
+    /// The query for the server's time in milliseconds, if it has a clock of its own.
+    pub(super) now: Option<&'static str>,
 }
 
 /// A database, with its pool of connections.

@@ -8,46 +8,20 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPool, PgRow}
 use sqlx::{AssertSqlSafe, Error, SqlSafeStr, SqlStr};
 
 use super::dialect::{Row, Spelling, Value};
-use super::error::{Failure, Meaning, from_driver};
-use super::server::{Engine, Lease, ServerTransaction, pool_options};
+use super::error::{Failure, Meaning};
+use super::server::{Engine, Lease, ServerTransaction, settings};
 use crate::StoreError;
 
 /// PostgreSQL.
 pub(super) struct Postgres;
 
-/// Returns the options of a pool for this store.
-pub(super) async fn connect(url: &str, max_connections: u32, timeout: Duration) -> Result<PgPool, StoreError> {
+/// Returns the pool of a store's own.
+pub(super) fn pool(url: &str, max_connections: u32, timeout: Duration) -> Result<PgPool, StoreError> {
     let mut options = PgConnectOptions::from_str(url).map_err(StoreError::rejected)?;
     if options.get_application_name().is_none() {
         options = options.application_name("secure-sessions");
     }
-    let pool = pool_options(max_connections, timeout)
-        .after_connect(move |connection, _| Box::pin(async move { prepare(connection, timeout).await }));
-    Ok(pool.connect_with(options).await.map_err(|error| from_driver(error, Postgres::meaning))?)
-}
-
-/// Sets up a new connection.
-///
-/// - Acknowledged writes must be on disk, so `synchronous_commit` is not `off`.
-/// - The server gives up a statement when its client does, and a transaction whose client is gone, unless other times are
-///   set.
-/// - A standby is refused: it may lag behind acknowledged writes. After a failover, a name can lead to one for a moment.
-async fn prepare(connection: &mut PgConnection, timeout: Duration) -> Result<(), Error> {
-    let millis = timeout.as_millis().clamp(1, 2_147_483_647);
-    let unless_set = |setting| {
-        format!("CASE WHEN current_setting('{setting}') = '0' THEN set_config('{setting}', '{millis}', false) END")
-    };
-    let statement = format!(
-        "SELECT pg_is_in_recovery(), {}, {}, CASE WHEN current_setting('synchronous_commit') = 'off' \
-         THEN set_config('synchronous_commit', 'on', false) END",
-        unless_set("statement_timeout"),
-        unless_set("idle_in_transaction_session_timeout"),
-    );
-    let row = sqlx::raw_sql(AssertSqlSafe(statement)).fetch_one(connection).await?;
-    if sqlx::Row::try_get(&row, 0)? {
-        return Err(Error::Configuration("the server is a standby, and not the primary".into()));
-    }
-    Ok(())
+    Ok(settings(options, max_connections, timeout))
 }
 
 impl Engine for Postgres {
@@ -65,9 +39,37 @@ impl Engine for Postgres {
         ),
         // This lock does not block readers.
         lock: Some("LOCK TABLE secure_sessions IN SHARE ROW EXCLUSIVE MODE"),
+        now: Some("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"),
     };
     const MIGRATIONS: &'static [&'static str] = &[include_str!("../../migrations/postgres/0001_sessions.sql")];
     const BEGIN: &'static str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+    /// Sets up a new connection.
+    ///
+    /// - Acknowledged writes must be on disk, so `synchronous_commit` is not `off`.
+    /// - The server gives up a statement when its client does, and a transaction whose client is gone, unless other times are
+    ///   set.
+    /// - A standby is refused: it may lag behind acknowledged writes. After a failover, a name can lead to one for a moment.
+    async fn prepare(connection: &mut PgConnection, timeout: Duration) -> Result<(), Error> {
+        let millis = timeout.as_millis().clamp(1, 2_147_483_647);
+        let unless_set = |setting| {
+            format!("CASE WHEN current_setting('{setting}') = '0' THEN set_config('{setting}', '{millis}', false) END")
+        };
+        let statement = format!(
+            "SELECT pg_is_in_recovery(), {}, {}, CASE WHEN current_setting('synchronous_commit') = 'off' \
+             THEN set_config('synchronous_commit', 'on', false) END",
+            unless_set("statement_timeout"),
+            unless_set("idle_in_transaction_session_timeout"),
+        );
+        let row = sqlx::raw_sql(AssertSqlSafe(statement)).fetch_one(connection).await?;
+        if sqlx::Row::try_get(&row, 0)? {
+            // It may be promoted, or the name may lead to another server soon.
+            return Err(Error::Io(std::io::Error::other(
+                "the server is a standby, which may lag behind: connect to the primary",
+            )));
+        }
+        Ok(())
+    }
 
     /// Sorts errors by SQLSTATE: <https://www.postgresql.org/docs/current/errcodes-appendix.html>
     fn meaning(error: &(dyn DatabaseError + 'static)) -> Meaning {

@@ -1,14 +1,15 @@
 //! A database behind a connection, which can break, hang, or be left in the middle of a statement.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::error::DatabaseError;
 use sqlx::pool::PoolOptions;
-use sqlx::{AssertSqlSafe, Connection, Database, Error, Pool, SqlSafeStr, SqlStr};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Database, Error, Pool, SqlSafeStr, SqlStr};
 use tokio::time::error::Elapsed;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::dialect::{Dialect, Row, Spelling, Transaction, Value};
 use super::error::{Failure, Meaning, from_driver};
@@ -19,6 +20,8 @@ use crate::StoreError;
 const ASK_AFTER: Duration = Duration::from_secs(1);
 /// The longest wait for the answer; then another connection is opened.
 const LONGEST_ASK: Duration = Duration::from_secs(1);
+/// The pause before a server that is starting up is asked again; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
 type ConnectionOf<E> = <<E as Engine>::Database as Database>::Connection;
 type RowOf<E> = <<E as Engine>::Database as Database>::Row;
@@ -31,6 +34,12 @@ pub(super) trait Engine: Sized + Send + Sync + 'static {
     const MIGRATIONS: &'static [&'static str];
     /// A script that begins a transaction in which every statement sees what is committed at its own beginning.
     const BEGIN: &'static str;
+
+    /// Sets up a new connection of the store's own.
+    fn prepare(
+        connection: &mut ConnectionOf<Self>,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Returns the meaning of an error that the server reports.
     fn meaning(error: &(dyn DatabaseError + 'static)) -> Meaning;
@@ -70,11 +79,20 @@ pub(super) struct Server<E: Engine> {
 }
 
 impl<E: Engine> Server<E> {
-    /// Makes a server on a pool from [`pool_options`] or of the application. No statement, and no transaction, takes longer than
+    /// Makes a server on a pool from [`settings`] or of the application. No statement, and no transaction, takes longer than
     /// the timeout, including the wait for a connection.
     pub(super) fn new(pool: Pool<E::Database>, is_own: bool, timeout: Duration) -> Self {
         let care = Care { ask: Some((ASK_AFTER, longest_ask(timeout))), closes: true };
-        Self { kept: Arc::new(Kept::new(pool, is_own, care)), timeout }
+        let kept = if is_own {
+            let options = pool.connect_options();
+            let connect = move |deadline| -> Pin<Box<dyn Future<Output = _> + Send>> {
+                Box::pin(connect::<E>(Arc::clone(&options), timeout, deadline))
+            };
+            Kept::of_store(pool, Some(Box::new(connect)), care)
+        } else {
+            Kept::of_application(pool, care)
+        };
+        Self { kept: Arc::new(kept), timeout }
     }
 
     pub(super) async fn close(&self) {
@@ -83,7 +101,7 @@ impl<E: Engine> Server<E> {
 
     async fn lease(&self) -> Result<Lease<E>, Failure> {
         let deadline = Instant::now() + self.timeout;
-        let held = outcome::<E, _>(timeout_at(deadline, self.kept.acquire()).await)?;
+        let held = outcome::<E, _>(timeout_at(deadline, self.kept.acquire(deadline)).await)?;
         Ok(Lease { held, kept: Arc::clone(&self.kept), deadline, timeout: self.timeout })
     }
 }
@@ -92,22 +110,38 @@ fn longest_ask(wait: Duration) -> Duration {
     LONGEST_ASK.min(wait / 4)
 }
 
-/// Returns the options of a pool that a store makes for itself.
-pub(super) fn pool_options<DB: Database>(max_connections: u32, wait: Duration) -> PoolOptions<DB> {
-    let longest_ask = longest_ask(wait);
-    PoolOptions::new()
-        .max_connections(max_connections)
-        .acquire_timeout(wait)
-        // Instead of before every single use, which would double the round trips.
-        .test_before_acquire(false)
-        .before_acquire(move |connection: &mut DB::Connection, metadata| {
-            Box::pin(async move {
-                if metadata.idle_for >= ASK_AFTER {
-                    timeout(longest_ask, connection.ping()).await.map_err(|_| Error::PoolTimedOut)??;
-                }
-                Ok(true)
-            })
-        })
+/// Returns the pool of a store's own. It only holds the settings: the store opens and keeps its connections by itself.
+pub(super) fn settings<DB: Database>(
+    options: <DB::Connection as Connection>::Options,
+    max_connections: u32,
+    wait: Duration,
+) -> Pool<DB> {
+    PoolOptions::new().max_connections(max_connections).acquire_timeout(wait).connect_lazy_with(options)
+}
+
+/// Opens a connection, and sets it up. If the server refuses it, that is an error at once; if it answers that it is starting
+/// up, or has no place left, it is asked again until shortly before the deadline.
+async fn connect<E: Engine>(
+    options: Arc<<ConnectionOf<E> as Connection>::Options>,
+    wait: Duration,
+    deadline: Instant,
+) -> Result<ConnectionOf<E>, Error> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match options.connect().await {
+            Ok(mut connection) => {
+                E::prepare(&mut connection, wait).await?;
+                return Ok(connection);
+            }
+            Err(Error::Database(error))
+                if error.is_transient_in_connect_phase() && Instant::now() + 2 * pause < deadline =>
+            {
+                sleep(pause).await;
+                pause *= 2;
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// A connection for one statement or transaction.
@@ -250,9 +284,15 @@ impl<E: Engine> Transaction for ServerTransaction<E> {
         self.lease.run_script(script).await
     }
 
-    async fn commit(self) -> Result<(), Failure> {
-        let statement = self.commit.clone();
-        self.end(statement).await
+    async fn commit(mut self) -> Result<(), Failure> {
+        let outcome = self.lease.run_script(self.commit.clone()).await;
+        if outcome.is_err() {
+            // No transaction is left open on a connection that serves the next call. The first error is the one to report.
+            let _ = self.roll_back().await;
+        } else {
+            self.lease.release();
+        }
+        outcome
     }
 
     async fn roll_back(self) -> Result<(), Failure> {

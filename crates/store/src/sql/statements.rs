@@ -31,6 +31,7 @@ pub(super) struct Statements {
     pub(super) purge: SqlStr,
     pub(super) purge_waiting: Option<SqlStr>,
     pub(super) lock: Option<SqlStr>,
+    pub(super) now: Option<SqlStr>,
 }
 
 impl Statements {
@@ -71,6 +72,7 @@ impl Statements {
             purge: spelt(spelling.purge),
             purge_waiting: spelling.purge_waiting.map(spelt),
             lock: spelling.lock.map(spelt),
+            now: spelling.now.map(spelt),
         }
     }
 

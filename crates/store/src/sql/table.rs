@@ -209,6 +209,12 @@ impl<D: Dialect> Table<D> {
         Ok(removed)
     }
 
+    pub(super) async fn now(&self) -> Result<Option<Timestamp>, StoreError> {
+        let Some(now) = &self.statements().now else { return Ok(None) };
+        let rows = self.dialect().fetch(now.clone(), &[]).await?;
+        rows.first().map(|row| columns::required(row, 0).map(Timestamp::from_millis)).transpose()
+    }
+
     /// Runs a statement in a transaction of its own; retries it once if it lost against another one.
     async fn write(&self, statement: &SqlStr, values: &[Value<'_>]) -> Result<u64, StoreError> {
         let mut conflicts = 0;

@@ -5,6 +5,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod cases;
+mod clocks;
+mod commits;
+mod connects;
 mod contract;
 mod faults;
 mod load;
