@@ -1,5 +1,7 @@
 //! Translates Redis's errors to the store's.
 
+use std::io;
+
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::StoreError;
@@ -9,9 +11,11 @@ pub(super) fn read(error: &RedisError) -> StoreError {
     if error.is_timeout() {
         return StoreError::Timeout;
     }
-    let said = match error.code() {
-        Some(code) => format!("redis: {} ({code})", error.category()),
-        None => format!("redis: {}", error.category()),
+    let said = match (error.code(), denied_command(error), io_error(error)) {
+        (_, Some(command), _) => format!("redis: the user may not run {command}"),
+        (Some(code), ..) => format!("redis: {} ({code})", error.category()),
+        (None, _, Some(kind)) => format!("redis: {} ({kind})", error.category()),
+        (None, ..) => format!("redis: {}", error.category()),
     };
     match error.kind() {
         ErrorKind::AuthenticationFailed
@@ -31,6 +35,27 @@ pub(super) fn read(error: &RedisError) -> StoreError {
         },
         _ => StoreError::unavailable(said),
     }
+}
+
+/// Returns the command that the user has no right to. Redis quotes its name alone: `... to run the 'set' command`.
+fn denied_command(error: &RedisError) -> Option<String> {
+    if error.kind() != ErrorKind::Server(ServerErrorKind::NoPerm) {
+        return None;
+    }
+    let (_, rest) = error.detail()?.split_once("to run the '")?;
+    let (command, _) = rest.split_once("' command")?;
+    command.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'|').then(|| command.to_ascii_uppercase())
+}
+
+fn io_error(error: &RedisError) -> Option<io::ErrorKind> {
+    let mut cause = std::error::Error::source(error);
+    while let Some(source) = cause {
+        if let Some(io) = source.downcast_ref::<io::Error>() {
+            return Some(io.kind());
+        }
+        cause = source.source();
+    }
+    error.is_connection_refusal().then_some(io::ErrorKind::ConnectionRefused)
 }
 
 /// Reports an answer of another shape than our commands and scripts have.
