@@ -106,8 +106,10 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// # The table
 ///
 /// You can query it: every field has a column, times are integer milliseconds, and comments explain the rest. Numbers are kept
-/// as 64 bits, so one above `i64::MAX` shows as negative. Only the derived column `purge_at`, which is compared, is cut off
-/// at `i64::MAX`: such an entry is due from that instant on, in the year 292,278,994.
+/// as 64 bits, so one above `i64::MAX` shows as negative. Only the derived columns `due_at` and `purge_at`, which are compared,
+/// are cut off at `i64::MAX`: such an entry is due from that instant on, in the year 292,278,994. From `due_at` on, an entry may
+/// be purged. `purge_at` is never later than that and has an index; a write that only prolongs a session leaves it as it is, and
+/// so writes to no index.
 #[derive(Clone)]
 pub struct SqlStore(Backend);
 

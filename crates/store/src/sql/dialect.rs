@@ -28,8 +28,13 @@ pub(super) struct Spelling {
     pub(super) question_marks: bool,
     /// Set to `true` if an update writes an index's page as soon as it names a column of it, even with an equal value.
     pub(super) writes_what_is_named: bool,
-    /// The statement that deletes entries that are due, the oldest first, and checks the deadline again. Parameters: now, the
-    /// most to delete.
+    /// The function that returns the smaller one of two numbers.
+    pub(super) earlier: &'static str,
+    /// The statement that moves the purge's date of entries that are not due yet, as far as it has come, to their deadline.
+    /// Parameters: now, now, the most to move.
+    pub(super) advance: &'static str,
+    /// The statement that deletes entries that are due, the oldest first, and checks the deadline again. Parameters: now, now,
+    /// the most to delete.
     pub(super) purge: &'static str,
     /// If that statement leaves out rows that others have locked, the one that waits for them.
     pub(super) purge_waiting: Option<&'static str>,

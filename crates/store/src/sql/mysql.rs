@@ -28,8 +28,11 @@ impl Engine for MySql {
     const SPELLING: Spelling = Spelling {
         question_marks: true,
         writes_what_is_named: false,
-        // It cannot read the table that it deletes from in a subquery, and need not.
-        purge: "DELETE FROM secure_sessions WHERE purge_at <= $1 ORDER BY purge_at LIMIT $2",
+        earlier: "LEAST",
+        // It cannot read the table that it writes to in a subquery, and need not.
+        advance: "UPDATE secure_sessions SET purge_at = due_at WHERE purge_at <= $1 AND due_at > $2 \
+                  ORDER BY purge_at LIMIT $3",
+        purge: "DELETE FROM secure_sessions WHERE purge_at <= $1 AND due_at <= $2 ORDER BY purge_at LIMIT $3",
         purge_waiting: None,
         // Its own would need a right of its own, and end the transaction.
         lock: None,

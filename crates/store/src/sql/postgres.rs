@@ -30,12 +30,16 @@ impl Engine for Postgres {
     const SPELLING: Spelling = Spelling {
         question_marks: false,
         writes_what_is_named: false,
+        earlier: "LEAST",
+        // A row that somebody writes to at the moment is alive: it is left for another time.
+        advance: "UPDATE secure_sessions SET purge_at = due_at WHERE id = ANY(ARRAY(SELECT id FROM secure_sessions \
+                  WHERE purge_at <= $1 AND due_at > $2 ORDER BY purge_at LIMIT $3 FOR UPDATE SKIP LOCKED))",
         // An array is made once; a subquery could be run again for other rows, and so exceed the limit.
-        purge: "DELETE FROM secure_sessions WHERE purge_at <= $1 AND id = ANY(ARRAY(SELECT id FROM secure_sessions \
-                WHERE purge_at <= $1 ORDER BY purge_at LIMIT $2 FOR UPDATE SKIP LOCKED))",
+        purge: "DELETE FROM secure_sessions WHERE due_at <= $2 AND id = ANY(ARRAY(SELECT id FROM secure_sessions \
+                WHERE purge_at <= $1 AND due_at <= $2 ORDER BY purge_at LIMIT $3 FOR UPDATE SKIP LOCKED))",
         purge_waiting: Some(
-            "DELETE FROM secure_sessions WHERE purge_at <= $1 AND id = ANY(ARRAY(SELECT id FROM secure_sessions \
-             WHERE purge_at <= $1 ORDER BY purge_at LIMIT $2 FOR UPDATE))",
+            "DELETE FROM secure_sessions WHERE due_at <= $2 AND id = ANY(ARRAY(SELECT id FROM secure_sessions \
+             WHERE purge_at <= $1 AND due_at <= $2 ORDER BY purge_at LIMIT $3 FOR UPDATE))",
         ),
         // This lock does not block readers.
         lock: Some("LOCK TABLE secure_sessions IN SHARE ROW EXCLUSIVE MODE"),

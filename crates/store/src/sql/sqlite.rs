@@ -96,8 +96,11 @@ impl Dialect for Sqlite {
     const SPELLING: Spelling = Spelling {
         question_marks: false,
         writes_what_is_named: true,
-        purge: "DELETE FROM secure_sessions WHERE purge_at <= $1 AND id IN \
-                (SELECT id FROM secure_sessions WHERE purge_at <= $1 ORDER BY purge_at LIMIT $2)",
+        earlier: "MIN",
+        advance: "UPDATE secure_sessions SET purge_at = due_at WHERE id IN \
+                  (SELECT id FROM secure_sessions WHERE purge_at <= $1 AND due_at > $2 ORDER BY purge_at LIMIT $3)",
+        purge: "DELETE FROM secure_sessions WHERE id IN \
+                (SELECT id FROM secure_sessions WHERE purge_at <= $1 AND due_at <= $2 ORDER BY purge_at LIMIT $3)",
         purge_waiting: None,
         // A transaction that writes is alone anyway.
         lock: None,

@@ -14,3 +14,4 @@ mod load;
 mod mysql;
 mod postgres;
 mod support;
+mod touches;
