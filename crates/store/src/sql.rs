@@ -78,8 +78,11 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// gives up a statement after [`SqlOptions::timeout`] (`statement_timeout`), and so it does a transaction whose client has
 /// vanished (`idle_in_transaction_session_timeout`).
 ///
-/// A pooler that changes the connection with each transaction, such as PgBouncer's transaction mode, loses these settings: use
-/// its session mode.
+/// A pooler may be in front of it, such as PgBouncer. In its session mode, nothing differs. In its transaction mode
+/// (`pool_mode = transaction`), others use the same connections of the server in turns. The store finds that out when it is
+/// opened. It then prepares no statements, whose names could be those of another client, and sets nothing: set
+/// `statement_timeout` and `idle_in_transaction_session_timeout` for the user (`ALTER ROLE .. SET ..`). A user with
+/// `synchronous_commit` off is refused. Neither mode needs `ignore_startup_parameters`. If the pool is yours, use session mode.
 ///
 /// # MySQL and MariaDB
 ///
@@ -89,6 +92,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A commit is acknowledged once it is on disk if `innodb_flush_log_at_trx_commit` is 1, the default; only an administrator can
 /// change that, so the store cannot. With 0 or 2, the last second of acknowledged writes can be lost, which undoes logouts.
 /// Connect to the primary. On a Galera cluster, that is one node for all hosts, or set `wsrep_sync_wait` to 1.
+/// `read_only`, which is set on replicas, is refused when the store is opened.
 /// `binlog_format` must not be `STATEMENT`, which forbids the isolation level of the store. MySQL's own way to send a
 /// password needs TLS or a local socket.
 ///
@@ -98,7 +102,11 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// serialization failure in a swap means that the swap has lost; elsewhere the statement is retried. A connection whose
 /// answer did not come in time, or whose caller has gone, is closed, so that no call receives the answer to another one.
 /// Other connections are kept for the next call, without a check in between (unless the pool is yours). When the server is
-/// back after a fault, so is the store: you need not open it again.
+/// back after a fault, so is the store: you need not open it again. A server that refuses connections is an error at once. (With
+/// a pool of your own, the pool decides how long it tries.)
+///
+/// A user needs the rights to `SELECT`, `INSERT`, `UPDATE` and `DELETE` in the table, and to `SELECT` in the table
+/// `.._migrations` beside it. If a migration is missing, it also needs those to make and change tables.
 ///
 /// Choose a feature for TLS: `tls-rustls`, or one of `sqlx`. Without it, the password and the entries travel unencrypted. (The
 /// entries are of no use to an eavesdropper; see the crate's page.)

@@ -41,10 +41,15 @@ impl Engine for MySql {
     };
     const MIGRATIONS: &'static [&'static str] = &[include_str!("../../migrations/mysql/0001_sessions.sql")];
     const BEGIN: &'static str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION";
+    // With `completion_type` CHAIN a plain one would begin another transaction, which nobody commits.
+    const COMMIT: &'static str = "COMMIT AND NO CHAIN NO RELEASE";
+    const ROLL_BACK: &'static str = "ROLLBACK AND NO CHAIN NO RELEASE";
+    // Its poolers keep a connection with settings or prepared statements for one client.
+    const MAY_BE_SHARED: bool = false;
 
     /// Sets up a new connection: every statement commits by itself, sees committed rows, and locks no gaps between rows. The server
     /// gives a statement up when its client does (MySQL can do this only for the wait for a lock).
-    async fn prepare(connection: &mut MySqlConnection, timeout: Duration) -> Result<(), Error> {
+    async fn prepare(connection: &mut MySqlConnection, timeout: Duration, _: bool) -> Result<(), Error> {
         let seconds = timeout.as_millis().div_ceil(1000).clamp(1, 1_000_000);
         let script = format!(
             "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
@@ -52,6 +57,10 @@ impl Engine for MySql {
         );
         sqlx::raw_sql(AssertSqlSafe(script)).execute(connection).await?;
         Ok(())
+    }
+
+    async fn is_shared(_: &mut MySqlConnection, _: &mut MySqlConnection) -> Result<bool, Error> {
+        Ok(false)
     }
 
     /// Sorts errors by number: <https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html> and
@@ -76,7 +85,12 @@ impl Engine for MySql {
         }
     }
 
-    async fn execute(connection: &mut MySqlConnection, statement: SqlStr, values: &[Value<'_>]) -> Result<u64, Error> {
+    async fn execute(
+        connection: &mut MySqlConnection,
+        statement: SqlStr,
+        values: &[Value<'_>],
+        _: bool,
+    ) -> Result<u64, Error> {
         Ok(query(statement, values).execute(connection).await?.rows_affected())
     }
 
@@ -84,6 +98,7 @@ impl Engine for MySql {
         connection: &mut MySqlConnection,
         statement: SqlStr,
         values: &[Value<'_>],
+        _: bool,
     ) -> Result<Vec<MySqlRow>, Error> {
         query(statement, values).fetch_all(connection).await
     }

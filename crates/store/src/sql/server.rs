@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::error::DatabaseError;
@@ -24,6 +25,7 @@ const LONGEST_ASK: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
 type ConnectionOf<E> = <<E as Engine>::Database as Database>::Connection;
+type OptionsOf<E> = <ConnectionOf<E> as Connection>::Options;
 type RowOf<E> = <<E as Engine>::Database as Database>::Row;
 
 /// The differences between kinds of servers.
@@ -34,12 +36,24 @@ pub(super) trait Engine: Sized + Send + Sync + 'static {
     const MIGRATIONS: &'static [&'static str];
     /// A script that begins a transaction in which every statement sees what is committed at its own beginning.
     const BEGIN: &'static str;
+    const COMMIT: &'static str;
+    const ROLL_BACK: &'static str;
+    /// Set to `false` if no pooler changes the server's connection with each transaction.
+    const MAY_BE_SHARED: bool;
 
-    /// Sets up a new connection of the store's own.
+    /// Sets up a new connection of the store's own; with `is_shared`, one that leads through a pooler that changes the server's
+    /// connection with each transaction.
     fn prepare(
         connection: &mut ConnectionOf<Self>,
         timeout: Duration,
+        is_shared: bool,
     ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Finds out if a pooler gives two connections the same one of the server in turns, given two that are not set up.
+    fn is_shared(
+        one: &mut ConnectionOf<Self>,
+        other: &mut ConnectionOf<Self>,
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
 
     /// Returns the meaning of an error that the server reports.
     fn meaning(error: &(dyn DatabaseError + 'static)) -> Meaning;
@@ -48,12 +62,14 @@ pub(super) trait Engine: Sized + Send + Sync + 'static {
         connection: &mut ConnectionOf<Self>,
         statement: SqlStr,
         values: &[Value<'_>],
+        is_shared: bool,
     ) -> impl Future<Output = Result<u64, Error>> + Send;
 
     fn fetch(
         connection: &mut ConnectionOf<Self>,
         statement: SqlStr,
         values: &[Value<'_>],
+        is_shared: bool,
     ) -> impl Future<Output = Result<Vec<RowOf<Self>>, Error>> + Send;
 
     /// Runs statements without parameters.
@@ -76,6 +92,10 @@ pub(super) trait Engine: Sized + Send + Sync + 'static {
 pub(super) struct Server<E: Engine> {
     kept: Arc<Kept<E::Database>>,
     timeout: Duration,
+    /// The options of connections of the store's own.
+    own: Option<Arc<OptionsOf<E>>>,
+    /// Set to `true` if a pooler changes the server's connection with each transaction.
+    is_shared: Arc<AtomicBool>,
 }
 
 impl<E: Engine> Server<E> {
@@ -83,16 +103,42 @@ impl<E: Engine> Server<E> {
     /// the timeout, including the wait for a connection.
     pub(super) fn new(pool: Pool<E::Database>, is_own: bool, timeout: Duration) -> Self {
         let care = Care { ask: Some((ASK_AFTER, longest_ask(timeout))), closes: true };
-        let kept = if is_own {
-            let options = pool.connect_options();
-            let connect = move |deadline| -> Pin<Box<dyn Future<Output = _> + Send>> {
-                Box::pin(connect::<E>(Arc::clone(&options), timeout, deadline))
-            };
-            Kept::of_store(pool, Some(Box::new(connect)), care)
-        } else {
-            Kept::of_application(pool, care)
+        let own = is_own.then(|| pool.connect_options());
+        let is_shared = Arc::new(AtomicBool::new(false));
+        let kept = match own.clone() {
+            Some(options) => {
+                let shared = Arc::clone(&is_shared);
+                let open = move |deadline| -> Pin<Box<dyn Future<Output = _> + Send>> {
+                    let (options, is_shared) = (Arc::clone(&options), shared.load(Ordering::Relaxed));
+                    Box::pin(async move {
+                        let mut connection = connect::<E>(&options, deadline).await?;
+                        E::prepare(&mut connection, timeout, is_shared).await?;
+                        Ok(connection)
+                    })
+                };
+                Kept::of_store(pool, Some(Box::new(open)), care)
+            }
+            None => Kept::of_application(pool, care),
         };
-        Self { kept: Arc::new(kept), timeout }
+        Self { kept: Arc::new(kept), timeout, own, is_shared }
+    }
+
+    /// Finds out if a pooler shares the server's connections.
+    async fn find_out(&self) -> Result<(), Failure> {
+        let Some(options) = self.own.as_ref().filter(|_| E::MAY_BE_SHARED) else { return Ok(()) };
+        let deadline = Instant::now() + self.timeout;
+        let answer = timeout_at(deadline, async {
+            let mut one = connect::<E>(options, deadline).await?;
+            // A user who may have a single connection has no pooler in front of it.
+            let Ok(mut other) = options.connect().await else { return Ok(false) };
+            let is_shared = E::is_shared(&mut one, &mut other).await?;
+            // Without a farewell, which a pooler may keep waiting.
+            drop((one, other));
+            Ok(is_shared)
+        });
+        let is_shared = outcome::<E, _>(answer.await)?;
+        self.is_shared.store(is_shared, Ordering::Relaxed);
+        Ok(())
     }
 
     pub(super) async fn close(&self) {
@@ -102,7 +148,8 @@ impl<E: Engine> Server<E> {
     async fn lease(&self) -> Result<Lease<E>, Failure> {
         let deadline = Instant::now() + self.timeout;
         let held = outcome::<E, _>(timeout_at(deadline, self.kept.acquire(deadline)).await)?;
-        Ok(Lease { held, kept: Arc::clone(&self.kept), deadline, timeout: self.timeout })
+        let is_shared = self.is_shared.load(Ordering::Relaxed);
+        Ok(Lease { held, kept: Arc::clone(&self.kept), deadline, timeout: self.timeout, is_shared })
     }
 }
 
@@ -119,27 +166,19 @@ pub(super) fn settings<DB: Database>(
     PoolOptions::new().max_connections(max_connections).acquire_timeout(wait).connect_lazy_with(options)
 }
 
-/// Opens a connection, and sets it up. If the server refuses it, that is an error at once; if it answers that it is starting
-/// up, or has no place left, it is asked again until shortly before the deadline.
-async fn connect<E: Engine>(
-    options: Arc<<ConnectionOf<E> as Connection>::Options>,
-    wait: Duration,
-    deadline: Instant,
-) -> Result<ConnectionOf<E>, Error> {
+/// Opens a connection. If the server refuses it, that is an error at once; if it answers that it is starting up, or has no
+/// place left, it is asked again until shortly before the deadline.
+async fn connect<E: Engine>(options: &OptionsOf<E>, deadline: Instant) -> Result<ConnectionOf<E>, Error> {
     let mut pause = FIRST_PAUSE;
     loop {
         match options.connect().await {
-            Ok(mut connection) => {
-                E::prepare(&mut connection, wait).await?;
-                return Ok(connection);
-            }
             Err(Error::Database(error))
                 if error.is_transient_in_connect_phase() && Instant::now() + 2 * pause < deadline =>
             {
                 sleep(pause).await;
                 pause *= 2;
             }
-            Err(error) => return Err(error),
+            outcome => return outcome,
         }
     }
 }
@@ -154,6 +193,7 @@ pub(super) struct Lease<E: Engine> {
     kept: Arc<Kept<E::Database>>,
     deadline: Instant,
     timeout: Duration,
+    is_shared: bool,
 }
 
 impl<E: Engine> Lease<E> {
@@ -163,14 +203,14 @@ impl<E: Engine> Lease<E> {
     }
 
     pub(super) async fn execute(&mut self, statement: SqlStr, values: &[Value<'_>]) -> Result<u64, Failure> {
-        let deadline = self.deadline;
-        let answer = timeout_at(deadline, E::execute(self.connection()?, statement, values)).await;
+        let (deadline, is_shared) = (self.deadline, self.is_shared);
+        let answer = timeout_at(deadline, E::execute(self.connection()?, statement, values, is_shared)).await;
         self.judge(answer)
     }
 
     pub(super) async fn fetch(&mut self, statement: SqlStr, values: &[Value<'_>]) -> Result<Vec<RowOf<E>>, Failure> {
-        let deadline = self.deadline;
-        let answer = timeout_at(deadline, E::fetch(self.connection()?, statement, values)).await;
+        let (deadline, is_shared) = (self.deadline, self.is_shared);
+        let answer = timeout_at(deadline, E::fetch(self.connection()?, statement, values, is_shared)).await;
         self.judge(answer)
     }
 
@@ -217,6 +257,7 @@ impl<E: Engine> Dialect for Server<E> {
     const MIGRATIONS: &'static [&'static str] = E::MIGRATIONS;
 
     async fn check(&self) -> Result<(), Failure> {
+        self.find_out().await?;
         let mut lease = self.lease().await?;
         E::check(&mut lease).await?;
         lease.release();
@@ -240,7 +281,7 @@ impl<E: Engine> Dialect for Server<E> {
     async fn begin(&self) -> Result<ServerTransaction<E>, Failure> {
         let mut lease = self.lease().await?;
         lease.run_script(E::BEGIN.into_sql_str()).await?;
-        Ok(ServerTransaction::new(lease, "COMMIT", "ROLLBACK"))
+        Ok(ServerTransaction::new(lease, E::COMMIT, E::ROLL_BACK))
     }
 
     async fn begin_migrating(&self, table: &str) -> Result<ServerTransaction<E>, Failure> {

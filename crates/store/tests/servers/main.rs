@@ -12,6 +12,7 @@ mod contract;
 mod faults;
 mod load;
 mod mysql;
+mod pooler;
 mod postgres;
 mod support;
 mod touches;
