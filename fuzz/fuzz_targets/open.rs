@@ -9,7 +9,7 @@ use secure_sessions_core::{
     Bucket, BucketPolicy, DataMap, Fingerprint, Millis, NewBucket, Refusal, Sealer, SessionId, SubjectTag, Timestamp,
     Token, Verdict,
 };
-use secure_sessions_fuzz::forge::{Forged, forge};
+use secure_sessions_fuzz::{CONTEXT, FINGERPRINT_KEY, SEAL_KEY};
 
 const POLICY: BucketPolicy = BucketPolicy { grace: Millis::from_secs(60) };
 
@@ -33,7 +33,7 @@ struct Case<'a> {
 
 fuzz_target!(|case: Case<'_>| {
     let plaintext = plaintext(&case);
-    let Forged { token, fingerprint } = forge([7; 24], &plaintext);
+    let (token, fingerprint) = forge::token(&SEAL_KEY, &FINGERPRINT_KEY, CONTEXT, &[7; 24], &plaintext);
     let sealer = secure_sessions_fuzz::sealer();
     let in_bounds = (MIN_TOKEN..=MAX_TOKEN).contains(&token.len());
     let decoded = Token::from_bytes(token);

@@ -1,6 +1,5 @@
 //! What the fuzz targets share.
 
-pub mod forge;
 pub mod history;
 pub mod site;
 

@@ -1,6 +1,13 @@
 //! `cargo xtask ci`: everything that a change must pass, in an order in which the cheap steps fail first.
+//!
+//! Most of what tests do is wait, and most of what the compiler does last keeps one core busy. So the steps that build in
+//! folders of their own run beside the others, in a second process whose output is shown at the end.
 
-use anyhow::{Result, bail};
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, bail};
 
 use crate::api;
 use crate::assure;
@@ -16,6 +23,7 @@ use crate::prove;
 use crate::report::Report;
 use crate::tests;
 use crate::tools::Tool;
+use crate::workspace;
 
 type Run = fn(&mut Report);
 
@@ -37,17 +45,70 @@ pub(crate) const STEPS: [(&str, Run); 14] = [
     ("fuzz", |report| fuzz::run_briefly(report)),
 ];
 
+/// The steps that run beside the others, in this order. The last one builds where the others do, and comes when those
+/// only run their tests.
+const BESIDE: [&str; 6] = ["schedules", "instructions", "fuzz", "prove", "api", "powerset"];
+
 /// Runs the named steps, or all of them. A step that fails does not keep the others from running.
 pub(crate) fn run(report: &mut Report, names: &[String]) -> Result<()> {
     if let Some(unknown) = names.iter().find(|name| !STEPS.iter().any(|(step, _)| step == name)) {
         bail!("no step {unknown}; there are: {}", STEPS.map(|(name, _)| name).join(", "));
     }
-    for (name, step) in STEPS {
-        if names.is_empty() || names.iter().any(|wanted| wanted == name) {
-            step(report);
-        }
+    let is_chosen = |step: &str| names.is_empty() || names.iter().any(|name| name == step);
+    let beside: Vec<&str> = BESIDE.into_iter().filter(|name| is_chosen(name)).collect();
+    let here: Vec<&str> =
+        STEPS.iter().map(|(name, _)| *name).filter(|name| is_chosen(name) && !BESIDE.contains(name)).collect();
+    if here.is_empty() || beside.is_empty() {
+        run_each(report, &[here, beside].concat());
+        return Ok(());
+    }
+    let second = Second::start(&beside)?;
+    run_each(report, &here);
+    if let Err(error) = second.finish(report) {
+        report.failed("the steps beside", &format!("{error:#}"));
     }
     Ok(())
+}
+
+fn run_each(report: &mut Report, names: &[&str]) {
+    for name in names {
+        STEPS.iter().filter(|(step, _)| step == name).for_each(|(_, step)| step(report));
+    }
+}
+
+/// The second process, with steps of its own.
+struct Second {
+    child: Child,
+    output: PathBuf,
+    steps: PathBuf,
+}
+
+impl Second {
+    fn start(names: &[&str]) -> Result<Self> {
+        let folder = workspace::root().join("target");
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let (output, steps) = (folder.join("ci-beside.log"), folder.join("ci-beside.steps"));
+        // Of a run that was interrupted.
+        if steps.exists() {
+            fs::remove_file(&steps).with_context(|| format!("cannot remove {}", steps.display()))?;
+        }
+        let log = File::create(&output).with_context(|| format!("cannot write {}", output.display()))?;
+        let errors = log.try_clone().context("cannot share the log")?;
+        let mut command = Command::new(std::env::current_exe().context("this program has no path")?);
+        command.arg("ci").args(names).env(Report::KEPT_IN, &steps);
+        command.stdin(Stdio::null()).stdout(log).stderr(errors);
+        println!("\n== beside the others, their output at the end: {}", names.join(", "));
+        Ok(Self { child: command.spawn().context("cannot start a second process")?, output, steps })
+    }
+
+    /// Waits for the process, shows what it said, and takes its steps over.
+    fn finish(mut self, report: &mut Report) -> Result<()> {
+        self.child.wait().context("cannot wait for the second process")?;
+        let said = fs::read(&self.output).with_context(|| format!("cannot read {}", self.output.display()))?;
+        println!("\n{}", String::from_utf8_lossy(&said));
+        let steps = fs::read_to_string(&self.steps);
+        report.adopt(&steps.context("they came to no end")?)
+    }
 }
 
 fn fmt(report: &mut Report) {
@@ -116,5 +177,12 @@ mod unit {
         let mut report = Report::new(false);
         let error = run(&mut report, &["typo".to_owned()]).expect_err("no such step").to_string();
         assert!(error.contains("typo") && error.contains("clippy"), "{error}");
+    }
+
+    #[test]
+    fn each_step_that_runs_beside_the_others_is_one_of_the_steps() {
+        for name in BESIDE {
+            assert!(STEPS.iter().any(|(step, _)| *step == name), "{name}");
+        }
     }
 }

@@ -64,7 +64,12 @@ pub(crate) fn run(report: &mut Report, options: &Options) -> Result<()> {
         report.skip("fuzz", &missing.how_to_install());
         return Ok(());
     }
-    for target in all.iter().filter(|target| options.targets.is_empty() || options.targets.contains(target)) {
+    let chosen = |target: &&String| options.targets.is_empty() || options.targets.contains(target);
+    if options.targets.is_empty() {
+        // In one go, on all cores; run by run it would be one after another.
+        report.command("fuzz targets build", &cargo(["+nightly", "fuzz", "build"]));
+    }
+    for target in all.iter().filter(chosen) {
         report.command(&format!("fuzz {target}"), &fuzz(target, options.seconds)?);
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::invocation::{cargo, program};
 use crate::metadata;
@@ -85,17 +85,22 @@ fn count() -> Result<Counts> {
     let built = cargo(["build", "--release", "--package", "instructions"]).run()?;
     ensure!(built, "the program that is counted does not build");
     let binary = metadata::target()?.join("release/instructions").display().to_string();
-    CASES
-        .iter()
-        .map(|case| {
-            let count = |requests: u64| {
-                let callgrind = ["--tool=callgrind", "--callgrind-out-file=/dev/null", &binary, case];
-                collected(&program("valgrind", callgrind).args(&[requests.to_string()]).complaints()?)
-            };
-            let (fewer, more) = (count(FEWER)?, count(MORE)?);
-            Ok(((*case).to_owned(), more.saturating_sub(fewer) / (MORE - FEWER)))
-        })
-        .collect()
+    // At once: counts, unlike times, are the same on a busy machine.
+    std::thread::scope(|scope| {
+        let counts = CASES.map(|case| scope.spawn(|| count_case(&binary, case)));
+        let counts = counts.map(|count| count.join().unwrap_or_else(|_| bail!("the count panicked")));
+        CASES.iter().zip(counts).map(|(case, count)| Ok(((*case).to_owned(), count?))).collect()
+    })
+}
+
+/// Instructions of one request of this case.
+fn count_case(binary: &str, case: &str) -> Result<u64> {
+    let count = |requests: u64| {
+        let callgrind = ["--tool=callgrind", "--callgrind-out-file=/dev/null", binary, case];
+        collected(&program("valgrind", callgrind).args(&[requests.to_string()]).complaints()?)
+    };
+    let (fewer, more) = (count(FEWER)?, count(MORE)?);
+    Ok(more.saturating_sub(fewer) / (MORE - FEWER))
 }
 
 /// What callgrind counted: `==1234== Collected : 5678`.

@@ -137,6 +137,9 @@ fn is_strict() -> bool {
 fn reported(steps: impl FnOnce(&mut Report) -> Result<()>) -> Result<bool> {
     let mut report = Report::new(is_strict());
     steps(&mut report)?;
+    if let Some(file) = std::env::var_os(Report::KEPT_IN) {
+        std::fs::write(&file, report.to_lines())?;
+    }
     print!("{report}");
     Ok(report.passed())
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 
 use crate::invocation::Invocation;
 use crate::tools::Tool;
@@ -33,6 +33,9 @@ enum Outcome {
 }
 
 impl Report {
+    /// The variable that names a file for the steps of this process, for the process that started it.
+    pub(crate) const KEPT_IN: &str = "XTASK_STEPS";
+
     pub(crate) fn new(strict: bool) -> Self {
         Self { strict, steps: Vec::new() }
     }
@@ -93,6 +96,36 @@ impl Report {
     /// Notes that a step could not even begin.
     pub(crate) fn failed(&mut self, name: &str, reason: &str) {
         self.step(name, reason, || Outcome::Failed(reason.to_owned()));
+    }
+
+    /// Writes the steps down for [`adopt`](Self::adopt): a line for each.
+    pub(crate) fn to_lines(&self) -> String {
+        let lines = self.steps.iter().map(|Step { name, took, outcome }| {
+            let (word, text) = match outcome {
+                Outcome::Passed => ("passed", ""),
+                Outcome::Failed(how) => ("failed", how.as_str()),
+                Outcome::Skipped(why) => ("skipped", why.as_str()),
+            };
+            format!("{word}\t{}\t{name}\t{}\n", took.as_millis(), text.replace(['\t', '\n'], " "))
+        });
+        lines.collect()
+    }
+
+    /// Adds the steps of another process, as it wrote them down.
+    pub(crate) fn adopt(&mut self, lines: &str) -> Result<()> {
+        for line in lines.lines() {
+            let fields: Vec<&str> = line.split('\t').collect();
+            let [word, took, name, text] = fields[..] else { bail!("not a step: {line}") };
+            let outcome = match word {
+                "passed" => Outcome::Passed,
+                "failed" => Outcome::Failed(text.to_owned()),
+                "skipped" => Outcome::Skipped(text.to_owned()),
+                _ => bail!("not an outcome: {line}"),
+            };
+            let took = took.parse().with_context(|| format!("not a time: {line}"))?;
+            self.steps.push(Step { name: name.to_owned(), took: Duration::from_millis(took), outcome });
+        }
+        Ok(())
     }
 
     /// Whether no step failed.
@@ -176,6 +209,21 @@ mod unit {
         assert!(text.contains("2 failed: b::bad, src/c.rs - d (line 7); reproduce: sh"), "{text}");
         assert!(text.contains("no test failed, so something else did"), "{text}");
         assert!(text.ends_with("steps: 0 passed, 2 failed, 0 skipped\n"), "{text}");
+    }
+
+    #[test]
+    fn the_steps_of_another_process_are_listed_as_they_were_there() {
+        let mut there = Report::new(false);
+        there.check("good", || Ok(()));
+        there.check("bad", || anyhow::bail!("no"));
+        there.left_out("left out", "not\there");
+        let mut here = Report::new(false);
+        here.adopt(&there.to_lines()).expect("its own lines");
+        assert_eq!(here.to_string(), there.to_string().replace("not\there", "not here"));
+        assert!(!here.passed());
+        for line in ["passed", "well\t1\tname\t", "passed\tlong\tname\t"] {
+            assert!(here.adopt(line).is_err(), "{line}");
+        }
     }
 
     #[test]

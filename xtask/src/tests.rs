@@ -1,7 +1,8 @@
 //! `cargo xtask test`: every test, or with `--quick` those that a developer waits for.
 //!
-//! Every command builds for the whole workspace, although most need a part of it: cargo turns on the features of
-//! dependencies that the selected packages ask for together, so another selection would compile them once more.
+//! Commands build for the whole workspace, although most need a part of it: cargo turns on the features of
+//! dependencies that the selected packages ask for together, so another selection would compile them once more. The
+//! core depends on so little that its tests with `ring` do without.
 
 use std::fs;
 
@@ -13,12 +14,12 @@ use crate::report::Report;
 use crate::services;
 use crate::workspace;
 
-/// The crates with another AEAD, and so with everything that is sealed, to be tested once more with it.
-const WITH_RING: [&str; 3] = ["secure-sessions-core", "secure-sessions", "secure-sessions-axum"];
+/// The crate whose tests seal by the other AEAD where it is compiled in. The engine and the adapters take theirs by value,
+/// and by default the same one: their tests would only run once more.
+const WITH_RING: &str = "secure-sessions-core";
 
-/// Not built with `ring`: none of these changes the features of a dependency. (The store does, so its tests that have the
-/// same names as the engine's run once more.)
-const NOT_WITH_RING: [&str; 4] = ["model", "redb-store", "secure-sessions-actix", "secure-sessions-rocket"];
+/// The core's test of what must not compile, which is the same with any AEAD.
+const MISUSE: &str = "misuse";
 
 /// Of the acceptance suite, what `--quick` runs.
 const QUICK_SUBJECT: &str = "axum_memory::";
@@ -35,7 +36,7 @@ const NOT_QUICK: [(&str, &[&str], &str); 4] = [
     ("the demo", &["accounts", "browser", "http", "lab"], "it hashes passwords, and drives a browser"),
 ];
 
-/// The package whose tests of a name in [`NOT_QUICK`] are meant, where another one has tests of the same name.
+/// The package that `--quick` leaves out, and does not even compile.
 const MODEL: &str = "model";
 
 /// The acceptance suite's test program.
@@ -49,11 +50,12 @@ pub(crate) fn run(report: &mut Report) {
         Err(error) => return report.check("tests", || Err(error)),
     };
     let servers = services::for_tests(report);
-    let on_servers =
-        |command: Invocation| servers.iter().fold(command, |command, (name, url)| command.variable(name, url));
+    let on_servers = |command: Invocation| {
+        servers.iter().fold(with_threads(command), |command, (name, url)| command.variable(name, url))
+    };
     let all = cargo(["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests", "--examples"]);
     report.tests("tests", &on_servers(all).variable("ACCEPTANCE_REPORT", &results));
-    report.tests("tests with ring", &on_servers(with_ring));
+    report.tests("tests with ring", &with_ring);
     report.tests("documentation tests", &cargo(["test", "--workspace", "--no-fail-fast", "--doc"]));
     report.command("acceptance table", &table);
 }
@@ -62,8 +64,8 @@ pub(crate) fn run(report: &mut Report) {
 pub(crate) fn run_quick(report: &mut Report) {
     match quick() {
         Ok((tests, acceptance)) => {
-            report.tests("tests", &tests);
-            report.tests("acceptance suite on Axum in memory", &acceptance);
+            report.tests("tests", &with_threads(tests));
+            report.tests("acceptance suite on Axum in memory", &with_threads(acceptance));
         }
         Err(error) => report.check("tests", || Err(error)),
     }
@@ -73,6 +75,16 @@ pub(crate) fn run_quick(report: &mut Report) {
     report.left_out("the acceptance suite elsewhere", "on two other adapters, and four other stores");
     report.left_out("tests with ring", "the same tests once more");
     report.left_out("documentation tests", "cargo test --workspace --doc");
+}
+
+/// More threads than cores: most tests wait for a server, a disk or a client, and not for a core.
+fn with_threads(command: Invocation) -> Invocation {
+    const VARIABLE: &str = "RUST_TEST_THREADS";
+    if std::env::var_os(VARIABLE).is_some() {
+        return command;
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    command.variable(VARIABLE, &(2 * cores).to_string())
 }
 
 /// The acceptance suite's file for its results, which is not there yet; the tests with `ring`; and what prints the
@@ -86,12 +98,9 @@ fn prepare() -> Result<(String, Invocation, Invocation)> {
 }
 
 fn with_ring(tests: &[Test]) -> Invocation {
-    let features: Vec<String> = WITH_RING.iter().map(|package| format!("{package}/ring")).collect();
-    let excluded = NOT_WITH_RING.iter().flat_map(|package| ["--exclude", package]).collect::<Vec<_>>();
-    let tests = tests.iter().filter(|test| WITH_RING.contains(&test.package.as_str()));
+    let tests = tests.iter().filter(|test| test.package == WITH_RING && test.name != MISUSE);
     let tests: Vec<&str> = tests.flat_map(|test| ["--test", &test.name]).collect();
-    let ring = cargo(["test", "--workspace", "--no-fail-fast", "--features", &features.join(","), "--lib"]);
-    ring.args(&excluded).args(&tests)
+    cargo(["test", "--package", WITH_RING, "--no-fail-fast", "--features", "ring", "--lib"]).args(&tests)
 }
 
 fn quick() -> Result<(Invocation, Invocation)> {
@@ -100,7 +109,7 @@ fn quick() -> Result<(Invocation, Invocation)> {
     if let Some(unknown) = left_out.iter().find(|name| !tests.iter().any(|test| test.name == **name)) {
         anyhow::bail!("there is no test {unknown}, which is to be left out");
     }
-    let kept = tests.iter().filter(|test| test.package != MODEL && test.name != SUITE && !is_left_out(test, &tests));
+    let kept = tests.iter().filter(|test| test.name != SUITE && !left_out.contains(&test.name.as_str()));
     let mut kept: Vec<&str> = kept.map(|test| test.name.as_str()).collect();
     kept.dedup();
     ensure!(!kept.is_empty(), "no test is left");
@@ -108,12 +117,6 @@ fn quick() -> Result<(Invocation, Invocation)> {
     let workspace = ["test", "--workspace", "--exclude", MODEL, "--no-fail-fast"];
     let suite = ["--test", SUITE, "--", QUICK_SUBJECT];
     Ok((cargo(workspace).args(&["--lib", "--bins"]).args(&kept), cargo(workspace).args(&suite)))
-}
-
-/// Whether `--quick` leaves it out. A name that the model has too, is the model's.
-fn is_left_out(test: &Test, tests: &[Test]) -> bool {
-    let is_models = tests.iter().any(|other| other.package == MODEL && other.name == test.name);
-    !is_models && NOT_QUICK.iter().any(|(_, names, _)| names.contains(&test.name.as_str()))
 }
 
 /// Where the acceptance suite writes its results: a file that is not there yet.
@@ -132,14 +135,11 @@ mod unit {
     use super::*;
 
     #[test]
-    fn with_ring_every_test_of_its_crates_runs() {
+    fn with_ring_every_test_of_the_core_runs_but_that_of_misuse() {
         let tests = metadata::tests().expect("a workspace");
         let command = format!("{} ", with_ring(&tests));
-        for test in tests.iter().filter(|test| WITH_RING.contains(&test.package.as_str())) {
-            assert!(command.contains(&format!("--test {} ", test.name)), "{test:?}: {command}");
-        }
-        for package in NOT_WITH_RING {
-            assert!(command.contains(&format!("--exclude {package} ")), "{package}: {command}");
+        for test in tests.iter().filter(|test| test.package == WITH_RING) {
+            assert_eq!(command.contains(&format!("--test {} ", test.name)), test.name != MISUSE, "{test:?}: {command}");
         }
     }
 
@@ -147,10 +147,10 @@ mod unit {
     fn the_quick_tests_leave_out_what_is_named_and_nothing_else() {
         let (tests, acceptance) = quick().expect("names of tests");
         let (tests, acceptance) = (tests.to_string(), acceptance.to_string());
-        for name in ["engine", "vectors", "histories", "adapter", "sqlite"] {
+        for name in ["engine", "protocol", "adapter", "sqlite"] {
             assert!(tests.contains(&format!("--test {name}")), "{name}: {tests}");
         }
-        for name in ["servers", "redis", "misuse", "browser", SUITE] {
+        for name in ["servers", "redis", "misuse", "histories", "browser", SUITE] {
             assert!(!format!("{tests} ").contains(&format!("--test {name} ")), "{name}: {tests}");
         }
         assert!(acceptance.ends_with("--test suite -- axum_memory::"), "{acceptance}");

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-#[path = "../tests/support/mod.rs"]
+#[path = "../tests/protocol/support/mod.rs"]
 mod support;
 
 fn main() {

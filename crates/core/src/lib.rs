@@ -12,7 +12,7 @@ mod envelope;
 pub mod format;
 mod handoff;
 #[cfg(test)]
-#[path = "../tests/support/hex.rs"]
+#[path = "../tests/protocol/support/hex.rs"]
 mod hex;
 mod ids;
 mod kdf;

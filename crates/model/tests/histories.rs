@@ -1,4 +1,5 @@
 //! Every history of a few requests: nothing that must not happen does, and each broken rule is found.
+#![cfg(not(shuttle))]
 #![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests may panic")]
 
 use model::{Kind, Planted, Protocol, Seen};

@@ -22,11 +22,13 @@ mod process;
 mod ready;
 mod reaper;
 mod resp;
+mod scratch;
 mod service;
 mod shared;
 
 pub use self::cluster::Cluster;
 pub use self::engine::Engine;
 pub use self::error::Error;
+pub use self::scratch::scratch;
 pub use self::service::{Service, Setup, free_port};
 pub use self::shared::Shared;

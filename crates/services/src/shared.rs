@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use crate::{Cluster, Error, Service};
+use crate::{Cluster, Engine, Error, Service, Setup};
 
 /// A server that many tests share.
 ///
@@ -105,12 +105,17 @@ impl Shared {
 
     fn start(self) -> Result<Started, Error> {
         match self {
-            Self::Postgres => Service::postgres().map(Started::Service),
-            Self::MySql => Service::mariadb().map(Started::Service),
-            Self::Redis => Service::redis().map(Started::Service),
+            Self::Postgres => start(Engine::Postgres),
+            Self::MySql => start(Engine::MariaDb),
+            Self::Redis => start(Engine::Redis),
             Self::RedisCluster => Cluster::start().map(Started::Cluster),
         }
     }
+}
+
+/// Nobody kills a server that many share, so it need not wait for the disk.
+fn start(engine: Engine) -> Result<Started, Error> {
+    Setup::new(engine).arguments(engine.unsynced().iter().copied()).start().map(Started::Service)
 }
 
 fn in_ci() -> bool {

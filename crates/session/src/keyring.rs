@@ -152,6 +152,13 @@ impl Keyring {
     }
 }
 
+/// For tools that work on tokens without an engine.
+impl From<Keyring> for Arc<core::Keyring> {
+    fn from(keyring: Keyring) -> Self {
+        keyring.0
+    }
+}
+
 impl From<core::Keyring> for Keyring {
     fn from(keyring: core::Keyring) -> Self {
         Self(Arc::new(keyring))

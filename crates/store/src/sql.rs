@@ -270,18 +270,39 @@ impl SqlOptions {
             "postgres" | "postgresql" => postgres::pool(url, max_connections, timeout)?.into(),
             #[cfg(feature = "mysql")]
             "mysql" | "mariadb" => mysql::pool(url, max_connections, timeout)?.into(),
-            _ => {
-                return Err(StoreError::rejected(
-                    "unknown kind of database: expected a URL that begins with `sqlite:`, `postgres:` or `mysql:`, with \
-                     the feature of this name turned on",
-                ));
-            }
+            _ => return Err(unknown_scheme()),
         };
         let opened = open(pool.clone(), true, &self).await;
         if opened.is_err() {
             pool.close().await;
         }
         opened
+    }
+
+    /// Returns the SQL that creates the tables in an empty database, for an administrator to run: the store then finds them,
+    /// and its user needs no right to create or change tables. `scheme` is `sqlite`, `postgres` or `mysql`, as URLs begin.
+    ///
+    /// ```
+    /// # use secure_sessions_store::{SqlOptions, StoreError};
+    /// let sql = SqlOptions::new().table("shop_sessions").schema("sqlite")?;
+    /// assert!(sql.contains("CREATE TABLE IF NOT EXISTS shop_sessions"));
+    /// # Ok::<_, StoreError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Rejected`] if this build does not know the scheme, or the table's name is not allowed.
+    pub fn schema(&self, scheme: &str) -> Result<String, StoreError> {
+        self.check()?;
+        match scheme {
+            #[cfg(feature = "sqlite")]
+            "sqlite" => Ok(migrate::script::<Sqlite>(&self.table)),
+            #[cfg(feature = "postgres")]
+            "postgres" | "postgresql" => Ok(migrate::script::<Server<Postgres>>(&self.table)),
+            #[cfg(feature = "mysql")]
+            "mysql" | "mariadb" => Ok(migrate::script::<Server<MySql>>(&self.table)),
+            _ => Err(unknown_scheme()),
+        }
     }
 
     /// Opens the store on a pool of your own.
@@ -305,6 +326,13 @@ impl SqlOptions {
         }
         Err(StoreError::rejected("invalid table name: expected up to 40 of a-z, 0-9 and _, beginning with a letter"))
     }
+}
+
+fn unknown_scheme() -> StoreError {
+    StoreError::rejected(
+        "unknown kind of database: expected a URL that begins with `sqlite:`, `postgres:` or `mysql:`, with the feature of \
+         this name turned on",
+    )
 }
 
 async fn open(pool: SqlPool, is_own: bool, options: &SqlOptions) -> Result<SqlStore, StoreError> {

@@ -20,7 +20,7 @@ impl Directory {
     fn new() -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let name = format!("secure-sessions-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
+        let path = services::scratch().join(name);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }

@@ -1,29 +1,12 @@
-//! The token format, version 1, read and written without the library: for the anatomy of a cookie that the pages show,
-//! and for the lab's forger. It holds a seal key and no fingerprint key, as a thief of the seal key would.
-//!
-//! ```text
-//! token     = version(1) | seal_key_id(4) | fingerprint_key_id(4) | nonce(24) | ciphertext | tag(16) | issue(16)
-//! plaintext = session_id(16) | handoff_key(32) | generation(u32) | issued_at(u64 ms) | expires_at(u64 ms)
-//!           | meta_len(u16) | meta | data_len(u16) | data | bloat
-//! ```
+//! The token format, read and written without the library: for the anatomy of a cookie that the pages show, and for the
+//! lab's forger. It holds a seal key and no fingerprint key, as a thief of the seal key would.
 
 use base64_simd::URL_SAFE_NO_PAD;
-use chacha20poly1305::aead::AeadInOut;
-use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
 use ciborium::Value;
-use hkdf::Hkdf;
-use sha2::Sha256;
+use forge::{ISSUE_LEN, PLAINTEXT_FIXED, Plaintext, SEALED_AT, TAG_LEN, VERSION};
 
-const VERSION: u8 = 1;
 const KEY_ID: usize = 4;
-const NONCE: usize = 24;
-const TAG: usize = 16;
-const ISSUE: usize = 16;
-const HEADER: usize = 1 + KEY_ID + KEY_ID;
-const CIPHERTEXT_AT: usize = HEADER + NONCE;
-const OVERHEAD: usize = CIPHERTEXT_AT + TAG + ISSUE;
-/// Session id, handoff key, generation, two times and two lengths.
-const PLAINTEXT_FIXED: usize = 16 + 32 + 4 + 8 + 8 + 2 + 2;
+const OVERHEAD: usize = SEALED_AT + TAG_LEN + ISSUE_LEN;
 const SIZE_STEP: usize = 128;
 const MIN_BLOAT: usize = 32;
 
@@ -50,10 +33,7 @@ pub enum FormatError {
 
 /// A seal key, in whoever’s hands: it opens every cookie that it sees, and seals what it likes.
 #[derive(Clone)]
-pub struct SealKey {
-    id: [u8; KEY_ID],
-    seal: XChaCha20Poly1305,
-}
+pub struct SealKey([u8; 32]);
 
 /// The parts of a token that everybody can see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +108,7 @@ impl Outline {
 }
 
 impl SealKey {
-    /// Derives what a seal key is used for: its id and the sealing subkey.
+    /// Reads a seal key's text.
     ///
     /// # Errors
     ///
@@ -136,20 +116,13 @@ impl SealKey {
     pub fn from_text(text: &str) -> Result<Self, FormatError> {
         let encoded = text.strip_prefix("sealk1_").ok_or(FormatError::Key)?;
         let key = URL_SAFE_NO_PAD.decode_to_vec(encoded).map_err(|_| FormatError::Key)?;
-        if key.len() != 32 {
-            return Err(FormatError::Key);
-        }
-        let schedule = Hkdf::<Sha256>::new(Some(b"secure-sessions/v1"), &key);
-        let (mut id, mut subkey) = ([0; KEY_ID], [0; 32]);
-        schedule.expand(b"key id", &mut id).map_err(|_| FormatError::Key)?;
-        schedule.expand(b"seal", &mut subkey).map_err(|_| FormatError::Key)?;
-        Ok(Self { id, seal: XChaCha20Poly1305::new(&subkey.into()) })
+        key.try_into().map(Self).map_err(|_| FormatError::Key)
     }
 
     /// The key's public id.
     #[must_use]
     pub fn id(&self) -> [u8; KEY_ID] {
-        self.id
+        forge::key_id(&self.0)
     }
 
     /// Reads a cookie of the given name that this key sealed.
@@ -159,19 +132,8 @@ impl SealKey {
     /// [`FormatError`] says how far it got.
     pub fn open(&self, cookie_name: &str, value: &str) -> Result<(Content, Lengths), FormatError> {
         let token = decode(value)?;
-        let (sealed, tag) = token[CIPHERTEXT_AT..token.len() - ISSUE].split_at(token.len() - OVERHEAD);
-        let mut plaintext = sealed.to_vec();
-        let nonce: [u8; NONCE] = array(&token, HEADER)?;
-        let tag: [u8; TAG] = array(tag, 0)?;
-        self.seal
-            .decrypt_inout_detached(
-                &nonce.into(),
-                &associated_data(&token[..HEADER], cookie_name),
-                plaintext.as_mut_slice().into(),
-                &tag.into(),
-            )
-            .map_err(|_| FormatError::Seal)?;
-        Content::parse(&plaintext)
+        let plaintext = forge::unseal(&self.0, cookie_name, &token).ok_or(FormatError::Seal)?;
+        Content::read(&Plaintext::parse(&plaintext).ok_or(FormatError::Content)?)
     }
 
     /// Seals any content at all into a cookie's value. Only the issue mark is beyond this key: it takes an HMAC under
@@ -185,42 +147,25 @@ impl SealKey {
         cookie_name: &str,
         fingerprint_key_id: [u8; KEY_ID],
         content: &Content,
-        issue_mark: [u8; ISSUE],
+        issue_mark: [u8; ISSUE_LEN],
     ) -> Result<String, FormatError> {
-        let mut plaintext = content.to_plaintext()?;
-        let (nonce, mut token) = (random::<NONCE>()?, vec![VERSION]);
-        token.extend_from_slice(&self.id);
-        token.extend_from_slice(&fingerprint_key_id);
-        let tag = self
-            .seal
-            .encrypt_inout_detached(
-                &nonce.into(),
-                &associated_data(&token, cookie_name),
-                plaintext.as_mut_slice().into(),
-            )
-            .map_err(|_| FormatError::Seal)?;
-        token.extend_from_slice(&nonce);
-        token.extend_from_slice(&plaintext);
-        token.extend_from_slice(&tag);
-        token.extend_from_slice(&issue_mark);
-        Ok(encode(&token))
+        let plaintext = content.to_plaintext()?.to_bytes();
+        let unmarked = forge::unmarked(&self.0, fingerprint_key_id, cookie_name, &random()?, &plaintext);
+        Ok(encode(&[&unmarked[..], &issue_mark].concat()))
     }
 }
 
 impl Content {
-    fn parse(plaintext: &[u8]) -> Result<(Self, Lengths), FormatError> {
-        let number = |at| Ok::<_, FormatError>(u64::from_be_bytes(array(plaintext, at)?));
-        let (meta, data_at) = with_length(plaintext, 68)?;
-        let (data, bloat_at) = with_length(plaintext, data_at)?;
+    fn read(plaintext: &Plaintext) -> Result<(Self, Lengths), FormatError> {
         let read = |bytes: &[u8]| ciborium::from_reader::<Value, _>(bytes).map_err(|_| FormatError::Content);
         let content = Self {
-            session_id: array(plaintext, 0)?,
-            handoff_key: array(plaintext, 16)?,
-            generation: u32::from_be_bytes(array(plaintext, 48)?),
-            issued_at: number(52)?,
-            expires_at: number(60)?,
-            meta: read(meta)?,
-            data: read(data)?,
+            session_id: plaintext.session_id,
+            handoff_key: plaintext.handoff_key,
+            generation: plaintext.generation,
+            issued_at: plaintext.issued_at,
+            expires_at: plaintext.expires_at,
+            meta: read(&plaintext.meta)?,
+            data: read(&plaintext.data)?,
         };
         let mut keys = Vec::new();
         for (key, value) in content.data.as_map().into_iter().flatten() {
@@ -229,30 +174,24 @@ impl Content {
         }
         let lengths = Lengths {
             fixed: PLAINTEXT_FIXED,
-            meta: meta.len(),
-            data: data.len(),
-            bloat: plaintext.len() - bloat_at,
+            meta: plaintext.meta.len(),
+            data: plaintext.data.len(),
+            bloat: plaintext.bloat.len(),
             keys,
         };
         Ok((content, lengths))
     }
 
-    fn to_plaintext(&self) -> Result<Vec<u8>, FormatError> {
-        let mut plaintext = Vec::new();
-        plaintext.extend_from_slice(&self.session_id);
-        plaintext.extend_from_slice(&self.handoff_key);
-        plaintext.extend_from_slice(&self.generation.to_be_bytes());
-        plaintext.extend_from_slice(&self.issued_at.to_be_bytes());
-        plaintext.extend_from_slice(&self.expires_at.to_be_bytes());
-        for map in [&self.meta, &self.data] {
-            let bytes = to_cbor(map)?;
-            plaintext.extend_from_slice(&u16::try_from(bytes.len()).map_err(|_| FormatError::Content)?.to_be_bytes());
-            plaintext.extend_from_slice(&bytes);
+    fn to_plaintext(&self) -> Result<Plaintext, FormatError> {
+        let (meta, data) = (to_cbor(&self.meta)?, to_cbor(&self.data)?);
+        if [&meta, &data].iter().any(|map| map.len() > usize::from(u16::MAX)) {
+            return Err(FormatError::Content);
         }
-        let filled_at = plaintext.len();
-        plaintext.resize((filled_at + MIN_BLOAT).next_multiple_of(SIZE_STEP), 0);
-        getrandom::fill(&mut plaintext[filled_at..]).map_err(|_| FormatError::Random)?;
-        Ok(plaintext)
+        let filled = PLAINTEXT_FIXED + meta.len() + data.len();
+        let mut bloat = vec![0; (filled + MIN_BLOAT).next_multiple_of(SIZE_STEP) - filled];
+        getrandom::fill(&mut bloat).map_err(|_| FormatError::Random)?;
+        let Self { session_id, handoff_key, generation, issued_at, expires_at, .. } = *self;
+        Ok(Plaintext { session_id, handoff_key, generation, issued_at, expires_at, meta, data, bloat })
     }
 }
 
@@ -284,24 +223,10 @@ pub fn random<const N: usize>() -> Result<[u8; N], FormatError> {
     Ok(bytes)
 }
 
-fn associated_data(header: &[u8], cookie_name: &str) -> Vec<u8> {
-    let mut data = b"secure-sessions/v1/token".to_vec();
-    data.extend_from_slice(header);
-    data.extend_from_slice(&u16::try_from(cookie_name.len()).unwrap_or(u16::MAX).to_be_bytes());
-    data.extend_from_slice(cookie_name.as_bytes());
-    data
-}
-
 fn to_cbor(value: &Value) -> Result<Vec<u8>, FormatError> {
     let mut bytes = Vec::new();
     ciborium::into_writer(value, &mut bytes).map_err(|_| FormatError::Content)?;
     Ok(bytes)
-}
-
-/// The bytes behind a u16 length at `at`, and where they end.
-fn with_length(plaintext: &[u8], at: usize) -> Result<(&[u8], usize), FormatError> {
-    let end = at + 2 + usize::from(u16::from_be_bytes(array(plaintext, at)?));
-    Ok((plaintext.get(at + 2..end).ok_or(FormatError::Content)?, end))
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], FormatError> {
@@ -346,7 +271,7 @@ mod tests {
         assert_eq!(key.open("other", &value), Err(FormatError::Seal));
         assert_eq!(other.open("demo", &value), Err(FormatError::Seal));
         let mut token = decode(&value).expect("a token");
-        token[CIPHERTEXT_AT] ^= 1;
+        token[SEALED_AT] ^= 1;
         assert_eq!(key.open("demo", &encode(&token)), Err(FormatError::Seal));
         assert_eq!(key.open("demo", "c2hvcnQ"), Err(FormatError::Token));
         assert!(SealKey::from_text("fpk1_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8").is_err());

@@ -31,7 +31,7 @@ pub(super) fn schedules() -> Result<Outcome> {
 
 /// Canaries.
 pub(super) fn secrets() -> Result<Outcome> {
-    let core = tests(&cargo(["test", "--package", "secure-sessions-core", "--test", "secrets"]))?;
+    let core = tests(&cargo(["test", "--package", "secure-sessions-core", "--test", "protocol", "secrets::"]))?;
     let session = ["test", "--package", "secure-sessions", "--test", "canary", "--test", "rows", "--test", "memory"];
     let session = tests(&cargo(session))?;
     let count = passed(&core)? + passed(&session)?;

@@ -93,7 +93,7 @@ pub(crate) async fn d5_a_compromise_moves_all_clients_to_new_keys_and_reports_fo
     // What the thief captured, and what he makes of it, with the seal key and with the fingerprint key.
     let captured = forge::open(&browsers[0].token(), &leaked.seal, CONTEXT);
     let forged = forge::seal_without_mark(&Plaintext { generation: 99, ..captured }, &leaked, CONTEXT);
-    let invented = forge::seal_without_mark(&Plaintext::invented("alice"), &leaked, BEARER_CONTEXT);
+    let invented = forge::seal_without_mark(&forge::invented("alice"), &leaked, BEARER_CONTEXT);
     let marked = forge::mark_without_seal(&leaked, CONTEXT);
     let attack = async || {
         let (before, seen) = (server.metrics().await, logged(&server, "forged").len());

@@ -4,7 +4,7 @@ use base64_simd::URL_SAFE_NO_PAD;
 use serde_json::json;
 
 use crate::support::client::assert_refused;
-use crate::support::forge::{self, Plaintext};
+use crate::support::forge;
 use crate::support::hostile::{CONTEXT, ISSUE_LEN, assert_garbage, assert_unharmed, present, victim};
 use crate::support::{Server, Subject};
 
@@ -139,7 +139,7 @@ pub(crate) async fn c42_the_store_is_asked_about_four_sessions_at_most(subject: 
     for _ in 0..6 {
         live.push(server.post("/set?k=a&v=1").send().await.new_cookie());
     }
-    let forge = |_| forge::seal_without_mark(&Plaintext::invented("alice"), &server.keys, CONTEXT);
+    let forge = |_| forge::seal_without_mark(&forge::invented("alice"), &server.keys, CONTEXT);
     for values in [live, (0..50).map(forge).collect()] {
         let jar = values.iter().map(|value| format!("session={value}")).collect::<Vec<_>>().join("; ");
         let before = calls().await;
@@ -162,7 +162,7 @@ fn plausible(server: &Server, good: &str) -> Vec<String> {
     let mut unknown = token.clone();
     unknown[1..5].fill(9);
     let of_zeros = vec![0; token.len()];
-    let seal_only = forge::seal_without_mark(&Plaintext::invented("alice"), &server.keys, CONTEXT);
+    let seal_only = forge::seal_without_mark(&forge::invented("alice"), &server.keys, CONTEXT);
     let encoded = [ours_in_front, unknown, of_zeros].map(|bytes| forge::encode(&bytes));
     encoded.into_iter().chain([seal_only]).collect()
 }
@@ -288,7 +288,7 @@ pub(crate) async fn c43_oversized_input_is_refused_before_any_crypto(subject: Su
     let mut browser = victim(&server).await;
     let before = server.metrics().await;
     let of_length = |bytes: usize| {
-        let mut plaintext = Plaintext::invented("alice");
+        let mut plaintext = forge::invented("alice");
         let others = forge::decode(&forge::seal(&plaintext, &server.keys, CONTEXT)).len() - plaintext.bloat.len();
         plaintext.bloat = vec![7; bytes - others];
         plaintext

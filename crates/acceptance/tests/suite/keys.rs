@@ -56,7 +56,7 @@ pub(crate) async fn c65_with_a_compromised_seal_key_users_go_on_and_forgeries_di
     assert_eq!(browser.post("/set?k=a&v=2").await.status, 200);
 
     let before = server.metrics().await;
-    let forged = forge::seal_without_mark(&Plaintext::invented("alice"), &leaked, CONTEXT);
+    let forged = forge::seal_without_mark(&forge::invented("alice"), &leaked, CONTEXT);
     let reply = server.get("/state").cookie(&forged).send().await;
     reply.assert_anonymous();
     reply.assert_no_cookie();
@@ -83,8 +83,8 @@ pub(crate) async fn c65_with_a_compromised_fingerprint_key_users_go_on_and_forge
     );
     let known = forge::open(&browser.token(), &new.seal, CONTEXT);
     for plaintext in [
-        Plaintext::invented("alice"),
-        Plaintext { session_id: known.session_id, generation: known.generation, ..Plaintext::invented("alice") },
+        forge::invented("alice"),
+        Plaintext { session_id: known.session_id, generation: known.generation, ..forge::invented("alice") },
     ] {
         let reply = server.get("/state").cookie(&forge::seal(&plaintext, &leaked, CONTEXT)).send().await;
         reply.assert_anonymous();

@@ -46,7 +46,7 @@ pub(crate) async fn c66_a_handoff_swapped_or_put_back_is_refused_and_the_bucket_
 
     // Whoever holds the seal key as well, and a cookie of the session, can seal a handoff that opens.
     let (newest, seal) = (forge::open(&alice.token(), &server.keys.seal, CONTEXT), &server.keys.seal);
-    let richer = Plaintext { data: Plaintext::invented("").data, ..newest.clone() };
+    let richer = Plaintext { data: forge::invented("").data, ..newest.clone() };
     let unmarked = forge::seal_without_mark(&richer, &server.keys, CONTEXT);
     let sealed = |cookie: &str| forge::seal_handoff(cookie, &newest, seal, CONTEXT);
     let mut flipped = right.2.clone();
@@ -120,7 +120,7 @@ pub(crate) async fn c88_the_fingerprint_key_and_a_writable_store_make_nothing(su
         server.database().execute(&update).await;
     };
     // The attackers know what their own token says, and a stream cipher lets them turn it into something else.
-    let position = |of: &[u8]| own.position(of).expect("known plaintext");
+    let position = |of: &[u8]| forge::position(&own, of).expect("known plaintext");
     let changes = [
         (position(b"mally"), [b'm' ^ b'a', b'a' ^ b'l', b'l' ^ b'i', b'l' ^ b'c', b'y' ^ b'e'].to_vec()),
         (position(b"\x61\x31"), vec![0, b'1' ^ b'9']),
@@ -167,7 +167,7 @@ pub(crate) async fn c66_the_seal_key_and_a_writable_store_cannot_forge_but_both_
     let server = subject.start().await;
     // Its subject's tag stands in the store, to be copied.
     alice(&server).await;
-    let with_seal_key = Plaintext::invented("alice");
+    let with_seal_key = forge::invented("alice");
     let guessed = Keys { fingerprint: forge::random(), ..server.keys.clone() };
     let unmarked = forge::seal_without_mark(&with_seal_key, &server.keys, CONTEXT);
     let fingerprint = forge::fingerprint(&unmarked, &guessed, CONTEXT);
@@ -182,8 +182,8 @@ pub(crate) async fn c66_the_seal_key_and_a_writable_store_cannot_forge_but_both_
     // The limit of what can be had: whoever holds both keys and writes to the store is us.
     let tag =
         server.database().fetch("SELECT subject FROM secure_sessions WHERE subject IS NOT NULL").await[0][0].clone();
-    let meta = forge::meta_of("alice", &tag.unwrap().try_into().unwrap());
-    let with_both = Plaintext { meta, ..Plaintext::invented("alice") };
+    let meta = forge::meta("alice", &tag.unwrap().try_into().unwrap());
+    let with_both = Plaintext { meta, ..forge::invented("alice") };
     let cookie = forge::seal(&with_both, &server.keys, CONTEXT);
     insert_bucket(&server, &with_both, &forge::fingerprint(&cookie, &server.keys, CONTEXT)).await;
     let state = server.get("/state").cookie(&cookie).send().await.ok();

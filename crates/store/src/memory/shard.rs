@@ -5,12 +5,10 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use hashbrown::HashTable;
 use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Timestamp};
 
-use self::index::Index;
 use self::slots::Slots;
 use super::packed::Packed;
 use crate::Which;
 
-mod index;
 mod slots;
 
 /// The number of entries below which a table keeps its room.
@@ -35,7 +33,7 @@ impl Hashes {
 #[derive(Default)]
 pub(super) struct Shard {
     slots: Slots,
-    by_id: Index,
+    by_id: HashTable<u32>,
     by_subject: HashTable<u32>,
     buckets: u64,
 }
@@ -46,7 +44,7 @@ impl Shard {
     }
 
     pub(super) fn find(&self, hash: u64, id: &SessionId) -> Option<u32> {
-        self.by_id.find(hash, |slot| self.slots.at(slot).id() == id)
+        self.by_id.find(hash, |slot| self.slots.at(*slot).id() == id).copied()
     }
 
     /// Returns the slot of the bucket with this id, if it has this revision.
@@ -67,7 +65,7 @@ impl Shard {
     pub(super) fn insert(&mut self, hashes: &Hashes, hash: u64, packed: Packed) {
         let slot = self.slots.push(packed);
         let slots = &self.slots;
-        self.by_id.insert(hash, slot, |slot| hashes.of(slots.at(slot).id().as_bytes()));
+        self.by_id.insert_unique(hash, slot, |slot| hashes.of(slots.at(*slot).id().as_bytes()));
         self.link(hashes, slot);
     }
 
@@ -86,15 +84,13 @@ impl Shard {
 
     pub(super) fn remove(&mut self, hashes: &Hashes, slot: u32) -> Packed {
         self.unlink(hashes, slot);
-        self.by_id.remove(hashes.of(self.slots.at(slot).id().as_bytes()), slot);
+        take_out(&mut self.by_id, hashes.of(self.slots.at(slot).id().as_bytes()), slot);
         let last = self.slots.last();
         if last != slot {
             let moved = self.slots.at(last);
-            self.by_id.renumber(hashes.of(moved.id().as_bytes()), last, slot);
-            if let Some(subject) = moved.subject()
-                && let Some(number) = self.by_subject.find_mut(hashes.of(subject.as_bytes()), |other| *other == last)
-            {
-                *number = slot;
+            renumber(&mut self.by_id, hashes.of(moved.id().as_bytes()), last, slot);
+            if let Some(subject) = moved.subject() {
+                renumber(&mut self.by_subject, hashes.of(subject.as_bytes()), last, slot);
             }
         }
         self.slots.swap_remove(slot)
@@ -228,30 +224,49 @@ impl Shard {
     /// Removes the slot from count and index: the opposite of [`link`](Self::link).
     fn unlink(&mut self, hashes: &Hashes, slot: u32) {
         self.buckets -= u64::from(self.is_bucket(slot));
-        if let Some(subject) = self.slots.at(slot).subject()
-            && let Ok(entry) = self.by_subject.find_entry(hashes.of(subject.as_bytes()), |other| *other == slot)
-        {
-            entry.remove();
+        if let Some(subject) = self.slots.at(slot).subject() {
+            take_out(&mut self.by_subject, hashes.of(subject.as_bytes()), slot);
         }
     }
 
     /// Gives memory back once most entries have gone.
     fn shrink(&mut self, hashes: &Hashes) {
         let slots = &self.slots;
-        self.by_id.shrink(|slot| hashes.of(slots.at(slot).id().as_bytes()));
-        if sparse(&self.by_subject) {
-            let rehash = |slot: &u32| slots.at(*slot).subject().map_or(0, |subject| hashes.of(subject.as_bytes()));
-            self.by_subject.shrink_to(self.by_subject.len() * 2, rehash);
-        }
+        shrink(&mut self.by_id, |slot| hashes.of(slots.at(*slot).id().as_bytes()));
+        // Every entry in the index has a subject.
+        let of_subject = |slot: &u32| slots.at(*slot).subject().map_or(0, |subject| hashes.of(subject.as_bytes()));
+        shrink(&mut self.by_subject, of_subject);
     }
 }
 
-fn sparse(table: &HashTable<u32>) -> bool {
-    table.capacity() > SHRINK_ABOVE && table.len() < table.capacity() / 4
+/// Removes a slot's number from the table, if it is present.
+fn take_out(table: &mut HashTable<u32>, hash: u64, slot: u32) {
+    if let Ok(entry) = table.find_entry(hash, |other| *other == slot) {
+        entry.remove();
+    }
+}
+
+/// Renumbers a slot in the table.
+fn renumber(table: &mut HashTable<u32>, hash: u64, from: u32, to: u32) {
+    if let Some(number) = table.find_mut(hash, |other| *other == from) {
+        *number = to;
+    }
+}
+
+/// Gives a table's memory back once most of its entries have gone.
+fn shrink(table: &mut HashTable<u32>, hash_of: impl Fn(&u32) -> u64) {
+    if table.capacity() > SHRINK_ABOVE && table.len() < table.capacity() / 4 {
+        table.shrink_to(table.len() * 2, hash_of);
+    }
 }
 
 #[cfg(test)]
 impl Shard {
+    /// Returns the number of entries that both tables have room for.
+    pub(super) fn room(&self) -> [usize; 2] {
+        [self.by_id.capacity(), self.by_subject.capacity()]
+    }
+
     /// Panics unless both tables name exactly the slots that they should.
     pub(super) fn check(&self, hashes: &Hashes) {
         let mut subjects = 0;

@@ -233,6 +233,24 @@ async fn a_shard_of_many_entries_stays_consistent_while_it_grows_and_shrinks() {
 }
 
 #[tokio::test]
+async fn the_tables_of_a_shard_give_their_room_back_once_most_entries_have_gone() {
+    let store = MemoryStore::new();
+    let room = || store.0.shards[0].0.lock().room();
+    let ids = ids_of_one_shard(3_000);
+    for (expires, id) in (0..).zip(&ids) {
+        let kept = Bucket { id: *id, ..bucket(1, Some((expires % 250) as u8), 1, expires, 0) };
+        store.insert(&kept).await.unwrap();
+    }
+    let full = room();
+    assert!(full.iter().all(|room| (3_000..12_000).contains(room)), "{full:?}");
+    let hour = 3_600_000;
+    assert_eq!(store.purge_expired(Timestamp::from_millis(hour + 2_899), 10_000).await.unwrap(), 2_900);
+    assert!(room().iter().all(|room| (100..400).contains(room)), "{:?} of {full:?}", room());
+    check(&store);
+    assert_eq!(store.count().await.unwrap(), 100);
+}
+
+#[tokio::test]
 async fn renewals_across_two_shards_in_both_directions_do_not_deadlock() {
     let store = MemoryStore::new();
     let mut tasks = Vec::new();

@@ -35,6 +35,20 @@ pub(super) async fn migrate<D: Dialect>(dialect: &D, table: &str) -> Result<(), 
 }
 
 /// Reads the newest version that was applied.
+/// Returns the statements that [`migrate`] runs on an empty database, for an administrator to run instead.
+pub(super) fn script<D: Dialect>(table: &str) -> String {
+    let log = create_log(table);
+    let steps = (1..).zip(D::MIGRATIONS).map(|(version, script): (u64, _)| {
+        let script = script.replace(DEFAULT_TABLE, table);
+        format!("{}\n\nINSERT INTO {table}_migrations (version) VALUES ({version});\n", script.trim_end())
+    });
+    std::iter::once(format!("{log};\n")).chain(steps).collect::<Vec<_>>().join("\n")
+}
+
+fn create_log(table: &str) -> String {
+    format!("CREATE TABLE IF NOT EXISTS {table}_migrations (version BIGINT NOT NULL PRIMARY KEY)")
+}
+
 fn newest<D: Dialect>(table: &str) -> SqlStr {
     text(&format!("SELECT COALESCE(MAX(version), 0) FROM {table}_migrations"), D::SPELLING.question_marks)
 }
@@ -46,8 +60,7 @@ fn version_of(rows: &[impl Row]) -> Result<u64, StoreError> {
 async fn apply<D: Dialect>(transaction: &mut D::Transaction, table: &str) -> Result<(), Failure> {
     let text = |statement: String| text(&statement, D::SPELLING.question_marks);
     let log = format!("{table}_migrations");
-    let create = format!("CREATE TABLE IF NOT EXISTS {log} (version BIGINT NOT NULL PRIMARY KEY)");
-    transaction.run_script(text(create)).await?;
+    transaction.run_script(text(create_log(table))).await?;
     let applied = version_of(&transaction.fetch(newest::<D>(table), &[]).await?)?;
     let known = D::MIGRATIONS.len() as u64;
     if applied > known {

@@ -2,7 +2,8 @@
 
 use std::future::Future;
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -19,7 +20,33 @@ use super::server::Server;
 /// What browsers keep of a cookie: name and value (RFC 6265bis, section 5.6). Ours keeps below its default limit.
 const SIZE_LIMIT: usize = 4000;
 
-/// A request that is about to be sent, on a connection of its own.
+/// The longest that a connection is kept without a request: well below the time after which a server closes it.
+const IDLE: Duration = Duration::from_secs(1);
+
+type Body = BoxBody<Bytes, std::convert::Infallible>;
+type Connection = http1::SendRequest<Body>;
+
+/// Connections to a server that wait for another request, as a browser keeps them.
+#[derive(Default)]
+pub(crate) struct Connections(Mutex<Vec<(Connection, Instant)>>);
+
+impl Connections {
+    /// Takes the connection that was used last, if the server has not closed it.
+    fn take(&self) -> Option<Connection> {
+        let mut kept = self.0.lock().unwrap();
+        std::iter::from_fn(|| kept.pop())
+            .find(|(connection, since)| since.elapsed() < IDLE && connection.is_ready())
+            .map(|(connection, _)| connection)
+    }
+
+    async fn keep(&self, mut connection: Connection) {
+        if connection.ready().await.is_ok() {
+            self.0.lock().unwrap().push((connection, Instant::now()));
+        }
+    }
+}
+
+/// A request that is about to be sent, on a connection that no other request uses meanwhile.
 #[must_use]
 pub(crate) struct Outgoing<'s> {
     server: &'s Server,
@@ -27,13 +54,15 @@ pub(crate) struct Outgoing<'s> {
     path: String,
     headers: Vec<(&'static str, Vec<u8>)>,
     from: Option<Ipv4Addr>,
-    body: BoxBody<Bytes, std::convert::Infallible>,
+    body: Body,
+    /// Whether the server may close the connection after its answer without saying so: it need not read a body.
+    has_body: bool,
 }
 
 impl<'s> Outgoing<'s> {
     pub(crate) fn new(server: &'s Server, method: &'static str, path: &str) -> Self {
         let (path, body) = (path.to_owned(), Full::default().boxed());
-        Self { server, method, path, headers: Vec::new(), from: None, body }
+        Self { server, method, path, headers: Vec::new(), from: None, body, has_body: false }
     }
 
     /// The session cookie with this value, and nothing else.
@@ -65,6 +94,7 @@ impl<'s> Outgoing<'s> {
     /// A body of so many bytes, announced by Content-Length.
     pub(crate) fn body(mut self, length: usize) -> Self {
         self.body = Full::new(Bytes::from(vec![b'x'; length])).boxed();
+        self.has_body = true;
         self
     }
 
@@ -72,25 +102,45 @@ impl<'s> Outgoing<'s> {
     pub(crate) fn chunked(mut self) -> Self {
         let frames = futures_util::stream::iter([Ok(Frame::data(Bytes::from_static(b"x")))]);
         self.body = StreamBody::new(frames).boxed();
+        self.has_body = true;
         self
     }
 
     pub(crate) async fn send(self) -> Reply {
-        self.try_send().await.expect("the server answers")
+        let connections = (self.from.is_none() && !self.has_body).then_some(&self.server.connections);
+        let mut connection = match connections.and_then(Connections::take) {
+            Some(connection) => connection,
+            None => self.connect().await.expect("the server listens"),
+        };
+        let reply = self.exchange(&mut connection).await.expect("the server answers");
+        if let Some(connections) = connections.filter(|_| reply.headers.get("connection").is_none()) {
+            connections.keep(connection).await;
+        }
+        reply
     }
 
-    /// Fails if the server closes the connection without an answer.
+    /// Sends it on a connection of its own. Fails if the server closes that without an answer.
     pub(crate) async fn try_send(self) -> Result<Reply, hyper::Error> {
+        let mut connection = self.connect().await?;
+        self.exchange(&mut connection).await
+    }
+
+    /// The response's head, with its body still to come, on a connection of its own.
+    pub(crate) async fn open(self) -> Result<hyper::Response<hyper::body::Incoming>, hyper::Error> {
+        let mut connection = self.connect().await?;
+        connection.send_request(self.into_request()).await
+    }
+
+    async fn exchange(self, connection: &mut Connection) -> Result<Reply, hyper::Error> {
         let cookie_name = self.server.cookie_name.clone();
-        let (head, body) = self.open().await?.into_parts();
+        let (head, body) = connection.send_request(self.into_request()).await?.into_parts();
         let body = body.collect().await?.to_bytes().to_vec();
         let reply = Reply { status: head.status.as_u16(), headers: head.headers, body, cookie_name };
         reply.check();
         Ok(reply)
     }
 
-    /// The response's head, with its body still to come.
-    pub(crate) async fn open(self) -> Result<hyper::Response<hyper::body::Incoming>, hyper::Error> {
+    async fn connect(&self) -> Result<Connection, hyper::Error> {
         let stream = match self.from {
             None => TcpStream::connect(self.server.address).await,
             Some(address) => {
@@ -100,13 +150,17 @@ impl<'s> Outgoing<'s> {
             }
         };
         let stream = stream.expect("the server listens");
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
+        let (connection, driver) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(driver);
+        Ok(connection)
+    }
+
+    fn into_request(self) -> Request<Body> {
         let mut request = Request::builder().method(self.method).uri(self.path).header("host", "localhost");
         for (name, value) in self.headers {
             request = request.header(name, HeaderValue::from_bytes(&value).expect("a header value"));
         }
-        sender.send_request(request.body(self.body).expect("a request")).await
+        request.body(self.body).expect("a request")
     }
 }
 
@@ -351,9 +405,9 @@ pub(crate) fn steps(steps: &[&str]) -> String {
 
 /// Waits until so many requests are held at the server's gate.
 pub(crate) async fn until_held(server: &Server, wanted: usize) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while server.get("/extra/gate").send().await.json()["waiting"] != wanted {
-        assert!(std::time::Instant::now() < deadline, "there are not {wanted} requests at the gate");
+        assert!(Instant::now() < deadline, "there are not {wanted} requests at the gate");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

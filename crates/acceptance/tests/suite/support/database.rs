@@ -38,7 +38,7 @@ impl Database {
     pub(crate) async fn new(store: Store) -> Self {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let name = format!("acceptance_{}_{}", std::process::id(), COUNTER.fetch_add(1, Ordering::SeqCst));
-        let file = || std::env::temp_dir().join(format!("{name}.sqlite")).display().to_string();
+        let file = || services::scratch().join(format!("{name}.sqlite")).display().to_string();
         let (server, place) = match store.server() {
             Some(server) => (server, name),
             None => (String::new(), file()),

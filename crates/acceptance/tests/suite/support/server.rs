@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use services::Shared;
 
-use super::client::{Browser, Outgoing};
+use super::client::{Browser, Connections, Outgoing};
 use super::database::Database;
 use super::forge::Keys;
 
@@ -184,6 +184,7 @@ impl Setup {
             cookie_name: cookie_name.filter(|_| !defaults).unwrap_or_else(|| fallback.to_owned()),
             keys,
             database,
+            connections: Connections::default(),
             child,
             lines,
             readers,
@@ -203,6 +204,7 @@ pub(crate) struct Server {
     pub(crate) keys: Keys,
     /// Of a store that keeps rows in a database.
     pub(crate) database: Option<Arc<Database>>,
+    pub(crate) connections: Connections,
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
     readers: Vec<std::thread::JoinHandle<()>>,

@@ -1,14 +1,12 @@
 //! The powers of a thief with one key or both: with and without a cookie, and with write access to the store.
-#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests may panic")]
-
-mod support;
 
 use secure_sessions_core::{
     Bucket, Fingerprint, FingerprintKey, KeyId, KeyKind, Keyring, Refusal, Retired, SealKey, Sealer, SessionId,
     SubjectTag, Suspect, Token, Verdict,
 };
-use support::fixtures::{CONTEXT, FINGERPRINT, POLICY, SEAL, Session, later, ring, sealer, sealer_of};
-use support::raw::{self, Plaintext};
+
+use crate::support::fixtures::{CONTEXT, FINGERPRINT, POLICY, SEAL, Session, later, ring, sealer, sealer_of};
+use crate::support::raw::{self, Plaintext};
 
 const OTHER_SEAL: [u8; 32] = [0x52; 32];
 const OTHER_FINGERPRINT: [u8; 32] = [0xf2; 32];

@@ -1,14 +1,10 @@
 //! Random histories of one session: no honest browser is ever refused, and nobody gets old data back.
 //!
 //! `SECURE_SESSIONS_HISTORIES` sets how many (20 000 unless told).
-#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests may panic")]
 
-mod simulation;
-mod support;
-
-use simulation::wire::{Numbers, Sealed, Wire};
-use simulation::{Conditions, Fault, Rule, Tally, World};
-use support::random::Dice;
+use crate::simulation::wire::{Numbers, Sealed, Wire};
+use crate::simulation::{Conditions, Fault, Rule, Tally, World};
+use crate::support::random::Dice;
 
 fn histories() -> u64 {
     std::env::var("SECURE_SESSIONS_HISTORIES").ok().and_then(|count| count.parse().ok()).unwrap_or(20_000)

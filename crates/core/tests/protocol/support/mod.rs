@@ -6,5 +6,7 @@ pub(crate) mod fixtures;
 pub(crate) mod generate;
 pub(crate) mod hex;
 pub(crate) mod random;
-pub(crate) mod raw;
 pub(crate) mod vectors;
+
+/// The format written a second time: what a thief of keys can make.
+pub(crate) use forge as raw;

@@ -1,7 +1,4 @@
 //! No secret in `Debug`, nor in the text of an error.
-#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests may panic")]
-
-mod support;
 
 use std::fmt::Debug;
 
@@ -9,9 +6,10 @@ use secure_sessions_core::{
     Content, Entry, FingerprintKey, KeyParseError, Keyring, NewBucket, Retired, SealKey, Succession, Token, Tombstone,
     Verdict, decode,
 };
-use support::fixtures::{CONTEXT, FINGERPRINT, POLICY, SEAL, START, Session, data, later, meta_of, sealer};
-use support::random::Stream;
-use support::{hex, raw};
+
+use crate::support::fixtures::{CONTEXT, FINGERPRINT, POLICY, SEAL, START, Session, data, later, meta_of, sealer};
+use crate::support::random::Stream;
+use crate::support::{hex, raw};
 
 const SUBJECT: &str = "CANARY-subject";
 const DATA: &str = "CANARY-data";

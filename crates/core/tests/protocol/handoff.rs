@@ -1,14 +1,14 @@
 //! The handoff: followed only where every check of a presented token holds.
-#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests may panic")]
-
-mod support;
 
 use secure_sessions_core::{
     Bucket, FingerprintKey, HandoffError, HandoffKey, KeyKind, SealKey, SessionId, SubjectTag, Timestamp, Token,
     Verdict,
 };
-use support::fixtures::{CONTEXT, FINGERPRINT, LIFETIME, SEAL, START, Session, later, ring, sealer, sealer_of, text};
-use support::raw;
+
+use crate::support::fixtures::{
+    CONTEXT, FINGERPRINT, LIFETIME, SEAL, START, Session, later, ring, sealer, sealer_of, text,
+};
+use crate::support::raw;
 
 const OTHER_SEAL: [u8; 32] = [0x52; 32];
 const NOW: u64 = 20;
@@ -85,7 +85,7 @@ fn without_a_handoff_there_is_nothing_to_follow() {
 fn nobody_without_a_token_of_the_session_opens_its_handoff() {
     let session = rotated();
     for key in [[0; 32], SEAL, FINGERPRINT] {
-        let guessed = HandoffKey::random(&mut support::random::Replay(&key)).expect("32 bytes");
+        let guessed = HandoffKey::random(&mut crate::support::random::Replay(&key)).expect("32 bytes");
         let followed = session.sealer.follow(&session.bucket, &guessed, later(NOW), None);
         assert!(matches!(followed, Err(HandoffError::Tampered)));
     }

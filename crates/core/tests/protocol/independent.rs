@@ -1,7 +1,4 @@
 //! The independent program, `testvectors/verify.py`: the format written from the design alone in another language.
-#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests may panic")]
-
-mod support;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -12,7 +9,8 @@ use secure_sessions_core::{
     Verdict,
 };
 use serde_json::{Value, json};
-use support::fixtures::{CONTEXT, FINGERPRINT, SEAL, ring};
+
+use crate::support::fixtures::{CONTEXT, FINGERPRINT, SEAL, ring};
 
 /// Returns `true` if the program can run. Otherwise the tests are skipped, but not in CI.
 fn is_there() -> bool {

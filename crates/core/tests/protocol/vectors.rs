@@ -1,7 +1,4 @@
 //! Runs the frozen vectors of `testvectors/`.
-#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests may panic")]
-
-mod support;
 
 use std::path::Path;
 
@@ -11,9 +8,10 @@ use secure_sessions_core::{
     Token, Verdict,
 };
 use serde::de::DeserializeOwned;
-use support::random::Replay;
-use support::vectors::{DataCase, File, HandoffCase, KeyCase, NegativeCase, TagCase, TokenCase};
-use support::{fixtures, generate, hex, raw};
+
+use crate::support::random::Replay;
+use crate::support::vectors::{DataCase, File, HandoffCase, KeyCase, NegativeCase, TagCase, TokenCase};
+use crate::support::{fixtures, generate, hex, raw};
 
 const POLICY: BucketPolicy = BucketPolicy { grace: Millis::from_secs(60) };
 

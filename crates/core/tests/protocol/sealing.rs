@@ -1,15 +1,13 @@
 //! Sealing: the contents that it takes or refuses, and the lengths that come out.
-#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests may panic")]
-
-mod support;
 
 use secure_sessions_core::{
     Content, DataMap, FIRST_GENERATION, HandoffKey, Meta, MetaError, RandomError, SealError, Sealer, SessionId,
     SizeClasses, Sizes, Token, encode, format,
 };
-use support::fixtures::{CONTEXT, FINGERPRINT, LIFETIME, SEAL, START, meta_of, ring, sealer};
-use support::random::{Replay, Stream};
-use support::raw;
+
+use crate::support::fixtures::{CONTEXT, FINGERPRINT, LIFETIME, SEAL, START, meta_of, ring, sealer};
+use crate::support::random::{Replay, Stream};
+use crate::support::raw;
 
 struct Made<'a> {
     sealer: &'a Sealer,
@@ -58,7 +56,7 @@ fn equal_content_never_makes_equal_tokens_and_each_token_has_fresh_bloat() {
 struct Counted<'a>(Replay<'a>, usize);
 
 impl rand_core::TryRng for Counted<'_> {
-    type Error = support::random::Spent;
+    type Error = crate::support::random::Spent;
 
     fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
         self.1 += 1;

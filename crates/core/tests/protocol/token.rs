@@ -1,14 +1,12 @@
 //! Opening: the tokens that open, and the reasons why others do not, with stolen keys, changed bytes and other contexts.
-#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests may panic")]
-
-mod support;
 
 use proptest::prelude::*;
 use secure_sessions_core::{
     Aead, DecodeError, FingerprintKey, KeyKind, KeyState, Keyring, Opened, Refusal, SealKey, Sealer, Token, format,
 };
-use support::fixtures::{CONTEXT, FINGERPRINT, SEAL, START, Session, ring, sealer, sealer_of};
-use support::raw::{self, Plaintext};
+
+use crate::support::fixtures::{CONTEXT, FINGERPRINT, SEAL, START, Session, ring, sealer, sealer_of};
+use crate::support::raw::{self, Plaintext};
 
 const OTHER_SEAL: [u8; 32] = [0x52; 32];
 const OTHER_FINGERPRINT: [u8; 32] = [0xf2; 32];

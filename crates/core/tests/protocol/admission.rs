@@ -1,11 +1,11 @@
 //! The rows of the table of verdicts, with real tokens.
-#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests may panic")]
-
-mod support;
 
 use secure_sessions_core::{Admitted, Arrival, BucketPolicy, Millis, SessionId, SubjectTag, Timestamp, Token, Verdict};
-use support::fixtures::{CONTEXT, FINGERPRINT, LIFETIME, POLICY, SEAL, START, Session, later, ring, sealer_of, text};
-use support::raw;
+
+use crate::support::fixtures::{
+    CONTEXT, FINGERPRINT, LIFETIME, POLICY, SEAL, START, Session, later, ring, sealer_of, text,
+};
+use crate::support::raw;
 
 fn admitted(verdict: Verdict) -> Admitted {
     match verdict {
@@ -16,7 +16,7 @@ fn admitted(verdict: Verdict) -> Admitted {
 
 #[test]
 fn the_newest_token_is_current_and_gives_its_content() {
-    let session = Session::new(support::fixtures::sealer(), Some("alice"), "hello");
+    let session = Session::new(crate::support::fixtures::sealer(), Some("alice"), "hello");
     let admitted = admitted(session.present(&session.token, later(1)));
     assert_eq!(text(&admitted), "hello");
     assert_eq!(admitted.meta.subject.as_deref(), Some("alice"));
@@ -114,7 +114,7 @@ fn a_token_that_the_store_has_lost_is_unremembered() {
 
 #[test]
 fn what_was_forged_with_both_keys_is_never_admitted() {
-    let mut session = Session::new(support::fixtures::sealer(), None, "data");
+    let mut session = Session::new(crate::support::fixtures::sealer(), None, "data");
     session.rotate("newer", later(10));
     let mut plaintext = raw::read(&SEAL, CONTEXT, session.token.as_bytes()).expect("the thief has the keys");
     for generation in [0, 1, 2, 3, u32::MAX] {
@@ -134,7 +134,7 @@ fn a_bucket_of_another_session_admits_nothing() {
 
 #[test]
 fn a_bucket_whose_subject_was_moved_is_tampered_with() {
-    let sealer = support::fixtures::sealer();
+    let sealer = crate::support::fixtures::sealer();
     let tag = |subject: &str| Some(sealer.subject_tag(subject));
     for (in_token, in_bucket) in [
         (Some("alice"), tag("bob")),
@@ -142,7 +142,7 @@ fn a_bucket_whose_subject_was_moved_is_tampered_with() {
         (None, tag("alice")),
         (Some("alice"), Some(SubjectTag::from_bytes([0; 16]))),
     ] {
-        let mut session = Session::new(support::fixtures::sealer(), in_token, "data");
+        let mut session = Session::new(crate::support::fixtures::sealer(), in_token, "data");
         session.bucket.subject = in_bucket;
         assert!(matches!(session.present(&session.token, later(1)), Verdict::Tampered), "{in_token:?}");
     }
@@ -162,7 +162,7 @@ fn subjects_are_apart_by_cookie_name_and_shared_with_its_bearer_tokens() {
     session.bucket.subject = Some(sealer_of(ring, "shop").subject_tag("alice"));
     assert!(matches!(session.present(&session.token, later(1)), Verdict::Tampered));
 
-    let shop = support::fixtures::sealer();
+    let shop = crate::support::fixtures::sealer();
     let bearer = shop.for_context("bearer:session-token", shop.sizes().clone()).expect("a context");
     let mut session = Session::new(bearer, Some("alice"), "data");
     assert_eq!(session.bucket.subject, Some(shop.subject_tag("alice")));
@@ -174,7 +174,7 @@ fn subjects_are_apart_by_cookie_name_and_shared_with_its_bearer_tokens() {
 #[test]
 fn the_subject_is_checked_under_the_token_s_own_fingerprint_key() {
     let new_key = [0xf2; 32];
-    let session = Session::new(support::fixtures::sealer(), Some("alice"), "data");
+    let session = Session::new(crate::support::fixtures::sealer(), Some("alice"), "data");
     let newer = sealer_of(ring(&[SEAL], &[new_key, FINGERPRINT]), CONTEXT);
     let opened = newer.open(session.token.clone()).expect("accepted");
     let verdict = newer.admit(&session.bucket, opened, later(1), None, &POLICY);
@@ -216,7 +216,7 @@ fn newer_reads(token: &Token) -> Vec<u8> {
 
 #[test]
 fn an_older_build_that_rotates_drops_none_of_a_newer_one_s_entries() {
-    let mut session = Session::new(support::fixtures::sealer(), Some("alice"), "old");
+    let mut session = Session::new(crate::support::fixtures::sealer(), Some("alice"), "old");
     // The newer build writes entry 9, between ours, and entry 20, after them.
     let mut plaintext = raw::read(&SEAL, CONTEXT, session.token.as_bytes()).expect("both have the keys");
     let (device, other) = ([0x09, 0x82, 0x01, 0x43, 7, 7, 7], [0x14, 0xa1, 0x61, b'x', 0x1b, 0, 0, 0, 0, 0, 0, 0, 1]);
@@ -230,7 +230,7 @@ fn an_older_build_that_rotates_drops_none_of_a_newer_one_s_entries() {
     session.bucket.current = secure_sessions_core::Fingerprint::from_bytes(fingerprint);
 
     // Ours passes over them, changes what it knows, and rotates twice.
-    let mut random = support::random::Stream::new("an older build");
+    let mut random = crate::support::random::Stream::new("an older build");
     let mut newest = admitted(session.present(&token, later(1)));
     for generation in 2..4 {
         newest.meta.persistent = Some(generation == 2);
