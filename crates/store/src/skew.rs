@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_host_whose_clock_differs_from_the_servers_is_warned_of_when_it_connects() {
+    async fn a_host_whose_clock_differs_from_its_servers_is_warned_of_at_connect() {
         let warnings = Arc::new(AtomicU32::new(0));
         let _subscriber = tracing::subscriber::set_default(Warnings(Arc::clone(&warnings)));
         let two_hours = Duration::from_secs(7200);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, ServerErrorKind, Value, cmd};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 /// The pauses before another try to connect: a server that is being started again is found without an error.
@@ -57,8 +58,14 @@ impl Single {
     }
 
     async fn connection(&self) -> Result<(u64, MultiplexedConnection), RedisError> {
-        if let Some(connected) = self.connected()? {
-            return Ok(connected);
+        match self.connected() {
+            Ok(Some(connected)) => return Ok(connected),
+            Ok(None) => {}
+            Err(error) => {
+                // A caller that tries again at once must not keep others from their turn.
+                yield_now().await;
+                return Err(error);
+            }
         }
         let _connecting = self.connecting.lock().await;
         // Another call may have connected meanwhile, or failed to.
