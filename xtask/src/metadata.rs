@@ -66,6 +66,13 @@ pub(crate) fn tests() -> Result<Vec<Test>> {
     Ok(tests)
 }
 
+/// The programs with unit tests of their own: those that their manifests do not say `test = false` of.
+pub(crate) fn programs_with_tests() -> Result<Vec<String>> {
+    let metadata = read("Cargo.toml")?;
+    let targets = metadata.workspace_packages().into_iter().flat_map(|package| &package.targets);
+    Ok(targets.filter(|target| target.is_bin() && target.test).map(|target| target.name.clone()).collect())
+}
+
 /// The programs whose documentation has a folder of its own: not those that are called like their crate's library.
 pub(crate) fn documented_programs() -> Result<Vec<String>> {
     let metadata = read("Cargo.toml")?;
@@ -112,6 +119,13 @@ mod unit {
         assert!(has("secure-sessions-core") && has("secure-sessions"), "{published:?}");
         assert!(!has("xtask") && !has("services"), "{published:?}");
         assert!(published.iter().all(|published| published.folder.join("Cargo.toml").exists()), "{published:?}");
+    }
+
+    #[test]
+    fn a_program_without_a_unit_test_is_not_among_those_that_are_tested() {
+        let programs = programs_with_tests().expect("a workspace");
+        let has = |name: &str| programs.iter().any(|program| program == name);
+        assert!(has("xtask") && !has("acceptance-axum"), "{programs:?}");
     }
 
     #[test]

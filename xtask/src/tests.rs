@@ -53,7 +53,8 @@ pub(crate) fn run(report: &mut Report) {
     let on_servers = |command: Invocation| {
         servers.iter().fold(with_threads(command), |command, (name, url)| command.variable(name, url))
     };
-    let all = cargo(["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests", "--examples"]);
+    // Libraries and programs with unit tests are among `--tests`; `--bins` would take those that have none, too.
+    let all = cargo(["test", "--workspace", "--no-fail-fast", "--tests", "--examples"]);
     report.tests("tests", &on_servers(all).variable("ACCEPTANCE_REPORT", &results));
     report.tests("tests with ring", &with_ring);
     report.tests("documentation tests", &cargo(["test", "--workspace", "--no-fail-fast", "--doc"]));
@@ -116,7 +117,9 @@ fn quick() -> Result<(Invocation, Invocation)> {
     let kept: Vec<&str> = kept.iter().flat_map(|name| ["--test", name]).collect();
     let workspace = ["test", "--workspace", "--exclude", MODEL, "--no-fail-fast"];
     let suite = ["--test", SUITE, "--", QUICK_SUBJECT];
-    Ok((cargo(workspace).args(&["--lib", "--bins"]).args(&kept), cargo(workspace).args(&suite)))
+    let programs = metadata::programs_with_tests()?;
+    let programs: Vec<&str> = programs.iter().flat_map(|name| ["--bin", name]).collect();
+    Ok((cargo(workspace).args(&["--lib"]).args(&programs).args(&kept), cargo(workspace).args(&suite)))
 }
 
 /// Where the acceptance suite writes its results: a file that is not there yet.

@@ -76,6 +76,9 @@ fn transports(mut builder: Builder) -> Result<Builder, ConfigError> {
     if flag("BEARER")?.unwrap_or_default() {
         builder = builder.bearer();
     }
+    if let Some(url) = text("LOGIN_URL")? {
+        builder = builder.login_url(url);
+    }
     if let Some(name) = text("BEARER_HEADER")? {
         // Read once for the whole life of the process.
         builder = builder.bearer_header(name.leak());

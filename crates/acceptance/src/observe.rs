@@ -62,6 +62,7 @@ fn line(event: &Event) -> Value {
         Event::KeysChanged { seal, fingerprint, compromised } => {
             json!({ "seal": seal.to_string(), "fingerprint": fingerprint.to_string(), "compromised": compromised })
         }
+        Event::Unreadable { fields, .. } => json!({ "fields": fields }),
         Event::KeyReloadFailed { message } => json!({ "message": message }),
         Event::ConflictRetry { attempt, .. } => json!({ "attempt": attempt }),
         _ => json!({}),

@@ -111,6 +111,7 @@ pub async fn late(session: &Session) -> Value {
         "login": said(session.login("late")),
         "logout": said(session.logout()),
         "save": said(session.save().await),
+        "touch": session.touch().await.ok(),
     })
 }
 

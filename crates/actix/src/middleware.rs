@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use actix_web::body::EitherBody;
-use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
+use actix_web::dev::{RequestHead, Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
 use actix_web::error::InternalError;
 use actix_web::{Error, HttpMessage, HttpResponse};
 use pin_project_lite::pin_project;
@@ -16,9 +16,9 @@ use secure_sessions::{Finish, Reply, RequestSession, SessionManager};
 
 use crate::extract::{SessionExt, response};
 use crate::headers::Answer;
-use crate::{Session, SessionError};
+use crate::{EngineError, Session, SessionError};
 
-type OnError = Arc<dyn Fn(&secure_sessions::SessionError) -> HttpResponse + Send + Sync>;
+type OnError = Arc<dyn Fn(&EngineError, &RequestHead) -> HttpResponse + Send + Sync>;
 
 /// The middleware that carries sessions. It wraps an app, a scope or a resource.
 ///
@@ -42,6 +42,27 @@ impl SessionMiddleware {
         Self { manager, on_error: None, eager: false }
     }
 
+    /// Creates a middleware for development: sessions in memory, generated keys, a cookie for plain http. See
+    /// [`SessionManager::dev`]. Call it once, outside of the closure that makes the app for each worker.
+    ///
+    /// ```
+    /// # async fn run() -> std::io::Result<()> {
+    /// use actix_web::{App, HttpServer};
+    /// use secure_sessions_actix::SessionMiddleware;
+    ///
+    /// let sessions = SessionMiddleware::dev();
+    /// HttpServer::new(move || App::new().wrap(sessions.clone())).bind(("127.0.0.1", 8080))?.run().await
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if the system's source of randomness fails.
+    #[must_use]
+    pub fn dev() -> Self {
+        Self::new(SessionManager::dev())
+    }
+
     /// Loads the session of every request before it is routed, so that guards see it, as if every handler extracted
     /// `Session`. If the store fails, every route then answers 503.
     #[must_use]
@@ -52,22 +73,29 @@ impl SessionMiddleware {
     /// Sets the application's own response to session errors. It replaces a response whose session could not be
     /// committed, and every [`SessionError`] that an extractor or a handler answers with.
     ///
-    /// Use it to send users who must log in, or authenticate again, to the page that asks them. The default response
-    /// has the error's status and [text](secure_sessions::SessionError::client_text).
+    /// It gets the request's head, so that it can answer a page, JSON or a redirect. The middleware copies the head of each
+    /// request for it. The default response has the error's status and [text](EngineError::client_text).
     ///
     /// ```
-    /// # use actix_web::{HttpResponse, http::StatusCode};
-    /// # use secure_sessions_actix::{Keyring, MemoryStore, SessionManager, SessionMiddleware};
-    /// # let manager = SessionManager::builder(Keyring::generate().unwrap(), MemoryStore::new()).build().unwrap();
-    /// let middleware = SessionMiddleware::new(manager).on_error(|error| {
-    ///     let status = StatusCode::from_u16(error.status()).unwrap_or_default();
-    ///     HttpResponse::build(status).body(error.client_text())
+    /// # use actix_web::HttpResponse;
+    /// # use actix_web::http::{StatusCode, header};
+    /// # use secure_sessions_actix::{EngineError, SessionMiddleware};
+    /// let middleware = SessionMiddleware::dev().on_error(|error, head| {
+    ///     let mut response = HttpResponse::build(StatusCode::from_u16(error.status()).unwrap_or_default());
+    ///     let wants_json = head.headers().get(header::ACCEPT).is_some_and(|accept| accept == "application/json");
+    ///     match error {
+    ///         _ if wants_json => response.json(error.client_text()),
+    ///         EngineError::AuthenticationTooOld { .. } => {
+    ///             HttpResponse::SeeOther().insert_header((header::LOCATION, "/confirm-password")).finish()
+    ///         }
+    ///         _ => response.body(error.client_text()),
+    ///     }
     /// });
     /// ```
     #[must_use]
     pub fn on_error<F>(self, respond: F) -> Self
     where
-        F: Fn(&secure_sessions::SessionError) -> HttpResponse + Send + Sync + 'static,
+        F: Fn(&EngineError, &RequestHead) -> HttpResponse + Send + Sync + 'static,
     {
         Self { on_error: Some(Arc::new(respond)), ..self }
     }
@@ -122,13 +150,15 @@ where
             let outer = request.extensions_mut().insert(session.clone());
             (Some(session), outer)
         };
+        let copied = || Box::new(copied(request.head()));
+        let errors = on_error.clone().filter(|_| !nested).map(|respond| Errors { respond, head: copied() });
         let step = if *eager {
             let loading = Box::pin(request.session());
             Step::Loading { loading, request: Some(request), service: Rc::clone(&self.service) }
         } else {
             Step::Inner { future: self.service.call(request) }
         };
-        ResponseFuture { step, session, outer, on_error: on_error.clone() }
+        ResponseFuture { step, session, outer, errors }
     }
 }
 
@@ -144,7 +174,7 @@ pin_project! {
         session: Option<RequestSession>,
         // The session of another manager, whose middleware is further out.
         outer: Option<RequestSession>,
-        on_error: Option<OnError>,
+        errors: Option<Errors>,
     }
 }
 
@@ -191,7 +221,7 @@ where
                 StepProjection::Finishing { finish, outcome } => {
                     let reply = ready!(Pin::new(finish).poll(context));
                     let Some(outcome) = outcome.take() else { return Poll::Pending };
-                    return Poll::Ready(applied(reply, outcome, this.on_error.as_ref()));
+                    return Poll::Ready(applied(reply, outcome, this.errors.as_ref()));
                 }
             };
             // Unlike a tower request, this one goes back through the outer middleware, with its extensions.
@@ -204,22 +234,49 @@ where
                 Err(error) => error.as_response_error().status_code(),
             };
             match session.finish(status.as_u16()).try_now() {
-                Ok(reply) => return Poll::Ready(applied(reply, outcome, this.on_error.as_ref())),
+                Ok(reply) => return Poll::Ready(applied(reply, outcome, this.errors.as_ref())),
                 Err(finish) => this.step.set(Step::Finishing { finish, outcome: Some(outcome) }),
             }
         }
     }
 }
 
+/// The application's own response to errors, and the head of the request that it answers. A head and not the request, which
+/// must not be held while the service runs.
+struct Errors {
+    respond: OnError,
+    head: Box<RequestHead>,
+}
+
+impl Errors {
+    fn response(&self, error: &EngineError) -> HttpResponse {
+        (self.respond)(error, &self.head)
+    }
+}
+
+fn copied(head: &RequestHead) -> RequestHead {
+    let mut copy = RequestHead::default();
+    copy.method = head.method.clone();
+    copy.uri = head.uri.clone();
+    copy.version = head.version;
+    copy.headers = head.headers.clone();
+    copy.peer_addr = head.peer_addr;
+    copy
+}
+
 /// Replaces the outcome of a handler or an extractor that failed with a session error, if the application has its own
 /// response to it.
-fn replaced<B>(outcome: Outcome<B>, on_error: Option<&OnError>) -> Outcome<B> {
-    let Some(respond) = on_error else { return outcome };
+fn replaced<B>(outcome: Outcome<B>, errors: Option<&Errors>) -> Outcome<B> {
+    let Some(errors) = errors else { return outcome };
     let error = match &outcome {
         Ok(response) => response.response().error(),
         Err(error) => Some(error),
     };
-    let Some(own) = error.and_then(|error| error.as_error::<SessionError>()).map(|error| respond(error.kind())) else {
+    let Some(own) = error
+        .and_then(|error| error.as_error::<SessionError>())
+        .filter(|error| error.location().is_none())
+        .map(|error| errors.response(error.kind()))
+    else {
         return outcome;
     };
     match outcome {
@@ -229,8 +286,8 @@ fn replaced<B>(outcome: Outcome<B>, on_error: Option<&OnError>) -> Outcome<B> {
     }
 }
 
-fn applied<B>(reply: Option<Reply>, outcome: Outcome<B>, on_error: Option<&OnError>) -> Outcome<B> {
-    let outcome = replaced(outcome, on_error);
+fn applied<B>(reply: Option<Reply>, outcome: Outcome<B>, errors: Option<&Errors>) -> Outcome<B> {
+    let outcome = replaced(outcome, errors);
     let Some(reply) = reply else { return outcome };
     let Some(error) = reply.failure() else {
         return match outcome {
@@ -248,8 +305,7 @@ fn applied<B>(reply: Option<Reply>, outcome: Outcome<B>, on_error: Option<&OnErr
             }
         };
     };
-    tracing::error!(target: "secure_sessions", %error, "the response was replaced: its session was not committed");
-    let mut replacement = on_error.map_or_else(|| response(error), |respond| respond(error));
+    let mut replacement = errors.map_or_else(|| response(error), |errors| errors.response(error));
     reply.apply(&mut Answer(replacement.headers_mut()));
     match outcome {
         Ok(response) => Ok(response.into_response(replacement).map_into_right_body()),

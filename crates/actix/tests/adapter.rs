@@ -12,7 +12,8 @@ use actix_web::middleware::{ErrorHandlerResponse, ErrorHandlers, Next, from_fn};
 use actix_web::test::{TestRequest, call_and_read_body, call_service, init_service, read_body, try_call_service};
 use actix_web::{App, Error, HttpResponse, ResponseError, get, web};
 use secure_sessions_actix::{
-    MemoryStore, Session, SessionData, SessionError, SessionExt, SessionManager, SessionMiddleware, SessionStore, Typed,
+    MemoryStore, OptionalSession, Session, SessionError, SessionExt, SessionManager, SessionMiddleware, SessionStore,
+    Typed,
 };
 use serde::{Deserialize, Serialize};
 use support::{ControlledStore, cookies, manager, manager_named, request};
@@ -85,13 +86,35 @@ async fn a_counter_counts_and_the_cookie_is_sensitive() {
 }
 
 #[actix_web::test]
-async fn a_missing_middleware_is_explained_by_the_error_but_not_to_the_client() {
+async fn a_missing_middleware_is_explained_by_the_error_and_to_developers() {
     let app = init_service(App::new().service(count)).await;
     let response = call_service(&app, request("/", None).to_request()).await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-    assert_eq!(read_body(response).await, "Internal server error.");
+    let text = String::from_utf8(read_body(response).await.to_vec()).unwrap();
+    // A test of a release build has no developer for a client.
+    let explained = text.contains(".wrap(SessionMiddleware::new(manager))");
+    assert!(if cfg!(debug_assertions) { explained } else { text == "Internal server error." }, "{text}");
     let error = TestRequest::default().to_http_request().session().await.unwrap_err();
     assert!(error.to_string().contains(".wrap(SessionMiddleware::new(manager))"), "{error}");
+}
+
+#[actix_web::test]
+async fn an_optional_session_is_none_without_a_middleware_and_503_without_a_store() {
+    async fn perhaps(OptionalSession(session): OptionalSession) -> String {
+        session.is_some().to_string()
+    }
+
+    let without = init_service(App::new().route("/", web::get().to(perhaps))).await;
+    assert_eq!(call_and_read_body(&without, request("/", None).to_request()).await, "false");
+
+    let store = ControlledStore::default();
+    let sessions = SessionMiddleware::new(manager_named("session", store.clone()));
+    let app = init_service(App::new().route("/", web::get().to(perhaps)).service(login).wrap(sessions)).await;
+    let cookie = cookies(call_service(&app, request("/login", None).to_request()).await.headers()).remove(0);
+    assert_eq!(call_and_read_body(&app, request("/", Some(&cookie)).to_request()).await, "true");
+    store.set_down();
+    let response = call_service(&app, request("/", Some(&cookie)).to_request()).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "and not a user who is not logged in");
 }
 
 #[actix_web::test]
@@ -199,7 +222,9 @@ async fn a_commit_that_fails_replaces_the_response_with_the_applications_own() {
     for own in [false, true] {
         let mut middleware = SessionMiddleware::new(manager.clone());
         if own {
-            middleware = middleware.on_error(|error| HttpResponse::Gone().body(format!("own page: {error}")));
+            middleware = middleware.on_error(|error, head| {
+                HttpResponse::Gone().body(format!("own page of {} {}: {error}", head.method, head.uri))
+            });
         }
         let marked = |mut response: ServiceResponse<_>| {
             response.headers_mut().insert(header::SERVER, header::HeaderValue::from_static("seen"));
@@ -213,12 +238,15 @@ async fn a_commit_that_fails_replaces_the_response_with_the_applications_own() {
             .wrap(ErrorHandlers::new().default_handler(marked));
         let app = init_service(app).await;
         let cookie = cookies(call_service(&app, request("/login", None).to_request()).await.headers()).remove(0);
-        let response = call_service(&app, request("/slow", Some(&cookie)).to_request()).await;
+        let response = call_service(&app, request("/slow?a=b", Some(&cookie)).to_request()).await;
         assert_eq!(response.status(), if own { StatusCode::GONE } else { StatusCode::CONFLICT });
         assert_eq!(response.headers().get(header::SERVER).unwrap(), "seen", "by an error handler outside");
         assert!(cookies(response.headers()).is_empty());
         let text = read_body(response).await;
-        assert!(if own { text.starts_with(b"own page: ") } else { text == "The session has ended." }, "{text:?}");
+        assert!(
+            if own { text.starts_with(b"own page of GET /slow?a=b: ") } else { text == "The session has ended." },
+            "{text:?}"
+        );
     }
 }
 
@@ -255,14 +283,10 @@ struct Cart {
     note: Option<String>,
 }
 
-impl SessionData for Cart {}
-
 #[derive(Default, Serialize, Deserialize)]
 struct Count {
     n: u64,
 }
-
-impl SessionData for Count {}
 
 async fn views(mut cart: Typed<Cart>, mut visits: Typed<Count>, session: Session) -> Result<String, SessionError> {
     cart.update(|cart| cart.items.push("book".to_owned()))?;

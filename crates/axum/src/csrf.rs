@@ -11,7 +11,7 @@ use crate::{Session, SessionError, SessionExt};
 /// The session of a request that brought one of its CSRF tokens in the [header](crate::SessionManager::csrf_header).
 /// Any other request is answered with 403.
 ///
-/// For forms without scripts, extract `Session` and pass the field to `verify_csrf_field`.
+/// For forms without scripts, extract a [`CsrfForm`](crate::CsrfForm).
 ///
 /// ```
 /// use secure_sessions_axum::{CsrfSession, SessionError};

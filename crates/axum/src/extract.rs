@@ -1,13 +1,12 @@
 //! The extractors, and their errors as responses.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
-use http::StatusCode;
 use http::request::Parts;
+use http::{StatusCode, header};
 use secure_sessions::SessionData;
 
 use crate::layer::Rejected;
@@ -22,12 +21,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Session {
 }
 
 impl<S: Send + Sync> OptionalFromRequestParts<S> for Session {
-    type Rejection = Infallible;
+    type Rejection = SessionError;
 
-    /// Returns `None` if the store fails, or the request did not pass a `SessionLayer`. Use it for pages that work
-    /// without a session.
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
-        Ok(parts.session().await.ok())
+    /// Returns `None` only if the request did not pass a `SessionLayer`, which the log then says. If the store fails, the
+    /// request is answered with 503.
+    ///
+    /// It does not tell if somebody is logged in: every request that passed the layer has a session. For that, extract
+    /// `Session` and look at its `subject`.
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, SessionError> {
+        secure_sessions::optional(parts.session().await)
     }
 }
 
@@ -43,9 +45,11 @@ impl IntoResponse for SessionError {
     /// Returns the error's status, and a text that reveals nothing about the server's internals. The log has the
     /// details.
     fn into_response(self) -> Response {
+        self.report();
         let status = StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        if status.is_server_error() {
-            tracing::error!(target: "secure_sessions", error = %self.kind(), "a handler met a session error");
+        if let Some(location) = self.location() {
+            // A redirect needs no response of the application's own.
+            return (status, [(header::LOCATION, location)], self.client_text()).into_response();
         }
         let mut response = (status, self.client_text()).into_response();
         // The layer finds the error here, and may replace the response by the application's own.

@@ -1,5 +1,8 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "axum")]
+mod access;
 mod cross_origin;
 #[cfg(feature = "axum")]
 mod csrf;
@@ -13,6 +16,10 @@ pub use secure_sessions;
 #[doc(inline)]
 pub use secure_sessions::exports::*;
 
+#[cfg(feature = "axum")]
+pub use self::access::{
+    Allowed, CsrfForm, CsrfFormRejection, LoggedIn, MaybeLoggedIn, Subject, TypedOrDefault, Untouched,
+};
 pub use self::cross_origin::{
     CrossOriginFuture, CrossOriginLayer, CrossOriginService, DefaultRefusal, RefusalResponse,
 };
@@ -23,8 +30,3 @@ pub use self::headers::ClientAddress;
 pub use self::layer::{DefaultErrorResponse, ErrorResponse, ResponseFuture, SessionLayer, SessionService};
 
 secure_sessions::adapter_types!();
-
-/// The project's README: its quick start must compile.
-#[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;

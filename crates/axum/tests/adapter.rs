@@ -6,14 +6,15 @@ use std::convert::Infallible;
 
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Response, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Router, http};
 use secure_sessions_axum::{
-    EngineError, Keyring, ManualClock, MemoryStore, Session, SessionData, SessionError, SessionExt, SessionLayer,
-    SessionManager, SessionStore, Typed,
+    EngineError, Keyring, ManualClock, MemoryStore, Session, SessionError, SessionExt, SessionLayer, SessionManager,
+    SessionStore, StoreError, Typed,
 };
 use serde::{Deserialize, Serialize};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -70,13 +71,40 @@ async fn a_counter_counts_and_the_cookie_is_sensitive() {
 }
 
 #[tokio::test]
-async fn a_missing_layer_is_explained_by_the_error_but_not_to_the_client() {
+async fn a_missing_layer_is_explained_by_the_error_and_to_developers() {
     let app = Router::new().route("/", get(count));
     let response = app.oneshot(request(None)).await.unwrap();
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-    assert_eq!(text(response).await, "Internal server error.");
+    let text = text(response).await;
+    // A test of a release build has no developer for a client.
+    let explained = text.contains(".layer(SessionLayer::new(manager))");
+    assert!(if cfg!(debug_assertions) { explained } else { text == "Internal server error." }, "{text}");
     let error = request(None).session().await.unwrap_err();
     assert!(error.to_string().contains(".layer(SessionLayer::new(manager))"), "{error}");
+}
+
+/// A store that is down.
+struct Down;
+
+impl SessionStore for Down {
+    secure_sessions_axum::store::forward_methods!(self => Err::<&MemoryStore, _>(StoreError::Timeout)?;
+        insert, load, replace, renew_into, remove, list, count, remove_all, purge_expired);
+}
+
+#[tokio::test]
+async fn an_optional_session_is_none_without_a_layer_and_503_without_a_store() {
+    let app = || Router::new().route("/", get(async |session: Option<Session>| session.is_some().to_string()));
+    assert_eq!(text(app().oneshot(request(None)).await.unwrap()).await, "false");
+    let there = app().layer(SessionLayer::new(manager()));
+    assert_eq!(text(there.oneshot(request(None)).await.unwrap()).await, "true");
+
+    let (seal, fingerprint) = Keyring::generate_texts().unwrap();
+    let ring = || Keyring::from_text(&seal, &fingerprint, "").unwrap();
+    let up = SessionManager::builder(ring(), MemoryStore::new()).insecure_dev().build().unwrap();
+    let cookie = secure_sessions_axum::testing::session(&up).login("alice").cookie().await.unwrap();
+    let down = SessionManager::builder(ring(), Down).insecure_dev().build().unwrap();
+    let response = app().layer(SessionLayer::new(down)).oneshot(request(Some(&cookie))).await.unwrap();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "and not a user who is not logged in");
 }
 
 #[tokio::test]
@@ -232,19 +260,20 @@ async fn a_commit_that_fails_replaces_the_response_with_the_applications_own() {
     let app = Router::new()
         .route("/login", get(|session: Session| async move { session.login("alice") }))
         .route("/slow", get(revoked_meanwhile))
-        .layer(SessionLayer::new(manager.clone()).on_error(|error: &EngineError| {
-            (StatusCode::from_u16(error.status()).unwrap(), "our own page").into_response()
+        .layer(SessionLayer::new(manager.clone()).on_error(|error: &EngineError, head: &Parts| {
+            let page = format!("our own page for {} {}", head.method, head.uri);
+            (StatusCode::from_u16(error.status()).unwrap(), page).into_response()
         }))
         .layer(axum::Extension(manager));
     let mut login = request(None);
     *login.uri_mut() = "/login".parse().unwrap();
     let cookie = cookies(app.clone().oneshot(login).await.unwrap().headers()).remove(0);
     let mut slow = request(Some(&cookie));
-    *slow.uri_mut() = "/slow".parse().unwrap();
+    *slow.uri_mut() = "/slow?a=b".parse().unwrap();
     let response = app.oneshot(slow).await.unwrap();
     assert_eq!(response.status(), StatusCode::CONFLICT);
     assert!(cookies(response.headers()).is_empty());
-    assert_eq!(text(response).await, "our own page");
+    assert_eq!(text(response).await, "our own page for GET /slow?a=b");
 }
 
 async fn revoked_meanwhile(
@@ -262,14 +291,10 @@ struct Cart {
     note: Option<String>,
 }
 
-impl SessionData for Cart {}
-
 #[derive(Default, Serialize, Deserialize)]
 struct Count {
     n: u64,
 }
-
-impl SessionData for Count {}
 
 #[tokio::test]
 async fn typed_views_and_keyed_access_change_one_session_side_by_side() {

@@ -6,6 +6,7 @@ mod floors;
 mod ours;
 mod peers;
 mod rocket;
+mod shim;
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ pub use self::application::Answer;
 use self::application::Application;
 use self::ours::Passing;
 pub use self::ours::{REMEMBERING, RING, RUSTCRYPTO, UNSEALED};
+pub use self::shim::SHIM;
 
 /// The route that looks at no session.
 const UNSEEN: &str = "/unseen";
@@ -169,6 +171,7 @@ impl Calls {
 pub async fn all(counted: bool) -> Result<Vec<Case>> {
     let mut cases = floors::all()?;
     cases.extend(ours::all(counted).await?);
+    cases.extend(shim::all(counted).await?);
     cases.extend(peers::all(counted).await?);
     cases.extend(actix::all().await?);
     cases.extend(rocket::all().await?);

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use secure_sessions::store::{AnyStore, SessionStore};
 use secure_sessions::{Clock, Keyring, RequestHead, SessionManager, SystemClock, testing};
+use secure_sessions_core::format::DEFAULT_LIMIT;
 use serde_json::{Value, json};
 
 use crate::arguments::{DoctorCommand, StoreArguments};
@@ -257,12 +258,12 @@ fn check_headers(checks: &mut Checks, headers: &str, name: &str) {
         let detail = "an answer with a Set-Cookie that caches may keep: does a proxy remove Cache-Control?";
         checks.add("caching", Outcome::Bad, detail);
     }
-    // The browser's limit for name and value, beside what the other headers take.
+    // What name and value may grow to by default, beside what the other headers take.
     let others = headers.lines().map(|line| line.len() + 2).sum::<usize>().saturating_sub(pair.len());
-    if others + 4000 > NGINX_DEFAULT {
+    if others + DEFAULT_LIMIT > NGINX_DEFAULT {
         let detail = format!(
-            "{others} bytes of headers beside the cookie, which may grow to 4000: nginx answers 502 to more than {NGINX_DEFAULT} \
-             by default, so set `proxy_buffer_size 8k`, or `size_limit` to less"
+            "{others} bytes of headers beside the cookie, which may grow to {DEFAULT_LIMIT} by default: nginx answers 502 to \
+             more than {NGINX_DEFAULT}, so set `proxy_buffer_size 8k`, or `size_limit` to less"
         );
         checks.add("proxy", Outcome::Warning, detail);
     }
@@ -279,9 +280,11 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_of_the_defaults_is_good_and_its_proxy_needs_a_hint() {
+    fn a_cookie_of_the_defaults_is_good_and_large_headers_beside_it_need_a_hint() {
         let headers = "HTTP/1.1 200 OK\r\nset-cookie: __Host-session=AAAA; Path=/; Secure; HttpOnly; SameSite=Lax\r\ncache-control: no-store\r\ncontent-type: text/html\r\n";
-        assert_eq!(outcomes(headers), [("cookie", false), ("proxy", false)]);
+        assert_eq!(outcomes(headers), [("cookie", false)]);
+        let large = format!("{headers}content-security-policy: {}\r\n", "x".repeat(1200));
+        assert_eq!(outcomes(&large), [("cookie", false), ("proxy", false)]);
     }
 
     #[test]

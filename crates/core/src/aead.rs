@@ -81,11 +81,11 @@ impl AeadKey {
         }
     }
 
-    /// Decrypts in place without checking anything. Call it only for a ciphertext whose mark is right.
+    /// Decrypts `bytes[at..]` in place without checking anything. Call it only for a ciphertext whose mark is right.
     #[inline]
-    pub(crate) fn decrypt(&self, nonce: &[u8; NONCE_LEN], buffer: &mut [u8]) {
+    pub(crate) fn decrypt(&self, nonce: &[u8; NONCE_LEN], bytes: &mut Vec<u8>, at: usize) {
         // The AEAD takes the first block of the keystream for Poly1305's key (RFC 8439, section 2.8).
-        keystream(&self.0, nonce, Some(1), buffer);
+        in_strides(bytes, at, |ciphertext| keystream(&self.0, nonce, Some(1), ciphertext));
     }
 }
 
@@ -98,6 +98,21 @@ impl fmt::Debug for AeadKey {
 /// Encrypts or decrypts in place by the XChaCha20 keystream alone, from its first block on.
 pub(crate) fn xchacha20(key: &[u8; KEY_LEN], nonce: &[u8; NONCE_LEN], buffer: &mut [u8]) {
     keystream(key, nonce, None, buffer);
+}
+
+/// The bytes of a keystream that vector instructions compute at once: four blocks.
+pub(crate) const STRIDE: usize = 4 * 64;
+
+/// Applies a cipher to `bytes[at..]`, filled up to whole strides for that long: of a stride that is not whole, each block
+/// is computed apart, and takes as long as all four.
+///
+/// Without room for another stride, `bytes` moves before the cipher is applied.
+#[inline]
+pub(crate) fn in_strides(bytes: &mut Vec<u8>, at: usize, apply: impl FnOnce(&mut [u8])) {
+    let end = bytes.len();
+    bytes.resize(at + (end - at).next_multiple_of(STRIDE), 0);
+    apply(&mut bytes[at..]);
+    bytes.truncate(end);
 }
 
 #[inline]

@@ -18,6 +18,13 @@ pub(crate) fn decode(text: &[u8]) -> Result<Vec<u8>, NotCanonical> {
     URL_SAFE_NO_PAD.decode_to_vec(text).map_err(|_| NotCanonical)
 }
 
+/// Decodes into a vector with room for more bytes.
+pub(crate) fn decode_with_room(text: &[u8], room: usize) -> Result<Vec<u8>, NotCanonical> {
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2 + room);
+    URL_SAFE_NO_PAD.decode_append(text, &mut bytes).map_err(|_| NotCanonical)?;
+    Ok(bytes)
+}
+
 /// Returns the number of characters that `n` bytes take.
 pub(crate) const fn encoded_len(n: usize) -> usize {
     n / 3 * 4
@@ -39,6 +46,7 @@ mod tests {
             let text = encode(&bytes);
             assert_eq!(text.len(), encoded_len(length));
             assert_eq!(decode(text.as_bytes()), Ok(bytes.clone()));
+            assert_eq!(decode_with_room(text.as_bytes(), 7), Ok(bytes.clone()));
             // Every other last character either fails or gives other bytes: trailing bits are refused.
             let Some((last, rest)) = text.as_bytes().split_last() else { continue };
             for other in 0..=255_u8 {
@@ -60,6 +68,7 @@ mod tests {
             ["AA==", "AA=", "+A", "/A", "A A", " AA", "AA ", "AA\n", "\"AA\"", "%41A", "A", "AAAAA", "AB", "AAB"]
         {
             assert_eq!(decode(text.as_bytes()), Err(NotCanonical), "{text:?}");
+            assert_eq!(decode_with_room(text.as_bytes(), 0), Err(NotCanonical), "{text:?}");
         }
         assert_eq!(decode(b"-_8"), Ok(vec![0xfb, 0xff]));
     }

@@ -25,8 +25,8 @@ pub(crate) fn head(input: &mut &[u8]) -> Result<Header, CborError> {
     let Some((major, number, end)) = argument(input, 0) else { return uncommon_head(input) };
     let length = || usize::try_from(number).ok();
     let header = match major {
-        0 => Header::Positive(number),
-        1 => Header::Negative(number),
+        POSITIVE => Header::Positive(number),
+        NEGATIVE => Header::Negative(number),
         BYTES => Header::Bytes(length()),
         TEXT => Header::Text(length()),
         ARRAY => Header::Array(length()),
@@ -37,11 +37,13 @@ pub(crate) fn head(input: &mut &[u8]) -> Result<Header, CborError> {
     Ok(header)
 }
 
-const BYTES: u8 = 2;
-const TEXT: u8 = 3;
-const ARRAY: u8 = 4;
-const MAP: u8 = 5;
-const TAG: u8 = 6;
+pub(crate) const POSITIVE: u8 = 0;
+pub(crate) const NEGATIVE: u8 = 1;
+pub(crate) const BYTES: u8 = 2;
+pub(crate) const TEXT: u8 = 3;
+pub(crate) const ARRAY: u8 = 4;
+pub(crate) const MAP: u8 = 5;
+pub(crate) const TAG: u8 = 6;
 
 /// Returns the major type, the argument and the end of a head with an argument (RFC 8949, section 3).
 #[inline]
@@ -147,7 +149,12 @@ fn is_end(input: &[u8], number: usize, count: Option<usize>) -> bool {
 }
 
 /// Ends an item of indefinite length.
-const BREAK: u8 = 0xff;
+pub(crate) const BREAK: u8 = 0xff;
+pub(crate) const NULL: u8 = 0xf6;
+pub(crate) const UNDEFINED: u8 = 0xf7;
+/// The tags of integers that take more than 64 bits (RFC 8949, section 3.4.3).
+pub(crate) const POSITIVE_BIGNUM: u64 = 2;
+pub(crate) const NEGATIVE_BIGNUM: u64 = 3;
 
 /// Returns the range of the text of definite length whose head is at `at`.
 #[inline]
@@ -215,21 +222,20 @@ fn items_end(bytes: &[u8], start: usize, count: Option<u64>, depth: usize) -> Re
     // Each item takes a byte at least, so a count beyond that needs no loop to be refused.
     let left = bytes.len() - start;
     let count = count.and_then(|count| usize::try_from(count).ok()).filter(|count| *count <= left);
-    let mut at = start;
-    // Numbers in a list are often of one width. If one begins as the one before did, its length is known already, and the
-    // processor need not wait for the byte that it has read to know where to read next.
-    let mut width = None;
-    for _ in 0..count.ok_or(CborError::Malformed)? {
-        at = match width {
-            Some((first, length)) if bytes.get(at) == Some(&first) => bytes_end(bytes, at, length)?,
-            _ => {
-                let fixed = bytes.get(at).map(|first| (*first, FIXED_LEN[usize::from(*first)].into()));
-                width = fixed.filter(|(_, length)| *length != 0);
-                end(bytes, at, depth - 1)?
-            }
-        };
+    let (mut at, mut left) = (start, count.ok_or(CborError::Malformed)?);
+    while left > 0 {
+        let item = at;
+        at = end(bytes, item, depth - 1)?;
+        left -= 1;
+        // Numbers in a list are often of one width. One that begins as the one before it did is as long, so the processor
+        // need not wait for the byte that it has read to know where to read next.
+        let (first, length) = (bytes[item], FIXED_LEN[usize::from(bytes[item])]);
+        while length > 0 && left > 0 && bytes.get(at) == Some(&first) {
+            at += usize::from(length);
+            left -= 1;
+        }
     }
-    Ok(at)
+    if at <= bytes.len() { Ok(at) } else { Err(CborError::Malformed) }
 }
 
 /// Returns the length of an item that begins with this byte, or zero if the byte alone does not tell.
@@ -308,11 +314,42 @@ pub(crate) fn head_len(number: u64) -> usize {
     }
 }
 
-/// Appends one head.
-pub(crate) fn push_head(output: &mut Vec<u8>, header: Header) {
-    // Writing to a Vec cannot fail.
-    let pushed = Encoder::from(output).push(header);
+/// Returns one head, as the first bytes of an array, and their number.
+pub(crate) fn head_bytes(header: Header) -> ([u8; MAX_HEAD], usize) {
+    let mut bytes = [0; MAX_HEAD];
+    let mut rest = &mut bytes[..];
+    // Cannot fail: there is room for the longest head.
+    let pushed = Encoder::from(&mut rest).push(header);
     debug_assert!(pushed.is_ok());
+    let length = MAX_HEAD - rest.len();
+    (bytes, length)
+}
+
+/// Appends one head: as [`head`] reads them, the frequent ones are written here.
+#[inline]
+pub(crate) fn push_head(output: &mut Vec<u8>, header: Header) {
+    let (major, number) = match header {
+        Header::Positive(number) => (0, number),
+        Header::Bytes(Some(length)) => (BYTES, length as u64),
+        Header::Text(Some(length)) => (TEXT, length as u64),
+        Header::Map(Some(count)) => (MAP, count as u64),
+        _ => return push_uncommon_head(output, header),
+    };
+    let bytes = number.to_be_bytes();
+    let (argument, followed_by) = match head_len(number) {
+        1 => (bytes[7], 0),
+        2 => (24, 1),
+        3 => (25, 2),
+        5 => (26, 4),
+        _ => (27, 8),
+    };
+    output.push(major << 5 | argument);
+    output.extend_from_slice(&bytes[bytes.len() - followed_by..]);
+}
+
+fn push_uncommon_head(output: &mut Vec<u8>, header: Header) {
+    let (head, length) = head_bytes(header);
+    output.extend_from_slice(&head[..length]);
 }
 
 /// Appends one byte string.
@@ -546,6 +583,21 @@ mod tests {
             push_head(&mut written, Header::Positive(number));
             assert_eq!(head_len(number), written.len(), "{number:#x}");
             assert!(written.len() <= MAX_HEAD);
+        }
+    }
+
+    #[test]
+    fn a_head_is_written_as_the_library_writes_it() {
+        let edges = [24, 0x100, 0x1_0000, 0x1_0000_0000].map(|edge: u64| [edge - 1, edge]);
+        for number in edges.into_iter().flatten().chain([0, u64::MAX]) {
+            let length = usize::try_from(number).ok();
+            let sized = [Header::Bytes(length), Header::Text(length), Header::Map(length), Header::Array(length)];
+            for header in sized.into_iter().chain([Header::Positive(number), Header::Negative(number)]) {
+                let (mut ours, mut the_library_s) = (Vec::new(), Vec::new());
+                push_head(&mut ours, header);
+                push_uncommon_head(&mut the_library_s, header);
+                assert_eq!(ours, the_library_s, "{header:?}");
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::format::{MAX_CONTEXT_LEN, NONCE_AT, TOKEN_LABEL};
 
 /// A context that is empty or too long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the cookie's or header's name has {length} bytes; it must have 1 to {MAX_CONTEXT_LEN}")]
 pub struct ContextError {
     /// The length of the name in bytes.

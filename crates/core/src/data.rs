@@ -8,14 +8,17 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use self::places::{Place, Places};
+pub use self::wrong_type::WrongType;
 use crate::cbor::{self, CborError};
+use crate::codec;
 use crate::format::{MAX_KEY_LEN, MAX_TOKEN};
 use crate::secret::{SecretArray, SecretBytes};
 
 mod places;
+mod wrong_type;
 
 /// An error in a key, a value or a whole data map.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
     /// The map is not one CBOR map of definite length, or not exactly one.
@@ -45,11 +48,8 @@ pub enum DataError {
     #[error("the value cannot be serialised: {0}")]
     Serialize(String),
     /// The value is of another type. Unlike serde's, the message does not quote the value.
-    #[error("the value is not a {expected}; it is left as it was")]
-    WrongType {
-        /// The name of the requested type.
-        expected: &'static str,
-    },
+    #[error(transparent)]
+    WrongType(Box<WrongType>),
 }
 
 /// A session's data: one CBOR map of definite length, text key to any CBOR value, kept in its encoded form.
@@ -67,6 +67,17 @@ pub struct DataMap {
     items: Range<usize>,
     /// The number of entries, as the map's head counts them.
     count: usize,
+}
+
+impl DataError {
+    /// Names the key of the value in the error, unless it has one already.
+    #[must_use]
+    pub fn of_key(mut self, key: &str) -> Self {
+        if let Self::WrongType(wrong) = &mut self {
+            wrong.name(key);
+        }
+        self
+    }
 }
 
 impl DataMap {
@@ -118,6 +129,55 @@ impl DataMap {
         if keys.windows(2).any(|pair| pair[0] == pair[1]) { Err(DataError::DuplicateKey) } else { Ok(()) }
     }
 
+    /// Returns the fields of a struct, or the entries of a map, as a map of their own.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::NotAMap`] if the value is of another kind, and the errors of [`encode`].
+    pub fn from_fields<T: Serialize + ?Sized>(value: &T) -> Result<Self, DataError> {
+        let encoded = encode(value)?;
+        let mut input = &encoded[..];
+        if cbor::head(&mut input)? != Header::Map(None) {
+            return Self::from_cbor(&encoded);
+        }
+        // A type with `#[serde(flatten)]` is written as a map whose length is not known beforehand.
+        let mut map = Self::new();
+        while input.first() != Some(&cbor::BREAK) {
+            let (key, value) = (cbor::text(&mut input)?, cbor::item(&mut input)?);
+            map.insert_encoded(key, value)?;
+        }
+        Ok(map)
+    }
+
+    /// Returns all keys and values as JSON, for debugging: the text shows everything that the session holds.
+    ///
+    /// Bytes become a text of hexadecimal digits after `0x`, and a key within a value that is no text is quoted.
+    ///
+    /// ```
+    /// use secure_sessions_core::{DataMap, encode};
+    ///
+    /// let mut data = DataMap::new();
+    /// data.insert_encoded("cart", &encode(&["book"])?)?;
+    /// data.insert_encoded("visits", &encode(&3)?)?;
+    /// assert_eq!(data.to_json(), r#"{"cart":["book"],"visits":3}"#);
+    /// # Ok::<_, secure_sessions_core::DataError>(())
+    /// ```
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut json = "{".to_owned();
+        for (key, value) in self.iter() {
+            if json.len() > 1 {
+                json.push(',');
+            }
+            codec::push_string(&mut json, key);
+            json.push(':');
+            // Another implementation may have written a simple value that nobody knows.
+            json.push_str(codec::to_json(value).as_deref().unwrap_or("null"));
+        }
+        json.push('}');
+        json
+    }
+
     /// Returns the number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -140,6 +200,13 @@ impl DataMap {
         self.entries().map(|entry| (entry.key, entry.value))
     }
 
+    /// Returns the encoded entries one after the other, each a text key and a value: the whole map without its head.
+    /// Nothing of it is checked; see the type's description of maps that another implementation wrote.
+    #[must_use]
+    pub fn encoded_entries(&self) -> &[u8] {
+        self.items()
+    }
+
     /// Returns `true` if the key is present.
     #[must_use]
     pub fn contains_key(&self, key: &str) -> bool {
@@ -158,7 +225,7 @@ impl DataMap {
     ///
     /// [`DataError::WrongType`] if the value is of another type; it stays as it is.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, DataError> {
-        self.get_encoded(key).map(decode).transpose()
+        self.get_encoded(key).map(decode).transpose().map_err(|error| error.of_key(key))
     }
 
     /// Puts an encoded value under the key. Returns `true` if that changed anything.
@@ -190,6 +257,10 @@ impl DataMap {
         }
         if taken == 1 && first.is_some_and(|place| cbor::is_same(&items[place.value()], value)) {
             return Ok(false);
+        }
+        if let Some(place) = first.filter(|place| taken == 1 && place.value().len() == value.len()) {
+            self.overwrite(place.value(), value);
+            return Ok(true);
         }
         // Keys that we write ascend.
         let place = first.map(Place::range).unwrap_or_else(|| {
@@ -282,6 +353,12 @@ impl DataMap {
         self.places().find(|place| items.get(place.key()) == Some(key))
     }
 
+    /// Replaces a range of the items by as many bytes.
+    fn overwrite(&mut self, range: Range<usize>, bytes: &[u8]) {
+        let start = self.items.start;
+        self.buffer.as_mut_slice()[start + range.start..start + range.end].copy_from_slice(bytes);
+    }
+
     /// Replaces a range of the items. The old buffer is zeroized when it is dropped.
     fn splice(&mut self, range: Range<usize>, room: usize, write: impl FnOnce(&mut Vec<u8>)) {
         let items = self.items();
@@ -327,7 +404,7 @@ impl fmt::Debug for DataMap {
 /// [`DataError`] if the value cannot be serialised, is larger than any cookie, or nested too deeply.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<SecretBytes, DataError> {
     let mut writer = Bounded { small: SecretArray([0; Bounded::SMALL]), large: None, length: 0 };
-    ciborium::into_writer(value, &mut writer).map_err(|error| DataError::Serialize(error.to_string()))?;
+    codec::to_writer(value, &mut writer).map_err(|error| DataError::Serialize(error.to_string()))?;
     let bytes = writer.bytes()?;
     check_value(bytes)?;
     Ok(SecretBytes::from(bytes.to_vec()))
@@ -339,22 +416,7 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<SecretBytes, DataError
 ///
 /// [`DataError::WrongType`] if the value is of another type.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DataError> {
-    const ON_STACK: usize = 64;
-    let refused = DataError::WrongType { expected: core::any::type_name::<T>() };
-    let mut rest = bytes;
-    // The reader gathers texts in the scratch buffer, and calls one longer than that a wrong type.
-    let value = if bytes.len() <= ON_STACK {
-        let mut scratch = SecretArray([0; ON_STACK]);
-        ciborium::de::from_reader_with_buffer(&mut rest, &mut scratch.0)
-    } else {
-        let mut scratch = SecretBytes::zeros(bytes.len());
-        ciborium::de::from_reader_with_buffer(&mut rest, scratch.as_mut_slice())
-    }
-    .ok();
-    match value {
-        Some(value) if rest.is_empty() => Ok(value),
-        _ => Err(refused),
-    }
+    codec::from_slice(bytes).map_err(|error| DataError::WrongType(Box::new(WrongType::new::<T>(&error))))
 }
 
 /// A writer that never grows, so it leaves no copy of a secret behind. Bytes that do not fit are only counted.

@@ -51,8 +51,9 @@ pub const SEAL_RANDOM_LEN: usize = NONCE_LEN + SEED_LEN;
 
 /// The most that browsers keep of a cookie: name and value together, in bytes (RFC 6265bis, section 5.6).
 pub const BROWSER_LIMIT: usize = 4096;
-/// The default limit of name and value together, in bytes.
-pub const DEFAULT_LIMIT: usize = 4000;
+/// The default limit of name and value together, in bytes. With it, a response's head fits the one memory page (4096 bytes)
+/// that nginx reads it into by default, beside 1 kB of other headers.
+pub const DEFAULT_LIMIT: usize = 2800;
 /// The default step between size classes of the plaintext, in bytes.
 pub const DEFAULT_SIZE_STEP: usize = 128;
 /// The most bytes of a context (a cookie's name, or `bearer:` and a header's name).

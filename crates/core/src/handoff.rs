@@ -4,7 +4,7 @@ use rand_core::TryCryptoRng;
 use zeroize::Zeroizing;
 
 use crate::admit::{Admitted, Unfit, content};
-use crate::aead::xchacha20;
+use crate::aead::{STRIDE, in_strides, xchacha20};
 use crate::bucket::Bucket;
 use crate::format::{HANDOFF_LABEL, HANDOFF_OVERHEAD, HANDOFF_VERSION, KEY_ID_LEN, KEY_LEN, NONCE_LEN};
 use crate::ids::{HandoffKey, KeyId, RandomError, SessionId, random};
@@ -61,12 +61,12 @@ impl Sealer {
     ) -> Result<Vec<u8>, RandomError> {
         let seal = self.keyring().active_seal();
         let nonce = random::<NONCE_LEN>(rng)?;
-        let mut sealed = Vec::with_capacity(HANDOFF_OVERHEAD + successor.as_bytes().len());
+        let mut sealed = Vec::with_capacity(HANDOFF_OVERHEAD + successor.as_bytes().len() + STRIDE);
         sealed.extend_from_slice(seal.id.as_bytes());
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(successor.as_bytes());
         let key = self.handoff_sealing_key(seal, session_id, handoff_key);
-        xchacha20(&key, &nonce, &mut sealed[HANDOFF_OVERHEAD..]);
+        in_strides(&mut sealed, HANDOFF_OVERHEAD, |token| xchacha20(&key, &nonce, token));
         Ok(sealed)
     }
 
@@ -91,8 +91,10 @@ impl Sealer {
         let id = KeyId::from_bytes(*id);
         let seal = self.keyring().seal(id).ok_or(HandoffError::UnknownKey { kind: KeyKind::Seal, id })?;
 
-        let mut bytes = sealed.to_vec();
-        xchacha20(&self.handoff_sealing_key(seal, &bucket.id, handoff_key), nonce, &mut bytes);
+        let mut bytes = Vec::with_capacity(sealed.len() + STRIDE);
+        bytes.extend_from_slice(sealed);
+        let key = self.handoff_sealing_key(seal, &bucket.id, handoff_key);
+        in_strides(&mut bytes, 0, |token| xchacha20(&key, nonce, token));
         let token = Token::from_bytes(bytes).map_err(|_| HandoffError::Tampered)?;
         if token.seal_key_id() != id {
             return Err(HandoffError::Tampered);

@@ -2,15 +2,18 @@
 
 use core::fmt;
 use core::str::FromStr;
+use std::borrow::Cow;
 
 use rand_core::TryCryptoRng;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::format::{FINGERPRINT_LEN, HANDOFF_KEY_LEN, KEY_ID_LEN, SESSION_ID_LEN, TAG_TRUNCATED_LEN};
 
 /// The caller's source of randomness failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the system's source of randomness failed; no token can be made without it")]
 pub struct RandomError;
 
@@ -175,18 +178,33 @@ impl Revision {
 
 /// A session's public name: an HMAC of its id, safe to show to its owner and to write to a log.
 ///
-/// Its text is 22 characters of base64url.
+/// Its text is 22 characters of base64url. That is also how `Display` and serde write it, so a handle can be part of a
+/// page, a form or a JSON answer, and come back from there.
+///
+/// ```
+/// use secure_sessions_core::Handle;
+///
+/// let handle: Handle = "0123456789abcdefABCDEA".parse()?;
+/// assert_eq!(handle.to_string(), "0123456789abcdefABCDEA");
+/// # Ok::<_, secure_sessions_core::InvalidHandle>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Handle([u8; TAG_TRUNCATED_LEN]);
 
 /// A text that is no [`Handle`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a session handle: expected 22 characters of base64url, as the list of sessions shows them")]
 pub struct InvalidHandle;
 
 impl Handle {
     pub(crate) const fn from_bytes(bytes: [u8; TAG_TRUNCATED_LEN]) -> Self {
         Self(bytes)
+    }
+
+    /// Returns the handle's bytes, for a type of another crate that identifies sessions by 128 bits.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; TAG_TRUNCATED_LEN] {
+        self.0
     }
 }
 
@@ -208,6 +226,21 @@ impl FromStr for Handle {
     fn from_str(text: &str) -> Result<Self, InvalidHandle> {
         let bytes = crate::base64url::decode(text.as_bytes()).map_err(|_| InvalidHandle)?;
         bytes.as_slice().try_into().map(Self).map_err(|_| InvalidHandle)
+    }
+}
+
+impl Serialize for Handle {
+    /// Writes the text.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Handle {
+    /// Reads the text.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
     }
 }
 

@@ -46,7 +46,7 @@ impl fmt::Display for KeyKind {
 }
 
 /// An error in keys that do not make a keyring.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyringError {
     /// There is no key of this kind to seal with.

@@ -12,12 +12,12 @@ use crate::ids::{KeyId, RandomError, random};
 use crate::kdf::KeySchedule;
 
 /// An error in the text of a key. It never repeats the text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyParseError {
     /// The text starts with neither prefix, or with that of the other kind.
     #[error(
-        "expected a {kind} key, which starts with `{prefix}`; found {found}. Generate one with `{kind_type}::generate`"
+        "expected a {kind} key, which starts with `{prefix}`; found {found}. Generate one with `{kind_type}::generate`, or both with `Keyring::generate_texts`"
     )]
     Prefix {
         /// The kind of key: `seal` or `fingerprint`.

@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod admit;
 mod aead;
@@ -6,8 +7,10 @@ mod base64url;
 mod binding;
 mod bucket;
 mod cbor;
+mod codec;
 mod context;
 mod data;
+mod debug;
 mod envelope;
 pub mod format;
 mod handoff;
@@ -38,7 +41,7 @@ pub use self::bucket::{
 };
 pub use self::cbor::CborError;
 pub use self::context::ContextError;
-pub use self::data::{DataError, DataMap, decode, encode};
+pub use self::data::{DataError, DataMap, WrongType, decode, encode};
 pub use self::handoff::HandoffError;
 pub use self::ids::{
     Fingerprint, Handle, HandoffKey, InvalidHandle, KeyId, RandomError, Revision, SessionId, SubjectTag,

@@ -47,7 +47,7 @@ pub(crate) struct Later {
 }
 
 /// An error in the meta map: bytes that we did not write, or entries that are too long to write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MetaError {
     /// The bytes are not one CBOR map with ascending integer keys, an entry has the wrong type, a subject is without its tag
@@ -193,25 +193,29 @@ impl Meta {
                 return Err(MetaError::Malformed);
             }
             previous = Some(key);
-            let value = cbor::item(&mut input)?;
+            let value = &mut input;
             match key {
-                SUBJECT => meta.subject = Some(whole(value, cbor::text)?.to_owned()),
-                AUTHENTICATED_AT => meta.authenticated_at = Some(Timestamp::from_millis(whole(value, number)?)),
+                SUBJECT => meta.subject = Some(cbor::text(value)?.to_owned()),
+                AUTHENTICATED_AT => meta.authenticated_at = Some(Timestamp::from_millis(number(value)?)),
                 ASSURANCE_LEVEL => {
-                    let level = u8::try_from(whole(value, number)?).map_err(|_| MetaError::Malformed)?;
+                    let level = u8::try_from(number(value)?).map_err(|_| MetaError::Malformed)?;
                     meta.assurance_level = Some(level);
                 }
-                PERSISTENT => meta.persistent = Some(whole(value, boolean)?),
-                IDLE_TIMEOUT => meta.idle_timeout = Some(Millis::new(whole(value, number)?)),
-                LIFETIME => meta.lifetime = Some(Millis::new(whole(value, number)?)),
-                BINDING => meta.binding = Some(whole(value, bytes)?.to_vec()),
-                FLASH => meta.flash = Some(value.to_vec()),
+                PERSISTENT => meta.persistent = Some(boolean(value)?),
+                IDLE_TIMEOUT => meta.idle_timeout = Some(Millis::new(number(value)?)),
+                LIFETIME => meta.lifetime = Some(Millis::new(number(value)?)),
+                BINDING => meta.binding = Some(bytes(value)?.to_vec()),
+                FLASH => meta.flash = Some(cbor::item(value)?.to_vec()),
                 SUBJECT_TAG => {
-                    let bytes = SubjectTag::try_from(whole(value, bytes)?);
+                    let bytes = SubjectTag::try_from(bytes(value)?);
                     tag = Some(bytes.map_err(|_| MetaError::Malformed)?);
                 }
-                CRITICAL_META.. => critical = critical.or(Some(key)),
+                CRITICAL_META.. => {
+                    cbor::item(value)?;
+                    critical = critical.or(Some(key));
+                }
                 _ => {
+                    cbor::item(value)?;
                     let bytes = &entry[..entry.len() - input.len()];
                     meta.later.push(Later { key, bytes: bytes.to_vec() });
                 }

@@ -7,7 +7,7 @@ use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
 use rand_core::TryCryptoRng;
 
-use crate::aead::Aead;
+use crate::aead::{Aead, STRIDE, in_strides};
 use crate::context::{Context, ContextError};
 use crate::data::DataMap;
 use crate::format::{
@@ -70,7 +70,7 @@ pub struct Issued {
 }
 
 /// The reason why nothing was sealed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
     /// The cookie would be larger than the limit.
@@ -200,7 +200,7 @@ impl Sealer {
         let subject = content.meta.subject.as_deref().map(|subject| self.subject_tag(subject));
 
         // The buffer never moves, and is encrypted in place: no plaintext is left behind.
-        let mut bytes = Vec::with_capacity(TOKEN_OVERHEAD + plaintext_len);
+        let mut bytes = Vec::with_capacity(TOKEN_OVERHEAD + plaintext_len + STRIDE);
         bytes.push(VERSION);
         bytes.extend_from_slice(seal.id.as_bytes());
         bytes.extend_from_slice(fingerprint.id.as_bytes());
@@ -209,7 +209,8 @@ impl Sealer {
         let bloat_at = bytes.len();
         bytes.resize(CIPHERTEXT_AT + plaintext_len, 0);
         // Each seed is drawn for one token, so that no nonce is needed beside it.
-        ChaCha20::new(seed.into(), &[0; 12].into()).apply_keystream(&mut bytes[bloat_at..]);
+        let mut cipher = ChaCha20::new(seed.into(), &[0; 12].into());
+        in_strides(&mut bytes, bloat_at, |bloat| cipher.apply_keystream(bloat));
 
         let (header, plaintext) = bytes.split_at_mut(CIPHERTEXT_AT);
         let associated_data = self.context.associated_data(&header[..NONCE_AT]);
@@ -260,7 +261,8 @@ impl Sealer {
         }
         let (nonce, range) = (*token.nonce(), token.ciphertext_range());
         let mut buffer = SecretBytes::from(token.into_bytes());
-        seal.aead.decrypt(&nonce, &mut buffer.as_mut_slice()[range.clone()]);
+        buffer.as_mut_vec().truncate(range.end);
+        seal.aead.decrypt(&nonce, buffer.as_mut_vec(), range.start);
         Opened::parse(buffer, range, fingerprint, keys).ok_or(Refusal::Malformed)
     }
 

@@ -18,10 +18,6 @@ impl SecretBytes {
         Self(Vec::with_capacity(capacity))
     }
 
-    pub(crate) fn zeros(length: usize) -> Self {
-        Self(vec![0; length])
-    }
-
     pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
         &mut self.0
     }

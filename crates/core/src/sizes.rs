@@ -13,14 +13,14 @@ use crate::format::{
 ///
 /// An observer of a cookie's length learns the class of its session: a range of content as wide as the step. Further changes
 /// narrow it no further. A session without data, or with a subject alone, has the same class for everybody. Beyond that, up
-/// to the default limit of 4000 bytes (some 2,900 of plaintext), there are at most
+/// to the default limit of 2800 bytes (some 2,000 of plaintext), there are at most
 ///
 /// | step | classes | reveals of the content's length | bloat beyond the least, at most, on average |
 /// | --- | --- | --- | --- |
-/// | 64 | 45 | 5.5 bits | 63, 32 bytes |
-/// | 128 (the default) | 23 | 4.5 bits | 127, 64 bytes |
-/// | 256 | 12 | 3.6 bits | 255, 128 bytes |
-/// | [`Fixed`](Self::Fixed) | 1 | nothing | 2,800 bytes |
+/// | 64 | 31 | 5.0 bits | 63, 32 bytes |
+/// | 128 (the default) | 16 | 4.0 bits | 127, 64 bytes |
+/// | 256 | 8 | 3.0 bits | 255, 128 bytes |
+/// | [`Fixed`](Self::Fixed) | 1 | nothing | 1,900 bytes |
 ///
 /// if all lengths are equally likely. A value that becomes 8 bytes longer shows in one of 16 sessions with a step of 128, one
 /// of 8 with 64, one of 32 with 256. If the mere length of a value is a secret, use a list of two or three classes, or
@@ -44,7 +44,7 @@ impl Default for SizeClasses {
 }
 
 /// An error in sizes that cannot hold a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SizeError {
     /// The limit is above the most that browsers keep.
@@ -177,10 +177,10 @@ mod tests {
         assert_eq!((step.fill(0), step.fill(96), step.fill(97)), (Some(128), Some(128), Some(256)));
         assert_eq!((step.fill(max - 32), step.fill(max - 31)), (Some(max), None));
 
-        let list = Sizes::new(14, 4000, SizeClasses::List(vec![300, 1000])).expect("ascending");
+        let list = Sizes::new(14, 2800, SizeClasses::List(vec![300, 1000])).expect("ascending");
         assert_eq!((list.fill(100), list.fill(900), list.fill(969)), (Some(300), Some(1000), Some(max)));
 
-        let fixed = Sizes::new(14, 4000, SizeClasses::Fixed).expect("fits");
+        let fixed = Sizes::new(14, 2800, SizeClasses::Fixed).expect("fits");
         assert_eq!((fixed.fill(0), fixed.fill(max - 32)), (Some(max), Some(max)));
         assert_eq!(fixed.fill(usize::MAX), None);
     }

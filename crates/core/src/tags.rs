@@ -11,7 +11,7 @@ use crate::keyring::{FingerprintSubkeys, Keyring};
 use crate::sealer::Sealer;
 
 /// The reason why a label was not sealed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LabelError {
     /// The label is longer than [`MAX_LABEL_LEN`].

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::aead::STRIDE;
 use crate::base64url;
 use crate::format::{
     CIPHERTEXT_AT, FINGERPRINT_KEY_ID_AT, ISSUE_LEN, KEY_ID_LEN, MAX_TOKEN, MIN_TOKEN, NONCE_AT, NONCE_LEN,
@@ -62,7 +63,8 @@ impl Token {
         if length > const { base64url::encoded_len(MAX_TOKEN) } {
             return Err(DecodeError::TooLong { length });
         }
-        Self::from_bytes(base64url::decode(value).map_err(|_| DecodeError::NotCanonical)?)
+        // With room for its decryption, so that the bytes never move.
+        Self::from_bytes(base64url::decode_with_room(value, STRIDE).map_err(|_| DecodeError::NotCanonical)?)
     }
 
     /// Wraps the token's bytes, after checking length and version.

@@ -12,7 +12,7 @@ use crate::{Session, SessionError, SessionExt};
 /// The session of a request that brought one of its CSRF tokens in the [header](crate::SessionManager::csrf_header).
 /// The guard fails with 403 for any other request.
 ///
-/// For forms without scripts, take `Session` and pass the field to `verify_csrf_field`.
+/// For forms without scripts, take a [`CsrfForm`](crate::CsrfForm).
 ///
 /// ```
 /// use rocket::post;

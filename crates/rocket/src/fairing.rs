@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rocket::fairing::{Fairing, Info, Kind};
 use rocket::http::Status;
-use rocket::response::Responder;
+use rocket::response::{Redirect, Responder};
 use rocket::{Build, Ignite, Request, Response, Rocket, response};
 use secure_sessions::{Reply, RequestSession, SessionManager};
 
@@ -35,33 +35,66 @@ impl SessionFairing {
         Self { manager, respond: None }
     }
 
+    /// Creates a fairing for development: sessions in memory, generated keys, a cookie for plain http. See
+    /// [`SessionManager::dev`].
+    ///
+    /// ```
+    /// # use rocket::{Build, Rocket, get, routes};
+    /// use secure_sessions_rocket::{Session, SessionError, SessionFairing};
+    ///
+    /// #[get("/")]
+    /// fn count(session: Session) -> Result<String, SessionError> {
+    ///     Ok(session.update("visits", |visits: &mut u64| { *visits += 1; *visits })?.to_string())
+    /// }
+    ///
+    /// # fn rocket() -> Rocket<Build> {
+    /// rocket::build().mount("/", routes![count]).attach(SessionFairing::dev())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if the system's source of randomness fails.
+    #[must_use]
+    pub fn dev() -> Self {
+        Self::new(SessionManager::dev())
+    }
+
     /// Sets the application's own response to session errors. It replaces a response whose session could not be
     /// committed (catchers no longer run by then), and every [`SessionError`] that a route answers with. A guard that
     /// fails goes to a catcher, as always in Rocket.
     ///
-    /// Use it to send users who must log in, or authenticate again, to the page that asks them.
+    /// It gets the request, so that it can answer a page, JSON or a redirect.
     ///
     /// ```
-    /// # use rocket::{http::Status, response::content::RawHtml};
-    /// # use secure_sessions_rocket::{Keyring, MemoryStore, SessionFairing, SessionManager};
-    /// # let manager = SessionManager::builder(Keyring::generate().unwrap(), MemoryStore::new()).build().unwrap();
-    /// let fairing = SessionFairing::new(manager).on_error(|error| {
-    ///     (Status::new(error.status()), RawHtml(format!("<h1>{}</h1>", error.client_text())))
+    /// # use rocket::Either;
+    /// # use rocket::http::{ContentType, Status};
+    /// # use rocket::response::Redirect;
+    /// # use secure_sessions_rocket::{EngineError, SessionFairing};
+    /// let fairing = SessionFairing::dev().on_error(|error, request| {
+    ///     let status = Status::new(error.status());
+    ///     let wants_json = request.accept().is_some_and(|accept| accept.preferred().is_json());
+    ///     match error {
+    ///         _ if wants_json => {
+    ///             Either::Left((status, (ContentType::JSON, format!(r#"{{"status":{}}}"#, error.status()))))
+    ///         }
+    ///         EngineError::AuthenticationTooOld { .. } => Either::Right(Redirect::to("/confirm-password")),
+    ///         _ => Either::Left((status, (ContentType::HTML, format!("<h1>{}</h1>", error.client_text())))),
+    ///     }
     /// });
     /// ```
     #[must_use]
     pub fn on_error<F, R>(mut self, respond: F) -> Self
     where
-        F: Fn(&EngineError) -> R + Send + Sync + 'static,
+        F: Fn(&EngineError, &Request<'_>) -> R + Send + Sync + 'static,
         R: for<'r> Responder<'r, 'static>,
     {
-        self.respond = Some(Arc::new(move |error, request| respond(error).respond_to(request)));
+        self.respond = Some(Arc::new(move |error, request| respond(error, request).respond_to(request)));
         self
     }
 
     fn applied<'r>(&self, reply: &Reply, request: &'r Request<'_>, response: &mut Response<'r>) {
         if let Some(error) = reply.failure() {
-            tracing::error!(target: "secure_sessions", %error, "the response was replaced: its session was not committed");
             *response = responded(self.respond.as_deref(), error, request)
                 .unwrap_or_else(|status| Response::build().status(status).finalize());
         }
@@ -69,9 +102,29 @@ impl SessionFairing {
     }
 }
 
+/// The address of the login page, in the local cache of a request whose guard refused it for want of a login.
+struct LogInAt(Option<String>);
+
+/// Lets the fairing answer with a redirect to the login page, if the guard's refusal becomes the response.
+pub(crate) fn log_in_at(request: &Request<'_>, location: Option<&str>) {
+    request.local_cache(|| LogInAt(location.map(str::to_owned)));
+}
+
+/// Replaces a catcher's 401 by a redirect to the login page, if a guard asked for it.
+fn redirected<'r>(request: &'r Request<'_>, response: &mut Response<'r>) {
+    if let LogInAt(Some(location)) = request.local_cache(|| LogInAt(None))
+        && response.status() == Status::Unauthorized
+    {
+        *response = Response::build().status(Status::SeeOther).raw_header("location", location.as_str()).finalize();
+    }
+}
+
 /// Returns the application's own response, or by default the error's status and a text that reveals nothing about the
 /// server's internals.
 fn responded(respond: Option<&Respond>, error: &EngineError, request: &Request<'_>) -> response::Result<'static> {
+    if let Some(location) = error.location() {
+        return Redirect::to(location.to_owned()).respond_to(request);
+    }
     match respond {
         Some(respond) => respond(error, request),
         None => (Status::new(error.status()), error.client_text()).respond_to(request),
@@ -104,6 +157,7 @@ impl Fairing for SessionFairing {
             Ok(reply) => reply,
             Err(finish) => finish.await,
         };
+        redirected(request, response);
         if let Some(reply) = reply {
             self.applied(&reply, request, response);
         }
@@ -132,7 +186,7 @@ struct Begun(Option<RequestSession>);
 
 /// Returns the request's session. Begins it if nothing has looked at it yet.
 pub(crate) fn begun<'r>(request: &'r Request<'_>) -> Result<&'r RequestSession, SessionError> {
-    let attached = request.rocket().state::<Attached>().ok_or(EngineError::NoLayer(NO_FAIRING))?;
+    let attached = request.rocket().state::<Attached>().ok_or_else(|| EngineError::no_layer(NO_FAIRING))?;
     let Begun(session) = request.local_cache(|| Begun(Some(attached.manager.begin())));
     Ok(session.as_ref().ok_or(EngineError::Finished)?)
 }

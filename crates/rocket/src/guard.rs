@@ -21,6 +21,23 @@ pub trait SessionExt {
     /// Fails if the store fails, if no [`SessionFairing`](crate::SessionFairing) is attached, or if its `on_response`
     /// has already run for this request and nothing had looked before.
     fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static;
+
+    /// Lets this request read its session without keeping it alive: see
+    /// [`RequestSession::untouched`](secure_sessions::RequestSession::untouched). Call it before anything looks at the
+    /// session. It does nothing if no [`SessionFairing`](crate::SessionFairing) is attached.
+    ///
+    /// ```
+    /// use rocket::Request;
+    /// use secure_sessions_rocket::SessionExt;
+    ///
+    /// /// Of a request fairing.
+    /// fn on_request(request: &mut Request<'_>) {
+    ///     if request.uri().path().starts_with("/poll/") {
+    ///         request.untouched();
+    ///     }
+    /// }
+    /// ```
+    fn untouched(&self);
 }
 
 impl SessionExt for Request<'_> {
@@ -28,15 +45,52 @@ impl SessionExt for Request<'_> {
         let loading = begun(self).map(|session| session.session(&Head(self)));
         async move { Ok(Session::from(loading?.await?)) }
     }
+
+    fn untouched(&self) {
+        if let Ok(session) = begun(self) {
+            session.untouched();
+        }
+    }
 }
 
 /// Fails with the error's status, which a catcher may turn into a page: 503 if the store fails.
+///
+/// The session of a request is always there: one without a cookie has a session that is new. Do not take `Option<Session>`:
+/// Rocket makes it `None` when the store is down, which reads like a user who is not logged in. Take `Session` and look at
+/// its `subject`.
 #[rocket::async_trait]
 impl<'r> FromRequest<'r> for Session {
     type Error = SessionError;
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, SessionError> {
         outcome(request.session().await)
+    }
+}
+
+/// The session of a request, or `None` if no [`SessionFairing`](crate::SessionFairing) is attached, which the log then says.
+/// If the store fails, so does the guard, with 503, while Rocket makes an `Option<Session>` `None`.
+///
+/// It does not tell if somebody is logged in: under the fairing every request has a session. For that, take `Session` and
+/// look at its `subject`.
+///
+/// ```
+/// use rocket::get;
+/// use secure_sessions_rocket::OptionalSession;
+///
+/// #[get("/footer")]
+/// fn footer(session: OptionalSession) -> &'static str {
+///     if session.0.is_some() { "with sessions" } else { "without sessions" }
+/// }
+/// ```
+#[derive(Debug, Clone)]
+pub struct OptionalSession(pub Option<Session>);
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for OptionalSession {
+    type Error = SessionError;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, SessionError> {
+        outcome(secure_sessions::optional(request.session().await).map(Self))
     }
 }
 
@@ -52,7 +106,11 @@ impl<'r, T: SessionData> FromRequest<'r> for Typed<T> {
 pub(crate) fn outcome<T>(result: Result<T, SessionError>) -> Outcome<T, SessionError> {
     match result {
         Ok(value) => Outcome::Success(value),
-        Err(error) => Outcome::Error((Status::new(error.status()), error)),
+        Err(error) => {
+            // Its way is to a catcher, which is not told the error.
+            error.report();
+            Outcome::Error((Status::new(error.status()), error))
+        }
     }
 }
 
@@ -77,10 +135,7 @@ impl<'r> Responder<'r, 'static> for SessionError {
     /// Returns the error's status, and a text that reveals nothing about the server's internals. The log has the
     /// details.
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
-        let status = Status::new(self.status());
-        if status.code >= 500 {
-            tracing::error!(target: "secure_sessions", error = %self.kind(), "a handler met a session error");
-        }
+        self.report();
         error_response(self.kind(), request)
     }
 }

@@ -52,4 +52,13 @@ impl ResponseHeaders for Answer<'_, '_> {
     fn remove(&mut self, name: &'static str) {
         self.0.remove_header(name);
     }
+
+    /// Compares the response's few names one by one, which is faster than to hash one more.
+    fn set_if_absent(&mut self, name: &'static str, value: &'static str) -> bool {
+        let is_absent = self.0.headers().iter().all(|header| header.name() != name);
+        if is_absent {
+            self.set(name, value);
+        }
+        is_absent
+    }
 }

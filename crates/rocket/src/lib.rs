@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod access;
 mod cross_origin;
 mod csrf;
 mod fairing;
@@ -10,9 +12,10 @@ pub use secure_sessions;
 #[doc(inline)]
 pub use secure_sessions::exports::*;
 
+pub use self::access::{Allowed, CsrfForm, CsrfFormError, LoggedIn, MaybeLoggedIn, Subject, TypedOrDefault, Untouched};
 pub use self::cross_origin::{CrossOriginFairing, SameOrigin};
 pub use self::csrf::CsrfSession;
 pub use self::fairing::SessionFairing;
-pub use self::guard::SessionExt;
+pub use self::guard::{OptionalSession, SessionExt};
 
 secure_sessions::adapter_types!();

@@ -17,8 +17,8 @@ use rocket::response::content::RawHtml;
 use rocket::tokio::time::timeout;
 use rocket::{Build, Request, Rocket, State, catch, catchers, get, routes};
 use secure_sessions_rocket::{
-    Keyring, MemoryStore, Session, SessionData, SessionError, SessionExt, SessionFairing, SessionManager, SessionStore,
-    Typed,
+    Keyring, MemoryStore, OptionalSession, Session, SessionError, SessionExt, SessionFairing, SessionManager,
+    SessionStore, Typed,
 };
 use serde::{Deserialize, Serialize};
 use support::{GatedStore, Log};
@@ -110,13 +110,26 @@ async fn a_rocket_without_the_fairing_is_not_launched_and_the_log_says_what_to_a
     }
 }
 
+#[get("/perhaps")]
+fn perhaps(session: OptionalSession) -> String {
+    session.0.is_some().to_string()
+}
+
+#[rocket::async_test]
+async fn without_the_fairing_an_optional_session_is_none() {
+    let client = tracked(rocket().mount("/", routes![perhaps])).await;
+    assert_eq!(client.get("/perhaps").dispatch().await.into_string().await.unwrap(), "false");
+}
+
 #[rocket::async_test]
 async fn without_the_fairing_a_look_from_a_guard_of_the_applications_is_an_error_that_says_what_to_attach() {
     let client = tracked(rocket()).await;
     let request = client.get("/");
     let error = request.inner().session().await.unwrap_err();
     assert!(error.to_string().contains(".attach(SessionFairing::new(manager))"), "{error}");
-    assert_eq!((error.status(), error.client_text()), (500, "Internal server error."));
+    // A test of a release build has no developer for a client.
+    let explained = error.client_text().contains(".attach(SessionFairing::new(manager))");
+    assert_eq!((error.status(), explained), (500, cfg!(debug_assertions)));
 }
 
 #[rocket::async_test]
@@ -305,7 +318,7 @@ async fn a_store_failure_surfaces_through_the_guards_outcome_and_a_catcher_makes
     }
 
     let store = GatedStore::default();
-    let app = app(&manager(store.clone())).mount("/", routes![count, optional, why]);
+    let app = app(&manager(store.clone())).mount("/", routes![count, optional, perhaps, why]);
     let client = tracked(app.register("/", catchers![unavailable])).await;
     client.get("/count").dispatch().await;
     store.down.store(true, Ordering::SeqCst);
@@ -315,6 +328,7 @@ async fn a_store_failure_surfaces_through_the_guards_outcome_and_a_catcher_makes
     assert_eq!(response.headers().get_one("cache-control"), Some("no-store"));
     assert_eq!(response.into_string().await.unwrap(), "our own page");
     assert_eq!(client.get("/optional").dispatch().await.into_string().await.unwrap(), "false");
+    assert_eq!(client.get("/perhaps").dispatch().await.status(), Status::ServiceUnavailable);
 
     // As a response it says nothing of the server's inside.
     let response = client.get("/why").dispatch().await;
@@ -346,15 +360,16 @@ async fn a_commit_that_fails_replaces_the_response() {
 
 #[rocket::async_test]
 async fn a_commit_that_fails_replaces_the_response_with_the_applications_own() {
-    let sessions = SessionFairing::new(manager(MemoryStore::new()))
-        .on_error(|error| (Status::new(error.status()), RawHtml("<p>our own page</p>")));
+    let sessions = SessionFairing::new(manager(MemoryStore::new())).on_error(|error, request| {
+        (Status::new(error.status()), RawHtml(format!("<p>our own page for {}</p>", request.uri())))
+    });
     let client = tracked(rocket().attach(sessions).mount("/", routes![login, revoked_meanwhile])).await;
     client.get("/login").dispatch().await;
-    let response = client.get("/slow").dispatch().await;
+    let response = client.get("/slow?a=b").dispatch().await;
     assert_eq!((response.status(), response.content_type()), (Status::Conflict, Some(ContentType::HTML)));
     assert!(cookies(&response).is_empty());
     assert_eq!(response.headers().get_one("cache-control"), Some("no-store"));
-    assert_eq!(response.into_string().await.unwrap(), "<p>our own page</p>");
+    assert_eq!(response.into_string().await.unwrap(), "<p>our own page for /slow?a=b</p>");
 }
 
 #[rocket::async_test]
@@ -401,14 +416,10 @@ struct Cart {
     note: Option<String>,
 }
 
-impl SessionData for Cart {}
-
 #[derive(Default, Serialize, Deserialize)]
 struct Count {
     n: u64,
 }
-
-impl SessionData for Count {}
 
 #[rocket::async_test]
 async fn typed_views_and_keyed_access_change_one_session_side_by_side() {

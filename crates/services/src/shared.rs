@@ -4,7 +4,8 @@ use std::sync::OnceLock;
 
 use crate::{Cluster, Engine, Error, Service, Setup};
 
-/// A server that many tests share.
+/// A server that many tests share. One that this process starts does not wait for the disk: do not use it to test what
+/// survives a crash of the machine.
 ///
 /// ```no_run
 /// # fn test() {

@@ -18,9 +18,35 @@ macro_rules! adapter_types {
     () => {
         /// The error of a handler's session methods. Dereferences to the engine's error, whose variants name the cause.
         ///
-        /// As a response it has the error's status, and a text that reveals nothing about the server's internals.
-        #[derive(Debug)]
+        /// As a response it has the error's status, and a text that reveals nothing about the server's internals. To
+        /// treat one cause on its own, match on [`kind`](Self::kind) with the variants of `EngineError`.
+        #[doc(alias = "TooLarge")]
         pub struct SessionError($crate::SessionError);
+
+        /// What the compiler suggests for `SessionError::TooLarge { .. }`: a match on the error's kind.
+        #[doc(hidden)]
+        #[allow(missing_docs, reason = "only its name matters, which the compiler shows")]
+        pub trait MatchOnKindWithEngineError {
+            type TooLarge;
+            type Flash;
+            type AuthenticationTooOld;
+            type AssuranceTooLow;
+            type TooManySessions;
+        }
+
+        impl MatchOnKindWithEngineError for SessionError {
+            type TooLarge = $crate::SessionError;
+            type Flash = $crate::SessionError;
+            type AuthenticationTooOld = $crate::SessionError;
+            type AssuranceTooLow = $crate::SessionError;
+            type TooManySessions = $crate::SessionError;
+        }
+
+        impl ::core::fmt::Debug for SessionError {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                ::core::fmt::Debug::fmt(&self.0, f)
+            }
+        }
 
         impl SessionError {
             /// Returns the engine's error, for you to match on.
@@ -62,7 +88,7 @@ macro_rules! adapter_types {
             }
         }
 
-        /// The request's session. Dereferences to the engine's, where every method is documented.
+        /// The request's session. Dereferences to the engine's, which has the methods that cannot fail.
         ///
         /// All extractors of one request share one state.
         #[derive(Clone, Debug)]
@@ -83,9 +109,12 @@ macro_rules! adapter_types {
         }
 
         /// The engine's fallible methods, with this crate's error.
-        #[allow(clippy::missing_errors_doc, reason = "each is documented on the engine's method of the same name")]
         impl Session {
             /// Returns the value of `key`, or `None` if it is absent.
+            ///
+            /// # Errors
+            ///
+            /// [`SessionError::Data`](crate::EngineError::Data) if the value is of another type. It stays as it is.
             #[inline]
             pub fn get<T: $crate::macros::DeserializeOwned>(
                 &self,
@@ -94,7 +123,15 @@ macro_rules! adapter_types {
                 Ok(self.0.get(key)?)
             }
 
-            /// Sets the value of `key`. An equal value changes nothing.
+            /// Sets `key` to `value`. An equal value changes nothing.
+            ///
+            /// # Errors
+            ///
+            /// [`SessionError::TooLarge`](crate::EngineError::TooLarge) if the session would outgrow its cookie,
+            /// [`SessionError::Data`](crate::EngineError::Data) if the value cannot be encoded, or holds a `u128` or
+            /// `i128` in or beside `#[serde(flatten)]`, which serde cannot read back,
+            /// [`SessionError::Finished`](crate::EngineError::Finished) if the response's headers are already sent.
+            /// Nothing is changed then.
             #[doc(alias = "set")]
             pub fn insert<T: $crate::macros::Serialize>(
                 &self,
@@ -104,12 +141,28 @@ macro_rules! adapter_types {
                 Ok(self.0.insert(key, value)?)
             }
 
-            /// Removes `key`. Returns `true` if it was present.
-            pub fn remove(&self, key: &str) -> ::core::result::Result<bool, SessionError> {
+            /// Removes `key`. Returns `true` if it was present. [`take`](Self::take) also returns its value.
+            ///
+            /// # Errors
+            ///
+            /// [`SessionError::Finished`](crate::EngineError::Finished) if the response's headers are already sent.
+            pub fn remove<K: $crate::KeyToRemove>(&self, key: K) -> ::core::result::Result<bool, SessionError> {
                 Ok(self.0.remove(key)?)
             }
 
-            /// Removes `key`. Returns its value, or `None` if it was absent.
+            /// Removes `key` and returns its value. Two parallel requests may both get it.
+            ///
+            /// ```
+            /// # use secure_sessions::{Session, SessionError};
+            /// fn check_out(session: &Session) -> Result<Vec<u32>, SessionError> {
+            ///     Ok(session.take::<Vec<u32>>("cart")?.unwrap_or_default())
+            /// }
+            /// ```
+            ///
+            /// # Errors
+            ///
+            /// [`SessionError::Data`](crate::EngineError::Data) if the value is of another type: it stays.
+            /// [`SessionError::Finished`](crate::EngineError::Finished) if the response's headers are already sent.
             #[doc(alias = "remove_as")]
             pub fn take<T: $crate::macros::DeserializeOwned>(
                 &self,
@@ -118,8 +171,39 @@ macro_rules! adapter_types {
                 Ok(self.0.take(key)?)
             }
 
-            /// Changes the value of `key` in place, starting from its type's default if it is absent. Runs again after
-            /// a conflict.
+            /// Changes the value of `key` in place, starting from the type's default if it is absent. No update is
+            /// lost: if another request commits first, the closure runs again on the newer value.
+            ///
+            /// Returns the result of the closure's first run. The closure must have no side effects, and must not
+            /// change the session.
+            ///
+            /// The closure may run again after this request's handler has returned, so it must own everything that it
+            /// uses: write `move`, and clone in it whatever it would give away.
+            ///
+            /// ```
+            /// # use secure_sessions::{Session, SessionError};
+            /// fn visit(session: &Session) -> Result<u64, SessionError> {
+            ///     session.update("visits", |visits: &mut u64| {
+            ///         *visits += 1;
+            ///         *visits
+            ///     })
+            /// }
+            ///
+            /// fn add(session: &Session, article: u32) -> Result<(), SessionError> {
+            ///     session.update("cart", move |cart: &mut Vec<u32>| cart.push(article))
+            /// }
+            ///
+            /// fn rename(session: &Session, name: String) -> Result<(), SessionError> {
+            ///     // The closure is an `Fn`: it keeps `name` for its next run, and gives away a clone.
+            ///     session.update("names", move |names: &mut Vec<String>| names.push(name.clone()))
+            /// }
+            /// ```
+            ///
+            /// # Errors
+            ///
+            /// The errors of [`get`](Self::get) and [`insert`](Self::insert), and
+            /// [`SessionError::ChangedInsideUpdate`](crate::EngineError::ChangedInsideUpdate) if the closure changes
+            /// the session.
             pub fn update<T, R, F>(&self, key: &str, change: F) -> ::core::result::Result<R, SessionError>
             where
                 T: $crate::macros::Serialize + $crate::macros::DeserializeOwned + ::core::default::Default + 'static,
@@ -128,7 +212,11 @@ macro_rules! adapter_types {
                 Ok(self.0.update(key, change)?)
             }
 
-            /// Changes the value of `key` as `update` does, starting from `default` if it is absent.
+            /// Changes the value of `key` as [`update`](Self::update) does, starting from `default()` if it is absent.
+            ///
+            /// # Errors
+            ///
+            /// The errors of [`update`](Self::update).
             pub fn update_or<T, R, D, F>(
                 &self,
                 key: &str,
@@ -144,58 +232,221 @@ macro_rules! adapter_types {
             }
 
             $crate::adapter_types! { @forward
-                /// Removes all keys.
+                /// Removes all keys. The session continues, and its subject stays logged in.
+                ///
+                /// # Errors
+                ///
+                /// [`SessionError::Finished`](crate::EngineError::Finished) if the response's headers are already sent.
                 clear();
-                /// Logs a subject in with a new id and a fresh lifetime. The old cookie is refused from then on.
+                /// Logs a subject in: at commit the session moves to a new id with a fresh absolute lifetime, and the
+                /// old cookie is refused from then on.
+                ///
+                /// 1. The data stays, unless *another* subject was logged in: then the new session begins empty,
+                ///    without that subject's data, messages, label, persistence or lifetime.
+                /// 2. The login succeeds even if the session ended meanwhile, as after a double click.
+                /// 3. If the browser sent several live sessions, all of them end.
+                ///
+                /// # Errors
+                ///
+                /// [`SessionError::Meta`](crate::EngineError::Meta) if the subject is longer than 512 bytes,
+                /// [`SessionError::TooLarge`](crate::EngineError::TooLarge) if it outgrows the cookie,
+                /// [`SessionError::Finished`](crate::EngineError::Finished) if the response's headers are already sent.
                 login(subject: &str);
-                /// Moves the session to a new id.
+                /// Moves the session to a new id at commit. Call it after any change of privilege. The old cookie is
+                /// refused from then on; data and deadline stay.
+                ///
+                /// # Errors
+                ///
+                /// [`SessionError::Finished`](crate::EngineError::Finished) if the response's headers are already sent.
                 #[doc(alias = "cycle_id")]
                 renew();
-                /// Records that the subject authenticated again, or with a second factor. Moves the session to a new
-                /// id.
+                /// Records that the subject authenticated again, or with a second factor. This sets the assurance
+                /// level, counts the authentication from now, and moves the session to a new id at commit, as
+                /// [`renew`](Self::renew) does. Data and deadline stay; call [`login`](Self::login) for a fresh
+                /// lifetime.
+                ///
+                /// # Errors
+                ///
+                /// [`SessionError::NotLoggedIn`](crate::EngineError::NotLoggedIn) if nobody is logged in,
+                /// [`SessionError::TooLarge`](crate::EngineError::TooLarge) if the session would outgrow its cookie,
+                /// [`SessionError::Finished`](crate::EngineError::Finished) if the response's headers are already sent.
+                /// Nothing is changed then.
                 step_up(level: u8);
-                /// Returns an error unless the subject authenticated within the last `max_age`.
+                /// Refuses a subject who authenticated longer than `max_age` ago. Put it, with `?`, in front of a
+                /// dangerous action.
+                ///
+                /// ```
+                /// # use std::time::Duration;
+                /// # use secure_sessions::{Session, SessionError};
+                /// fn change_password(session: &Session) -> Result<(), SessionError> {
+                ///     session.require_recent_auth(Duration::from_secs(5 * 60))?;
+                ///     // ...
+                ///     session.renew()
+                /// }
+                /// ```
+                ///
+                /// # Errors
+                ///
+                /// [`SessionError::NotLoggedIn`](crate::EngineError::NotLoggedIn) (401), or
+                /// [`SessionError::AuthenticationTooOld`](crate::EngineError::AuthenticationTooOld) (403): ask for the
+                /// password, then call [`step_up`](Self::step_up). To redirect to the page that asks, match on these
+                /// errors, or give the adapter an `on_error`.
                 require_recent_auth(max_age: ::core::time::Duration);
-                /// Returns an error unless the subject authenticated at the level `required` or higher.
+                /// Refuses a subject whose assurance level is below `required`.
+                ///
+                /// # Errors
+                ///
+                /// [`SessionError::NotLoggedIn`](crate::EngineError::NotLoggedIn) (401), or
+                /// [`SessionError::AssuranceTooLow`](crate::EngineError::AssuranceTooLow) (403): ask for the second
+                /// factor, then call [`step_up`](Self::step_up).
                 require_assurance(required: u8);
-                /// Lets the session that this request creates travel as a bearer token.
+                /// Sends the session that this request creates as a bearer token. Call it in the login route of an API
+                /// where both transports are on ([`Builder::bearer`](crate::Builder::bearer)). It changes nothing if
+                /// the request already uses bearer tokens.
+                ///
+                /// # Errors
+                ///
+                /// [`SessionError::NoBearer`](crate::EngineError::NoBearer) if bearer tokens are off, or if the request
+                /// came with a live session in a cookie: such a session never becomes a bearer token.
+                /// [`SessionError::Finished`](crate::EngineError::Finished) if the response's headers are already sent.
                 use_bearer();
-                /// Ends the session and removes the browser's cookie.
+                /// Ends the session at commit, whatever the response's status, and removes the browser's cookie.
+                ///
+                /// 1. If another request renews the session at the same time, the renewed session ends too: the logout
+                ///    follows it to its new id. If it cannot, the commit fails with
+                ///    [`SessionError::Conflict`](crate::EngineError::Conflict) (409), so the user learns that they may
+                ///    still be logged in.
+                /// 2. If the browser sent several live sessions, all of them end.
+                /// 3. Changes that you make after this call, in the same request, begin a new anonymous session with a
+                ///    new id: a message for the next page, for example.
+                ///    [`logout_keeping_data`](Self::logout_keeping_data) copies the data to it.
+                ///
+                /// # Errors
+                ///
+                /// [`SessionError::Finished`](crate::EngineError::Finished) if the response's headers are already sent.
                 #[doc(alias = "flush")]
                 #[doc(alias = "purge")]
                 #[doc(alias = "destroy")]
                 #[doc(alias = "delete")]
                 logout();
-                /// Ends the session, and starts a new anonymous one with its data.
+                /// Ends the session as [`logout`](Self::logout) does, and begins a new anonymous one with its data: a
+                /// basket, a language. The subject, messages, label and lifetime are not copied, and the old cookie is
+                /// refused from then on.
+                ///
+                /// If the response's status discards changes, the session still ends, and the new one has the data as
+                /// it was before the request. If another request has ended the session meanwhile, no new one begins.
+                ///
+                /// ```
+                /// # use secure_sessions::{Session, SessionError};
+                /// fn sign_out(session: &Session) -> Result<(), SessionError> {
+                ///     session.remove("address")?; // Not for whoever comes next.
+                ///     session.logout_keeping_data()
+                /// }
+                /// ```
+                ///
+                /// # Errors
+                ///
+                /// [`SessionError::Finished`](crate::EngineError::Finished) if the response's headers are already sent.
                 logout_keeping_data();
-                /// Ends every session of this session's subject, this one included.
+                /// Ends every session of this session's subject at commit, including this one, and removes the
+                /// browser's cookie. The response's status does not matter.
+                ///
+                /// As with [`logout`](Self::logout), a session that is renewed at the same time ends too.
+                ///
+                /// # Errors
+                ///
+                /// [`SessionError::NotLoggedIn`](crate::EngineError::NotLoggedIn) if nobody is logged in;
+                /// [`SessionError::Ended`](crate::EngineError::Ended) if the request's session has just moved to
+                /// another id, so that its subject is unknown: ask the user to log in.
+                /// [`SessionError::Finished`](crate::EngineError::Finished) if the response's headers were already
+                /// sent.
                 logout_everywhere();
-                /// Gives this session its own absolute lifetime.
+                /// Sets this session's own absolute lifetime, counted from its creation or login.
+                ///
+                /// # Errors
+                ///
+                /// [`SessionError::Finished`](crate::EngineError::Finished) if the response's headers are already sent.
                 set_lifetime(lifetime: ::core::time::Duration);
-                /// Gives this session its own idle timeout.
+                /// Sets this session's own idle timeout.
+                ///
+                /// # Errors
+                ///
+                /// [`SessionError::Finished`](crate::EngineError::Finished) if the response's headers are already sent.
                 set_idle_timeout(timeout: ::core::time::Duration);
-                /// Sets whether this session's cookie outlives the browser session.
+                /// Sets whether this session's cookie outlives the browser session: "remember me".
+                ///
+                /// # Errors
+                ///
+                /// [`SessionError::Finished`](crate::EngineError::Finished) if the response's headers are already sent.
                 set_persistent(persistent: bool);
-                /// Labels the session for its owner's list of sessions.
+                /// Sets the session's label in its owner's list of sessions: a device, a rough place. The store holds
+                /// it sealed.
+                ///
+                /// # Errors
+                ///
+                /// [`SessionError::Label`](crate::EngineError::Label) if it is longer than 512 bytes,
+                /// [`SessionError::Finished`](crate::EngineError::Finished) if the response's headers are already sent.
                 set_label(label: &str);
             }
 
-            /// Logs a subject in with the settings of a `Login`.
+            /// Logs a subject in as [`login`](Self::login) does, and records the details of `login`.
+            ///
+            /// # Errors
+            ///
+            /// The errors of [`login`](Self::login), and [`SessionError::Label`](crate::EngineError::Label) if the
+            /// label is longer than 512 bytes. Nothing is changed then.
             pub fn login_with(&self, login: $crate::Login) -> ::core::result::Result<(), SessionError> {
                 Ok(self.0.login_with(login)?)
             }
 
-            /// Commits the session now, inside the handler.
+            /// Commits now, inside the handler. Saved changes survive a later panic or 5xx.
+            ///
+            /// # Errors
+            ///
+            /// [`SessionError::Store`](crate::EngineError::Store) if the store fails,
+            /// [`SessionError::Ended`](crate::EngineError::Ended) if the session has ended,
+            /// [`SessionError::Conflict`](crate::EngineError::Conflict) if its newest state cannot be opened any more,
+            /// [`SessionError::TooLarge`](crate::EngineError::TooLarge) if the merge with other requests' changes
+            /// outgrows the cookie. On an error all changes stay pending, and are retried at the end of the request.
             pub async fn save(&self) -> ::core::result::Result<(), SessionError> {
                 Ok(self.0.save().await?)
             }
 
-            /// Asks the store for the session. Returns `true` if it is still live.
+            /// Asks the store, and returns `true` if the session is still alive. Use it on long connections (WebSocket,
+            /// server-sent events), whose session may end while they last.
+            ///
+            /// # Errors
+            ///
+            /// [`SessionError::Store`](crate::EngineError::Store) if the store fails.
             pub async fn is_live(&self) -> ::core::result::Result<bool, SessionError> {
                 Ok(self.0.is_live().await?)
             }
 
-            /// Adds a message for the next page that takes the messages.
+            /// Adds a message for the next page that takes the messages, often after a redirect. The message survives
+            /// renew and login, and ends with the session. If you add one after [`logout`](Self::logout), in the same
+            /// request, it begins a new session: "You have been logged out."
+            ///
+            /// At most [`MAX_FLASHES`](crate::MAX_FLASHES) messages wait; the oldest beyond that are dropped. If there
+            /// is no session, a message creates one.
+            ///
+            /// ```
+            /// use secure_sessions::{FlashLevel, testing};
+            ///
+            /// # #[tokio::main(flavor = "current_thread")]
+            /// # async fn main() -> Result<(), secure_sessions::SessionError> {
+            /// let (manager, _) = testing::manager();
+            /// let begun = testing::session(&manager).with(|session| session.flash(FlashLevel::Success, "Saved."));
+            /// # assert!(begun.cookie().await?.starts_with("session="));
+            /// # Ok(())
+            /// # }
+            /// ```
+            ///
+            /// # Errors
+            ///
+            /// [`SessionError::Flash`](crate::EngineError::Flash) if the text is longer than [`MAX_FLASH_LEN`] bytes,
+            /// [`SessionError::TooLarge`](crate::EngineError::TooLarge) if the session would outgrow its cookie,
+            /// [`SessionError::Finished`](crate::EngineError::Finished) if the response's headers are already sent.
+            /// Nothing is changed then.
             pub fn flash(
                 &self,
                 level: $crate::FlashLevel,
@@ -204,34 +455,78 @@ macro_rules! adapter_types {
                 Ok(self.0.flash(level, text)?)
             }
 
-            /// Removes the waiting messages and returns them.
+            /// Removes the waiting messages, those of this request included, and returns them. They stay if the
+            /// response's status discards changes.
+            ///
+            /// Each message is read once, except that two parallel requests may both get it. If none waits, nothing is
+            /// changed.
+            ///
+            /// The messages are returned but stay if nobody sees the page: for the method `HEAD`, and if the browser
+            /// only prefetches the page (`Sec-Purpose: prefetch`).
+            ///
+            /// # Errors
+            ///
+            /// [`SessionError::Finished`](crate::EngineError::Finished) if the response's headers are already sent.
             pub fn take_flashes(&self) -> ::core::result::Result<::std::vec::Vec<$crate::Flash>, SessionError> {
                 Ok(self.0.take_flashes()?)
             }
 
-            /// Returns an error unless the form field is a CSRF token of this session.
+            /// Refuses a request whose form field is not a CSRF token of this session, and raises an
+            /// [`Event::CsrfMismatch`].
+            ///
+            /// # Errors
+            ///
+            /// [`SessionError::Csrf`](crate::EngineError::Csrf): status 403.
             pub fn verify_csrf_field(&self, field: &str) -> ::core::result::Result<(), SessionError> {
                 Ok(self.0.verify_csrf_field(field)?)
             }
 
-            /// Returns a token that proves that a form came from a page of this session.
+            /// Returns a token that proves that a form came from a page of this session. Put it into a hidden field, or
+            /// where scripts find it for the [header](crate::SessionManager::csrf_header). It is masked anew each time,
+            /// so that compression cannot leak it (BREACH), and takes no room in the cookie.
+            ///
+            /// The token is valid as long as its session: renew, login and logout end it, a rotation does not. If there
+            /// is no session, this creates one, so that a login form is protected too.
+            ///
+            /// # Errors
+            ///
+            /// [`SessionError::Random`](crate::EngineError::Random) if the system's randomness fails;
+            /// [`SessionError::Finished`](crate::EngineError::Finished) if a session would have to be created and the
+            /// response's headers are already sent.
             pub fn csrf_token(&self) -> ::core::result::Result<::std::string::String, SessionError> {
                 Ok(self.0.csrf_token()?)
             }
 
-            /// Returns all live sessions of this session's subject.
+            /// Returns all live sessions of this session's subject; an empty list if nobody is logged in.
+            ///
+            /// # Errors
+            ///
+            /// [`SessionError::Store`](crate::EngineError::Store) if the store fails.
             pub async fn sessions(
                 &self,
             ) -> ::core::result::Result<::std::vec::Vec<$crate::SessionInfo>, SessionError> {
                 Ok(self.0.sessions().await?)
             }
 
-            /// Ends one session of this session's subject immediately.
+            /// Ends one session of this session's subject immediately. If it is this one, it is a
+            /// [`logout`](Self::logout) at commit.
+            ///
+            /// # Errors
+            ///
+            /// [`SessionError::NotLoggedIn`](crate::EngineError::NotLoggedIn) if nobody is logged in;
+            /// [`SessionError::NoSuchSession`](crate::EngineError::NoSuchSession) if the subject has no session of that
+            /// name, even if another subject has one; [`SessionError::Store`](crate::EngineError::Store) if the store
+            /// fails.
             pub async fn revoke(&self, handle: &$crate::Handle) -> ::core::result::Result<(), SessionError> {
                 Ok(self.0.revoke(handle).await?)
             }
 
-            /// Ends all other sessions of this session's subject immediately. Returns how many there were.
+            /// Ends all other sessions of this session's subject immediately, also right after a [`login`](Self::login)
+            /// in the same request. Returns how many there were.
+            ///
+            /// # Errors
+            ///
+            /// [`SessionError::Store`](crate::EngineError::Store) if the store fails.
             pub async fn revoke_others(&self) -> ::core::result::Result<u64, SessionError> {
                 Ok(self.0.revoke_others().await?)
             }

@@ -31,12 +31,13 @@ use crate::transport::{Bearer, DEFAULT_BEARER_HEADER};
 /// | rotation interval | 15 minutes |
 /// | grace | 60 seconds, which tolerates delays of 30 seconds one way |
 /// | on replay | the session is revoked |
-/// | size limit | 4000 bytes of name and value |
+/// | size limit | 2800 bytes of name and value |
 /// | `not_before` | none |
 /// | transports | the cookie alone |
 /// | binding to the client | none |
 /// | sessions of one subject | no limit |
 /// | CSRF header | `x-csrf-token` |
+/// | login page | none |
 /// | `Clear-Site-Data` on logout | none |
 /// | event limit | [`EventLimit::default`]: 20 lines of each kind at once, then one a second |
 /// | remembered tokens | none |
@@ -60,6 +61,7 @@ pub struct Builder {
     insecure_dev: bool,
     clear_site_data: Vec<ClearSiteData>,
     csrf_header: &'static str,
+    login_url: Option<String>,
     event_limit: Option<EventLimit>,
     remembered: usize,
 }
@@ -104,6 +106,7 @@ impl Builder {
             insecure_dev: false,
             clear_site_data: Vec::new(),
             csrf_header: DEFAULT_CSRF_HEADER,
+            login_url: None,
             event_limit: Some(EventLimit::default()),
             remembered: 0,
         }
@@ -198,7 +201,12 @@ impl Builder {
         self
     }
 
-    /// Sets the largest size of the cookie's name and value together, in bytes: at most 4096.
+    /// Sets the largest size of the cookie's name and value together, in bytes: at most 4096. A session that would outgrow
+    /// it is refused with [`TooLarge`](crate::SessionError::TooLarge).
+    ///
+    /// The default leaves about 1.9 kB for data. It is below what browsers accept, because nginx answers 502 to a
+    /// response whose head does not fit its `proxy_buffer_size`, which is 4 kB by default. If you raise it, raise that to
+    /// `8k` too: see [`deployment`](crate::guide::using::deployment).
     pub fn size_limit(mut self, bytes: usize) -> Self {
         self.size_limit = bytes;
         self
@@ -342,6 +350,25 @@ impl Builder {
         self
     }
 
+    /// Sets the login page. A browser that navigates to a page which needs a login is sent there, with the way back in
+    /// the parameter `next`: `/login?next=/orders`. Scripts and APIs get 401 as without it: a request counts as a
+    /// navigation if it is `GET` or `HEAD` and accepts `text/html`.
+    ///
+    /// The adapters' `LoggedIn` decides who needs a login. After the login, check `next` by
+    /// [`local_path`](crate::local_path).
+    ///
+    /// ```
+    /// use secure_sessions::{Keyring, MemoryStore, SessionManager};
+    ///
+    /// let builder = SessionManager::builder(Keyring::generate()?, MemoryStore::new());
+    /// let manager = builder.login_url("/login").build()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn login_url(mut self, url: impl Into<String>) -> Self {
+        self.login_url = Some(url.into());
+        self
+    }
+
     /// Sets the data that the response to a logout asks the browser to remove, besides the session's cookie.
     ///
     /// The default is none, since only the application knows what it keeps in the browser, and what else lives on its
@@ -381,6 +408,24 @@ impl Builder {
         self
     }
 
+    /// Configures a site for consumers, where users expect to stay logged in: a [persistent](Self::persistent) cookie,
+    /// an idle timeout of 14 days, and a login again after 90 days.
+    ///
+    /// These times are longer than NIST recommends for any level, so ask for a fresh login before a dangerous action:
+    /// [`Session::require_recent_auth`](crate::Session::require_recent_auth).
+    ///
+    /// ```
+    /// use secure_sessions::{Keyring, MemoryStore, SessionManager};
+    ///
+    /// let manager = SessionManager::builder(Keyring::generate()?, MemoryStore::new()).consumer().build()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn consumer(self) -> Self {
+        self.persistent(true)
+            .idle_timeout(Duration::from_secs(14 * DAY))
+            .absolute_timeout(Duration::from_secs(90 * DAY))
+    }
+
     /// Applies NIST SP 800-63B-4, AAL1: no idle timeout, reauthentication after 30 days.
     pub fn nist_aal1(self) -> Self {
         self.idle_timeout(None).absolute_timeout(Duration::from_secs(30 * DAY))
@@ -406,6 +451,11 @@ impl Builder {
         self.times.check()?;
         if !is_header_name(self.csrf_header) {
             return Err(BuildError::Header { setting: "csrf_header", name: self.csrf_header });
+        }
+        if let Some(url) = &self.login_url
+            && (url.is_empty() || !url.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#'))
+        {
+            return Err(BuildError::LoginUrl { url: url.clone() });
         }
         self.binding.as_ref().map_or(Ok(()), Binding::check)?;
         if self.session_limit.most() == Some(0) {
@@ -446,6 +496,7 @@ impl Builder {
             observers: self.observers,
             clear_site_data: site_data::header(&self.clear_site_data),
             csrf_header: self.csrf_header,
+            login_url: self.login_url,
             event_limit: self.event_limit,
         }))
     }
@@ -483,6 +534,9 @@ mod tests {
             (builder().session_limit(SessionLimit::Refuse(0)), "session_limit"),
             (builder().csrf_header("X-CSRF-Token"), "lower case"),
             (builder().csrf_header(""), "csrf_header"),
+            (builder().login_url(""), "login_url"),
+            (builder().login_url("/log in"), "visible ASCII"),
+            (builder().login_url("/#login"), "fragment"),
         ] {
             let error = builder.build().expect_err(expected).to_string();
             assert!(error.contains(expected), "{error}");
@@ -502,9 +556,14 @@ mod tests {
 
     #[test]
     fn the_presets_build() {
-        for builder in
-            [builder(), builder().insecure_dev(), builder().nist_aal1(), builder().nist_aal2(), builder().nist_aal3()]
-        {
+        for builder in [
+            builder(),
+            builder().insecure_dev(),
+            builder().consumer(),
+            builder().nist_aal1(),
+            builder().nist_aal2(),
+            builder().nist_aal3(),
+        ] {
             builder.build().expect("a preset");
         }
     }

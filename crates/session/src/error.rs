@@ -2,22 +2,26 @@
 
 use std::time::Duration;
 
-use secure_sessions_core::{DataError, LabelError, MetaError, RandomError, SealError};
+use secure_sessions_core::{DataError, LabelError, MetaError, RandomError, SealError, debug_as_display};
 use secure_sessions_store::StoreError;
 
 use secure_sessions_core::format::MAX_FLASH_LEN;
 
 /// The error of a handler, an extractor or a commit that works on a session.
 ///
-/// `Display` describes the error for the log. A client sees [`client_text`](Self::client_text) and nothing else.
-#[derive(Debug, thiserror::Error)]
+/// `Display` describes the error for the log, and so does `Debug`. A client sees [`client_text`](Self::client_text) and
+/// nothing else. An error may name the key that it is about, but never shows a value: put no data of a user into a key.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
     /// The session would outgrow its cookie. Nothing was changed.
     #[error(
-        "the session takes {size} bytes of cookie name and value, more than the limit of {limit}; keep less in it, or large things elsewhere and their ids here"
+        "{}the session takes {size} bytes of cookie name and value, more than the limit of {limit}; store less in the session, or keep large values elsewhere and store only their ids",
+        with_key(.key)
     )]
     TooLarge {
+        /// The key whose new value is too much, if it was one.
+        key: Option<Box<str>>,
         /// The size that name and value would have, in bytes.
         size: usize,
         /// The largest size allowed, in bytes.
@@ -62,6 +66,36 @@ pub enum SessionError {
     /// Nobody is logged in.
     #[error("nobody is logged in")]
     NotLoggedIn,
+    /// Nobody is logged in, and the request is a navigation of a browser: it is sent to the
+    /// [login page](crate::Builder::login_url).
+    #[error("nobody is logged in; the browser is sent to the login page")]
+    LogInAt {
+        /// The address of the login page, with the way back.
+        location: String,
+    },
+    /// The user lacks a permission.
+    #[error("the user does not have the permission `{permission}`")]
+    NotAllowed {
+        /// The name of the permission's type.
+        permission: &'static str,
+    },
+    /// The subject is not of the type asked for. See [`Session::subject_as`](crate::Session::subject_as).
+    #[error("the session's subject is not a `{wanted}`; who logged in under another kind of id must log in again")]
+    Subject {
+        /// The name of the type.
+        wanted: &'static str,
+    },
+    /// The user could not be loaded.
+    #[error("the user could not be loaded: {0}")]
+    User(Box<dyn std::error::Error + Send + Sync>),
+    /// The application has no state of the type that users are loaded from.
+    #[error("users are loaded from a `{state}`, which the application does not have: {hint}")]
+    NoState {
+        /// The name of the type.
+        state: &'static str,
+        /// What to add.
+        hint: &'static str,
+    },
     /// The subject authenticated longer ago than the handler allows. See [`Session::require_recent_auth`].
     ///
     /// [`Session::require_recent_auth`]: crate::Session::require_recent_auth
@@ -106,6 +140,8 @@ pub enum SessionError {
     NoLayer(&'static str),
 }
 
+debug_as_display!(SessionError);
+
 impl SessionError {
     /// Returns the HTTP status of a response to this error.
     #[must_use]
@@ -114,15 +150,37 @@ impl SessionError {
             Self::TooLarge { .. } | Self::Data(DataError::ValueTooLarge { .. }) => 413,
             Self::Ended | Self::Conflict | Self::TooManySessions { .. } => 409,
             Self::Meta(_) | Self::Label(_) | Self::NoBearer(_) | Self::Flash { .. } => 400,
+            Self::LogInAt { .. } => 303,
             Self::NotLoggedIn => 401,
-            Self::AuthenticationTooOld { .. } | Self::AssuranceTooLow { .. } | Self::Csrf => 403,
+            Self::AuthenticationTooOld { .. } | Self::AssuranceTooLow { .. } | Self::NotAllowed { .. } | Self::Csrf => {
+                403
+            }
             Self::NoSuchSession => 404,
             Self::Store(_) | Self::Random(_) => 503,
             Self::Data(_) | Self::Finished | Self::ChangedInsideUpdate | Self::NoLayer(_) => 500,
+            Self::Subject { .. } | Self::User(_) | Self::NoState { .. } => 500,
+        }
+    }
+
+    /// Returns `true` if nobody is logged in.
+    #[must_use]
+    pub fn is_not_logged_in(&self) -> bool {
+        matches!(self, Self::NotLoggedIn | Self::LogInAt { .. })
+    }
+
+    /// Returns the value of the response's header `Location`, if the response to this error is a redirect.
+    #[must_use]
+    pub fn location(&self) -> Option<&str> {
+        match self {
+            Self::LogInAt { location } => Some(location),
+            _ => None,
         }
     }
 
     /// Returns the only text that a client sees of this error. It reveals nothing about the server's internals.
+    ///
+    /// In a build with `debug_assertions`, the text of [`NoLayer`](Self::NoLayer) says what is missing: its developer is
+    /// the client.
     #[must_use]
     pub fn client_text(&self) -> &'static str {
         match self {
@@ -132,15 +190,65 @@ impl SessionError {
             Self::Meta(_) | Self::Label(_) | Self::NoBearer(_) | Self::Flash { .. } => {
                 "The request cannot be processed."
             }
-            Self::NotLoggedIn => "Log in first.",
+            Self::NotLoggedIn | Self::LogInAt { .. } => "Log in first.",
+            Self::NotAllowed { .. } => "You are not allowed to do this.",
             Self::AuthenticationTooOld { .. } | Self::AssuranceTooLow { .. } => "Authenticate again.",
             Self::TooManySessions { .. } => "There are too many sessions already. End one of them first.",
             Self::NoSuchSession => "There is no such session.",
+            Self::NoLayer(why) if cfg!(debug_assertions) => why,
             Self::Csrf => "The request did not come from a page of this session. Reload the page and try again.",
             Self::Store(_) | Self::Random(_) => "Sessions are not available at the moment. Try again later.",
             Self::Data(_) | Self::Finished | Self::ChangedInsideUpdate | Self::NoLayer(_) => "Internal server error.",
+            Self::Subject { .. } | Self::User(_) | Self::NoState { .. } => "Internal server error.",
         }
     }
+}
+
+impl SessionError {
+    /// Creates the error of a request without a layer, and logs `why`: what is missing, and what to add. An adapter calls
+    /// it where it finds no session, since a caller may drop the error.
+    #[must_use]
+    pub fn no_layer(why: &'static str) -> Self {
+        tracing::error!(target: "secure_sessions", "{why}");
+        Self::NoLayer(why)
+    }
+
+    /// Logs an error that becomes a response, in one line. An adapter calls it for every error of a handler or an
+    /// extractor; the engine does it for a failed commit.
+    ///
+    /// | status | level | what it means |
+    /// | --- | --- | --- |
+    /// | 500, 503 | ERROR | the application or its store has a defect |
+    /// | 400, 413 | WARN | the application stored more than fits, or used a transport that is off |
+    /// | 409 | INFO | two requests met, or a session ended meanwhile: a double click, for example |
+    /// | 401, 403, 404 | DEBUG | the user must log in, authenticate again, or reload the page |
+    pub fn report(&self) {
+        self.report_as("a handler answered with a session error");
+    }
+
+    pub(crate) fn report_as(&self, what: &'static str) {
+        match self.status() {
+            // Logged already, where the layer was missed.
+            _ if matches!(self, Self::NoLayer(_)) => {}
+            500.. => tracing::error!(target: "secure_sessions", error = %self, "{what}"),
+            400 | 413 => tracing::warn!(target: "secure_sessions", error = %self, "{what}"),
+            409 => tracing::info!(target: "secure_sessions", error = %self, "{what}"),
+            _ => tracing::debug!(target: "secure_sessions", error = %self, "{what}"),
+        }
+    }
+
+    /// Names the key whose value is refused.
+    pub(crate) fn of_key(self, name: &str) -> Self {
+        match self {
+            Self::TooLarge { key: None, size, limit } => Self::TooLarge { key: Some(name.into()), size, limit },
+            Self::Data(error) => Self::Data(error.of_key(name)),
+            error => error,
+        }
+    }
+}
+
+fn with_key(key: &Option<Box<str>>) -> String {
+    key.as_ref().map_or_else(String::new, |key| format!("with the new value of `{key}` "))
 }
 
 fn ago(age: &Option<Duration>) -> String {
@@ -149,8 +257,7 @@ fn ago(age: &Option<Duration>) -> String {
 
 /// Returns an error and all its causes in one line, for operators.
 pub(crate) fn with_causes(error: &StoreError) -> String {
-    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    format!("{error:?}")
 }
 
 impl From<DataError> for SessionError {
@@ -174,7 +281,7 @@ impl From<RandomError> for SessionError {
 impl From<SealError> for SessionError {
     fn from(error: SealError) -> Self {
         match error {
-            SealError::TooLarge { size, limit } => Self::TooLarge { size, limit },
+            SealError::TooLarge { size, limit } => Self::TooLarge { key: None, size, limit },
             SealError::Meta(error) => Self::Meta(error),
             SealError::Random(error) => Self::Random(error),
             // SealError is non-exhaustive for its users; every variant of this release is above.
@@ -189,5 +296,30 @@ impl From<LabelError> for SessionError {
             LabelError::Random(error) => Self::Random(error),
             error => Self::Label(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_printed_by_main_is_its_message() {
+        let store = StoreError::unavailable(std::io::Error::other("connection refused"));
+        let printed = format!("{:?}", SessionError::Store(store));
+        assert_eq!(printed, "the session store failed: the session store is unavailable: connection refused");
+        let error = crate::KeySourceError::Variable { name: crate::SEAL_KEYS_VARIABLE };
+        assert_eq!(format!("{error:?}"), error.to_string());
+        let printed = format!("{:?}", crate::BuildError::from(error));
+        assert!(printed.starts_with("SECURE_SESSIONS_SEAL_KEYS is not set: "), "{printed}");
+    }
+
+    #[test]
+    fn a_value_that_is_too_much_is_named_with_both_sizes() {
+        let error = SessionError::TooLarge { key: None, size: 4100, limit: 4000 };
+        assert!(error.to_string().starts_with("the session takes 4100 bytes"), "{error}");
+        let error = error.of_key("cart").of_key("other");
+        assert!(error.to_string().starts_with("with the new value of `cart` the session takes 4100 bytes"), "{error}");
+        assert!(error.to_string().contains("4000"), "{error}");
     }
 }

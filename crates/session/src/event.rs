@@ -208,6 +208,14 @@ pub enum Event {
         /// The number of this commit's tries so far.
         attempt: u32,
     },
+    /// A session holds fields of another type than this release reads, so they count as their default: see
+    /// [`Typed::or_default`](crate::Typed::or_default). A release changed their type.
+    Unreadable {
+        /// The session; `None` if the request has none.
+        session: Option<Handle>,
+        /// The names of the fields, as far as they are fields of the type's default.
+        fields: Vec<String>,
+    },
     /// A request came without a CSRF token of its session where one is required.
     CsrfMismatch {
         /// The session; `None` if the request has none.
@@ -255,6 +263,7 @@ impl Event {
         "key_reload_failed",
         "store_error",
         "conflict_retry",
+        "unreadable",
         "csrf_mismatch",
         "cross_origin",
         "suppressed",
@@ -284,6 +293,7 @@ impl Event {
             Self::KeyReloadFailed { .. } => "key_reload_failed",
             Self::StoreError { .. } => "store_error",
             Self::ConflictRetry { .. } => "conflict_retry",
+            Self::Unreadable { .. } => "unreadable",
             Self::CsrfMismatch { .. } => "csrf_mismatch",
             Self::CrossOrigin { .. } => "cross_origin",
             Self::Suppressed { .. } => "suppressed",
@@ -322,7 +332,7 @@ impl Event {
             | Self::CrowdedOut { session }
             | Self::BindingMismatch { session }
             | Self::ConflictRetry { session, .. } => Some(*session),
-            Self::Ended { session, .. } | Self::CsrfMismatch { session } => *session,
+            Self::Ended { session, .. } | Self::CsrfMismatch { session } | Self::Unreadable { session, .. } => *session,
             Self::Forged { .. }
             | Self::UnknownKey { .. }
             | Self::LaterVersion { .. }
@@ -353,6 +363,7 @@ impl Event {
             | Self::BindingMismatch { .. }
             | Self::LoginRefused { .. }
             | Self::StoreError { .. }
+            | Self::Unreadable { .. }
             | Self::CsrfMismatch { .. }
             | Self::CrossOrigin { .. }
             | Self::Suppressed { .. } => emit!(warn),
@@ -436,6 +447,11 @@ impl fmt::Display for Event {
             }
             Self::StoreError { operation, message } => write!(f, "the store failed at `{operation}`: {message}"),
             Self::ConflictRetry { attempt, .. } => write!(f, "another commit was faster: try {attempt}"),
+            Self::Unreadable { fields, .. } => write!(
+                f,
+                "the session holds fields of another type than this release reads; they count as their default: {}",
+                fields.join(", ")
+            ),
             Self::CsrfMismatch { .. } => f.write_str("a request came without a CSRF token of its session"),
             Self::CrossOrigin { reason, origin, refused } => {
                 let outcome = if *refused { "refused" } else { "let through, since the check only reports" };

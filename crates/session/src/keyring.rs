@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use getrandom::SysRng;
-use secure_sessions_core::{self as core, KeyId, KeyKind, KeyState, KeyringError, RandomError};
+use secure_sessions_core::{self as core, KeyId, KeyKind, KeyState, KeyringError, RandomError, debug_as_display};
 use zeroize::Zeroizing;
 
 /// The environment variable with the seal keys, separated by commas or white space, the active one first.
@@ -23,7 +23,7 @@ pub const COMPROMISED_KEYS_VARIABLE: &str = "SECURE_SESSIONS_COMPROMISED_KEYS";
 pub struct Keyring(pub(crate) Arc<core::Keyring>);
 
 /// An error while loading a keyring.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum KeySourceError {
     /// An environment variable is not set.
@@ -62,6 +62,8 @@ pub enum KeySourceError {
     Random(#[from] RandomError),
 }
 
+debug_as_display!(KeySourceError);
+
 impl Keyring {
     /// Generates keys for this process alone, for tests and trials. A restart logs everyone out, and a warning in the
     /// log says so.
@@ -78,6 +80,17 @@ impl Keyring {
     }
 
     /// Generates a seal key and a fingerprint key as texts, for you to put into a secret store.
+    ///
+    /// For one more key of either kind, to change keys, call its own `generate`:
+    ///
+    /// ```
+    /// use secure_sessions::{Keyring, SealKey, SysRng};
+    ///
+    /// let (seal, fingerprint) = Keyring::generate_texts()?;
+    /// let next = SealKey::generate(&mut SysRng)?.to_text();
+    /// let keyring = Keyring::from_text(&format!("{} {}", *next, *seal), &fingerprint, "")?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -1,11 +1,14 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod adapter;
+mod adapter_access;
 mod adapter_types;
 mod builder;
 mod clock;
 mod config;
 mod detached;
+mod dev;
 mod error;
 mod event;
 #[doc(hidden)]
@@ -22,10 +25,12 @@ mod subjects;
 pub mod testing;
 mod transport;
 
+/// The system's source of randomness, for [`SealKey::generate`].
+pub use getrandom::SysRng;
 pub use secure_sessions_core::format::MAX_FLASH_LEN;
 pub use secure_sessions_core::{
-    Aead, DataError, DataMap, Handle, InvalidHandle, KeyId, KeyKind, KeyState, KeyringError, LabelError, MetaError,
-    Millis, RandomError, SizeClasses, SizeError, Timestamp,
+    Aead, DataError, DataMap, FingerprintKey, Handle, InvalidHandle, KeyId, KeyKind, KeyParseError, KeyState,
+    KeyringError, LabelError, MetaError, Millis, RandomError, SealKey, SizeClasses, SizeError, Timestamp, WrongType,
 };
 pub use secure_sessions_store as store;
 #[cfg(feature = "cached")]
@@ -37,6 +42,7 @@ pub use secure_sessions_store::{AnyStore, MemoryStore, PurgeHandle, SessionStore
 pub use secure_sessions_store::{RedisOptions, RedisStore};
 
 pub use self::adapter::head::{BodySize, RequestHead};
+pub use self::adapter::optional::optional;
 pub use self::adapter::reply::{Reply, ResponseHeaders};
 #[doc(hidden)]
 pub use self::adapter_types::macros;
@@ -62,12 +68,19 @@ pub use self::manager::SessionManager;
 pub use self::reload::KeyWatch;
 pub use self::request::finish::Finish;
 pub use self::request::messages::{Flash, FlashLevel, MAX_FLASHES};
-pub use self::request_session::RequestSession;
+pub use self::request_session::{DeferredSession, RequestSession};
 pub use self::session::Session;
+pub use self::session::access::{Permission, User, local_path};
+#[doc(hidden)]
+pub use self::session::access::{check_permission, parse_subject};
 pub use self::session::cross_origin::{
     CrossOrigin, CrossOriginBuilder, CrossOriginError, CrossOriginRefused, Provenance,
 };
+pub use self::session::csrf::CSRF_FIELD;
+pub use self::session::key::KeyToRemove;
 pub use self::session::login::Login;
+#[doc(hidden)]
+pub use self::session::names::{CallLogout, CallRenew, CallTake};
 pub use self::session::typed::{SessionData, Typed};
 pub use self::subjects::SessionInfo;
 pub use self::transport::cookie::{MAX_COOKIE_AGE, SameSite};

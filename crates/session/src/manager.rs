@@ -54,6 +54,7 @@ struct Shared {
     observers: Vec<Arc<dyn Observer>>,
     clear_site_data: Option<Arc<str>>,
     csrf_header: &'static str,
+    login_url: Option<String>,
     throttle: Option<Throttle>,
     queues: [Mutex<()>; QUEUES],
     commits: Arc<Commits>,
@@ -79,6 +80,7 @@ pub(crate) struct Parts {
     pub(crate) observers: Vec<Arc<dyn Observer>>,
     pub(crate) clear_site_data: Option<String>,
     pub(crate) csrf_header: &'static str,
+    pub(crate) login_url: Option<String>,
     pub(crate) event_limit: Option<EventLimit>,
 }
 
@@ -101,6 +103,7 @@ impl SessionManager {
             observers: parts.observers,
             clear_site_data: parts.clear_site_data.map(Arc::from),
             csrf_header: parts.csrf_header,
+            login_url: parts.login_url,
             throttle: parts.event_limit.map(Throttle::new),
             queues: [const { Mutex::const_new(()) }; QUEUES],
             commits: Arc::default(),
@@ -123,6 +126,12 @@ impl SessionManager {
     #[must_use]
     pub fn csrf_header(&self) -> &'static str {
         self.0.csrf_header
+    }
+
+    /// Returns the [login page](crate::Builder::login_url), if there is one.
+    #[must_use]
+    pub fn login_url(&self) -> Option<&str> {
+        self.0.login_url.as_deref()
     }
 
     /// Returns the store.

@@ -8,6 +8,7 @@ pub(crate) mod entropy;
 pub(crate) mod finish;
 pub(crate) mod load;
 pub(crate) mod messages;
+pub(crate) mod once;
 pub(crate) mod ops;
 pub(crate) mod slot;
 pub(crate) mod state;

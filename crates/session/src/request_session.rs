@@ -1,12 +1,15 @@
 //! One request as an adapter holds it: begin, load on first use, finish.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use secure_sessions_core::Handle;
+use secure_sessions_store::StoreError;
 
 use crate::adapter::head::RequestHead;
 use crate::error::SessionError;
 use crate::manager::SessionManager;
-use crate::request::caller::Caller;
+use crate::request::caller::{self, Caller};
 use crate::request::cell::Request;
 use crate::request::finish::{self, Finish};
 use crate::request::load::{self, Presented};
@@ -65,6 +68,33 @@ impl RequestSession {
         }
     }
 
+    /// Lets this request read its session without keeping it alive: for a page that polls in the background, which
+    /// would otherwise keep the session of a user who has left. Call it before the session is loaded, since loading
+    /// counts as use.
+    ///
+    /// 1. Reading neither extends the idle timeout nor replaces an old token.
+    /// 2. A client with a superseded token still gets the newest one, and a token of a compromised key is still
+    ///    replaced.
+    /// 3. A request that changes its session uses it, and extends the idle timeout.
+    pub fn untouched(&self) {
+        self.0.set_untouched();
+    }
+
+    /// Opens the request's tokens now, and leaves the store for when the session is used. The session counts as looked
+    /// at only then.
+    ///
+    /// Use it where the head is at hand before anybody has asked for the session: in a middleware that offers the
+    /// session through another crate's type, for example.
+    #[must_use]
+    pub fn defer(&self, head: &dyn RequestHead) -> DeferredSession {
+        let (mut presented, mut caller) = load::present(&self.0.manager, head);
+        caller.is_unseen = caller::is_unseen(head);
+        if let Some(presented) = &mut presented {
+            presented.detach(head);
+        }
+        DeferredSession { request: Arc::clone(&self.0), opened: Mutex::new(Some((presented, caller))) }
+    }
+
     /// Returns the request's session if it is already loaded.
     #[must_use]
     pub fn loaded(&self) -> Option<Session> {
@@ -88,22 +118,99 @@ impl RequestSession {
     }
 }
 
+/// A request's session whose tokens are opened, but not judged yet: see [`RequestSession::defer`].
+pub struct DeferredSession {
+    request: Arc<Request>,
+    /// The tokens, until they are judged.
+    opened: Mutex<Option<(Option<Presented>, Caller)>>,
+}
+
+impl DeferredSession {
+    /// Returns the public handle of the session whose token the request presented, or `None` if it presented none that
+    /// opens. The store was not asked, so the session may have ended.
+    #[must_use]
+    pub fn presented(&self) -> Option<Handle> {
+        let opened = self.opened();
+        let (presented, _) = opened.as_ref()?;
+        presented.as_ref()?.session_id().map(|id| self.request.manager.handle(&id))
+    }
+
+    /// Returns the request's session, as [`RequestSession::session`] does. The first call asks the store.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Store`] if the store fails, now or when this was called before.
+    pub async fn session(&self) -> Result<Session, SessionError> {
+        self.request.set_looked_at();
+        if !self.request.is_loaded() && !self.load_now() {
+            // Boxed, because this future is part of every request's, and few have to wait.
+            Box::pin(self.load()).await?;
+        }
+        Ok(Session::new(Arc::clone(&self.request)))
+    }
+
+    /// Loads the session if that needs no waiting. Returns `true` if it is loaded.
+    fn load_now(&self) -> bool {
+        let mut opened = self.opened();
+        let Some((presented, caller)) = &mut *opened else { return false };
+        caller.untouched = self.request.is_untouched();
+        let loaded = self.request.judge_now(presented, caller, None);
+        if loaded {
+            *opened = None;
+        }
+        loaded
+    }
+
+    async fn load(&self) -> Result<(), SessionError> {
+        const FAILED: &str = "the store failed when this request's session was first asked for";
+        let _gate = self.request.gate.lock().await;
+        // A parallel call may have loaded the session while this one waited for the gate.
+        if !self.request.is_loaded() {
+            let opened = self.opened().take();
+            // A store that has failed is not asked again: without their verdict the tokens give no session.
+            let (presented, caller) = opened.ok_or_else(|| SessionError::Store(StoreError::unavailable(FAILED)))?;
+            self.request.judge(presented, caller).await?;
+        }
+        Ok(())
+    }
+
+    fn opened(&self) -> MutexGuard<'_, Option<(Option<Presented>, Caller)>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Request {
     /// Loads the session if that needs no waiting; otherwise returns the arguments of `load`.
     fn load_now(&self, head: &dyn RequestHead) -> Option<(Option<Presented>, Caller)> {
-        let (mut presented, caller) = load::present(&self.manager, head);
-        let state = match &mut presented {
-            Some(presented) => load::load_now(&self.manager, presented, &caller),
-            None => Some(load::without_cookie(caller.clone())),
-        };
-        if let Some(state) = state {
-            self.set_state(state);
+        let (mut presented, mut caller) = load::present(&self.manager, head);
+        caller.untouched = self.is_untouched();
+        if self.judge_now(&mut presented, &caller, Some(head)) {
             return None;
         }
+        caller.is_unseen = caller::is_unseen(head);
         if let Some(presented) = &mut presented {
             presented.detach(head);
         }
         Some((presented, caller))
+    }
+
+    /// Judges the tokens if that needs no waiting. Returns `true` if the session is loaded. `head` tells if a person sees
+    /// the response, unless `caller` knows that already.
+    fn judge_now(&self, presented: &mut Option<Presented>, caller: &Caller, head: Option<&dyn RequestHead>) -> bool {
+        let state = match presented {
+            Some(presented) => load::load_now(&self.manager, presented, caller),
+            None => Some(load::without_cookie(caller.clone())),
+        };
+        let Some(mut state) = state else { return false };
+        // Asked only where it matters, since most requests have no message waiting.
+        if let Some(head) = head
+            && let Ok(state) = state.get_mut()
+            && state.live().is_some_and(|live| live.newest.meta.flash.is_some())
+        {
+            state.caller.is_unseen = caller::is_unseen(head);
+        }
+        self.set_state(state);
+        true
     }
 
     /// Loads the session from the store. `presented` is `None` for a request without a cookie or bearer token of ours.
@@ -111,12 +218,18 @@ impl Request {
         let _gate = self.gate.lock().await;
         // A parallel call may have loaded the session while this one waited for the gate.
         if !self.is_loaded() {
-            let state = match presented {
-                Some(presented) => load::load(&self.manager, presented, caller).await?,
-                None => load::without_cookie(caller),
-            };
-            self.set_state(state);
+            self.judge(presented, caller).await?;
         }
+        Ok(())
+    }
+
+    /// Judges the tokens by the store. The caller holds the gate.
+    async fn judge(&self, presented: Option<Presented>, caller: Caller) -> Result<(), SessionError> {
+        let state = match presented {
+            Some(presented) => load::load(&self.manager, presented, caller).await?,
+            None => load::without_cookie(caller),
+        };
+        self.set_state(state);
         Ok(())
     }
 }
@@ -124,5 +237,11 @@ impl Request {
 impl std::fmt::Debug for RequestSession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RequestSession").field("loaded", &self.0.is_loaded()).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for DeferredSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeferredSession").field("loaded", &self.request.is_loaded()).finish_non_exhaustive()
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::Guard;
 use getrandom::SysRng;
-use secure_sessions_core::{DataError, DataMap, Handle, Millis, SessionId, Timestamp, decode, encode};
+use secure_sessions_core::{DataError, DataMap, Handle, Millis, SessionId, Timestamp, encode};
 use secure_sessions_store::{Entry, SessionStore};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,17 +17,24 @@ use crate::remember::Sealing;
 use crate::request::cell::Request;
 use crate::request::ops::{Change, Ending, Mark, Operation, Why};
 use crate::request::state::{Base, State};
+use crate::session::key::KeyToRemove;
 use crate::transport::Transport;
 
+pub(crate) mod access;
 pub(crate) mod cross_origin;
-mod csrf;
+pub(crate) mod csrf;
 mod flash;
+pub(crate) mod key;
+mod lasting;
 pub(crate) mod login;
+pub(crate) mod names;
+mod once;
 pub(crate) mod typed;
 
 /// One request's session: data under text keys, and its lifecycle. Clones refer to the same session.
 ///
-/// Values are encoded as CBOR. Inserting an equal value changes nothing: two values are equal if they encode alike,
+/// Values are encoded as CBOR. A type that has one form for people and one for machines, such as `IpAddr` or `Uuid`, is written
+/// in the one for people, so that it also comes back from untagged, tagged and flattened types. Inserting an equal value changes nothing: two values are equal if they encode alike,
 /// whatever the order of a map's entries. A `HashSet` encodes as a list in a new order each time, so it counts as
 /// changed; use a `BTreeSet`.
 ///
@@ -61,22 +68,25 @@ impl Session {
     /// # Errors
     ///
     /// [`SessionError::TooLarge`] if the session would outgrow its cookie, [`SessionError::Data`] if the value cannot
-    /// be encoded, [`SessionError::Finished`] if the response's headers are already sent. Nothing is changed then.
+    /// be encoded, or holds a `u128` or `i128` in or beside `#[serde(flatten)]`, which serde cannot read back,
+    /// [`SessionError::Finished`] if the response's headers are already sent. Nothing is changed then.
     #[doc(alias = "set")]
     pub fn insert<T: Serialize>(&self, key: &str, value: T) -> Result<()> {
-        let value = encode(&value).map_err(|error| self.refused(error.into()))?;
+        let value = encode(&value).map_err(|error| self.refused(error.into()).of_key(key))?;
         self.mutate(|data| {
             let changed = data.insert_encoded(key, &value)?;
             Ok((changed.then(|| Operation::Insert { key: key.into(), value: value.clone() }), ()))
         })
+        .map_err(|error| error.of_key(key))
     }
 
-    /// Removes `key`. Returns `true` if it was present.
+    /// Removes `key`. Returns `true` if it was present. [`take`](Self::take) also returns its value.
     ///
     /// # Errors
     ///
     /// [`SessionError::Finished`] if the response's headers are already sent.
-    pub fn remove(&self, key: &str) -> Result<bool> {
+    pub fn remove<K: KeyToRemove>(&self, key: K) -> Result<bool> {
+        let key = key.as_ref();
         self.mutate(|data| {
             let removed = data.remove(key);
             Ok((removed.then(|| Operation::Remove { key: key.into() }), removed))
@@ -84,6 +94,13 @@ impl Session {
     }
 
     /// Removes `key` and returns its value. Two parallel requests may both get it.
+    ///
+    /// ```
+    /// # use secure_sessions::{Session, SessionError};
+    /// fn check_out(session: &Session) -> Result<Vec<u32>, SessionError> {
+    ///     Ok(session.take::<Vec<u32>>("cart")?.unwrap_or_default())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -102,6 +119,28 @@ impl Session {
     ///
     /// Returns the result of the closure's first run. The closure must have no side effects, and must not change the
     /// session.
+    ///
+    /// The closure may run again after this request's handler has returned, so it must own everything that it uses: write
+    /// `move`, and clone in it whatever it would give away.
+    ///
+    /// ```
+    /// # use secure_sessions::{Session, SessionError};
+    /// fn visit(session: &Session) -> Result<u64, SessionError> {
+    ///     session.update("visits", |visits: &mut u64| {
+    ///         *visits += 1;
+    ///         *visits
+    ///     })
+    /// }
+    ///
+    /// fn add(session: &Session, article: u32) -> Result<(), SessionError> {
+    ///     session.update("cart", move |cart: &mut Vec<u32>| cart.push(article))
+    /// }
+    ///
+    /// fn rename(session: &Session, name: String) -> Result<(), SessionError> {
+    ///     // The closure is an `Fn`: it keeps `name` for its next run, and gives away a clone.
+    ///     session.update("names", move |names: &mut Vec<String>| names.push(name.clone()))
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -126,16 +165,14 @@ impl Session {
         D: Fn() -> T + Send + Sync + 'static,
         F: Fn(&mut T) -> R + Send + Sync + 'static,
     {
-        let key: Box<str> = key.into();
-        self.change(move |data| {
-            let mut value = match data.get_encoded(&key) {
-                Some(encoded) => decode(encoded)?,
-                None => default(),
-            };
+        let owned: Box<str> = key.into();
+        let changed = self.change(move |data| {
+            let mut value = data.get(&owned)?.unwrap_or_else(&default);
             let result = change(&mut value);
-            data.insert_encoded(&key, &encode(&value)?)?;
+            data.insert_encoded(&owned, &encode(&value)?)?;
             Ok(result)
-        })
+        });
+        changed.map_err(|error| error.of_key(key))
     }
 
     /// Runs a change of the whole map now, and again after a conflict, without holding a lock.
@@ -197,7 +234,15 @@ impl Session {
         self.state().data().is_none_or(DataMap::is_empty)
     }
 
-    /// Returns all data, each value in its CBOR encoding.
+    /// Returns all data, each value in its CBOR encoding. [`DataMap::to_json`] shows it to a developer.
+    ///
+    /// ```
+    /// # use secure_sessions::{Session, SessionError};
+    /// fn debug_page(session: &Session) -> String {
+    ///     session.data().to_json()
+    /// }
+    /// ```
+    ///
     #[must_use]
     pub fn data(&self) -> DataMap {
         self.state().data().cloned().unwrap_or_default()
@@ -340,6 +385,12 @@ impl Session {
         self.state().meta().authenticated_at
     }
 
+    /// Returns the time at which the session was created, or at which its subject logged in. A lifetime counts from then.
+    #[must_use]
+    pub fn created_at(&self) -> Option<Timestamp> {
+        self.state().kept().map(|live| live.bucket.created_at)
+    }
+
     /// Returns the time at which the session's newest token was issued.
     #[must_use]
     pub fn issued_at(&self) -> Option<Timestamp> {
@@ -445,7 +496,7 @@ impl Session {
                 let state = self.state();
                 let (sealer, meta) = (self.sealer(&state), state.meta());
                 let size = sealer.cookie_size_with(&meta, &data, length);
-                SessionError::TooLarge { size, limit: sealer.sizes().limit() }
+                SessionError::TooLarge { key: None, size, limit: sealer.sizes().limit() }
             }
             error => error,
         }

@@ -296,6 +296,12 @@ fn no_log_line_event_debug_error_or_row_reveals_session_content_or_user() {
     }
     assert!(said.contains("the cable is out"), "the log says why the store failed");
 
+    // An error names the key that it is about, and nothing else of the session.
+    let named = ["the value of `CANARY-key`", "the new value of `CANARY-large`"];
+    for name in named {
+        assert!(said.contains(name), "no error said {name}");
+    }
+    let said = named.iter().fold(said, |said, name| said.replace(name, ""));
     let lines_with = |secret: &str| said.lines().filter(|line| line.contains(secret)).collect::<Vec<_>>();
     assert_eq!(lines_with(CANARY), [""; 0], "a canary was heard");
     assert_eq!(lines_with(&hex(CANARY.as_bytes())), [""; 0], "a canary was stored");

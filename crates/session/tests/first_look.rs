@@ -46,13 +46,55 @@ fn now<F: Future>(future: &mut Pin<Box<F>>) -> Option<F::Output> {
     }
 }
 
-#[tokio::test]
-async fn a_look_that_waits_for_the_store_sees_the_session_of_one_that_did_not() {
+fn keeps_one_back() -> (KeepsOneBack, support::App) {
     let store = KeepsOneBack { store: MemoryStore::new(), next: Arc::default(), released: Arc::new(Semaphore::new(0)) };
     let app = app_with(|_| {
         secure_sessions::SessionManager::builder(secure_sessions::Keyring::generate().unwrap(), store.clone())
             .insecure_dev()
     });
+    (store, app)
+}
+
+#[tokio::test]
+async fn a_deferred_session_counts_as_looked_at_only_when_it_is_used() {
+    let app = support::app();
+    let cookie = app.visit(None, |session| session.insert("n", 1).unwrap()).await;
+    let head = Head::with(cookie.as_deref());
+
+    let request = app.manager.begin();
+    let deferred = request.defer(&head);
+    let presented = deferred.presented();
+    assert!(presented.is_some() && request.loaded().is_none());
+    assert!(request.finish(200).await.is_none(), "nothing is to be said of a session that nobody looked at");
+
+    let request = app.manager.begin();
+    let session = request.defer(&head).session().await.unwrap();
+    assert_eq!((session.get("n").unwrap(), session.id()), (Some(1), presented));
+    assert!(request.finish(200).await.is_some());
+
+    let nobody = app.manager.begin().defer(&Head::with(None));
+    assert_eq!(nobody.presented(), None);
+    assert!(nobody.session().await.unwrap().is_new());
+}
+
+#[tokio::test]
+async fn two_looks_at_a_deferred_session_share_one_load() {
+    let (store, app) = keeps_one_back();
+    let cookie = app.visit(None, |session| session.insert("n", 1).unwrap()).await;
+    let request = app.manager.begin();
+    let deferred = request.defer(&Head::with(cookie.as_deref()));
+    store.next.store(true, Ordering::SeqCst);
+    let (mut first, mut second) = (Box::pin(deferred.session()), Box::pin(deferred.session()));
+    assert!(now(&mut first).is_none() && now(&mut second).is_none(), "the store keeps the load back");
+    store.released.add_permits(1);
+    first.await.unwrap().insert("n", 2).unwrap();
+    assert_eq!(second.await.unwrap().get::<u32>("n").unwrap(), Some(2), "both are one session");
+    request.finish(200).await;
+}
+
+#[tokio::test]
+async fn a_look_that_waits_for_the_store_sees_the_session_of_one_that_did_not() {
+    let (store, app) = keeps_one_back();
     let cookie = app.visit(None, |session| session.insert("n", 1).unwrap()).await;
     let head = Head::with(cookie.as_deref());
 

@@ -6,7 +6,7 @@ mod support;
 
 use std::cell::Cell;
 
-use secure_sessions::{Session, SessionData, Typed};
+use secure_sessions::{Session, Typed};
 use serde::{Deserialize, Deserializer, Serialize};
 use support::app;
 
@@ -94,8 +94,6 @@ struct Shop {
     cart: Counted,
     visits: Counted,
 }
-
-impl SessionData for Shop {}
 
 #[tokio::test]
 async fn a_typed_session_decodes_each_field_once_however_often_it_is_looked_at() {

@@ -188,6 +188,14 @@ impl RequestHead for CrossSite {
 }
 
 /// Raises every event that there is.
+/// Texts only, under any key.
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+struct Texts {
+    n: String,
+    #[serde(flatten)]
+    rest: std::collections::BTreeMap<String, u64>,
+}
+
 async fn raise_all(site: &Site) {
     let app = &site.app;
     // created, rotated, handed_off, replayed
@@ -245,6 +253,10 @@ async fn raise_all(site: &Site) {
     session.insert("b", "canary-payload").unwrap();
     a.finish(200).await;
     b.finish(200).await;
+    // unreadable: neither a value nor a key that is no field of the type's own
+    let (_, session) = app.request(Some(&two)).await;
+    session.insert("n", 1).unwrap();
+    secure_sessions::Typed::<Texts>::or_default(session).unwrap();
     // store_error
     site.spy.is_down.store(true, Ordering::SeqCst);
     app.try_request(&Head::with(Some(&one))).await.unwrap_err();

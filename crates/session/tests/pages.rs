@@ -87,7 +87,7 @@ async fn an_overlong_message_or_overfull_cookie_is_a_typed_error_without_effect(
     let (request, session) = app.request(None).await;
     let error = session.flash(FlashLevel::Info, "x".repeat(MAX_FLASH_LEN + 1)).unwrap_err();
     assert!(matches!(error, SessionError::Flash { length: 513 }) && error.status() == 400);
-    session.insert("big", "x".repeat(2500)).unwrap();
+    session.insert("big", "x".repeat(1600)).unwrap();
     let mut left = 0;
     let error = loop {
         match session.flash(FlashLevel::Info, "x".repeat(100)) {
@@ -206,4 +206,99 @@ async fn only_a_logout_asks_the_browser_to_clear_site_data_and_only_if_configure
     assert_eq!(app.store.count().await.unwrap(), 0);
     // A late second click must not clear what a new login's pages keep.
     assert_eq!(cleared(&app, cookie.as_deref(), 200, true).await, None);
+}
+
+/// A request whose response no user may see.
+struct Unseen {
+    cookie: Option<String>,
+    method: &'static str,
+    purpose: &'static str,
+}
+
+impl RequestHead for Unseen {
+    fn for_each_value(&self, name: &'static str, visit: &mut dyn FnMut(&[u8])) {
+        Head::with(self.cookie.as_deref()).for_each_value(name, visit);
+        if name == "sec-purpose" && !self.purpose.is_empty() {
+            visit(self.purpose.as_bytes());
+        }
+    }
+
+    fn method(&self) -> &str {
+        self.method
+    }
+}
+
+#[tokio::test]
+async fn messages_stay_if_nobody_sees_the_page_that_takes_them() {
+    let heads = [
+        ("HEAD", "", true),
+        ("GET", "prefetch", true),
+        ("GET", "prefetch;prerender", true),
+        ("GET", "", false),
+        ("POST", "other", false),
+    ];
+    for waits in [false, true] {
+        for (method, purpose, stays) in heads {
+            let app = app();
+            let cookie = app.visit(None, |session| session.flash(FlashLevel::Info, "Saved.").unwrap()).await;
+            if waits {
+                app.pass(120); // A touch is due, so the store is waited for.
+            }
+            let request = app.manager.begin();
+            let session = request.session(&Unseen { cookie: cookie.clone(), method, purpose }).await.unwrap();
+            assert_eq!(take(&session), ["info: Saved."], "it is on the page all the same");
+            let cookie = set_cookie(request.finish(200).await.as_ref()).or(cookie);
+            let (_, session) = app.request(cookie.as_deref()).await;
+            assert_eq!(session.flashes().len(), usize::from(stays), "{method} {purpose}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn messages_can_be_looked_at_and_their_levels_are_words() {
+    let app = app();
+    let cookie = app.visit(None, |session| session.flash(FlashLevel::Warning, "Full.").unwrap()).await;
+    for _ in 0..2 {
+        let (request, session) = app.request(cookie.as_deref()).await;
+        let flashes = session.flashes();
+        assert_eq!((flashes.len(), flashes[0].level.to_string()), (1, "warning".to_owned()));
+        let cbor = ciborium::Value::serialized(&flashes[0]).unwrap();
+        assert_eq!(cbor.as_map().unwrap()[0].1.as_text(), Some("warning"));
+        assert_eq!(cbor.deserialized::<secure_sessions::Flash>().unwrap(), flashes[0]);
+        assert_eq!(set_cookie(request.finish(200).await.as_ref()), None);
+    }
+    assert_eq!(app.request(None).await.1.flashes(), []);
+}
+
+#[tokio::test]
+async fn a_form_needs_exactly_one_token_of_its_session() {
+    let app = app();
+    let mut field = String::new();
+    let cookie = app.visit(None, |session| field = session.csrf_field().unwrap()).await;
+    let token = field
+        .strip_prefix(r#"<input type="hidden" name="csrf_token" value=""#)
+        .and_then(|rest| rest.strip_suffix(r#"">"#))
+        .unwrap();
+    let (_, session) = app.request(cookie.as_deref()).await;
+    for (form, rest) in [
+        (format!("csrf_token={token}"), ""),
+        (format!("csrf_token={token}&a=1&b=%26"), "a=1&b=%26"),
+        (format!("a=1&csrf_token={token}&b=2"), "a=1&b=2"),
+        (format!("xcsrf_token=1&csrf_tokenx=2&csrf_token={token}"), "xcsrf_token=1&csrf_tokenx=2"),
+    ] {
+        assert_eq!(session.verify_csrf_form(form.as_bytes()).unwrap(), rest.as_bytes(), "{form}");
+    }
+    let (_, other) = app.request(app.visit(None, |session| session.insert("n", 1).unwrap()).await.as_deref()).await;
+    for (session, form) in [
+        (&session, String::new()),
+        (&session, "a=1".to_owned()),
+        (&session, "csrf_token=".to_owned()),
+        (&session, "csrf_token".to_owned()),
+        (&session, format!("csrf_token={token}&csrf_token={token}")),
+        (&session, format!("a=csrf_token={token}")),
+        (&session, format!("\u{ff}csrf_token={token}")),
+        (&other, format!("csrf_token={token}")),
+    ] {
+        assert!(matches!(session.verify_csrf_form(form.as_bytes()), Err(SessionError::Csrf)), "{form}");
+    }
 }

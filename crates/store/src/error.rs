@@ -1,6 +1,7 @@
 //! The errors of a store.
 
 use std::error::Error;
+use std::fmt;
 
 /// The cause of a failure, as the backend reports it.
 pub type Cause = Box<dyn Error + Send + Sync>;
@@ -9,7 +10,9 @@ pub type Cause = Box<dyn Error + Send + Sync>;
 ///
 /// After an error, you do not know if the write happened, except for [`Duplicate`](Self::Duplicate): the connection may have
 /// broken before the write or after it. Neither `Display` nor the cause may hold an id, a tag, a fingerprint or a key.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` writes the error and all its causes in one line: it is what a program prints whose `main` returns the error.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// A bucket or a tombstone has the id already. Nothing was written.
@@ -27,6 +30,18 @@ pub enum StoreError {
     /// The backend refuses the request: a table or right is missing, or it does not know a setting. Retrying does not help.
     #[error("the session store refuses the request")]
     Rejected(#[source] Cause),
+}
+
+impl fmt::Debug for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut causes = self.source();
+        while let Some(cause) = causes {
+            write!(f, ": {cause}")?;
+            causes = cause.source();
+        }
+        Ok(())
+    }
 }
 
 impl StoreError {

@@ -8,6 +8,7 @@ use redis::{Client, IntoConnectionInfo};
 use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Timestamp, Tombstone};
 
 use self::connection::Connection;
+use self::error::Server;
 use self::index::Index;
 use self::keys::Keys;
 use self::scripts::{Outcome, Removed};
@@ -182,7 +183,7 @@ impl RedisOptions {
     ///
     /// The same as [`RedisStore::connect`].
     pub async fn connect(self, url: &str) -> Result<RedisStore, StoreError> {
-        let client = Client::open(url).map_err(|error| error::read(&error))?;
+        let client = Client::open(url).map_err(|error| error::misconfigured(&error))?;
         self.client(client).await
     }
 
@@ -209,7 +210,10 @@ impl RedisOptions {
         self,
         nodes: impl IntoIterator<Item = U>,
     ) -> Result<RedisStore, StoreError> {
-        self.cluster(redis::cluster::ClusterClientBuilder::new(nodes)).await
+        let nodes: Result<Vec<_>, _> = nodes.into_iter().map(IntoConnectionInfo::into_connection_info).collect();
+        let nodes = nodes.map_err(|error| error::misconfigured(&error))?;
+        let server = Server::cluster(&nodes);
+        self.cluster_named(redis::cluster::ClusterClientBuilder::new(nodes), server).await
     }
 
     /// Opens a cluster with client settings of your own.
@@ -218,8 +222,16 @@ impl RedisOptions {
     ///
     /// The same as [`RedisStore::connect`].
     pub async fn cluster(self, builder: redis::cluster::ClusterClientBuilder) -> Result<RedisStore, StoreError> {
+        self.cluster_named(builder, Server::cluster(&[])).await
+    }
+
+    async fn cluster_named(
+        self,
+        builder: redis::cluster::ClusterClientBuilder,
+        server: Server,
+    ) -> Result<RedisStore, StoreError> {
         let keys = Keys::new(&self.prefix)?;
-        let connection = Connection::cluster(builder, self.timeout).await?;
+        let connection = Connection::cluster(builder, server, self.timeout).await?;
         RedisStore::open(connection, keys).await
     }
 }

@@ -371,6 +371,29 @@ async fn a_password_that_is_wrong_is_refused_and_does_not_show() {
     store.insert(&bucket(1)).await.unwrap();
 }
 
+#[tokio::test]
+async fn an_error_says_which_server_database_or_command_is_wrong() {
+    let said = |error: StoreError| format!("{error:?}");
+    let closed = said(RedisStore::connect("redis://user:hunter2@127.0.0.1:1/").await.unwrap_err());
+    assert!(
+        closed.contains("redis at 127.0.0.1:1, database 0: I/O error: ") && !closed.contains("hunter2"),
+        "{closed}"
+    );
+    let closed = said(RedisStore::connect_cluster(&["redis://127.0.0.1:1", "redis://127.0.0.1:2"]).await.unwrap_err());
+    assert!(closed.contains("the redis cluster at 127.0.0.1:1, 127.0.0.1:2: "), "{closed}");
+
+    let Some(redis) = started(Service::redis()) else { return };
+    let url = redis.url().trim_end_matches('/');
+    let missing = RedisStore::connect(&format!("{url}/99")).await.unwrap_err();
+    assert!(matches!(missing, StoreError::Rejected(_)), "{missing:?}");
+    assert!(said(missing).contains("database 99: there is no database of this number"));
+    redis.redis_call(&["ACL", "SETUSER", "shop", "on", ">hunter2", "~*", "+@all", "-evalsha"]).unwrap();
+    let store = RedisStore::connect(&url.replace("redis://", "redis://shop:hunter2@")).await.unwrap();
+    let denied = store.insert(&bucket(1)).await.unwrap_err();
+    assert!(matches!(denied, StoreError::Rejected(_)), "{denied:?}");
+    assert!(said(denied).contains("the server's access rules deny its user the command EVALSHA"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_node_loses_no_acknowledged_write_and_leaves_no_half_renewal() {
     let Some(cluster) = started(Cluster::start()) else { return };

@@ -272,8 +272,10 @@ async fn an_unknown_url_is_refused() {
 async fn a_directory_that_is_missing_is_an_error_that_says_so() {
     let refused = SqlStore::connect("sqlite:/there/is/no/such/directory/sessions.db").await.unwrap_err();
     assert!(refused.is_transient());
-    let source = std::error::Error::source(&refused).unwrap().to_string();
-    assert!(source.contains("unable to open database file"), "{source}");
+    let said = format!("{refused:?}");
+    assert!(said.contains("unable to open database file"), "{said}");
+    assert!(said.contains("the file /there/is/no/such/directory/sessions.db"), "{said}");
+    assert!(said.ends_with("; /there/is/no/such/directory is not a directory"), "{said}");
 }
 
 #[tokio::test]

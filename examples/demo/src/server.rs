@@ -11,11 +11,12 @@ use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
 };
+use axum::http::request::Parts;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum_extra::extract::cookie::Key;
 use secure_sessions_axum::store::{Purge, PurgeHandle};
-use secure_sessions_axum::{BuildError, SessionLayer, SessionManager, SqlStore, StoreError};
+use secure_sessions_axum::{BuildError, EngineError, SessionLayer, SessionManager, SqlStore, StoreError};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -164,7 +165,7 @@ impl Server {
         };
         let managers = [sessions.clone(), targets.clone()];
         let router = pages(app)?
-            .layer(SessionLayer::new(sessions).on_error(session_error))
+            .layer(SessionLayer::new(sessions).on_error(|error: &EngineError, _: &Parts| session_error(error)))
             .nest(Side::Ours.mount(), ours::router(users.clone(), targets))
             .nest(Side::Peer.mount(), peer::router(users, peer_key))
             .merge(files());

@@ -36,7 +36,7 @@ async fn respond(request: Request<Incoming>) -> Result<Response<String>, Infalli
 }
 
 /// What a client sees of an error, and no more. `Display` is for the log.
-fn failure(error: &EngineError) -> Response<String> {
+fn failure(error: &EngineError, _: &hyper::http::request::Parts) -> Response<String> {
     eprintln!("{error}");
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     answer(status, error.client_text())

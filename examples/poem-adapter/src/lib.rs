@@ -96,7 +96,6 @@ impl<E: Endpoint> Endpoint for SessionEndpoint<E> {
         };
         if let Some(reply) = reply {
             if let Some(error) = reply.failure() {
-                tracing::error!(%error, "the response was replaced: its session was not committed");
                 response = error_response(error);
             }
             reply.apply(&mut Answer(response.headers_mut()));
@@ -112,7 +111,7 @@ secure_sessions::adapter_types!();
 async fn session(request: &Request) -> Result<Session, SessionError> {
     const NO_MIDDLEWARE: &str = "an endpoint asks for the session, but is not `.with(SessionMiddleware::new(manager))`";
     let begun = request.extensions().get::<RequestSession>();
-    let begun = begun.ok_or(secure_sessions::SessionError::NoLayer(NO_MIDDLEWARE))?;
+    let begun = begun.ok_or_else(|| secure_sessions::SessionError::no_layer(NO_MIDDLEWARE))?;
     let loading = begun.session(&Head(request));
     Ok(Session::from(loading.await?))
 }
@@ -136,9 +135,7 @@ impl ResponseError for SessionError {
 
     /// Poem's own would send the text that is meant for the log.
     fn as_response(&self) -> Response {
-        if ResponseError::status(self).is_server_error() {
-            tracing::error!(error = %self.kind(), "an endpoint met a session error");
-        }
+        self.report();
         error_response(self.kind())
     }
 }

@@ -11,7 +11,7 @@ use poem::http::StatusCode;
 use poem::middleware::CatchPanic;
 use poem::{EndpointExt, IntoResponse, Request, Response, Route, get, handler};
 use poem_adapter::{Session, SessionError, SessionMiddleware, Typed};
-use secure_sessions::{Keyring, MemoryStore, SessionData, SessionManager, testing};
+use secure_sessions::{Keyring, MemoryStore, SessionManager, testing};
 use serde::{Deserialize, Serialize};
 
 use self::support::{Site, StoreWithASwitch};
@@ -20,8 +20,6 @@ use self::support::{Site, StoreWithASwitch};
 struct Visits {
     visits: u64,
 }
-
-impl SessionData for Visits {}
 
 #[handler]
 fn see() -> &'static str {

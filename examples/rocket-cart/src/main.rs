@@ -6,9 +6,7 @@ use rocket::form::Form;
 use rocket::response::Redirect;
 use rocket::response::content::RawHtml;
 use rocket::{Build, FromForm, Rocket, get, post, routes, uri};
-use secure_sessions_rocket::{
-    Keyring, MemoryStore, Session, SessionData, SessionError, SessionFairing, SessionManager, Typed,
-};
+use secure_sessions_rocket::{Keyring, MemoryStore, Session, SessionError, SessionFairing, SessionManager, Typed};
 use serde::{Deserialize, Serialize};
 
 /// Stands for your catalogue: articles and their prices in cents.
@@ -20,8 +18,6 @@ const CATALOGUE: [(&str, u32); 3] = [("pen", 120), ("ink", 590), ("paper", 350)]
 struct Cart {
     articles: BTreeMap<String, u32>,
 }
-
-impl SessionData for Cart {}
 
 #[derive(FromForm)]
 struct Choice<'r> {

@@ -86,7 +86,7 @@ fn status(error: &EngineError) -> Status {
     Status::new(code, error.client_text())
 }
 
-fn failure(error: &EngineError) -> http::Response<Body> {
+fn failure(error: &EngineError, _: &http::request::Parts) -> http::Response<Body> {
     status(error).into_http()
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acceptance::{Answer, App, Control, Query, Request, Verb, Work, config, control, routes, work};
+use acceptance::{Account, Admin, Answer, App, Control, Query, Request, Verb, Work, config, control, routes, work};
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
@@ -12,7 +12,8 @@ use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{Error, HttpRequest, HttpResponse, HttpServer, Route};
 use futures_util::stream;
 use secure_sessions_actix::{
-    CrossOrigin, CrossOriginMiddleware, CsrfSession, Session, SessionError, SessionMiddleware, Typed,
+    Allowed, CrossOrigin, CrossOriginMiddleware, CsrfForm, CsrfSession, LoggedIn, MaybeLoggedIn, Session, SessionError,
+    SessionMiddleware, Typed, TypedOrDefault, Untouched,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -23,7 +24,7 @@ fn main() -> std::process::ExitCode {
         let mut server = HttpServer::new(move || {
             let mut sessions = SessionMiddleware::new(app.manager.clone());
             if app.on_error {
-                sessions = sessions.on_error(|error| response(work::own_response(error)));
+                sessions = sessions.on_error(|error, _| response(work::own_response(error)));
             }
             actix_web::App::new()
                 .app_data(Data::new(app.clone()))
@@ -80,6 +81,13 @@ fn extra_routes(config: &mut ServiceConfig, app: &App) {
         .route("/extra/recent", web::get().to(recent))
         .route("/extra/late", web::get().to(late))
         .route("/extra/csrf", web::post().to(csrf))
+        .route("/extra/form", web::post().to(form))
+        .route("/extra/lenient", web::post().to(lenient))
+        .route("/extra/untouched", web::get().to(untouched))
+        .route("/extra/me", web::get().to(me))
+        .route("/extra/subject", web::get().to(subject))
+        .route("/extra/maybe", web::get().to(maybe))
+        .route("/extra/admin", web::get().to(admin))
         .service(same_origin)
         .service(guarded)
         .service(nested);
@@ -161,8 +169,6 @@ struct Cart {
     note: Option<String>,
 }
 
-impl secure_sessions_actix::SessionData for Cart {}
-
 async fn typed(mut cart: Typed<Cart>, head: HttpRequest) -> Result<HttpResponse, SessionError> {
     let item = query(&head).text("item").to_owned();
     cart.update(move |cart| cart.items.push(item.clone()))?;
@@ -214,4 +220,43 @@ async fn guard(
 
 async fn guarded(session: Session) -> Result<HttpResponse, SessionError> {
     Ok(response(Answer::ok(json!({ "guard": session.get::<String>("guard")? }))))
+}
+
+/// What a form holds besides its token.
+#[derive(Deserialize)]
+struct Payment {
+    amount: u64,
+    #[serde(default)]
+    note: String,
+}
+
+async fn form(payment: CsrfForm<Payment>) -> Result<HttpResponse, SessionError> {
+    payment.session.insert("paid", payment.amount)?;
+    Ok(response(Answer::ok(json!({ "amount": payment.amount, "note": payment.note }))))
+}
+
+async fn lenient(mut cart: TypedOrDefault<Cart>, head: HttpRequest) -> Result<HttpResponse, SessionError> {
+    let item = query(&head).text("item").to_owned();
+    cart.update(move |cart| cart.items.push(item.clone()))?;
+    Ok(response(Answer::ok(json!({ "items": cart.items }))))
+}
+
+async fn untouched(session: Untouched) -> Result<HttpResponse, SessionError> {
+    Ok(response(Answer::ok(acceptance::views::state(&session)?)))
+}
+
+async fn me(account: LoggedIn<Account>) -> HttpResponse {
+    response(Answer::ok(json!({ "name": account.name })))
+}
+
+async fn subject(user: LoggedIn) -> HttpResponse {
+    response(Answer::ok(json!({ "name": user.as_str() })))
+}
+
+async fn maybe(user: MaybeLoggedIn<Account>) -> HttpResponse {
+    response(Answer::ok(json!({ "name": user.0.map(|user| user.into_user().name) })))
+}
+
+async fn admin(account: Allowed<Admin, Account>) -> HttpResponse {
+    response(Answer::ok(json!({ "name": account.name })))
 }

@@ -4,17 +4,19 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use acceptance::{Answer, App, Control, Query, Request, Verb, Work, control, routes, work};
+use acceptance::{Account, Admin, Answer, App, Control, Query, Request, Verb, Work, control, routes, work};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{RawQuery, Request as HttpRequest, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, on, post};
 use futures_util::stream;
 use secure_sessions_axum::{
-    CrossOrigin, CrossOriginLayer, CsrfSession, EngineError, Session, SessionError, SessionLayer, Typed,
+    Allowed, CrossOrigin, CrossOriginLayer, CsrfForm, CsrfSession, EngineError, LoggedIn, MaybeLoggedIn, Session,
+    SessionError, SessionLayer, Typed, TypedOrDefault, Untouched,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -44,7 +46,7 @@ fn routes(app: App) -> Router {
     }
     let layer = SessionLayer::new(app.manager.clone());
     router = if app.on_error {
-        router.layer(layer.on_error(|error: &EngineError| response(work::own_response(error))))
+        router.layer(layer.on_error(|error: &EngineError, _: &Parts| response(work::own_response(error))))
     } else {
         router.layer(layer)
     };
@@ -73,6 +75,13 @@ fn extra_routes(app: &App, mut router: Router<App>) -> Router<App> {
         .route("/extra/recent", get(recent))
         .route("/extra/late", get(late))
         .route("/extra/csrf", post(csrf))
+        .route("/extra/form", post(form))
+        .route("/extra/lenient", post(lenient))
+        .route("/extra/untouched", get(untouched))
+        .route("/extra/me", get(me))
+        .route("/extra/subject", get(subject))
+        .route("/extra/maybe", get(maybe))
+        .route("/extra/admin", get(admin))
         .route("/extra/same-origin", post(index).layer(CrossOriginLayer::new(CrossOrigin::default())))
         .merge(guarded)
         .merge(nested)
@@ -153,8 +162,6 @@ struct Cart {
     note: Option<String>,
 }
 
-impl secure_sessions_axum::SessionData for Cart {}
-
 async fn typed(mut cart: Typed<Cart>, RawQuery(query): RawQuery) -> Result<Response, SessionError> {
     let item = Query::parse(query.as_deref()).text("item").to_owned();
     cart.update(move |cart| cart.items.push(item.clone()))?;
@@ -201,4 +208,45 @@ async fn guard(session: Session, request: HttpRequest, next: Next) -> Result<Res
 
 async fn guarded(session: Session) -> Result<Response, SessionError> {
     Ok(response(Answer::ok(json!({ "guard": session.get::<String>("guard")? }))))
+}
+
+/// What a form holds besides its token.
+#[derive(Deserialize)]
+struct Payment {
+    amount: u64,
+    #[serde(default)]
+    note: String,
+}
+
+async fn form(payment: CsrfForm<Payment>) -> Result<Response, SessionError> {
+    payment.session.insert("paid", payment.amount)?;
+    Ok(response(Answer::ok(json!({ "amount": payment.amount, "note": payment.note }))))
+}
+
+async fn lenient(mut cart: TypedOrDefault<Cart>, RawQuery(query): RawQuery) -> Result<Response, SessionError> {
+    let item = Query::parse(query.as_deref()).text("item").to_owned();
+    cart.update(move |cart| cart.items.push(item.clone()))?;
+    Ok(response(Answer::ok(json!({ "items": cart.items }))))
+}
+
+async fn untouched(session: Untouched) -> Result<Response, SessionError> {
+    Ok(response(Answer::ok(acceptance::views::state(&session)?)))
+}
+
+async fn me(account: LoggedIn<Account>) -> Response {
+    response(Answer::ok(json!({ "name": account.name })))
+}
+
+async fn subject(user: LoggedIn) -> Response {
+    response(Answer::ok(json!({ "name": user.as_str() })))
+}
+
+/// The two spellings of the same.
+async fn maybe(user: MaybeLoggedIn<Account>, same: Option<LoggedIn<Account>>) -> Response {
+    let names = [user.0, same].map(|user| user.map(|user| user.into_user().name));
+    response(Answer::ok(json!({ "name": names[0].as_ref().filter(|name| Some(*name) == names[1].as_ref()) })))
+}
+
+async fn admin(account: Allowed<Admin, Account>) -> Response {
+    response(Answer::ok(json!({ "name": account.name })))
 }

@@ -4,7 +4,7 @@ use std::io::Cursor;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use acceptance::{Answer, App, Control, Query, Request, Verb, Work, control, routes, work};
+use acceptance::{Account, Admin, Answer, App, Control, Query, Request, Verb, Work, control, routes, work};
 use futures_util::{Stream, stream};
 use rocket::fairing::{AdHoc, Fairing};
 use rocket::http::{ContentType, Method, Status};
@@ -13,10 +13,11 @@ use rocket::response::stream::TextStream;
 use rocket::response::{self, Responder};
 use rocket::route::{Handler, Outcome, Route};
 use rocket::{
-    Build, Config, Data, Request as HttpRequest, Response, Rocket, State, catch, catchers, get, post, routes,
+    Build, Config, Data, FromForm, Request as HttpRequest, Response, Rocket, State, catch, catchers, get, post, routes,
 };
 use secure_sessions_rocket::{
-    CrossOrigin, CrossOriginFairing, CsrfSession, SameOrigin, Session, SessionError, SessionExt, SessionFairing, Typed,
+    Allowed, CrossOrigin, CrossOriginFairing, CsrfForm, CsrfSession, LoggedIn, MaybeLoggedIn, SameOrigin, Session,
+    SessionError, SessionExt, SessionFairing, Typed, TypedOrDefault, Untouched,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -50,7 +51,7 @@ fn rocket(app: App, port: u16) -> Rocket<Build> {
     }
     let mut sessions = SessionFairing::new(app.manager.clone());
     if app.on_error {
-        sessions = sessions.on_error(|error| Shown(work::own_response(error)));
+        sessions = sessions.on_error(|error, _| Shown(work::own_response(error)));
     }
     rocket = match &app.cross_origin {
         Some(check) => rocket.attach(CrossOriginFairing::new(check.clone())),
@@ -66,6 +67,7 @@ fn extra_routes(app: &App, rocket: Rocket<Build>) -> Rocket<Build> {
         // A fairing is never within another one.
         .mount("/", with_session(app, &[(Verb::Post, "/extra/nested", Work::Set)]))
         .mount("/", routes![two, typed, late, rejected, recent, guarded, csrf, same_origin])
+        .mount("/", routes![form, lenient, untouched, me, subject, maybe, admin])
 }
 
 fn announcement() -> impl Fairing {
@@ -213,8 +215,6 @@ struct Cart {
     note: Option<String>,
 }
 
-impl secure_sessions_rocket::SessionData for Cart {}
-
 #[post("/extra/typed")]
 fn typed(mut cart: Typed<Cart>, query: Parameters) -> Result<Shown, SessionError> {
     let item = query.0.text("item").to_owned();
@@ -301,4 +301,50 @@ fn after_the_handler() -> impl Fairing {
             }
         })
     })
+}
+
+/// What a form holds besides its token.
+#[derive(FromForm)]
+struct Payment<'r> {
+    amount: u64,
+    #[field(default = "")]
+    note: &'r str,
+}
+
+#[post("/extra/form", data = "<payment>")]
+fn form(payment: CsrfForm<Payment<'_>>) -> Result<Shown, SessionError> {
+    payment.session.insert("paid", payment.amount)?;
+    Ok(Shown(Answer::ok(json!({ "amount": payment.amount, "note": payment.note }))))
+}
+
+#[post("/extra/lenient")]
+fn lenient(mut cart: TypedOrDefault<Cart>, query: Parameters) -> Result<Shown, SessionError> {
+    let item = query.0.text("item").to_owned();
+    cart.update(move |cart| cart.items.push(item.clone()))?;
+    Ok(Shown(Answer::ok(json!({ "items": cart.items }))))
+}
+
+#[get("/extra/untouched")]
+fn untouched(session: Untouched) -> Result<Shown, SessionError> {
+    Ok(Shown(Answer::ok(acceptance::views::state(&session)?)))
+}
+
+#[get("/extra/me")]
+fn me(account: LoggedIn<Account>) -> Shown {
+    Shown(Answer::ok(json!({ "name": account.name })))
+}
+
+#[get("/extra/subject")]
+fn subject(user: LoggedIn) -> Shown {
+    Shown(Answer::ok(json!({ "name": user.as_str() })))
+}
+
+#[get("/extra/maybe")]
+fn maybe(user: MaybeLoggedIn<Account>) -> Shown {
+    Shown(Answer::ok(json!({ "name": user.0.map(|user| user.into_user().name) })))
+}
+
+#[get("/extra/admin")]
+fn admin(account: Allowed<Admin, Account>) -> Shown {
+    Shown(Answer::ok(json!({ "name": account.name })))
 }

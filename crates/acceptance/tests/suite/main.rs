@@ -12,6 +12,7 @@
 
 mod support;
 
+mod access;
 mod bearer;
 mod binding;
 mod cookie;
@@ -89,6 +90,9 @@ macro_rules! cases_of {
             ;
             parallel:
                 c55_two_servers_on_one_database_add_up
+            ;
+            access:
+                c95_of_two_servers_on_one_store_exactly_one_takes_a_value_once
             ;
         }
     };
@@ -271,6 +275,16 @@ macro_rules! cases_of {
                 c00_flash_messages_survive_a_redirect_and_a_login_and_are_read_once
                 c00_a_logout_clears_site_data_as_configured
                 c00_the_audit_file_has_a_line_for_every_event_and_no_secret
+            ;
+            access:
+                c95_of_parallel_requests_exactly_one_takes_a_value_once
+                c95_a_value_taken_once_stays_taken_after_a_5xx
+                c96_a_page_that_reads_untouched_does_not_keep_its_session_alive
+                c96_a_touch_works_after_the_headers_are_gone
+                c97_who_is_not_logged_in_is_sent_to_the_login_page_or_answered_401
+                c97_a_route_gets_its_user_or_answers_403_or_500
+                c98_a_form_without_its_sessions_token_is_refused_and_changes_nothing
+                c98_data_of_another_type_counts_as_its_default
             ;
             wstg:
                 wstg_sess_01_tokens_are_unpredictable_say_nothing_and_cannot_be_altered

@@ -47,10 +47,7 @@ pub(super) async fn all(counted: bool) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
     for (kind, setting) in kinds() {
         let calls = counted.then(Arc::<Calls>::default);
-        let (manager, passing) = match &calls {
-            Some(calls) => manager(Counted { store: MemoryStore::new(), calls: calls.clone() }, kind, setting)?,
-            None => manager_for(kind, setting)?,
-        };
+        let (manager, passing) = manager_counting(calls.as_ref(), kind, setting)?;
         let case = Case::new(Framework::Axum, kind, setting.0, Application::axum(application(manager))).await?;
         cases.push(Case { calls, passing, ..case });
     }
@@ -60,6 +57,18 @@ pub(super) async fn all(counted: bool) -> Result<Vec<Case>> {
 /// Makes a manager for requests of this kind.
 pub(super) fn manager_for(kind: Kind, setting: Setting) -> Result<(SessionManager, Option<Passing>)> {
     manager(MemoryStore::new(), kind, setting)
+}
+
+/// Makes the same, with a store that counts what it is asked.
+pub(super) fn manager_counting(
+    calls: Option<&Arc<Calls>>,
+    kind: Kind,
+    setting: Setting,
+) -> Result<(SessionManager, Option<Passing>)> {
+    match calls {
+        Some(calls) => manager(Counted { store: MemoryStore::new(), calls: Arc::clone(calls) }, kind, setting),
+        None => manager_for(kind, setting),
+    }
 }
 
 fn manager(store: impl SessionStore, kind: Kind, (_, set): Setting) -> Result<(SessionManager, Option<Passing>)> {

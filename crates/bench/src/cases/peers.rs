@@ -41,6 +41,11 @@ async fn case(kind: Kind, name: &'static str, router: Router) -> Result<Case> {
 }
 
 fn tower_sessions(store: impl SessionStore + Clone) -> Router {
+    tower_sessions_routes().layer(SessionManagerLayer::new(store))
+}
+
+/// Handlers of tower-sessions' `Session`, whoever gives it to them.
+pub(super) fn tower_sessions_routes() -> Router {
     async fn read(session: Session) -> StatusCode {
         answer(session.get("user_id").await.ok().flatten())
     }
@@ -60,8 +65,7 @@ fn tower_sessions(store: impl SessionStore + Clone) -> Router {
     let write = |session| async { write(session).await.unwrap_or(StatusCode::IM_A_TEAPOT) };
     let fill = |session| async { if fill(session).await.is_ok() { StatusCode::OK } else { StatusCode::IM_A_TEAPOT } };
     let routes = Router::new().route(READ, get(read)).route(WRITE, get(write)).route(FILL, get(fill));
-    let routes = routes.route(UNSEEN, get(|| async { StatusCode::OK }));
-    routes.layer(SessionManagerLayer::new(store))
+    routes.route(UNSEEN, get(|| async { StatusCode::OK }))
 }
 
 /// No session at all: a sealed cookie that is trusted because it decrypts.

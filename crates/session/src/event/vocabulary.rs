@@ -79,6 +79,7 @@ impl Event {
             Self::KeyReloadFailed { .. } => "session_key_reload_failed",
             Self::StoreError { .. } => "session_store_error",
             Self::ConflictRetry { .. } => "session_conflict_retry",
+            Self::Unreadable { .. } => "session_unreadable",
         }
     }
 
@@ -97,6 +98,7 @@ impl Event {
             | Self::LoginRefused { .. }
             | Self::KeyReloadFailed { .. }
             | Self::StoreError { .. }
+            | Self::Unreadable { .. }
             | Self::CsrfMismatch { .. }
             | Self::CrossOrigin { .. }
             | Self::Suppressed { .. }
@@ -147,6 +149,7 @@ impl Event {
             | Self::KeysChanged { .. }
             | Self::KeyReloadFailed { .. }
             | Self::ConflictRetry { .. }
+            | Self::Unreadable { .. }
             | Self::CsrfMismatch { .. } => "",
         }
     }
@@ -181,6 +184,7 @@ impl Event {
                 details.extend(origin.as_ref().map(|origin| ("origin", text(origin.to_string()))));
                 details
             }
+            Self::Unreadable { fields, .. } => vec![("fields", text(fields.join(", ")))],
             Self::Suppressed { count, .. } => vec![("count", Detail::Number(*count))],
             Self::LaterVersion { version } => vec![("version", Detail::Number((*version).into()))],
             Self::CriticalEntry { key } => vec![("entry", Detail::Number(*key))],

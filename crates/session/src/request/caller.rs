@@ -14,6 +14,10 @@ use crate::transport::Transport;
 #[derive(Clone, Default)]
 pub(crate) struct Caller {
     pub(crate) transport: Transport,
+    /// `true` if the request must not keep its session alive.
+    pub(crate) untouched: bool,
+    /// `true` if no user is going to see the response. Read only if there are messages that wait for one.
+    pub(crate) is_unseen: bool,
     /// The client's properties; `None` unless sessions are bound to them.
     client: Option<Arc<Client>>,
 }
@@ -21,7 +25,7 @@ pub(crate) struct Caller {
 impl Caller {
     pub(crate) fn new(manager: &SessionManager, transport: Transport, head: &dyn RequestHead) -> Self {
         let client = manager.binding().map(|binding| Arc::new(binding.client(head)));
-        Self { transport, client }
+        Self { transport, untouched: false, is_unseen: false, client }
     }
 
     /// Returns `true` if this client is not the one that the session is bound to.
@@ -50,4 +54,13 @@ impl Caller {
             Client::reserve(meta.to_mut());
         }
     }
+}
+
+/// Returns `true` if no user is going to see the response: the request asks for the head alone, or prefetches a page
+/// that its user may never open.
+pub(crate) fn is_unseen(head: &dyn RequestHead) -> bool {
+    let mut prefetches = false;
+    // A structured field (Fetch, section 3.9): `prefetch`, or `prefetch;prerender`.
+    head.for_each_value("sec-purpose", &mut |value| prefetches |= value.trim_ascii().starts_with(b"prefetch"));
+    prefetches || head.method() == "HEAD"
 }

@@ -17,6 +17,8 @@ pub(crate) struct Request {
     pub(crate) gate: tokio::sync::Mutex<()>,
     /// `true` once the session was asked for, even if its load failed: the response then depends on the cookie.
     looked_at: AtomicBool,
+    /// `true` if the request must not keep its session alive.
+    untouched: AtomicBool,
     /// `true` once the response's headers are being made: no change can reach the client any more.
     finished: AtomicBool,
 }
@@ -28,6 +30,7 @@ impl Request {
             state: OnceBox::new(),
             gate: tokio::sync::Mutex::const_new(()),
             looked_at: AtomicBool::new(false),
+            untouched: AtomicBool::new(false),
             finished: AtomicBool::new(false),
         }
     }
@@ -62,6 +65,17 @@ impl Request {
 
     pub(crate) fn set_looked_at(&self) {
         self.looked_at.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.untouched.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_untouched(&self) {
+        self.untouched.store(true, Ordering::Relaxed);
+        if let Some(mut state) = self.loaded_state() {
+            state.caller.untouched = true;
+        }
     }
 
     /// Marks this thread as running a closure of the application, until the guard is dropped.

@@ -17,6 +17,7 @@ use crate::request::caller::Caller;
 use crate::request::cell::Request;
 use crate::request::ending;
 use crate::request::entropy::Entropy;
+use crate::request::once::TakeOnce;
 use crate::request::ops::{Ending, Mark, Pending, Why};
 use crate::request::slot::SessionSlot;
 use crate::request::state::{Admission, Also, Anonymous, Attempt, Base, Other};
@@ -85,6 +86,8 @@ struct Commit<'r> {
     request: &'r Arc<Request>,
     when: When,
     pending: Pending,
+    /// The removals among the changes whose values wait for the commit's success.
+    takes: Vec<Arc<TakeOnce>>,
     caller: Caller,
     next_id: Option<SessionId>,
     unresolved: Option<Box<Attempt>>,
@@ -113,6 +116,7 @@ impl<'r> Commit<'r> {
             caller: state.caller.clone(),
             next_id: state.next_id,
             unresolved: state.unresolved.take(),
+            takes: state.pending.takes().map(Arc::clone).collect(),
             pending: state.pending.take(),
             presented: state.presented,
             removes_cookie: false,
@@ -155,7 +159,7 @@ impl<'r> Commit<'r> {
 
     /// Writes the commit's outcome back into the request.
     fn conclude(self, outcome: Result<Base, SessionError>) -> Result<(), SessionError> {
-        let Self { request, pending, unresolved, removes_cookie, also, reached, .. } = self;
+        let Self { request, pending, takes, unresolved, removes_cookie, also, reached, .. } = self;
         let Some(mut state) = request.loaded_state() else { return Ok(()) };
         state.unresolved = unresolved;
         state.also = also;
@@ -163,6 +167,7 @@ impl<'r> Commit<'r> {
         state.ended_by_logout |= removes_cookie;
         match outcome {
             Ok(base) => {
+                takes.iter().for_each(|take| take.confirm());
                 state.next_id = None;
                 state.rebase(base)
             }
@@ -254,6 +259,7 @@ impl<'r> Commit<'r> {
             Err(SessionError::Ended) => {
                 let anonymous = self.log_out(Base::Live(live), false).await?;
                 // The other changes belong to the new session, which does not begin.
+                self.takes.iter().for_each(|take| take.forget());
                 self.pending = Pending::default();
                 Ok(Base::Anonymous(Anonymous { only_login: true, ..anonymous }))
             }
@@ -334,6 +340,8 @@ impl<'r> Commit<'r> {
             let predecessor = ending.is_none().then_some((&live.bucket, login));
             let next = self.first_token(meta, data, predecessor, slot.as_ref())?;
             if gone {
+                // The data is that of the arrival: another request may have removed the same value since.
+                self.takes.iter().for_each(|take| take.forget());
                 if ending.is_some() {
                     // The session that is to end may have been renewed instead: its successor must not survive.
                     ending::end(self.manager, &old, live.newest.meta.subject.as_deref(), true).await?;
@@ -413,7 +421,7 @@ impl<'r> Commit<'r> {
         loop {
             let Some((next, reason)) = self.rotation(&live)? else {
                 let now = self.now();
-                if finish && is_touch_due(&manager, &live, now) {
+                if finish && !self.caller.untouched && is_touch_due(&manager, &live, now) {
                     touch(&manager, &mut live, now).await;
                 }
                 return Ok(live);
@@ -452,7 +460,11 @@ impl<'r> Commit<'r> {
     /// Creates the next token, if there is a reason for one.
     fn rotation(&mut self, live: &Admission) -> Result<Option<(Arc<Admission>, RotationReason)>, SessionError> {
         let (meta, data) = self.applied(&live.newest.meta, &live.newest.data)?;
-        let changed = data != live.newest.data || meta != live.newest.meta || self.pending.label.is_some();
+        let changed = data != live.newest.data
+            || meta != live.newest.meta
+            || self.pending.label.is_some()
+            // Written even if the same value was inserted again since: one request alone may get the old one.
+            || self.takes.iter().any(|take| take.has_found());
         let Some(reason) = self.rotation_reason(live, changed) else { return Ok(None) };
         Ok(Some((self.next_token(live, meta, data)?, reason)))
     }
@@ -473,7 +485,9 @@ impl<'r> Commit<'r> {
         if live.newest.keys.compromised().is_some() {
             return Some(RotationReason::CompromisedKey);
         }
-        is_rotation_due(self.manager, live, self.now()).then_some(RotationReason::Interval)
+        // A rotation writes that the session was seen.
+        let is_due = !self.caller.untouched && is_rotation_due(self.manager, live, self.now());
+        is_due.then_some(RotationReason::Interval)
     }
 
     /// Returns the newest state after a conflict, through the handoff if the token moved on.

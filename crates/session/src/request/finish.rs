@@ -95,7 +95,12 @@ fn completed(request: &Arc<Request>, failed: bool, result: Result<(), SessionErr
     match result {
         Ok(()) => reply(&request.manager, &state),
         // A failed commit sends no cookie, so nothing is half done. A handler's own failure is not replaced.
-        Err(error) => Reply { failure: Some(error).filter(|_| !failed), ..read_only(&request.manager) },
+        Err(error) => {
+            if !failed {
+                error.report_as("the response was replaced: its session was not committed");
+            }
+            Reply { failure: Some(Box::new(error)).filter(|_| !failed), ..read_only(&request.manager) }
+        }
     }
 }
 
@@ -109,10 +114,10 @@ fn is_settled(manager: &SessionManager, state: &State) -> bool {
         Base::Live(live) => {
             // Judged as of the arrival: upkeep that falls due while the handler runs is left to the next request.
             let now = live.arrival.at;
+            let is_upkeep_due = || is_rotation_due(manager, live, now) || is_touch_due(manager, live, now);
             live.to_deliver.is_none()
                 && live.newest.keys.compromised().is_none()
-                && !is_rotation_due(manager, live, now)
-                && !is_touch_due(manager, live, now)
+                && (state.caller.untouched || !is_upkeep_due())
         }
     }
 }

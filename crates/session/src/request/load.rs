@@ -145,6 +145,11 @@ impl Presented {
         self.sealer = Guard::from_inner(Arc::clone(&self.sealer));
     }
 
+    /// Returns the id of the session whose token is judged first.
+    pub(crate) fn session_id(&self) -> Option<SessionId> {
+        self.first.as_ref().map(Opened::session_id)
+    }
+
     /// Forgets the remembered tokens of a session whose presented token is not its newest.
     fn forget(&self, id: &SessionId) {
         if self.recalled {
@@ -187,7 +192,7 @@ pub(crate) fn load_now(
     }
     let bucket = manager.store().peek(&opened.session_id())?;
     // A touch writes, and a token that is not the newest may revoke its session: both must wait for the store.
-    if bucket.touch_due(presented.at, &manager.times().bucket) {
+    if !caller.untouched && bucket.touch_due(presented.at, &manager.times().bucket) {
         return None;
     }
     let newest = presented.newest(manager, &bucket)?;
@@ -245,7 +250,7 @@ pub(crate) async fn load(
     }
     if let Some(live) = &mut verdicts.live {
         // Touched on arrival, not at the end: a handler of many minutes must not make its session look idle.
-        if upkeep::is_touch_due(manager, live, presented.at) {
+        if !caller.untouched && upkeep::is_touch_due(manager, live, presented.at) {
             // Boxed, because it is seldom due, and most requests' futures should not reserve room for it.
             Box::pin(upkeep::touch(manager, live, presented.at)).await;
         }

@@ -1,14 +1,16 @@
 //! The data of flash messages, and a request's changes to those that wait.
 
+use std::fmt;
+
 use secure_sessions_core::{Meta, decode, encode};
 use serde::{Deserialize, Serialize};
 
 /// The maximum number of waiting messages; the oldest beyond it are dropped.
 pub const MAX_FLASHES: usize = 8;
 
-/// The kind of a message, for the page that shows it.
+/// The kind of a message, for the page that shows it. Serialises as a word in lower case, such as `"warning"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(into = "u8", try_from = "u8")]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum FlashLevel {
     /// Information for the user.
@@ -59,6 +61,12 @@ impl TryFrom<u8> for FlashLevel {
     }
 }
 
+impl fmt::Display for FlashLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// A message for the next page.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -67,6 +75,13 @@ pub struct Flash {
     pub level: FlashLevel,
     /// The text to show. It is plain text: your page must escape it, like all other data.
     pub text: String,
+}
+
+/// A message as a token keeps it: its level is a number, which takes less room than a word.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    level: u8,
+    text: String,
 }
 
 /// One request's changes to the waiting messages. They are applied to the newest messages at commit, so that a message
@@ -96,8 +111,10 @@ impl FlashChanges {
         }
         waiting.extend(self.added.iter().cloned());
         waiting.drain(..waiting.len().saturating_sub(MAX_FLASHES));
+        let kept: Vec<_> =
+            waiting.into_iter().map(|Flash { level, text }| Kept { level: level.into(), text }).collect();
         // Encoding does not fail for texts and small numbers.
-        meta.flash = if waiting.is_empty() { None } else { encode(&waiting).ok().map(|encoded| encoded.to_vec()) };
+        meta.flash = if kept.is_empty() { None } else { encode(&kept).ok().map(|encoded| encoded.to_vec()) };
     }
 
     /// Marks all messages that this request sees as read.
@@ -137,7 +154,9 @@ impl FlashChanges {
 /// Returns the messages in a token. An entry that does not decode was written by a later version: it is ignored, and
 /// the next change overwrites it.
 pub(crate) fn waiting(meta: &Meta) -> Vec<Flash> {
-    meta.flash.as_deref().and_then(|encoded| decode(encoded).ok()).unwrap_or_default()
+    let kept: Vec<Kept> = meta.flash.as_deref().and_then(|encoded| decode(encoded).ok()).unwrap_or_default();
+    let read = |Kept { level, text }| Some(Flash { level: level.try_into().ok()?, text });
+    kept.into_iter().map(read).collect::<Option<_>>().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use secure_sessions_core::{DataMap, Meta, Millis, SecretBytes, Timestamp};
 
 use crate::error::SessionError;
 use crate::request::messages::FlashChanges;
+use crate::request::once::TakeOnce;
 
 /// A change that depends on the current data: it runs now, and again on the newest state after a conflict.
 pub(crate) type Change = Arc<dyn Fn(&mut DataMap) -> Result<(), SessionError> + Send + Sync>;
@@ -22,6 +23,7 @@ pub(crate) enum Operation {
     /// Removes all keys that are present at commit.
     Clear,
     Change(Change),
+    TakeOnce(Arc<TakeOnce>),
 }
 
 impl Operation {
@@ -35,6 +37,9 @@ impl Operation {
             }
             Self::Clear => *data = DataMap::new(),
             Self::Change(change) => change(data)?,
+            Self::TakeOnce(take) => {
+                take.apply(data);
+            }
         }
         Ok(())
     }
@@ -168,6 +173,14 @@ impl Pending {
             || !self.settings.is_empty()
             || self.label.is_some()
             || self.keep
+    }
+
+    /// Returns the removals whose value one request alone may get.
+    pub(crate) fn takes(&self) -> impl Iterator<Item = &Arc<TakeOnce>> {
+        self.operations.iter().filter_map(|operation| match operation {
+            Operation::TakeOnce(take) => Some(take),
+            _ => None,
+        })
     }
 
     /// Takes all changes out, and leaves only the two counters.

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use secure_sessions_core::Timestamp;
-use secure_sessions_store::SessionStore;
+use secure_sessions_core::{Arrival, SessionId, Timestamp};
+use secure_sessions_store::{Entry, SessionStore};
 
+use crate::error::SessionError;
 use crate::manager::SessionManager;
 use crate::request::state::Admission;
 
@@ -31,4 +32,37 @@ pub(crate) async fn touch(manager: &SessionManager, live: &mut Arc<Admission>, n
             manager.store_failed("replace", error);
         }
     }
+}
+
+/// The number of tries to touch a session that other requests write at the same time. Each of their writes touches it
+/// too.
+const TRIES: u32 = 3;
+
+/// Loads a session and writes that it is seen now, if that is due. Returns `true` if it is alive. For connections that
+/// go on after their response: `arrival` is that of the request that opened the connection.
+pub(crate) async fn touch_now(
+    manager: &SessionManager,
+    id: &SessionId,
+    arrival: &Arrival,
+) -> Result<bool, SessionError> {
+    let policy = &manager.times().bucket;
+    for _ in 0..TRIES {
+        let entry = manager.store().load(id).await.map_err(|error| manager.store_failed("load", error))?;
+        let Some(Entry::Bucket(bucket)) = entry else { return Ok(false) };
+        let now = manager.now();
+        let corrected = bucket.corrected(now, policy);
+        let is_due = corrected.is_some() || bucket.touch_due(now, policy);
+        let bucket = corrected.unwrap_or(bucket);
+        if bucket.is_expired(now, policy) {
+            return Ok(false);
+        }
+        if !is_due {
+            return Ok(true);
+        }
+        let replaced = manager.store().replace(&bucket.touched(arrival, now, policy), bucket.revision).await;
+        if replaced.map_err(|error| manager.store_failed("replace", error))? {
+            return Ok(true);
+        }
+    }
+    Ok(true)
 }

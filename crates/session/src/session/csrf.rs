@@ -9,6 +9,9 @@ use crate::event::Event;
 use crate::session::{Session, current_id};
 use crate::transport::Transport;
 
+/// The name of the form field that [`Session::csrf_field`] fills.
+pub const CSRF_FIELD: &str = "csrf_token";
+
 impl Session {
     /// Returns a token that proves that a form came from a page of this session. Put it into a hidden field, or where
     /// scripts find it for the [header](crate::SessionManager::csrf_header). It is masked anew each time, so that
@@ -35,6 +38,64 @@ impl Session {
             }
         };
         Ok(self.request().manager.sealer(Transport::Cookie).keyring().csrf_token(&id, &mut SysRng)?)
+    }
+
+    /// Returns a hidden input with a [CSRF token](Self::csrf_token), to put into each form that posts back. The
+    /// adapters' `CsrfForm` verifies it.
+    ///
+    /// It is HTML and needs no escaping: tell your templates not to escape it, by the filter `safe` for example.
+    ///
+    /// ```
+    /// use secure_sessions::{Session, SessionError};
+    ///
+    /// fn page(session: &Session) -> Result<String, SessionError> {
+    ///     let csrf = session.csrf_field()?;
+    ///     Ok(format!("<form method='post'>{csrf}<input name='amount'><button>Pay</button></form>"))
+    /// }
+    /// # use secure_sessions::testing;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), SessionError> {
+    /// # let (manager, _) = testing::manager();
+    /// # testing::session(&manager).with(|session| {
+    /// #     assert!(page(session)?.contains(r#"<input type="hidden" name="csrf_token" value=""#));
+    /// #     Ok(())
+    /// # }).cookie().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`csrf_token`](Self::csrf_token).
+    pub fn csrf_field(&self) -> Result<String, SessionError> {
+        // A token is base64url, which has no character that HTML treats in a special way.
+        Ok(format!(r#"<input type="hidden" name="{CSRF_FIELD}" value="{}">"#, self.csrf_token()?))
+    }
+
+    /// Verifies the [field](Self::csrf_field) of an urlencoded form, and returns the form without it. For adapters.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Csrf`], status 403, if the field is missing, comes twice, or is no token of this session.
+    pub fn verify_csrf_form(&self, form: &[u8]) -> Result<Vec<u8>, SessionError> {
+        let mut rest = Vec::with_capacity(form.len());
+        let mut values = Vec::new();
+        for pair in form.split(|byte| *byte == b'&') {
+            match pair.strip_prefix(CSRF_FIELD.as_bytes()).and_then(|value| value.strip_prefix(b"=")) {
+                // Neither name nor token has a character that browsers encode.
+                Some(value) => values.push(String::from_utf8_lossy(value)),
+                None => {
+                    if !rest.is_empty() {
+                        rest.push(b'&');
+                    }
+                    rest.extend_from_slice(pair);
+                }
+            }
+        }
+        match values.as_slice() {
+            [token] => self.verify_csrf_field(token)?,
+            _ => self.verify_csrf_field("")?,
+        }
+        Ok(rest)
     }
 
     /// Returns `true` if `text` is a CSRF token of this session. The comparison takes constant time.

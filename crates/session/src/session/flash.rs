@@ -17,10 +17,11 @@ impl Session {
     /// ```
     /// use secure_sessions::{FlashLevel, testing};
     ///
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), secure_sessions::SessionError> {
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), secure_sessions::SessionError> {
     /// let (manager, _) = testing::manager();
-    /// let cookie = testing::session(&manager).with(|session| session.flash(FlashLevel::Success, "Saved.")).cookie();
-    /// # assert!(cookie.await?.starts_with("session="));
+    /// let begun = testing::session(&manager).with(|session| session.flash(FlashLevel::Success, "Saved."));
+    /// # assert!(begun.cookie().await?.starts_with("session="));
     /// # Ok(())
     /// # }
     /// ```
@@ -43,15 +44,36 @@ impl Session {
     ///
     /// Each message is read once, except that two parallel requests may both get it. If none waits, nothing is changed.
     ///
+    /// The messages are returned but stay if nobody sees the page: for the method `HEAD`, and if the browser only
+    /// prefetches the page (`Sec-Purpose: prefetch`).
+    ///
     /// # Errors
     ///
     /// [`SessionError::Finished`] if the response's headers are already sent.
-    #[doc(alias = "flashes")]
     pub fn take_flashes(&self) -> Result<Vec<Flash>, SessionError> {
+        if self.state().caller.is_unseen {
+            drop(self.changeable()?);
+            return Ok(self.flashes());
+        }
         self.change_flashes(|changes, waiting| {
             changes.take(&waiting);
             waiting
         })
+    }
+
+    /// Returns the waiting messages, those of this request included. They stay until
+    /// [`take_flashes`](Self::take_flashes) removes them.
+    ///
+    /// ```
+    /// use secure_sessions::{FlashLevel, Session};
+    ///
+    /// fn has_failed(session: &Session) -> bool {
+    ///     session.flashes().iter().any(|flash| flash.level == FlashLevel::Error)
+    /// }
+    /// ```
+    #[must_use]
+    pub fn flashes(&self) -> Vec<Flash> {
+        waiting(&self.state().meta())
     }
 
     fn change_flashes<R>(&self, change: impl FnOnce(&mut FlashChanges, Vec<Flash>) -> R) -> Result<R, SessionError> {

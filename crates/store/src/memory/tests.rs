@@ -334,11 +334,11 @@ fn a_session_waits_for_its_own_shard_alone() {
 }
 
 /// A hundred thousand sessions of one subject, listed and ended on one thread, beside somebody else who has it in turns.
+/// How long a turn takes is the machine's affair; how much is done between two of them is the store's.
 #[tokio::test]
 async fn many_sessions_of_one_subject_are_listed_and_ended_while_others_go_on() {
-    use std::cell::{Cell, RefCell};
+    use std::cell::Cell;
     use std::rc::Rc;
-    use std::time::{Duration, Instant};
 
     const MANY: u64 = 100_000;
     let store = MemoryStore::new();
@@ -346,23 +346,23 @@ async fn many_sessions_of_one_subject_are_listed_and_ended_while_others_go_on() 
         let id = u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes();
         store.insert(&Bucket { id: SessionId::from_bytes(id), ..bucket(1, Some(1), 1, 1, 0) }).await.unwrap();
     }
-    let (turns, longest) = (Rc::new(Cell::new(0_u32)), Rc::new(RefCell::new(Duration::ZERO)));
+    let (turns, most) = (Rc::new(Cell::new(0_u32)), Rc::new(Cell::new(0_u64)));
     tokio::task::LocalSet::new()
         .run_until(async {
-            let (counter, waits) = (Rc::clone(&turns), Rc::clone(&longest));
+            let (counter, ended_at_once, seen) = (Rc::clone(&turns), Rc::clone(&most), store.clone());
             let others = tokio::task::spawn_local(async move {
+                let mut left = MANY;
                 loop {
-                    let start = Instant::now();
                     tokio::task::yield_now().await;
                     counter.set(counter.get() + 1);
-                    let mut longest = waits.borrow_mut();
-                    *longest = longest.max(start.elapsed());
+                    let before = std::mem::replace(&mut left, seen.shards().map(|shard| shard.buckets()).sum());
+                    ended_at_once.set(ended_at_once.get().max(before - left));
                 }
             });
             tokio::task::yield_now().await;
-            let start = Instant::now();
             assert_eq!(store.list(&tags(&[1]), Page::first(u32::MAX)).await.unwrap().len() as u64, MANY);
-            let whole = (start.elapsed(), turns.get());
+            let whole = turns.get();
+            assert!(whole >= 100, "the list let others in {whole} times");
             let (mut listed, mut next) = (0, Some(Page::first(100)));
             while let Some(page) = next {
                 let found = store.list(&tags(&[1]), page).await.unwrap();
@@ -371,17 +371,15 @@ async fn many_sessions_of_one_subject_are_listed_and_ended_while_others_go_on() 
                 tokio::task::yield_now().await;
             }
             assert_eq!(listed, MANY);
-            let paged = (start.elapsed() - whole.0, turns.get());
+            let paged = turns.get();
             assert_eq!(store.remove_all(Which::Subjects(&tags(&[1])), None).await.unwrap(), MANY);
-            let ended = (start.elapsed() - whole.0 - paged.0, turns.get());
+            let ended = turns.get() - paged;
             others.abort();
-            println!("whole {whole:?}, in pages {paged:?}, ended {ended:?}; longest wait {:?}", longest.borrow());
-            assert!(whole.1 >= 100, "the list let others in {} times", whole.1);
-            assert!(ended.1 - paged.1 >= 500, "the end of all let others in {} times", ended.1 - paged.1);
+            assert!(ended >= 500, "the end of all let others in {ended} times");
         })
         .await;
     check(&store);
-    assert!(*longest.borrow() < Duration::from_millis(500), "others waited for {:?}", longest.borrow());
+    assert!((1..=256).contains(&most.get()), "{} sessions were ended without letting others in", most.get());
 }
 
 /// A page looks at the shards that fill it, and not at all that the subject has.

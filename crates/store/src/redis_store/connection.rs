@@ -16,7 +16,7 @@ use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind,
 use secure_sessions_core::Timestamp;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::error::{self, unexpected};
+use super::error::{self, Server, unexpected};
 use super::single::{Single, is_replica};
 use crate::StoreError;
 
@@ -30,6 +30,7 @@ const SETTLING: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct Connection {
     link: Link,
+    server: Server,
     /// The time for one command.
     timeout: Duration,
 }
@@ -59,23 +60,29 @@ impl Connection {
         provide_cryptography();
         let info = client.get_connection_info();
         let settings = tcp(info.tcp_settings().clone(), limit);
-        let client = Client::open(info.clone().set_tcp_settings(settings)).map_err(|error| error::read(&error))?;
+        let server = Server::single(info);
+        let client = Client::open(info.clone().set_tcp_settings(settings));
+        let client = client.map_err(|error| server.unreachable(&error))?;
         let single = Single::new(client, limit);
-        let connect = async {
+        let primary = async {
             match single.connect().await {
                 Err(error) if is_replica(&error) => Ok(false),
                 outcome => outcome.map(|()| true),
             }
         };
-        if !within(limit, connect).await? {
-            return Err(StoreError::rejected(
-                "the server is a replica, which may lag behind its primary: connect to the primary",
-            ));
+        if !connect(limit, &server, primary).await? {
+            return Err(StoreError::rejected(format!(
+                "{server}: the server is a replica, which may lag behind its primary: connect to the primary"
+            )));
         }
-        Ok(Self { link: Link::Single(Arc::new(single)), timeout: limit })
+        Ok(Self { link: Link::Single(Arc::new(single)), server, timeout: limit })
     }
 
-    pub(super) async fn cluster(builder: ClusterClientBuilder, limit: Duration) -> Result<Self, StoreError> {
+    pub(super) async fn cluster(
+        builder: ClusterClientBuilder,
+        server: Server,
+        limit: Duration,
+    ) -> Result<Self, StoreError> {
         provide_cryptography();
         let client = builder
             .connection_timeout(limit)
@@ -84,9 +91,9 @@ impl Connection {
             .retries(0)
             .tcp_settings(tcp(TcpSettings::default(), limit))
             .build()
-            .map_err(|error| error::read(&error))?;
-        let connection = within(limit, client.get_async_connection()).await?;
-        Ok(Self { link: Link::Cluster(connection), timeout: limit })
+            .map_err(|error| error::misconfigured(&error))?;
+        let connection = connect(limit, &server, client.get_async_connection()).await?;
+        Ok(Self { link: Link::Cluster(connection), server, timeout: limit })
     }
 
     pub(super) fn is_cluster(&self) -> bool {
@@ -95,7 +102,7 @@ impl Connection {
 
     /// Runs a command on the server that its key is on: in a cluster the slot's primary.
     pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        let answer = within(self.timeout, self.send(command)).await?;
+        let answer = self.within(command, self.send(command)).await?;
         redis::from_redis_value(answer.value).map_err(|_| unexpected())
     }
 
@@ -106,7 +113,7 @@ impl Connection {
         expected: impl Fn(&RedisError) -> bool + Send,
         other: impl FnOnce() -> Cmd + Send,
     ) -> Result<Answer, StoreError> {
-        within(self.timeout, async {
+        self.within(&command, async {
             match self.send(&command).await {
                 Err(error) if expected(&error) => self.send(&other()).await,
                 outcome => outcome,
@@ -117,7 +124,7 @@ impl Connection {
 
     /// Runs a command, and returns `true` if the user has no right to it.
     pub(super) async fn is_denied(&self, command: &Cmd) -> Result<bool, StoreError> {
-        within(self.timeout, async {
+        self.within(command, async {
             match self.send(command).await {
                 Err(error) if error.is_io_error() => Err(error),
                 Err(error) => Ok(error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)),
@@ -133,13 +140,13 @@ impl Connection {
             (Link::Cluster(connection), Node::Of { host, port }) => {
                 let routing = SingleNodeRoutingInfo::ByAddress { host: host.clone(), port: *port };
                 let mut connection = connection.clone();
-                within(self.timeout, async {
+                self.within(&command, async {
                     let routing = RoutingInfo::SingleNode(routing);
-                    connection.route_command(command, routing).await.and_then(Value::extract_error)
+                    connection.route_command(command.clone(), routing).await.and_then(Value::extract_error)
                 })
                 .await?
             }
-            _ => within(self.timeout, self.send(&command)).await?.value,
+            _ => self.within(&command, self.send(&command)).await?.value,
         };
         redis::from_redis_value(value).map_err(|_| unexpected())
     }
@@ -231,6 +238,17 @@ impl Connection {
         }
     }
 
+    async fn within<T>(
+        &self,
+        command: &Cmd,
+        work: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, StoreError> {
+        match timeout(self.timeout, work).await {
+            Ok(outcome) => outcome.map_err(|error| self.server.failed(command, &error)),
+            Err(_) => Err(StoreError::Timeout),
+        }
+    }
+
     async fn send_once(&self, command: &Cmd) -> Result<Value, RedisError> {
         match &self.link {
             Link::Single(single) => single.send(command).await,
@@ -308,9 +326,14 @@ fn tcp(settings: TcpSettings, limit: Duration) -> TcpSettings {
     settings
 }
 
-async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, RedisError>>) -> Result<T, StoreError> {
-    match timeout(limit, work).await {
-        Ok(outcome) => outcome.map_err(|error| error::read(&error)),
-        Err(_) => Err(StoreError::Timeout),
+async fn connect<T>(
+    limit: Duration,
+    server: &Server,
+    connecting: impl Future<Output = Result<T, RedisError>>,
+) -> Result<T, StoreError> {
+    match timeout(limit, connecting).await {
+        Ok(Err(error)) if error.is_timeout() => Err(server.silent(limit)),
+        Ok(outcome) => outcome.map_err(|error| server.unreachable(&error)),
+        Err(_) => Err(server.silent(limit)),
     }
 }

@@ -1,21 +1,68 @@
 //! Translates Redis's errors to the store's.
 
-use std::io;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
 
-use redis::{ErrorKind, RedisError, ServerErrorKind};
+use redis::{Arg, Cmd, ConnectionInfo, ErrorKind, RedisError, ServerErrorKind};
 
 use crate::StoreError;
 
-/// Translates an error of Redis without its text, which may quote a key: only its code and kind are passed on.
-pub(super) fn read(error: &RedisError) -> StoreError {
+/// The server that an error is about: its address and database, without user and password.
+#[derive(Clone)]
+pub(super) struct Server(Arc<str>);
+
+impl Server {
+    pub(super) fn single(info: &ConnectionInfo) -> Self {
+        Self(format!("redis at {}, database {}", info.addr(), info.redis_settings().db()).into())
+    }
+
+    /// Names the nodes that the application named.
+    pub(super) fn cluster(nodes: &[ConnectionInfo]) -> Self {
+        let nodes: Vec<_> = nodes.iter().map(|node| node.addr().to_string()).collect();
+        Self(match nodes.join(", ") {
+            none if none.is_empty() => "the redis cluster".into(),
+            nodes => format!("the redis cluster at {nodes}").into(),
+        })
+    }
+
+    /// Translates an error of a command.
+    pub(super) fn failed(&self, command: &Cmd, error: &RedisError) -> StoreError {
+        read(&self.0, Some(command), error)
+    }
+
+    /// Translates an error of connecting.
+    pub(super) fn unreachable(&self, error: &RedisError) -> StoreError {
+        read(&self.0, None, error)
+    }
+
+    pub(super) fn silent(&self, limit: std::time::Duration) -> StoreError {
+        StoreError::unavailable(format!("{self}: no connection within {limit:?}"))
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Translates an error in a URL or in settings, before there is a server.
+pub(super) fn misconfigured(error: &RedisError) -> StoreError {
+    read("redis", None, error)
+}
+
+/// Translates an error of Redis without its text, which may quote a key: only its code, its kind, and what we know ourselves
+/// are passed on.
+fn read(server: &str, command: Option<&Cmd>, error: &RedisError) -> StoreError {
     if error.is_timeout() {
         return StoreError::Timeout;
     }
-    let said = match (error.code(), denied_command(error), io_error(error)) {
-        (_, Some(command), _) => format!("redis: the user may not run {command}"),
-        (Some(code), ..) => format!("redis: {} ({code})", error.category()),
-        (None, _, Some(kind)) => format!("redis: {} ({kind})", error.category()),
-        (None, ..) => format!("redis: {}", error.category()),
+    let command = command.and_then(name);
+    let reason = reason(command, error);
+    let said = match command {
+        Some(command) => format!("{server}: {command}: {reason}"),
+        None => format!("{server}: {reason}"),
     };
     match error.kind() {
         ErrorKind::AuthenticationFailed
@@ -37,25 +84,58 @@ pub(super) fn read(error: &RedisError) -> StoreError {
     }
 }
 
-/// Returns the command that the user has no right to. Redis quotes its name alone: `... to run the 'set' command`.
-fn denied_command(error: &RedisError) -> Option<String> {
-    if error.kind() != ErrorKind::Server(ServerErrorKind::NoPerm) {
-        return None;
+/// Returns the command's first word, which is never a key.
+fn name(command: &Cmd) -> Option<&str> {
+    match command.args_iter().next()? {
+        Arg::Simple(name) => std::str::from_utf8(name).ok(),
+        _ => None,
     }
-    let (_, rest) = error.detail()?.split_once("to run the '")?;
-    let (command, _) = rest.split_once("' command")?;
-    command.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'|').then(|| command.to_ascii_uppercase())
 }
 
-fn io_error(error: &RedisError) -> Option<io::ErrorKind> {
-    let mut cause = std::error::Error::source(error);
-    while let Some(source) = cause {
-        if let Some(io) = source.downcast_ref::<io::Error>() {
-            return Some(io.kind());
+/// Returns what happened, and what to do if that is known.
+fn reason(command: Option<&str>, error: &RedisError) -> String {
+    let begins = |text: &str| error.detail().is_some_and(|detail| detail.starts_with(text));
+    match (error.kind(), error.code()) {
+        // The cause is the operating system's error, or that of TLS. Neither knows a key.
+        (ErrorKind::Io, _) => match error.source() {
+            Some(cause) => format!("I/O error: {cause}"),
+            None => "I/O error".to_owned(),
+        },
+        (ErrorKind::InvalidClientConfig, _) => of_settings(error),
+        (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS")) => {
+            "the server refuses the user or the password, or wants one: check those in the URL".to_owned()
         }
-        cause = source.source();
+        (ErrorKind::Server(ServerErrorKind::NoPerm), _) => match command {
+            Some(command) => format!("the server's access rules deny its user the command {command}, or our keys"),
+            None => "the server's access rules deny its user a command".to_owned(),
+        },
+        (ErrorKind::Server(ServerErrorKind::ResponseError), _) if begins("DB index") || begins("SELECT is not") => {
+            "there is no database of this number: check the path in the URL".to_owned()
+        }
+        (ErrorKind::Server(ServerErrorKind::ResponseError), _) if begins("unknown command") => {
+            "the server does not know this command: it is too old, or the command was renamed".to_owned()
+        }
+        (ErrorKind::Server(ServerErrorKind::ResponseError), _) if begins("max number of clients") => {
+            "the server has as many clients as it allows".to_owned()
+        }
+        (_, Some(code)) => format!("{} ({code})", error.category()),
+        (_, None) => error.category().to_owned(),
     }
-    error.is_connection_refusal().then_some(io::ErrorKind::ConnectionRefused)
+}
+
+/// Returns what is wrong in the URL, without the URL: it may hold a password.
+fn of_settings(error: &RedisError) -> String {
+    let said = error.to_string();
+    // Behind the dash come the kind and details.
+    let said = said.split(" - ").next().unwrap_or_default();
+    let hint = if said == "Redis URL did not parse" {
+        "; expected `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]`, or `rediss://` for TLS, or `redis+unix:///PATH`"
+    } else if said.contains("TLS") && cfg!(not(feature = "redis-rustls")) {
+        "; turn on the feature `redis-rustls`"
+    } else {
+        ""
+    };
+    format!("{said}{hint}")
 }
 
 /// Reports an answer of another shape than our commands and scripts have.
@@ -65,6 +145,8 @@ pub(super) fn unexpected() -> StoreError {
 
 #[cfg(test)]
 mod tests {
+    use redis::{Client, cmd};
+
     use super::*;
 
     #[test]
@@ -72,8 +154,41 @@ mod tests {
         let detail = "unknown command 'X', with args beginning with: 'secure-sessions:{00}'".to_owned();
         for kind in [ErrorKind::Io, ErrorKind::Extension, ErrorKind::Server(ServerErrorKind::ResponseError)] {
             let error = RedisError::from((kind, "An error was signalled by the server", detail.clone()));
-            let read = format!("{:?}", read(&error));
+            let mut get = cmd("GET");
+            get.arg("secure-sessions:{00}");
+            let read = format!("{:?}", Server::cluster(&[]).failed(&get, &error));
             assert!(!read.contains("secure-sessions"), "{read}");
+        }
+    }
+
+    #[test]
+    fn an_error_names_server_command_and_cause_and_no_password() {
+        let client = Client::open("redis://shop:hunter2@127.0.0.1:7777/3").expect("a URL");
+        let server = Server::single(client.get_connection_info());
+        let refused = RedisError::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
+        let said = format!("{:?}", server.unreachable(&refused));
+        assert!(said.ends_with("redis at 127.0.0.1:7777, database 3: I/O error: connection refused"), "{said}");
+        let denied =
+            RedisError::from((ErrorKind::Server(ServerErrorKind::NoPerm), "", "this user .. 'evalsha'".into()));
+        let said = format!("{:?}", server.failed(cmd("EVALSHA").arg("k"), &denied));
+        assert!(said.contains("EVALSHA: the server's access rules deny its user the command EVALSHA"), "{said}");
+        let kind = ErrorKind::Server(ServerErrorKind::ResponseError);
+        let none =
+            RedisError::from((kind, "Redis server refused to switch database", "DB index is out of range".into()));
+        let said = format!("{:?}", server.unreachable(&none));
+        assert!(said.contains("database 3: there is no database of this number"), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+
+    #[test]
+    fn a_url_that_is_none_of_redis_is_refused_with_the_form_that_is() {
+        for (url, expected) in [
+            ("127.0.0.1:6379", "expected `redis://"),
+            ("http://user:hunter2@host/", "expected `redis://"),
+            ("redis://host/shop", "Invalid database number"),
+        ] {
+            let said = format!("{:?}", misconfigured(&Client::open(url).expect_err(url)));
+            assert!(said.contains(expected) && !said.contains("hunter2"), "{said}");
         }
     }
 }

@@ -60,8 +60,22 @@ pub(super) async fn connect(url: &str, max_connections: u32, timeout: Duration) 
     loop {
         match pool.clone().connect_with(options.clone()).await {
             Err(refused) if is_busy(&refused) && Instant::now() < deadline => sleep(AGAIN_AFTER).await,
-            connected => return Ok(connected.map_err(error)?),
+            connected => return connected.map_err(|refused| cannot_open(&options, refused)),
         }
+    }
+}
+
+/// Names the file that cannot be opened, and the directory if it is missing: SQLite says neither.
+fn cannot_open(options: &SqliteConnectOptions, refused: Error) -> StoreError {
+    let file = options.get_filename();
+    let missing = file.parent().filter(|directory| !directory.as_os_str().is_empty() && !directory.is_dir());
+    let hint = missing.map_or_else(String::new, |directory| format!("; {} is not a directory", directory.display()));
+    let named = |cause: crate::Cause| format!("the file {}: {cause}{hint}", file.display());
+    match StoreError::from(error(refused)) {
+        StoreError::Unavailable(cause) => StoreError::unavailable(named(cause)),
+        StoreError::Corrupt(cause) => StoreError::corrupt(named(cause)),
+        StoreError::Rejected(cause) => StoreError::rejected(named(cause)),
+        other => other,
     }
 }
 

@@ -136,7 +136,7 @@ fn keep_note(session: &Session, note: &str) -> Result<Response, AppError> {
 
 /// The one error that a visitor can do something about: nothing was changed, and the page says so.
 fn too_large(session: &Session, error: SessionError) -> Result<Response, AppError> {
-    let secure_sessions::SessionError::TooLarge { size, limit } = error.kind() else { return Err(error.into()) };
+    let secure_sessions::SessionError::TooLarge { size, limit, .. } = error.kind() else { return Err(error.into()) };
     let alert = format!(
         "Too much for a cookie: it would have {size} bytes, and the limit is {limit}. The engine refused the change with \
          a typed error, and everything is as it was."

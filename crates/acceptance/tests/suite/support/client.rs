@@ -18,7 +18,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use super::server::Server;
 
 /// What browsers keep of a cookie: name and value (RFC 6265bis, section 5.6). Ours keeps below its default limit.
-const SIZE_LIMIT: usize = 4000;
+const SIZE_LIMIT: usize = 2800;
 
 /// The longest that a connection is kept without a request: well below the time after which a server closes it.
 const IDLE: Duration = Duration::from_secs(1);
@@ -96,6 +96,12 @@ impl<'s> Outgoing<'s> {
         self.body = Full::new(Bytes::from(vec![b'x'; length])).boxed();
         self.has_body = true;
         self
+    }
+
+    /// A form as browsers send it.
+    pub(crate) fn form(mut self, fields: &str) -> Self {
+        self.body = Full::new(Bytes::from(fields.to_owned())).boxed();
+        self.header("content-type", "application/x-www-form-urlencoded")
     }
 
     /// A body whose length is not announced.

@@ -10,7 +10,7 @@ use crate::event::throttle::{EventLimit, Throttle};
 use crate::manager::SessionManager;
 
 /// A configuration of [`CrossOrigin`] that cannot work.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CrossOriginError {
     /// A trusted origin is invalid. `null` is refused too, since every sandboxed page has it.
@@ -27,6 +27,8 @@ pub enum CrossOriginError {
     )]
     Path(String),
 }
+
+secure_sessions_core::debug_as_display!(CrossOriginError);
 
 /// Builds a [`CrossOrigin`].
 #[must_use]

@@ -36,7 +36,7 @@ impl Input {
             keyring: ring.clone(),
             sealed_by: ring,
             context: COOKIE,
-            limit: format::DEFAULT_LIMIT,
+            limit: 4000,
             size_classes: DEFAULT,
             generation: 1,
             times: (ISSUED_AT, EXPIRES_AT),
