@@ -97,7 +97,7 @@ async fn without_a_logout_an_expired_session_is_left_to_the_purge() {
     let (request, session) = app.request(Some(&cookie)).await;
     assert!(matches!(session.logout_everywhere(), Err(SessionError::NotLoggedIn)), "nobody is logged in any more");
     request.finish(200).await;
-    app.visit(Some(&cookie), |session| session.insert("basket", &1).unwrap()).await.unwrap();
+    app.visit(Some(&cookie), |session| session.insert("basket", 1).unwrap()).await.unwrap();
     assert_eq!(app.store.count().await.unwrap(), 2, "the expired one and the new one");
 }
 
