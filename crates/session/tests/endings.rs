@@ -72,6 +72,35 @@ async fn a_logout_with_a_cookie_that_was_renewed_just_before_ends_the_session() 
     assert_eq!(subject(&app, &stolen).await, None);
 }
 
+/// By its own clock the session is over; by that of every other host it is alive.
+#[tokio::test]
+async fn a_logout_at_a_host_with_a_clock_ahead_ends_the_session_everywhere() {
+    for hours in [2, 20] {
+        let app = app();
+        let cookie = alice(&app).await;
+        app.pass(hours * 3600);
+        let (request, session) = app.request(Some(&cookie)).await;
+        assert!(session.was_ended() && session.subject().is_none(), "it looks expired after {hours} hours");
+        session.logout().unwrap();
+        let reply = request.finish(200).await.unwrap();
+        assert!(reply.failure().is_none());
+        assert_eq!(set_cookie(Some(&reply)).as_deref(), Some(""));
+        assert_eq!(app.store.count().await.unwrap(), 0, "it would be alive elsewhere");
+    }
+}
+
+#[tokio::test]
+async fn without_a_logout_an_expired_session_is_left_to_the_purge() {
+    let app = app();
+    let cookie = alice(&app).await;
+    app.pass(7200);
+    let (request, session) = app.request(Some(&cookie)).await;
+    assert!(matches!(session.logout_everywhere(), Err(SessionError::NotLoggedIn)), "nobody is logged in any more");
+    request.finish(200).await;
+    app.visit(Some(&cookie), |session| session.insert("basket", 1).unwrap()).await.unwrap();
+    assert_eq!(app.store.count().await.unwrap(), 2, "the expired one and the new one");
+}
+
 #[tokio::test]
 async fn a_login_with_a_cookie_renewed_just_before_leaves_the_session_alone() {
     // A double click: the browser may be about to get the cookie of either.

@@ -100,6 +100,10 @@ impl SessionStore for AnyStore {
     async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
         self.0.purge_expired(now, limit).await
     }
+
+    async fn now(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.0.now().await
+    }
 }
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -124,6 +128,7 @@ trait Erased: Send + Sync + 'static {
     fn count(&self) -> Boxed<'_, u64>;
     fn remove_all<'a>(&'a self, which: Which<'a>, except: Option<&'a SessionId>) -> Boxed<'a, u64>;
     fn purge_expired(&self, now: Timestamp, limit: u32) -> Boxed<'_, u64>;
+    fn now(&self) -> Boxed<'_, Option<Timestamp>>;
 }
 
 impl<S: SessionStore> Erased for S {
@@ -187,6 +192,10 @@ impl<S: SessionStore> Erased for S {
 
     fn purge_expired(&self, now: Timestamp, limit: u32) -> Boxed<'_, u64> {
         Box::pin(SessionStore::purge_expired(self, now, limit))
+    }
+
+    fn now(&self) -> Boxed<'_, Option<Timestamp>> {
+        Box::pin(SessionStore::now(self))
     }
 }
 

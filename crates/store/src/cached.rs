@@ -257,6 +257,10 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
         let _writing = self.0.write_any();
         self.0.store.purge_expired(now, limit).await
     }
+
+    async fn now(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.0.store.now().await
+    }
 }
 
 #[cfg(all(test, feature = "memory", not(shuttle)))]

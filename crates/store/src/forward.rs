@@ -26,8 +26,9 @@
 /// }
 /// ```
 ///
-/// The compiler reports every method that you neither name nor write, except for `peek` and `answers_at_once`: if you keep
-/// their defaults, the engine asks the wrapper by `load` alone, and waits for its answers. You can name them, too.
+/// The compiler reports every method that you neither name nor write, except for `peek`, `answers_at_once` and `now`: if you
+/// keep their defaults, the engine asks the wrapper by `load` alone, and waits for its answers, and a purge goes by the host's
+/// clock alone. You can name them, too.
 #[macro_export]
 macro_rules! forward_methods {
     ($self:ident => $to:expr; $($method:ident),+ $(,)?) => {
@@ -115,6 +116,13 @@ macro_rules! forward_methods {
             limit: u32,
         ) -> ::core::result::Result<u64, $crate::StoreError> {
             $crate::SessionStore::purge_expired($to, now, limit).await
+        }
+    };
+    (@now $self:ident $to:expr) => {
+        async fn now(
+            &$self,
+        ) -> ::core::result::Result<::core::option::Option<$crate::Timestamp>, $crate::StoreError> {
+            $crate::SessionStore::now($to).await
         }
     };
 }

@@ -14,6 +14,8 @@ mod memory;
 mod purge;
 #[cfg(feature = "redis")]
 mod redis_store;
+#[cfg(any(feature = "_sql", feature = "redis"))]
+mod skew;
 #[cfg(feature = "_sql")]
 mod sql;
 mod store;

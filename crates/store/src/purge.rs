@@ -25,6 +25,9 @@ const LONGEST_RETRY: Duration = Duration::from_secs(5 * 60);
 /// A store keeps its entries until you purge it. One process that does so is enough; several do no harm, their jitter spreads
 /// them. A failure of the store is logged and retried; it never ends the task.
 ///
+/// An entry is removed once it is due by the clock of this host *and* by that of the store's server, if it has one
+/// ([`SessionStore::now`]).
+///
 /// ```
 /// # #[cfg(feature = "memory")] {
 /// use std::time::Duration;
@@ -139,8 +142,10 @@ impl<S: SessionStore, C: Fn() -> Timestamp + Send + Sync + 'static> Purge<S, C> 
 
     /// Calls the store until it removes fewer entries than it may. Ends early if the task has to stop.
     async fn round(&self, removed: &AtomicU64, stop: &mut watch::Receiver<bool>) -> Result<(), StoreError> {
-        // Take one time for the whole round: a long one would never catch up with the clock.
-        let now = (self.clock)();
+        // Take one time for the whole round: a long one would never catch up with the clock. If the host's clock is ahead,
+        // go by the store's, which all hosts share: what is due here may be alive for others.
+        let own = (self.clock)();
+        let now = self.store.now().await?.map_or(own, |theirs| own.min(theirs));
         loop {
             let entries = self.store.purge_expired(now, self.batch).await?;
             removed.fetch_add(entries, Ordering::Relaxed);

@@ -12,7 +12,8 @@ use self::error::Server;
 use self::index::Index;
 use self::keys::Keys;
 use self::scripts::{Outcome, Removed};
-use self::value::Write;
+use self::value::{Ticket, Write};
+use crate::skew::warn_of_skew;
 use crate::{Listed, Page, SessionStore, StoreError, Which};
 
 mod connection;
@@ -20,12 +21,16 @@ mod error;
 mod index;
 mod keys;
 mod renewal;
+mod rights;
 mod scripts;
+mod single;
 mod value;
 mod walk;
 
 const DEFAULT_PREFIX: &str = "secure-sessions";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
+/// The longest wait of a swap for the assertion of its session's place in the index.
+const LONGEST_KEEP: Duration = Duration::from_millis(100);
 
 /// A store in Redis; a clone is the same store.
 ///
@@ -53,6 +58,20 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
 /// steps there: write the new session, end the old one, and remove the new one again if the old one was gone. A task of its
 /// own completes it if the caller goes away.
 ///
+/// # Rights
+///
+/// A user of its own needs these commands, on the keys of the store's prefix. Opening the store tries each of them, and names
+/// those that the server denies.
+///
+/// ```text
+/// ACL SETUSER sessions on >password resetkeys ~secure-sessions:* resetchannels -@all
+///   +get +getex +getrange +mget +set +setrange +del +pttl +pexpireat +zadd +zrem +zrange +zrangebylex
+///   +scan +time +eval +evalsha +role +info
+/// ```
+///
+/// In a cluster, it also needs `+cluster|slots +asking +ping`. Without `role`, a replica is found out by the first command that
+/// it refuses; without `info`, the store trusts that the server evicts nothing.
+///
 /// # Durability
 ///
 /// Redis acknowledges a write when it is in its memory. Its configuration decides which writes survive:
@@ -72,9 +91,15 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A primary that is cut off from its cluster may answer reads for as long as its `cluster-node-timeout` after another one
 /// has taken over.
 ///
+/// After a planned failover (`FAILOVER`, and the address moves), the store follows: a replica is refused when the store is
+/// opened and when it connects again, and its answers never count, not even those of a server that was the primary until now.
+///
+/// In a cluster, the index of a subject is on another node than its sessions. If a failover loses a part of it, each session
+/// comes back into it with its next write; until then, [`remove_all`](SessionStore::remove_all) of the subject misses it.
+///
 /// Set `maxmemory-policy` to `noeviction`: any other policy ends sessions when memory runs out, and may evict the index that
 /// [`remove_all`](SessionStore::remove_all) uses. Opening the store refuses a single server with another policy, unless it
-/// has no `maxmemory`; see [`RedisOptions::insecure_allow_eviction`].
+/// has no `maxmemory`; see [`RedisOptions::insecure_allow_eviction`]. A server whose memory is full still ends sessions.
 ///
 /// Hosts' clocks, and those of a cluster's nodes, may differ by up to half an hour.
 #[derive(Clone)]
@@ -173,7 +198,7 @@ impl RedisOptions {
         if !self.allow_eviction {
             connection.refuse_eviction().await?;
         }
-        Ok(RedisStore::new(connection, keys))
+        RedisStore::open(connection, keys).await
     }
 
     /// Opens a cluster. Name some of its nodes.
@@ -207,7 +232,7 @@ impl RedisOptions {
     ) -> Result<RedisStore, StoreError> {
         let keys = Keys::new(&self.prefix)?;
         let connection = Connection::cluster(builder, server, self.timeout).await?;
-        Ok(RedisStore::new(connection, keys))
+        RedisStore::open(connection, keys).await
     }
 }
 
@@ -224,9 +249,12 @@ impl fmt::Debug for RedisStore {
 }
 
 impl RedisStore {
-    fn new(connection: Connection, keys: Keys) -> Self {
+    async fn open(connection: Connection, keys: Keys) -> Result<Self, StoreError> {
+        rights::check(&connection, &keys).await?;
         let index = Index::new(connection.clone(), keys.clone());
-        Self(Arc::new(Inner { connection, keys, index, tidied: Mutex::default() }))
+        let store = Self(Arc::new(Inner { connection, keys, index, tidied: Mutex::default() }));
+        warn_of_skew(&store).await;
+        Ok(store)
     }
 }
 
@@ -257,20 +285,35 @@ impl Inner {
         let key = self.keys.entry(&bucket.id);
         if !self.connection.is_cluster() {
             let index = bucket.subject.as_ref().map(|subject| self.keys.subject(subject));
-            let outcome = self.connection.replace(&key, index.as_deref(), &write, None, expected).await?;
+            let outcome = self.connection.replace(&key, index.as_deref(), &write, expected).await?;
             return Ok(outcome == Outcome::Done);
         }
         let mut ticket = None;
         loop {
-            let outcome = self.connection.replace(&key, None, &write, ticket.as_ref(), expected).await?;
+            let (outcome, place) = self.connection.replace_on_node(&key, &write, ticket.as_ref(), expected).await?;
             match (outcome, &bucket.subject) {
                 // The subject changed, or the life is longer: the index has to know first.
                 (Outcome::NeedsTicket, Some(subject)) if ticket.is_none() => {
                     ticket = Some(self.index.add(subject, &write).await?);
                 }
-                (outcome, _) => return Ok(outcome == Outcome::Done),
+                (outcome, subject) => {
+                    if let (None, Some(subject), Some(place)) = (ticket, subject, place) {
+                        self.keep_place(subject, &write, &place).await;
+                    }
+                    return Ok(outcome == Outcome::Done);
+                }
             }
         }
+    }
+
+    /// Asserts the place of a session in its subject's index, which is on another node: a failover there may have lost it,
+    /// and then nobody would find the session. The swap has been done, so a failure is left to the next one.
+    async fn keep_place(&self, subject: &SubjectTag, write: &Write, place: &Ticket) {
+        let (connection, index) = (self.connection.clone(), self.keys.subject(subject));
+        let (member, deadline) = (value::member(&write.id, place), write.index_deadline);
+        let keeping = tokio::spawn(async move { connection.keep(&index, &member, deadline).await });
+        // A node that is down must not hold up those that are not.
+        let _ = tokio::time::timeout(LONGEST_KEEP, keeping).await;
     }
 
     async fn remove(&self, id: &SessionId, tombstone: Option<&Tombstone>) -> Result<bool, StoreError> {
@@ -333,5 +376,9 @@ impl SessionStore for RedisStore {
             walk::tidy(&self.0).await?;
         }
         Ok(0)
+    }
+
+    async fn now(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.0.connection.now().await.map(Some)
     }
 }

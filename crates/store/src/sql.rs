@@ -14,6 +14,7 @@ use self::server::Server;
 #[cfg(feature = "sqlite")]
 use self::sqlite::Sqlite;
 use self::table::Table;
+use crate::skew::warn_of_skew;
 use crate::{Listed, Page, SessionStore, StoreError, Which};
 
 mod columns;
@@ -77,8 +78,11 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// gives up a statement after [`SqlOptions::timeout`] (`statement_timeout`), and so it does a transaction whose client has
 /// vanished (`idle_in_transaction_session_timeout`).
 ///
-/// A pooler that changes the connection with each transaction, such as PgBouncer's transaction mode, loses these settings: use
-/// its session mode.
+/// A pooler may be in front of it, such as PgBouncer. In its session mode, nothing differs. In its transaction mode
+/// (`pool_mode = transaction`), others use the same connections of the server in turns. The store finds that out when it is
+/// opened. It then prepares no statements, whose names could be those of another client, and sets nothing: set
+/// `statement_timeout` and `idle_in_transaction_session_timeout` for the user (`ALTER ROLE .. SET ..`). A user with
+/// `synchronous_commit` off is refused. Neither mode needs `ignore_startup_parameters`. If the pool is yours, use session mode.
 ///
 /// # MySQL and MariaDB
 ///
@@ -88,6 +92,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A commit is acknowledged once it is on disk if `innodb_flush_log_at_trx_commit` is 1, the default; only an administrator can
 /// change that, so the store cannot. With 0 or 2, the last second of acknowledged writes can be lost, which undoes logouts.
 /// Connect to the primary. On a Galera cluster, that is one node for all hosts, or set `wsrep_sync_wait` to 1.
+/// `read_only`, which is set on replicas, is refused when the store is opened.
 /// `binlog_format` must not be `STATEMENT`, which forbids the isolation level of the store. MySQL's own way to send a
 /// password needs TLS or a local socket.
 ///
@@ -97,7 +102,11 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// serialization failure in a swap means that the swap has lost; elsewhere the statement is retried. A connection whose
 /// answer did not come in time, or whose caller has gone, is closed, so that no call receives the answer to another one.
 /// Other connections are kept for the next call, without a check in between (unless the pool is yours). When the server is
-/// back after a fault, so is the store: you need not open it again.
+/// back after a fault, so is the store: you need not open it again. A server that refuses connections is an error at once. (With
+/// a pool of your own, the pool decides how long it tries.)
+///
+/// A user needs the rights to `SELECT`, `INSERT`, `UPDATE` and `DELETE` in the table, and to `SELECT` in the table
+/// `.._migrations` beside it. If a migration is missing, it also needs those to make and change tables.
 ///
 /// Choose a feature for TLS: `tls-rustls`, or one of `sqlx`. Without it, the password and the entries travel unencrypted. (The
 /// entries are of no use to an eavesdropper; see the crate's page.)
@@ -105,8 +114,10 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// # The table
 ///
 /// You can query it: every field has a column, times are integer milliseconds, and comments explain the rest. Numbers are kept
-/// as 64 bits, so one above `i64::MAX` shows as negative. Only the derived column `purge_at`, which is compared, is cut off
-/// at `i64::MAX`: such an entry is due from that instant on, in the year 292,278,994.
+/// as 64 bits, so one above `i64::MAX` shows as negative. Only the derived columns `due_at` and `purge_at`, which are compared,
+/// are cut off at `i64::MAX`: such an entry is due from that instant on, in the year 292,278,994. From `due_at` on, an entry may
+/// be purged. `purge_at` is never later than that and has an index; a write that only prolongs a session leaves it as it is, and
+/// so writes to no index.
 #[derive(Clone)]
 pub struct SqlStore(Backend);
 
@@ -256,9 +267,9 @@ impl SqlOptions {
             #[cfg(feature = "sqlite")]
             "sqlite" => sqlite::connect(url, max_connections, timeout).await?.into(),
             #[cfg(feature = "postgres")]
-            "postgres" | "postgresql" => postgres::connect(url, max_connections, timeout).await?.into(),
+            "postgres" | "postgresql" => postgres::pool(url, max_connections, timeout)?.into(),
             #[cfg(feature = "mysql")]
-            "mysql" | "mariadb" => mysql::connect(url, max_connections, timeout).await?.into(),
+            "mysql" | "mariadb" => mysql::pool(url, max_connections, timeout)?.into(),
             _ => return Err(unknown_scheme()),
         };
         let opened = open(pool.clone(), true, &self).await;
@@ -326,7 +337,7 @@ fn unknown_scheme() -> StoreError {
 
 async fn open(pool: SqlPool, is_own: bool, options: &SqlOptions) -> Result<SqlStore, StoreError> {
     let table = &options.table;
-    Ok(SqlStore(match pool {
+    let store = SqlStore(match pool {
         #[cfg(feature = "sqlite")]
         SqlPool::Sqlite(pool) => Backend::Sqlite(Table::open(Sqlite::new(pool, is_own), table).await?),
         #[cfg(feature = "postgres")]
@@ -335,7 +346,9 @@ async fn open(pool: SqlPool, is_own: bool, options: &SqlOptions) -> Result<SqlSt
         }
         #[cfg(feature = "mysql")]
         SqlPool::MySql(pool) => Backend::MySql(Table::open(Server::new(pool, is_own, options.timeout), table).await?),
-    }))
+    });
+    warn_of_skew(&store).await;
+    Ok(store)
 }
 
 impl SqlPool {
@@ -404,5 +417,9 @@ impl SessionStore for SqlStore {
 
     async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
         each!(self, table => table.purge_expired(now, limit).await)
+    }
+
+    async fn now(&self) -> Result<Option<Timestamp>, StoreError> {
+        each!(self, table => table.now().await)
     }
 }

@@ -50,7 +50,7 @@ use crate::StoreError;
 ///
 /// # Writing a store
 ///
-/// Implement the methods as plain `async fn`; their futures must be [`Send`]. Only `peek` and `answers_at_once` have
+/// Implement the methods as plain `async fn`; their futures must be [`Send`]. Only `peek`, `answers_at_once` and `now` have
 /// a default, since any other default would be weaker than the contract.
 ///
 /// ```
@@ -328,6 +328,18 @@ pub trait SessionStore: Send + Sync + 'static {
     ///
     /// [`StoreError`] if the backend fails; some of the entries may be gone then.
     fn purge_expired(&self, now: Timestamp, limit: u32) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Returns the time by the clock of the backend, or `None` if it has none but this host's.
+    ///
+    /// `Purge` removes entries by the earlier of this and its own time, so that a host whose clock is ahead ends no session
+    /// of other hosts. No other method depends on it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the backend fails.
+    fn now(&self) -> impl Future<Output = Result<Option<Timestamp>, StoreError>> + Send {
+        async { Ok(None) }
+    }
 }
 
 /// The buckets that [`SessionStore::remove_all`] ends.
@@ -455,6 +467,10 @@ impl<S: SessionStore> SessionStore for Arc<S> {
 
     async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
         S::purge_expired(self, now, limit).await
+    }
+
+    async fn now(&self) -> Result<Option<Timestamp>, StoreError> {
+        S::now(self).await
     }
 }
 

@@ -527,6 +527,30 @@ async fn a_large_purge_goes_in_batches_and_counts_all() {
 }
 
 #[tokio::test]
+async fn a_touch_leaves_the_purges_date_and_the_purge_follows_it() {
+    let directory = Directory::new();
+    let store = SqlStore::connect(&directory.url()).await.unwrap();
+    let pool = plain_pool(&directory.file()).await;
+    let purge_at = async || {
+        let date: i64 = sqlx::query_scalar("SELECT purge_at FROM secure_sessions").fetch_one(&pool).await.unwrap();
+        Timestamp::from_millis(date.cast_unsigned())
+    };
+    let (first, second) = (Revision::FIRST, Revision::new(2));
+    store.insert(&bucket(1)).await.unwrap();
+    let seen = bucket(1).last_seen_at.after(Millis::from_secs(1000));
+    let later = Bucket { revision: second, last_seen_at: seen, ..bucket(1) };
+    assert!(store.replace(&later, first).await.unwrap());
+    assert_eq!(purge_at().await, bucket(1).purge_at(), "it is left as it was");
+
+    assert_eq!(store.purge_expired(bucket(1).purge_at(), 10).await.unwrap(), 0, "it is not due any more");
+    assert_eq!(purge_at().await, later.purge_at(), "the purge moved it");
+
+    let shorter = Bucket { revision: Revision::new(3), idle_timeout: Some(Millis::from_secs(60)), ..later };
+    assert!(store.replace(&shorter, second).await.unwrap());
+    assert_eq!(store.purge_expired(shorter.purge_at(), 10).await.unwrap(), 1, "an earlier deadline counts at once");
+}
+
+#[tokio::test]
 async fn a_dropped_call_leaves_no_lock_behind() {
     let directory = Directory::new();
     let store = SqlOptions::new().timeout(Duration::from_secs(2)).connect(&directory.url()).await.unwrap();

@@ -157,8 +157,8 @@ async fn insert_bucket(server: &Server, plaintext: &Plaintext, fingerprint: &[u8
     let Plaintext { issued_at, expires_at, generation, .. } = plaintext;
     let statement = format!(
         "INSERT INTO secure_sessions (id, revision, created_at, last_seen_at, expires_at, rotated_at, generation, \
-         fingerprint, subject, purge_at) VALUES ({id}, 1, {issued_at}, {issued_at}, {expires_at}, {issued_at}, \
-         {generation}, {fingerprint}, {tag}, {expires_at})"
+         fingerprint, subject, due_at, purge_at) VALUES ({id}, 1, {issued_at}, {issued_at}, {expires_at}, {issued_at}, \
+         {generation}, {fingerprint}, {tag}, {expires_at}, {expires_at})"
     );
     database.execute(&statement).await;
 }

@@ -274,6 +274,10 @@ impl<'r> Commit<'r> {
             ended |= self.end(session, EndReason::Logout).await?;
             self.also.unjudged.pop();
         }
+        while let Some(session) = self.also.expired.last() {
+            ended |= self.end(session, EndReason::Logout).await?;
+            self.also.expired.pop();
+        }
         Ok(ended)
     }
 

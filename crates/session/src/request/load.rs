@@ -238,7 +238,8 @@ pub(crate) async fn load(
             }
         } else {
             presented.forget(&id);
-            expired(manager, &id)
+            let (bound, judged) = (bound_as(manager, opened), expired(manager, &id, opened.subject()));
+            admit_client(manager, &presented, &caller, bound.as_ref(), judged, &id)
         };
         presented.first = presented.others.pop();
         // Revoked here, where the store can be waited for, and before the handler runs.
@@ -278,6 +279,7 @@ struct Verdicts {
     /// The live sessions after the first, if the request presented several.
     more: Vec<Other>,
     unjudged: Vec<Other>,
+    expired: Vec<Other>,
 }
 
 impl Verdicts {
@@ -294,13 +296,17 @@ impl Verdicts {
                 self.anonymous.was_ended |= was_ended;
                 self.anonymous.only_login = true;
             }
+            Judged::Expired(session) => {
+                self.expired.push(session);
+                self.anonymous.was_ended = true;
+            }
             Judged::Replayed(_) => self.anonymous.was_ended = true,
         }
     }
 
     /// Returns the request's state: its live session if there is exactly one, otherwise anonymous.
     fn state(self, manager: &SessionManager, only_garbage: bool, caller: &Caller) -> Box<Mutex<State>> {
-        let Self { anonymous, live, more, unjudged } = self;
+        let Self { anonymous, live, more, unjudged, expired } = self;
         let mut admitted = Vec::new();
         let base = match live {
             // One of them may be planted by an attacker: serve neither, until a login ends them all.
@@ -314,7 +320,7 @@ impl Verdicts {
             None => Base::Anonymous(anonymous),
         };
         let mut state = State::new(base, true, only_garbage, caller.clone());
-        state.also = Also { admitted, unjudged };
+        state.also = Also { admitted, unjudged, expired };
         Box::new(Mutex::new(state))
     }
 }
@@ -339,6 +345,8 @@ enum Judged {
         session: Other,
         was_ended: bool,
     },
+    /// The token is authentic, but its session is over by this host's clock.
+    Expired(Other),
     /// The token is a replay: somebody holds a copy of a token of this session.
     Replayed(Other),
 }
@@ -348,9 +356,9 @@ const OVER: Judged = Judged::Refused { was_ended: true, only_login: false };
 /// The verdict where the browser may hold a newer cookie, or be about to get one: only a login may replace it.
 const OUTDATED: Judged = Judged::Refused { was_ended: false, only_login: true };
 
-fn expired(manager: &SessionManager, id: &SessionId) -> Judged {
+fn expired(manager: &SessionManager, id: &SessionId, subject: Option<String>) -> Judged {
     manager.emit(&Event::Expired { session: manager.handle(id) });
-    OVER
+    Judged::Expired(Other { id: *id, subject })
 }
 
 /// Ends the session of a replayed token, even if a renew has moved it: somebody holds a copy of that token.
@@ -420,6 +428,12 @@ fn admit_client(
     let Some(bound) = bound else { return judged };
     let meta = match &judged {
         Judged::Refused { .. } => return judged,
+        // An expired session of another client is over, and no more.
+        Judged::Expired(_) => {
+            let refuses = manager.binding().is_some_and(Binding::refuses);
+            let is_other = caller.is_other(presented.sealer.keyring(), id, bound);
+            return if refuses && is_other { OVER } else { judged };
+        }
         Judged::Live(live) => &live.newest.meta,
         Judged::Unjudged { .. } | Judged::Replayed { .. } => bound,
     };
@@ -463,7 +477,7 @@ fn judge_by(
                 manager.emit_if_heard(|| Event::HandedOff { session: manager.handle(&id) });
                 live(bucket, newest, superseded.arrival(at), Some(token))
             }
-            Err(HandoffError::Expired) => expired(manager, &id),
+            Err(HandoffError::Expired) => expired(manager, &id, None),
             Err(HandoffError::UnknownKey { kind, id: key }) => {
                 manager.emit(&Event::UnknownKey { kind, key });
                 REFUSED
@@ -472,7 +486,7 @@ fn judge_by(
             // A bucket keeps its handoff while a superseded token lives, so this one was tampered with.
             Err(_) => tampered(),
         },
-        Verdict::Expired => expired(manager, &id),
+        Verdict::Expired => expired(manager, &id, None),
         Verdict::Replayed => Judged::Replayed(Other { id, subject: None }),
         Verdict::Critical { key } => critical(manager, key),
         // Too many responses were under way at once: the token is honest, so refuse it without revoking.

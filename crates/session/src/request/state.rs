@@ -45,6 +45,8 @@ pub(crate) struct Also {
     /// The sessions with an authentic token but no verdict: renewed within the last grace, or unreadable in the store.
     /// A logout ends them. A login does not, because the browser may be about to get the cookie of one.
     pub(crate) unjudged: Vec<Other>,
+    /// The sessions that are over by this host's clock. A logout ends them, because they may be alive by that of another.
+    pub(crate) expired: Vec<Other>,
 }
 
 /// A session that the request presented, but is not served as.

@@ -18,7 +18,8 @@ CREATE TABLE IF NOT EXISTS secure_sessions (
     handoff      BLOB            COMMENT 'the current token, sealed for those who hold a superseded one',
     ended_at     BIGINT          COMMENT 'set: a tombstone',
     successor    BINARY(16)      COMMENT 'of a tombstone: the id that a logged-in session moved to',
-    purge_at     BIGINT NOT NULL COMMENT 'from when on the row may be deleted; at most 2^63 - 1',
+    due_at       BIGINT NOT NULL COMMENT 'from when on the row may be deleted; at most 2^63 - 1',
+    purge_at     BIGINT NOT NULL COMMENT 'no later than due_at: the purge looks at the row from then on',
     INDEX secure_sessions_subject (subject, id),
     INDEX secure_sessions_purge_at (purge_at),
     CHECK (

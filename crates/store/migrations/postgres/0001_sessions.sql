@@ -17,7 +17,8 @@ CREATE TABLE secure_sessions (
     handoff      BYTEA,  -- the current token, sealed for those who hold a superseded one
     ended_at     BIGINT, -- set: a tombstone
     successor    BYTEA,  -- of a tombstone: the id that a logged-in session moved to
-    purge_at     BIGINT NOT NULL, -- from when on the row may be deleted; at most 2^63 - 1
+    due_at       BIGINT NOT NULL, -- from when on the row may be deleted; at most 2^63 - 1
+    purge_at     BIGINT NOT NULL, -- no later than due_at: the purge looks at the row from then on
     CHECK (octet_length(id) = 16),
     CHECK (
         CASE WHEN ended_at IS NULL
@@ -47,4 +48,5 @@ COMMENT ON COLUMN secure_sessions.retired IS 'the superseded tokens that are not
 COMMENT ON COLUMN secure_sessions.handoff IS 'the current token, sealed for those who hold a superseded one';
 COMMENT ON COLUMN secure_sessions.ended_at IS 'set: a tombstone';
 COMMENT ON COLUMN secure_sessions.successor IS 'of a tombstone: the id that a logged-in session moved to';
-COMMENT ON COLUMN secure_sessions.purge_at IS 'from when on the row may be deleted';
+COMMENT ON COLUMN secure_sessions.due_at IS 'from when on the row may be deleted';
+COMMENT ON COLUMN secure_sessions.purge_at IS 'no later than due_at: the purge looks at the row from then on';

@@ -17,7 +17,8 @@ CREATE TABLE secure_sessions (
     handoff      BLOB,    -- the current token, sealed for those who hold a superseded one
     ended_at     INTEGER, -- set: a tombstone
     successor    BLOB,    -- of a tombstone: the id that a logged-in session moved to
-    purge_at     INTEGER NOT NULL, -- from when on the row may be deleted; at most 2^63 - 1
+    due_at       INTEGER NOT NULL, -- from when on the row may be deleted; at most 2^63 - 1
+    purge_at     INTEGER NOT NULL, -- no later than due_at: the purge looks at the row from then on
     CHECK (length(id) = 16),
     CHECK (
         CASE WHEN ended_at IS NULL

@@ -4,23 +4,27 @@
 //! recognises its own first run. If it does not, nobody knows what happened, and that is an error.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
+use redis::aio::ConnectionLike;
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use redis::io::tcp::TcpSettings;
 use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value, cmd, pipe};
+use secure_sessions_core::Timestamp;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::error::{self, Server, unexpected};
+use super::single::{Single, is_replica};
 use crate::StoreError;
 
-/// The pause between tries to connect: a server that is back is found within this time.
+/// The pause before a server that settles is asked again.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
-/// The time for which a cluster that moves a slot or elects a primary is asked again.
+/// The time for which a cluster that moves a slot or elects a primary is asked again, and an address that still leads to the
+/// old primary after a failover.
 const SETTLING: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
@@ -33,7 +37,7 @@ pub(super) struct Connection {
 
 #[derive(Clone)]
 enum Link {
-    Single(ConnectionManager),
+    Single(Arc<Single>),
     Cluster(ClusterConnection),
 }
 
@@ -54,19 +58,24 @@ pub(super) enum Node {
 impl Connection {
     pub(super) async fn single(client: Client, limit: Duration) -> Result<Self, StoreError> {
         provide_cryptography();
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(limit))
-            .set_response_timeout(Some(limit))
-            .set_number_of_retries(2)
-            .set_min_delay(FIRST_PAUSE)
-            .set_max_delay(LONGEST_PAUSE);
         let info = client.get_connection_info();
         let settings = tcp(info.tcp_settings().clone(), limit);
         let server = Server::single(info);
         let client = Client::open(info.clone().set_tcp_settings(settings));
         let client = client.map_err(|error| server.unreachable(&error))?;
-        let manager = connect(limit, &server, ConnectionManager::new_with_config(client, config)).await?;
-        Ok(Self { link: Link::Single(manager), server, timeout: limit })
+        let single = Single::new(client, limit);
+        let primary = async {
+            match single.connect().await {
+                Err(error) if is_replica(&error) => Ok(false),
+                outcome => outcome.map(|()| true),
+            }
+        };
+        if !connect(limit, &server, primary).await? {
+            return Err(StoreError::rejected(format!(
+                "{server}: the server is a replica, which may lag behind its primary: connect to the primary"
+            )));
+        }
+        Ok(Self { link: Link::Single(Arc::new(single)), server, timeout: limit })
     }
 
     pub(super) async fn cluster(
@@ -113,6 +122,18 @@ impl Connection {
         .await
     }
 
+    /// Runs a command, and returns `true` if the user has no right to it.
+    pub(super) async fn is_denied(&self, command: &Cmd) -> Result<bool, StoreError> {
+        self.within(command, async {
+            match self.send(command).await {
+                Err(error) if error.is_io_error() => Err(error),
+                Err(error) => Ok(error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)),
+                Ok(_) => Ok(false),
+            }
+        })
+        .await
+    }
+
     /// Runs a command on this node.
     pub(super) async fn query_on<T: FromRedisValue>(&self, node: &Node, command: Cmd) -> Result<T, StoreError> {
         let value = match (&self.link, node) {
@@ -130,10 +151,30 @@ impl Connection {
         redis::from_redis_value(value).map_err(|_| unexpected())
     }
 
+    /// Reads a value from the primary.
+    ///
+    /// After a failover, the connection to a single server may still lead to the old primary, which answers a `GET` from
+    /// the past. A `GETEX` that changes nothing reads the same, and a replica refuses it. (A cluster's node says by itself
+    /// that a slot has moved.)
     pub(super) async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let mut get = cmd("GET");
-        get.arg(key);
-        self.query(&get).await
+        let command = |name: &str| {
+            let mut get = cmd(name);
+            get.arg(key);
+            get
+        };
+        if self.is_cluster() {
+            return self.query(&command("GET")).await;
+        }
+        // A primary that refuses all writes for now, because its disk fails or its replicas are gone, still reads.
+        let takes_no_writes = |error: &RedisError| matches!(error.code(), Some("MISCONF" | "NOREPLICAS"));
+        let answer = self.query_or(command("GETEX"), takes_no_writes, || command("GET")).await?;
+        redis::from_redis_value(answer.value).map_err(|_| unexpected())
+    }
+
+    /// Returns the time by the server's clock; in a cluster, by that of any node.
+    pub(super) async fn now(&self) -> Result<Timestamp, StoreError> {
+        let (seconds, micros): (u64, u64) = self.query(&cmd("TIME")).await?;
+        Ok(Timestamp::from_millis(seconds.saturating_mul(1000).saturating_add(micros / 1000)))
     }
 
     /// Returns the servers that hold keys.
@@ -210,7 +251,7 @@ impl Connection {
 
     async fn send_once(&self, command: &Cmd) -> Result<Value, RedisError> {
         match &self.link {
-            Link::Single(manager) => manager.clone().req_packed_command(command).await.and_then(Value::extract_error),
+            Link::Single(single) => single.send(command).await,
             Link::Cluster(connection) => {
                 let mut connection = connection.clone();
                 match connection.req_packed_command(command).await.and_then(Value::extract_error) {
@@ -223,8 +264,12 @@ impl Connection {
         }
     }
 
-    /// Returns `true` if a cluster reports that it did nothing yet and will be ready soon.
+    /// Returns `true` if the error says that nothing was done yet, and that the server, or the one that takes its place, will
+    /// be ready soon.
     fn is_settling(&self, error: &RedisError) -> bool {
+        if !self.is_cluster() {
+            return is_replica(error);
+        }
         let is_told = matches!(
             error.kind(),
             ErrorKind::ClusterConnectionNotFound
@@ -238,7 +283,7 @@ impl Connection {
                         | ServerErrorKind::ReadOnly,
                 )
         );
-        self.is_cluster() && (is_told || error.is_connection_refusal())
+        is_told || error.is_connection_refusal()
     }
 }
 

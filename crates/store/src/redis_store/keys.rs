@@ -30,6 +30,16 @@ impl Keys {
         &self.head
     }
 
+    /// Returns the part of every key before its braces.
+    pub(super) fn prefix(&self) -> &str {
+        self.head.trim_end_matches('{')
+    }
+
+    /// Returns a key that is never used.
+    pub(super) fn unused(&self) -> String {
+        format!("{}{ENTRY}", self.head)
+    }
+
     /// Returns the key of a session's record or tombstone.
     pub(super) fn entry(&self, id: &SessionId) -> String {
         self.key(id.as_bytes(), ENTRY)

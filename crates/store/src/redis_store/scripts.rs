@@ -35,6 +35,13 @@ const STALE: &str = "3600000";
 
 /// The code that all scripts share.
 const COMMON: &str = r"
+-- A replica refuses a write, even one that changes nothing. Without it, a script that finds nothing to write would answer
+-- from the past of a server that was the primary until a moment ago.
+local asked = redis.pcall('SETRANGE', (KEYS[1] or ARGV[1]) .. '?', 0, '')
+if type(asked) == 'table' and asked.err and string.find(asked.err, 'READONLY', 1, true) then
+    return {err = 'READONLY the server is a replica'}
+end
+
 local NONE = string.rep('\0', 16)
 
 local function now()
@@ -71,12 +78,17 @@ local function put(key, ticket, body, deadline)
     redis.call('SET', key, ticket .. body, 'PXAT', deadline)
 end
 
--- Adds a session to an index, and keeps the index for as long as the session may live.
-local function add(index, id, nonce, deadline)
-    local ticket = struct.pack('>I8', now()) .. nonce
-    redis.call('ZADD', index, 0, id .. ticket)
+-- Keeps a member in an index, and the index for as long as the session may live.
+local function keep(index, member, deadline)
+    redis.call('ZADD', index, 0, member)
     local left = redis.call('PTTL', index)
     if left < 0 or now() + left < tonumber(deadline) then redis.call('PEXPIREAT', index, deadline) end
+end
+
+-- Adds a session to an index.
+local function add(index, id, nonce, deadline)
+    local ticket = struct.pack('>I8', now()) .. nonce
+    keep(index, id .. ticket, deadline)
     return ticket
 end
 
@@ -87,6 +99,12 @@ end
 
 /// Adds a member to an index, and returns its ticket. KEYS: index. ARGV: id, nonce, the index's deadline.
 const ADD: &str = "return add(KEYS[1], ARGV[1], ARGV[2], ARGV[3])";
+
+/// Asserts that an index has a member. KEYS: index. ARGV: member, the index's deadline.
+const KEEP: &str = r"
+keep(KEYS[1], ARGV[1], ARGV[2])
+return 1
+";
 
 /// Inserts an entry. KEYS: entry [, index]. ARGV: body, nonce, deadline, ticket, id, the index's deadline.
 const INSERT: &str = r"
@@ -106,12 +124,13 @@ local sub, old = string.sub, redis.call('GETRANGE', KEYS[1], 0, 118)
 if sub(old, 44, 51) == ARGV[3] and sub(old, 68, 75) == ARGV[4] and sub(old, 25, 26) == '\1\1'
     and ARGV[5] == (string.byte(old, 27) % 2 == 1 and sub(old, 104, 119) or '') then
     redis.call('SET', KEYS[1], sub(old, 1, 16) .. ARGV[1], 'PXAT', ARGV[2])
-    return 1
+    return ARGV[9] and sub(old, 1, 16) or 1
 end
 ";
 
 /// Swaps an entry. KEYS: entry [, index]. ARGV: body, deadline, expected revision, `expires_at`, subject or '', ticket or '',
-/// id, the index's deadline.
+/// id, the index's deadline [, anything]. With the last one, it returns the ticket of a session that keeps its place in place
+/// of 1.
 const REPLACE: &str = r"
 local old, nonce_of_this = front(KEYS[1]), string.sub(ARGV[1], 1, 8)
 if not old then return -1 end
@@ -133,7 +152,7 @@ elseif ARGV[5] ~= subject(old) or number(ARGV[4]) > number(expires_at(old)) then
     end
 end
 put(KEYS[1], ticket, ARGV[1], ARGV[2])
-return 1
+return ARGV[9] and ticket or 1
 ";
 
 /// Ends a session. KEYS: entry. ARGV: the tombstone's body or '', its nonce, deadline, expected revision or '', expected nonce
@@ -153,11 +172,9 @@ else
     if ARGV[5] ~= '' and nonce(old) ~= ARGV[5] then return {0} end
     removed = {1, subject(old), ticket(old)}
 end
-if ARGV[1] == '' then
-    redis.call('DEL', KEYS[1])
-else
-    put(KEYS[1], NONE, ARGV[1], ARGV[3])
-end
+-- First the end: after a write that frees memory, a server whose memory is full takes the tombstone.
+redis.call('DEL', KEYS[1])
+if ARGV[1] ~= '' then put(KEYS[1], NONE, ARGV[1], ARGV[3]) end
 return removed
 ";
 
@@ -235,6 +252,7 @@ struct Scripts {
     end_some: Source,
     sweep: Source,
     add: Source,
+    keep: Source,
     insert: Source,
     replace: Source,
     remove: Source,
@@ -258,6 +276,7 @@ static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
         end_some: source(END_SOME),
         sweep: source(SWEEP),
         add: source(ADD),
+        keep: source(KEEP),
         insert: source(INSERT),
         replace: with_front(USUAL_REPLACE, REPLACE),
         remove: source(REMOVE),
@@ -310,6 +329,12 @@ impl Connection {
         }
     }
 
+    /// Asserts that an index has a member, for as long as its session may live.
+    pub(super) async fn keep(&self, index: &str, member: &Member, deadline: u64) -> Result<(), StoreError> {
+        let deadline = deadline.to_string();
+        self.script(&SCRIPTS.keep, &[index], &[member, deadline.as_bytes()]).await.map(drop)
+    }
+
     pub(super) async fn insert(
         &self,
         key: &str,
@@ -335,12 +360,39 @@ impl Connection {
         key: &str,
         index: Option<&str>,
         write: &Write,
-        ticket: Option<&Ticket>,
         expected: Revision,
     ) -> Result<Outcome, StoreError> {
+        let keys = [key, index.unwrap_or_default()];
+        let keys = if index.is_some() { &keys[..] } else { &keys[..1] };
+        known(&self.swap(keys, write, None, expected, false).await?)
+    }
+
+    /// Swaps an entry in a cluster. Also returns the place in the index of a session that has a subject.
+    pub(super) async fn replace_on_node(
+        &self,
+        key: &str,
+        write: &Write,
+        ticket: Option<&Ticket>,
+        expected: Revision,
+    ) -> Result<(Outcome, Option<Ticket>), StoreError> {
+        let answer = self.swap(&[key], write, ticket, expected, write.subject.is_some()).await?;
+        if let Value::BulkString(ticket) = &answer.value {
+            return Ok((Outcome::Done, Some(ticket.as_slice().try_into().map_err(|_| unexpected())?)));
+        }
+        Ok((known(&answer)?, None))
+    }
+
+    async fn swap(
+        &self,
+        keys: &[&str],
+        write: &Write,
+        ticket: Option<&Ticket>,
+        expected: Revision,
+        wants_ticket: bool,
+    ) -> Result<Answer, StoreError> {
         let (deadline, index_deadline) = (write.deadline.to_string(), write.index_deadline.to_string());
         let expected = expected.get().to_be_bytes();
-        let arguments: [&[u8]; 8] = [
+        let arguments: [&[u8]; 9] = [
             &write.body,
             deadline.as_bytes(),
             &expected,
@@ -349,10 +401,10 @@ impl Connection {
             ticket.map_or(&[], |ticket| ticket),
             write.id.as_bytes(),
             index_deadline.as_bytes(),
+            b"1",
         ];
-        let keys = [key, index.unwrap_or_default()];
-        let keys = if index.is_some() { &keys[..] } else { &keys[..1] };
-        known(&self.script(&SCRIPTS.replace, keys, &arguments).await?)
+        let arguments = if wants_ticket { &arguments[..] } else { &arguments[..8] };
+        self.script(&SCRIPTS.replace, keys, arguments).await
     }
 
     /// Ends a bucket, of any revision or of the expected one.

@@ -9,7 +9,8 @@ use crate::{Listed, StoreError, Unreadable};
 
 /// A bucket's columns, the id last, in the order of the statements that write them. `retired` is borrowed, since
 /// it has to be encoded first.
-pub(super) fn values<'a>(bucket: &'a Bucket, retired: &'a [u8]) -> [Value<'a>; 14] {
+pub(super) fn values<'a>(bucket: &'a Bucket, retired: &'a [u8]) -> [Value<'a>; 15] {
+    let due_at = deadline(bucket.purge_at());
     [
         integer(bucket.revision.get()),
         Value::Bytes(bucket.subject.as_ref().map(|subject| subject.as_bytes().as_slice())),
@@ -23,17 +24,20 @@ pub(super) fn values<'a>(bucket: &'a Bucket, retired: &'a [u8]) -> [Value<'a>; 1
         Value::Bytes(Some(bucket.current.as_bytes())),
         Value::Bytes(Some(retired).filter(|retired| !retired.is_empty())),
         Value::Bytes(bucket.handoff.as_deref()),
-        deadline(bucket.purge_at()),
+        due_at,
+        due_at,
         id(&bucket.id),
     ]
 }
 
 /// A tombstone's columns, the id last.
-pub(super) fn tombstone(tombstone: &Tombstone) -> [Value<'_>; 5] {
+pub(super) fn tombstone(tombstone: &Tombstone) -> [Value<'_>; 6] {
+    let due_at = deadline(tombstone.expires_at);
     [
         time(tombstone.ended_at),
         time(tombstone.expires_at),
-        deadline(tombstone.expires_at),
+        due_at,
+        due_at,
         Value::Bytes(tombstone.successor.as_ref().map(|successor| successor.as_bytes().as_slice())),
         id(&tombstone.id),
     ]
@@ -53,7 +57,7 @@ pub(super) fn integer(number: u64) -> Value<'static> {
     Value::Integer(Some(number.cast_signed()))
 }
 
-/// Returns the number, cut off at `i64::MAX`, so that the order stays: for `purge_at`, which is compared.
+/// Returns the number, cut off at `i64::MAX`, so that the order stays: for `due_at` and `purge_at`, which are compared.
 pub(super) fn deadline(at: Timestamp) -> Value<'static> {
     Value::Integer(Some(i64::try_from(at.as_millis()).unwrap_or(i64::MAX)))
 }

@@ -28,13 +28,20 @@ pub(super) struct Spelling {
     pub(super) question_marks: bool,
     /// Set to `true` if an update writes an index's page as soon as it names a column of it, even with an equal value.
     pub(super) writes_what_is_named: bool,
-    /// The statement that deletes entries that are due, the oldest first, and checks the deadline again. Parameters: now, the
-    /// most to delete.
+    /// The function that returns the smaller one of two numbers.
+    pub(super) earlier: &'static str,
+    /// The statement that moves the purge's date of entries that are not due yet, as far as it has come, to their deadline.
+    /// Parameters: now, now, the most to move.
+    pub(super) advance: &'static str,
+    /// The statement that deletes entries that are due, the oldest first, and checks the deadline again. Parameters: now, now,
+    /// the most to delete.
     pub(super) purge: &'static str,
     /// If that statement leaves out rows that others have locked, the one that waits for them.
     pub(super) purge_waiting: Option<&'static str>,
     /// The statement, if there is one, that keeps all others from writing to the table until the transaction ends.
     pub(super) lock: Option<&'static str>,
+    /// The query for the server's time in milliseconds, if it has a clock of its own.
+    pub(super) now: Option<&'static str>,
 }
 
 /// A database, with its pool of connections.

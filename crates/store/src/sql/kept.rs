@@ -1,6 +1,8 @@
 //! Connections kept for the next call. A pool checks each connection that comes back with a round trip to the database, which
 //! takes as long as the call itself. The store knows which of its connections are in order, and keeps those.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,8 +13,16 @@ use tokio::time::timeout;
 
 /// The time of use after which a connection goes back to the pool, which may close it for its age.
 const KEPT_FOR: Duration = Duration::from_secs(5 * 60);
+/// The same for a connection that is not the pool's: then it is closed.
+const OPEN_FOR: Duration = Duration::from_secs(30 * 60);
 /// The idle time after which a connection goes back, too, so that the pool can close it.
 const IDLE_FOR: Duration = Duration::from_secs(60);
+/// The longest wait of a connection's farewell.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Opens a connection, before the deadline.
+pub(super) type Connect<DB> = dyn Fn(tokio::time::Instant) -> Opening<DB> + Send + Sync;
+type Opening<DB> = Pin<Box<dyn Future<Output = Result<<DB as Database>::Connection, Error>> + Send>>;
 
 /// The treatment of a connection that may be out of order.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +42,9 @@ pub(super) struct Kept<DB: Database> {
 }
 
 struct Own<DB: Database> {
+    /// Opens the connections in place of the pool, which would not say why it cannot: it tries again and again until it has
+    /// used up the time.
+    connect: Option<Box<Connect<DB>>>,
     /// The permits, as many as the pool has connections, given out in the order of requests.
     turns: Arc<Semaphore>,
     /// The idle connections, the last used one at the end.
@@ -46,18 +59,57 @@ struct Idle<DB: Database> {
 /// A connection in somebody's hands. It is of use for another call only after [`Kept::release`].
 pub(super) struct Held<DB: Database> {
     /// The connection; `None` once it is closed.
-    connection: Option<PoolConnection<DB>>,
-    from_pool_at: Instant,
+    connection: Option<Source<DB>>,
+    open_since: Instant,
     closes: bool,
     turn: Option<OwnedSemaphorePermit>,
 }
 
+/// A connection of a pool, or one without.
+enum Source<DB: Database> {
+    Pool(PoolConnection<DB>),
+    Own(DB::Connection),
+}
+
+impl<DB: Database> Source<DB> {
+    fn connection(&mut self) -> &mut DB::Connection {
+        match self {
+            Self::Pool(connection) => connection,
+            Self::Own(connection) => connection,
+        }
+    }
+
+    /// The time of use after which it is given back.
+    fn lasts_for(&self) -> Duration {
+        match self {
+            Self::Pool(_) => KEPT_FOR,
+            Self::Own(_) => OPEN_FOR,
+        }
+    }
+
+    /// Gives it back to the pool, or closes it.
+    async fn give_back(self) {
+        match self {
+            Self::Pool(mut connection) => connection.return_to_pool().await,
+            Self::Own(connection) => {
+                // If it is broken already, there is nothing to say farewell to.
+                let _ = timeout(FAREWELL, connection.close()).await;
+            }
+        }
+    }
+}
+
 impl<DB: Database> Kept<DB> {
-    /// Keeps connections if the pool is the store's own.
-    pub(super) fn new(pool: Pool<DB>, is_own: bool, care: Care) -> Self {
+    /// Gives each connection back to a pool of the application's after each call.
+    pub(super) fn of_application(pool: Pool<DB>, care: Care) -> Self {
+        Self { own: None, pool, care }
+    }
+
+    /// Keeps connections of a pool of the store's own, or those that `connect` opens.
+    pub(super) fn of_store(pool: Pool<DB>, connect: Option<Box<Connect<DB>>>, care: Care) -> Self {
         let most = usize::try_from(pool.options().get_max_connections()).unwrap_or(usize::MAX);
         let turns = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
-        Self { own: is_own.then(|| Own { turns, idle: Mutex::default() }), pool, care }
+        Self { own: Some(Own { connect, turns, idle: Mutex::default() }), pool, care }
     }
 
     #[cfg(feature = "sqlite")]
@@ -70,14 +122,24 @@ impl<DB: Database> Kept<DB> {
         // From now on none is kept.
         let closed = self.pool.close();
         if let Some(own) = &self.own {
+            // Each call that is under way has one turn.
+            let most = u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX).min(self.most());
+            let _turns = own.turns.acquire_many(most).await;
+            own.turns.close();
             let idle = std::mem::take(&mut *own.idle());
-            idle.into_iter().for_each(|idle| drop(idle.held.into_connection()));
+            for source in idle.into_iter().filter_map(|idle| idle.held.into_source()) {
+                source.give_back().await;
+            }
         }
         closed.await;
     }
 
+    fn most(&self) -> u32 {
+        self.pool.options().get_max_connections()
+    }
+
     /// Returns a connection that is in order, as far as is known.
-    pub(super) async fn acquire(&self) -> Result<Held<DB>, Error> {
+    pub(super) async fn acquire(&self, deadline: tokio::time::Instant) -> Result<Held<DB>, Error> {
         let mut turn = self.turn().await?;
         if let Some(own) = &self.own {
             let idle = own.idle().pop();
@@ -92,9 +154,13 @@ impl<DB: Database> Kept<DB> {
                 drop((held, others));
             }
         }
-        let connection = self.pool.acquire().await?;
-        let (from_pool_at, closes) = (Instant::now(), self.care.closes);
-        Ok(Held { connection: Some(connection), from_pool_at, closes, turn })
+        let source = match self.own.as_ref().and_then(|own| own.connect.as_ref()) {
+            Some(_) if self.pool.is_closed() => return Err(Error::PoolClosed),
+            Some(connect) => Source::Own(connect(deadline).await?),
+            None => Source::Pool(self.pool.acquire().await?),
+        };
+        let (open_since, closes) = (Instant::now(), self.care.closes);
+        Ok(Held { connection: Some(source), open_since, closes, turn })
     }
 
     /// Waits for a turn, and for room in the pool, to take a connection from there.
@@ -102,8 +168,8 @@ impl<DB: Database> Kept<DB> {
     pub(super) async fn room(&self) -> Result<Option<OwnedSemaphorePermit>, Error> {
         let turn = self.turn().await?;
         let idle = self.own.as_ref().and_then(|own| own.idle().pop());
-        if let Some(mut connection) = idle.and_then(|idle| idle.held.into_connection()) {
-            connection.return_to_pool().await;
+        if let Some(source) = idle.and_then(|idle| idle.held.into_source()) {
+            source.give_back().await;
         }
         Ok(turn)
     }
@@ -111,7 +177,7 @@ impl<DB: Database> Kept<DB> {
     /// Keeps a connection that is in order for the next call, or gives it back to the pool within `limit`.
     pub(super) fn release(&self, mut held: Held<DB>, limit: Duration) {
         let turn = held.turn.take();
-        if let Some(own) = self.own.as_ref().filter(|_| held.from_pool_at.elapsed() < KEPT_FOR) {
+        if let Some(own) = self.own.as_ref().filter(|_| !held.is_old()) {
             let mut idle = own.idle();
             if !self.pool.is_closed() {
                 let stale = idle.first().is_some_and(|first| first.since.elapsed() > IDLE_FOR);
@@ -128,6 +194,9 @@ impl<DB: Database> Kept<DB> {
 
     async fn turn(&self) -> Result<Option<OwnedSemaphorePermit>, Error> {
         let Some(own) = &self.own else { return Ok(None) };
+        if self.pool.is_closed() {
+            return Err(Error::PoolClosed);
+        }
         let turn = Arc::clone(&own.turns).acquire_owned();
         let turn = timeout(self.pool.options().get_acquire_timeout(), turn).await.map_err(|_| Error::PoolTimedOut)?;
         Ok(Some(turn.map_err(|_| Error::PoolClosed)?))
@@ -135,8 +204,8 @@ impl<DB: Database> Kept<DB> {
 
     async fn works(&self, held: &mut Held<DB>, idle_since: Instant) -> bool {
         match (self.care.ask, &mut held.connection) {
-            (Some((after, longest)), Some(connection)) if idle_since.elapsed() >= after => {
-                matches!(timeout(longest, connection.ping()).await, Ok(Ok(())))
+            (Some((after, longest)), Some(source)) if idle_since.elapsed() >= after => {
+                matches!(timeout(longest, source.connection().ping()).await, Ok(Ok(())))
             }
             _ => true,
         }
@@ -144,9 +213,10 @@ impl<DB: Database> Kept<DB> {
 }
 
 /// Gives a connection back to the pool, within `limit`: the pool checks it once more, and would wait for one that hangs.
+/// One that is not the pool's is closed.
 fn give_back<DB: Database>(held: Held<DB>, limit: Duration) {
-    if let Some(mut connection) = held.into_connection() {
-        tokio::spawn(timeout(limit, async move { connection.return_to_pool().await }));
+    if let Some(source) = held.into_source() {
+        tokio::spawn(timeout(limit, source.give_back()));
     }
 }
 
@@ -159,7 +229,11 @@ impl<DB: Database> Own<DB> {
 impl<DB: Database> Held<DB> {
     /// The connection; `None` once it is closed.
     pub(super) fn connection(&mut self) -> Option<&mut DB::Connection> {
-        self.connection.as_deref_mut()
+        self.connection.as_mut().map(Source::connection)
+    }
+
+    fn is_old(&self) -> bool {
+        self.connection.as_ref().is_some_and(|source| self.open_since.elapsed() >= source.lasts_for())
     }
 
     #[cfg(any(feature = "mysql", feature = "postgres"))]
@@ -169,10 +243,14 @@ impl<DB: Database> Held<DB> {
 
     /// Closes the connection without a farewell, which could hang.
     pub(super) fn close(&mut self) {
-        drop(self.connection.take().map(PoolConnection::detach));
+        match self.connection.take() {
+            Some(Source::Pool(connection)) => drop(connection.detach()),
+            Some(Source::Own(connection)) => drop(connection),
+            None => {}
+        }
     }
 
-    fn into_connection(mut self) -> Option<PoolConnection<DB>> {
+    fn into_source(mut self) -> Option<Source<DB>> {
         self.connection.take()
     }
 }

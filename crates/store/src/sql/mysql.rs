@@ -8,32 +8,18 @@ use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDat
 use sqlx::{AssertSqlSafe, Error, SqlSafeStr, SqlStr};
 
 use super::dialect::{Row, Spelling, Value};
-use super::error::{Failure, Meaning, from_driver};
-use super::server::{Engine, Lease, ServerTransaction, pool_options};
+use super::error::{Failure, Meaning};
+use super::server::{Engine, Lease, ServerTransaction, settings};
 use crate::StoreError;
 
 /// MySQL or MariaDB. An `UPDATE` counts the rows that it matched, even if nothing changed: the driver asks for that on every
 /// connection (`CLIENT_FOUND_ROWS`).
 pub(super) struct MySql;
 
-/// Returns the options of a pool for this store.
-pub(super) async fn connect(url: &str, max_connections: u32, timeout: Duration) -> Result<MySqlPool, StoreError> {
+/// Returns the pool of a store's own.
+pub(super) fn pool(url: &str, max_connections: u32, timeout: Duration) -> Result<MySqlPool, StoreError> {
     let options = MySqlConnectOptions::from_str(url).map_err(StoreError::rejected)?;
-    let pool = pool_options(max_connections, timeout)
-        .after_connect(move |connection, _| Box::pin(async move { prepare(connection, timeout).await }));
-    Ok(pool.connect_with(options).await.map_err(|error| from_driver(error, MySql::meaning))?)
-}
-
-/// Sets up a new connection: every statement commits by itself, sees committed rows, and locks no gaps between rows. The server
-/// gives a statement up when its client does (MySQL can do this only for the wait for a lock).
-async fn prepare(connection: &mut MySqlConnection, timeout: Duration) -> Result<(), Error> {
-    let seconds = timeout.as_millis().div_ceil(1000).clamp(1, 1_000_000);
-    let script = format!(
-        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
-         SET SESSION autocommit = 1, innodb_lock_wait_timeout = {seconds} /*M! , max_statement_time = {seconds} */"
-    );
-    sqlx::raw_sql(AssertSqlSafe(script)).execute(connection).await?;
-    Ok(())
+    Ok(settings(options, max_connections, timeout))
 }
 
 impl Engine for MySql {
@@ -42,14 +28,40 @@ impl Engine for MySql {
     const SPELLING: Spelling = Spelling {
         question_marks: true,
         writes_what_is_named: false,
-        // It cannot read the table that it deletes from in a subquery, and need not.
-        purge: "DELETE FROM secure_sessions WHERE purge_at <= $1 ORDER BY purge_at LIMIT $2",
+        earlier: "LEAST",
+        // It cannot read the table that it writes to in a subquery, and need not.
+        advance: "UPDATE secure_sessions SET purge_at = due_at WHERE purge_at <= $1 AND due_at > $2 \
+                  ORDER BY purge_at LIMIT $3",
+        purge: "DELETE FROM secure_sessions WHERE purge_at <= $1 AND due_at <= $2 ORDER BY purge_at LIMIT $3",
         purge_waiting: None,
         // Its own would need a right of its own, and end the transaction.
         lock: None,
+        // With an argument, it would read a local time, which may be ambiguous.
+        now: Some("SELECT CAST(UNIX_TIMESTAMP() AS SIGNED) * 1000"),
     };
     const MIGRATIONS: &'static [&'static str] = &[include_str!("../../migrations/mysql/0001_sessions.sql")];
     const BEGIN: &'static str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION";
+    // With `completion_type` CHAIN a plain one would begin another transaction, which nobody commits.
+    const COMMIT: &'static str = "COMMIT AND NO CHAIN NO RELEASE";
+    const ROLL_BACK: &'static str = "ROLLBACK AND NO CHAIN NO RELEASE";
+    // Its poolers keep a connection with settings or prepared statements for one client.
+    const MAY_BE_SHARED: bool = false;
+
+    /// Sets up a new connection: every statement commits by itself, sees committed rows, and locks no gaps between rows. The server
+    /// gives a statement up when its client does (MySQL can do this only for the wait for a lock).
+    async fn prepare(connection: &mut MySqlConnection, timeout: Duration, _: bool) -> Result<(), Error> {
+        let seconds = timeout.as_millis().div_ceil(1000).clamp(1, 1_000_000);
+        let script = format!(
+            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+             SET SESSION autocommit = 1, innodb_lock_wait_timeout = {seconds} /*M! , max_statement_time = {seconds} */"
+        );
+        sqlx::raw_sql(AssertSqlSafe(script)).execute(connection).await?;
+        Ok(())
+    }
+
+    async fn is_shared(_: &mut MySqlConnection, _: &mut MySqlConnection) -> Result<bool, Error> {
+        Ok(false)
+    }
 
     /// Sorts errors by number: <https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html> and
     /// <https://mariadb.com/kb/en/mariadb-error-code-reference/>
@@ -73,7 +85,12 @@ impl Engine for MySql {
         }
     }
 
-    async fn execute(connection: &mut MySqlConnection, statement: SqlStr, values: &[Value<'_>]) -> Result<u64, Error> {
+    async fn execute(
+        connection: &mut MySqlConnection,
+        statement: SqlStr,
+        values: &[Value<'_>],
+        _: bool,
+    ) -> Result<u64, Error> {
         Ok(query(statement, values).execute(connection).await?.rows_affected())
     }
 
@@ -81,6 +98,7 @@ impl Engine for MySql {
         connection: &mut MySqlConnection,
         statement: SqlStr,
         values: &[Value<'_>],
+        _: bool,
     ) -> Result<Vec<MySqlRow>, Error> {
         query(statement, values).fetch_all(connection).await
     }
@@ -90,10 +108,18 @@ impl Engine for MySql {
         Ok(())
     }
 
-    /// Checks `autocommit`: an uncommitted statement would be lost, and a read would see the past.
+    /// Checks `autocommit`: an uncommitted statement would be lost, and a read would see the past. Checks `read_only`, which
+    /// is set on a replica: it may lag behind its primary. (Newer servers name its values.)
     async fn check(lease: &mut Lease<Self>) -> Result<(), Failure> {
         if number(&lease.fetch("SELECT @@autocommit".into_sql_str(), &[]).await?)? != Some(1) {
             return Err(StoreError::rejected("`autocommit` is off in the connections of this pool").into());
+        }
+        let read_only = "SELECT CAST(CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF') AS SIGNED)";
+        if number(&lease.fetch(read_only.into_sql_str(), &[]).await?)? != Some(0) {
+            return Err(StoreError::rejected(
+                "the server is read-only (`read_only`), as a replica is: connect to the primary",
+            )
+            .into());
         }
         Ok(())
     }

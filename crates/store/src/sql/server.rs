@@ -1,14 +1,16 @@
 //! A database behind a connection, which can break, hang, or be left in the middle of a statement.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::error::DatabaseError;
 use sqlx::pool::PoolOptions;
-use sqlx::{AssertSqlSafe, Connection, Database, Error, Pool, SqlSafeStr, SqlStr};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Database, Error, Pool, SqlSafeStr, SqlStr};
 use tokio::time::error::Elapsed;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::dialect::{Dialect, Row, Spelling, Transaction, Value};
 use super::error::{Failure, Meaning, from_driver};
@@ -19,8 +21,11 @@ use crate::StoreError;
 const ASK_AFTER: Duration = Duration::from_secs(1);
 /// The longest wait for the answer; then another connection is opened.
 const LONGEST_ASK: Duration = Duration::from_secs(1);
+/// The pause before a server that is starting up is asked again; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
 type ConnectionOf<E> = <<E as Engine>::Database as Database>::Connection;
+type OptionsOf<E> = <ConnectionOf<E> as Connection>::Options;
 type RowOf<E> = <<E as Engine>::Database as Database>::Row;
 
 /// The differences between kinds of servers.
@@ -31,6 +36,24 @@ pub(super) trait Engine: Sized + Send + Sync + 'static {
     const MIGRATIONS: &'static [&'static str];
     /// A script that begins a transaction in which every statement sees what is committed at its own beginning.
     const BEGIN: &'static str;
+    const COMMIT: &'static str;
+    const ROLL_BACK: &'static str;
+    /// Set to `false` if no pooler changes the server's connection with each transaction.
+    const MAY_BE_SHARED: bool;
+
+    /// Sets up a new connection of the store's own; with `is_shared`, one that leads through a pooler that changes the server's
+    /// connection with each transaction.
+    fn prepare(
+        connection: &mut ConnectionOf<Self>,
+        timeout: Duration,
+        is_shared: bool,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Finds out if a pooler gives two connections the same one of the server in turns, given two that are not set up.
+    fn is_shared(
+        one: &mut ConnectionOf<Self>,
+        other: &mut ConnectionOf<Self>,
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
 
     /// Returns the meaning of an error that the server reports.
     fn meaning(error: &(dyn DatabaseError + 'static)) -> Meaning;
@@ -39,12 +62,14 @@ pub(super) trait Engine: Sized + Send + Sync + 'static {
         connection: &mut ConnectionOf<Self>,
         statement: SqlStr,
         values: &[Value<'_>],
+        is_shared: bool,
     ) -> impl Future<Output = Result<u64, Error>> + Send;
 
     fn fetch(
         connection: &mut ConnectionOf<Self>,
         statement: SqlStr,
         values: &[Value<'_>],
+        is_shared: bool,
     ) -> impl Future<Output = Result<Vec<RowOf<Self>>, Error>> + Send;
 
     /// Runs statements without parameters.
@@ -67,14 +92,53 @@ pub(super) trait Engine: Sized + Send + Sync + 'static {
 pub(super) struct Server<E: Engine> {
     kept: Arc<Kept<E::Database>>,
     timeout: Duration,
+    /// The options of connections of the store's own.
+    own: Option<Arc<OptionsOf<E>>>,
+    /// Set to `true` if a pooler changes the server's connection with each transaction.
+    is_shared: Arc<AtomicBool>,
 }
 
 impl<E: Engine> Server<E> {
-    /// Makes a server on a pool from [`pool_options`] or of the application. No statement, and no transaction, takes longer than
+    /// Makes a server on a pool from [`settings`] or of the application. No statement, and no transaction, takes longer than
     /// the timeout, including the wait for a connection.
     pub(super) fn new(pool: Pool<E::Database>, is_own: bool, timeout: Duration) -> Self {
         let care = Care { ask: Some((ASK_AFTER, longest_ask(timeout))), closes: true };
-        Self { kept: Arc::new(Kept::new(pool, is_own, care)), timeout }
+        let own = is_own.then(|| pool.connect_options());
+        let is_shared = Arc::new(AtomicBool::new(false));
+        let kept = match own.clone() {
+            Some(options) => {
+                let shared = Arc::clone(&is_shared);
+                let open = move |deadline| -> Pin<Box<dyn Future<Output = _> + Send>> {
+                    let (options, is_shared) = (Arc::clone(&options), shared.load(Ordering::Relaxed));
+                    Box::pin(async move {
+                        let mut connection = connect::<E>(&options, deadline).await?;
+                        E::prepare(&mut connection, timeout, is_shared).await?;
+                        Ok(connection)
+                    })
+                };
+                Kept::of_store(pool, Some(Box::new(open)), care)
+            }
+            None => Kept::of_application(pool, care),
+        };
+        Self { kept: Arc::new(kept), timeout, own, is_shared }
+    }
+
+    /// Finds out if a pooler shares the server's connections.
+    async fn find_out(&self) -> Result<(), Failure> {
+        let Some(options) = self.own.as_ref().filter(|_| E::MAY_BE_SHARED) else { return Ok(()) };
+        let deadline = Instant::now() + self.timeout;
+        let answer = timeout_at(deadline, async {
+            let mut one = connect::<E>(options, deadline).await?;
+            // A user who may have a single connection has no pooler in front of it.
+            let Ok(mut other) = options.connect().await else { return Ok(false) };
+            let is_shared = E::is_shared(&mut one, &mut other).await?;
+            // Without a farewell, which a pooler may keep waiting.
+            drop((one, other));
+            Ok(is_shared)
+        });
+        let is_shared = outcome::<E, _>(answer.await)?;
+        self.is_shared.store(is_shared, Ordering::Relaxed);
+        Ok(())
     }
 
     pub(super) async fn close(&self) {
@@ -83,8 +147,9 @@ impl<E: Engine> Server<E> {
 
     async fn lease(&self) -> Result<Lease<E>, Failure> {
         let deadline = Instant::now() + self.timeout;
-        let held = outcome::<E, _>(timeout_at(deadline, self.kept.acquire()).await)?;
-        Ok(Lease { held, kept: Arc::clone(&self.kept), deadline, timeout: self.timeout })
+        let held = outcome::<E, _>(timeout_at(deadline, self.kept.acquire(deadline)).await)?;
+        let is_shared = self.is_shared.load(Ordering::Relaxed);
+        Ok(Lease { held, kept: Arc::clone(&self.kept), deadline, timeout: self.timeout, is_shared })
     }
 }
 
@@ -92,22 +157,30 @@ fn longest_ask(wait: Duration) -> Duration {
     LONGEST_ASK.min(wait / 4)
 }
 
-/// Returns the options of a pool that a store makes for itself.
-pub(super) fn pool_options<DB: Database>(max_connections: u32, wait: Duration) -> PoolOptions<DB> {
-    let longest_ask = longest_ask(wait);
-    PoolOptions::new()
-        .max_connections(max_connections)
-        .acquire_timeout(wait)
-        // Instead of before every single use, which would double the round trips.
-        .test_before_acquire(false)
-        .before_acquire(move |connection: &mut DB::Connection, metadata| {
-            Box::pin(async move {
-                if metadata.idle_for >= ASK_AFTER {
-                    timeout(longest_ask, connection.ping()).await.map_err(|_| Error::PoolTimedOut)??;
-                }
-                Ok(true)
-            })
-        })
+/// Returns the pool of a store's own. It only holds the settings: the store opens and keeps its connections by itself.
+pub(super) fn settings<DB: Database>(
+    options: <DB::Connection as Connection>::Options,
+    max_connections: u32,
+    wait: Duration,
+) -> Pool<DB> {
+    PoolOptions::new().max_connections(max_connections).acquire_timeout(wait).connect_lazy_with(options)
+}
+
+/// Opens a connection. If the server refuses it, that is an error at once; if it answers that it is starting up, or has no
+/// place left, it is asked again until shortly before the deadline.
+async fn connect<E: Engine>(options: &OptionsOf<E>, deadline: Instant) -> Result<ConnectionOf<E>, Error> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match options.connect().await {
+            Err(Error::Database(error))
+                if error.is_transient_in_connect_phase() && Instant::now() + 2 * pause < deadline =>
+            {
+                sleep(pause).await;
+                pause *= 2;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// A connection for one statement or transaction.
@@ -120,6 +193,7 @@ pub(super) struct Lease<E: Engine> {
     kept: Arc<Kept<E::Database>>,
     deadline: Instant,
     timeout: Duration,
+    is_shared: bool,
 }
 
 impl<E: Engine> Lease<E> {
@@ -129,14 +203,14 @@ impl<E: Engine> Lease<E> {
     }
 
     pub(super) async fn execute(&mut self, statement: SqlStr, values: &[Value<'_>]) -> Result<u64, Failure> {
-        let deadline = self.deadline;
-        let answer = timeout_at(deadline, E::execute(self.connection()?, statement, values)).await;
+        let (deadline, is_shared) = (self.deadline, self.is_shared);
+        let answer = timeout_at(deadline, E::execute(self.connection()?, statement, values, is_shared)).await;
         self.judge(answer)
     }
 
     pub(super) async fn fetch(&mut self, statement: SqlStr, values: &[Value<'_>]) -> Result<Vec<RowOf<E>>, Failure> {
-        let deadline = self.deadline;
-        let answer = timeout_at(deadline, E::fetch(self.connection()?, statement, values)).await;
+        let (deadline, is_shared) = (self.deadline, self.is_shared);
+        let answer = timeout_at(deadline, E::fetch(self.connection()?, statement, values, is_shared)).await;
         self.judge(answer)
     }
 
@@ -183,6 +257,7 @@ impl<E: Engine> Dialect for Server<E> {
     const MIGRATIONS: &'static [&'static str] = E::MIGRATIONS;
 
     async fn check(&self) -> Result<(), Failure> {
+        self.find_out().await?;
         let mut lease = self.lease().await?;
         E::check(&mut lease).await?;
         lease.release();
@@ -206,7 +281,7 @@ impl<E: Engine> Dialect for Server<E> {
     async fn begin(&self) -> Result<ServerTransaction<E>, Failure> {
         let mut lease = self.lease().await?;
         lease.run_script(E::BEGIN.into_sql_str()).await?;
-        Ok(ServerTransaction::new(lease, "COMMIT", "ROLLBACK"))
+        Ok(ServerTransaction::new(lease, E::COMMIT, E::ROLL_BACK))
     }
 
     async fn begin_migrating(&self, table: &str) -> Result<ServerTransaction<E>, Failure> {
@@ -250,9 +325,15 @@ impl<E: Engine> Transaction for ServerTransaction<E> {
         self.lease.run_script(script).await
     }
 
-    async fn commit(self) -> Result<(), Failure> {
-        let statement = self.commit.clone();
-        self.end(statement).await
+    async fn commit(mut self) -> Result<(), Failure> {
+        let outcome = self.lease.run_script(self.commit.clone()).await;
+        if outcome.is_err() {
+            // No transaction is left open on a connection that serves the next call. The first error is the one to report.
+            let _ = self.roll_back().await;
+        } else {
+            self.lease.release();
+        }
+        outcome
     }
 
     async fn roll_back(self) -> Result<(), Failure> {

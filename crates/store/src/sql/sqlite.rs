@@ -84,7 +84,9 @@ impl Sqlite {
         // A database in memory would end with a connection that is closed.
         let is_a_file = pool.options().get_min_connections() == 0;
         let care = Care { ask: None, closes: false };
-        Self { kept: Kept::new(pool, is_own && is_a_file, care), turn: Arc::default() }
+        let kept =
+            if is_own && is_a_file { Kept::of_store(pool, None, care) } else { Kept::of_application(pool, care) };
+        Self { kept, turn: Arc::default() }
     }
 
     pub(super) async fn close(&self) {
@@ -92,7 +94,8 @@ impl Sqlite {
     }
 
     async fn connection(&self) -> Result<Held<sqlx::Sqlite>, Failure> {
-        self.kept.acquire().await.map_err(error)
+        let limit = self.kept.pool().options().get_acquire_timeout();
+        self.kept.acquire(Instant::now() + limit).await.map_err(error)
     }
 
     fn release(&self, held: Held<sqlx::Sqlite>) {
@@ -107,11 +110,16 @@ impl Dialect for Sqlite {
     const SPELLING: Spelling = Spelling {
         question_marks: false,
         writes_what_is_named: true,
-        purge: "DELETE FROM secure_sessions WHERE purge_at <= $1 AND id IN \
-                (SELECT id FROM secure_sessions WHERE purge_at <= $1 ORDER BY purge_at LIMIT $2)",
+        earlier: "MIN",
+        advance: "UPDATE secure_sessions SET purge_at = due_at WHERE id IN \
+                  (SELECT id FROM secure_sessions WHERE purge_at <= $1 AND due_at > $2 ORDER BY purge_at LIMIT $3)",
+        purge: "DELETE FROM secure_sessions WHERE id IN \
+                (SELECT id FROM secure_sessions WHERE purge_at <= $1 AND due_at <= $2 ORDER BY purge_at LIMIT $3)",
         purge_waiting: None,
         // A transaction that writes is alone anyway.
         lock: None,
+        // It goes by the host's.
+        now: None,
     };
 
     const MIGRATIONS: &'static [&'static str] = &[include_str!("../../migrations/sqlite/0001_sessions.sql")];
@@ -171,8 +179,22 @@ impl Transaction for SqliteTransaction {
         Ok(())
     }
 
-    async fn commit(self) -> Result<(), Failure> {
-        self.transaction.commit().await.map_err(error)
+    async fn commit(mut self) -> Result<(), Failure> {
+        // If this fails (a full disk), SQLite has mostly rolled back by itself. The driver's own `commit` would count the
+        // transaction as open from then on, and so refuse every later one on this connection. The transaction that is begun
+        // here is empty: the driver needs one to end.
+        match sqlx::raw_sql("COMMIT; BEGIN").execute(&mut *self.transaction).await {
+            Ok(_) => {
+                let _ = self.transaction.rollback().await;
+                Ok(())
+            }
+            Err(refused) => {
+                let failure = error(refused);
+                // The first error is the one to report.
+                let _ = self.roll_back().await;
+                Err(failure)
+            }
+        }
     }
 
     async fn roll_back(mut self) -> Result<(), Failure> {

@@ -22,15 +22,18 @@ pub(super) struct Statements {
     pub(super) insert: SqlStr,
     pub(super) load: SqlStr,
     pub(super) replace: SqlStr,
-    /// The statement for an unchanged subject, whose index then needs no write; tried first where that saves work.
+    /// The statement for an unchanged subject, and a deadline that is no earlier: no index then needs a write. Tried first where
+    /// that saves work.
     pub(super) replace_of_subject: Option<SqlStr>,
     pub(super) bury_revision: SqlStr,
     pub(super) bury: SqlStr,
     pub(super) remove: SqlStr,
     pub(super) count: SqlStr,
+    pub(super) advance: SqlStr,
     pub(super) purge: SqlStr,
     pub(super) purge_waiting: Option<SqlStr>,
     pub(super) lock: Option<SqlStr>,
+    pub(super) now: Option<SqlStr>,
 }
 
 impl Statements {
@@ -39,38 +42,44 @@ impl Statements {
         let spelt = |statement: &str| text(statement.replace(DEFAULT_TABLE, table));
         let tombstone = "revision = NULL, subject = NULL, label = NULL, created_at = NULL, last_seen_at = NULL, \
                          idle_timeout = NULL, rotated_at = NULL, generation = NULL, fingerprint = NULL, \
-                         retired = NULL, handoff = NULL, ended_at = $1, expires_at = $2, purge_at = $3, \
-                         successor = $4";
+                         retired = NULL, handoff = NULL, ended_at = $1, expires_at = $2, due_at = $3, \
+                         purge_at = EARLIER(purge_at, $4), successor = $5";
+        let tombstone = tombstone.replace("EARLIER", spelling.earlier);
+        let earlier = spelling.earlier;
         Self {
             table: table.into(),
             question_marks: spelling.question_marks,
             // Parameters: those of `columns::values`, then the id.
             insert: text(format!(
                 "INSERT INTO {table} (revision, subject, label, created_at, last_seen_at, expires_at, idle_timeout, \
-                 rotated_at, generation, fingerprint, retired, handoff, purge_at, id) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+                 rotated_at, generation, fingerprint, retired, handoff, due_at, purge_at, id) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
             )),
             load: text(format!("SELECT {READ} FROM {table} WHERE id = $1")),
             replace_of_subject: spelling.writes_what_is_named.then(|| {
                 text(format!(
                     "UPDATE {table} SET revision = $1, label = $3, created_at = $4, last_seen_at = $5, expires_at = $6, \
                      idle_timeout = $7, rotated_at = $8, generation = $9, fingerprint = $10, retired = $11, \
-                     handoff = $12, purge_at = $13 WHERE id = $14 AND revision = $15 AND subject IS $2"
+                     handoff = $12, due_at = $13 \
+                     WHERE id = $15 AND revision = $16 AND subject IS $2 AND purge_at <= $14"
                 ))
             }),
             // A tombstone has no revision, so it equals none.
             replace: text(format!(
                 "UPDATE {table} SET revision = $1, subject = $2, label = $3, created_at = $4, last_seen_at = $5, \
                  expires_at = $6, idle_timeout = $7, rotated_at = $8, generation = $9, fingerprint = $10, \
-                 retired = $11, handoff = $12, purge_at = $13 WHERE id = $14 AND revision = $15"
+                 retired = $11, handoff = $12, due_at = $13, purge_at = {earlier}(purge_at, $14) \
+                 WHERE id = $15 AND revision = $16"
             )),
-            bury_revision: text(format!("UPDATE {table} SET {tombstone} WHERE id = $5 AND revision = $6")),
-            bury: text(format!("UPDATE {table} SET {tombstone} WHERE id = $5 AND ended_at IS NULL")),
+            bury_revision: text(format!("UPDATE {table} SET {tombstone} WHERE id = $6 AND revision = $7")),
+            bury: text(format!("UPDATE {table} SET {tombstone} WHERE id = $6 AND ended_at IS NULL")),
             remove: text(format!("DELETE FROM {table} WHERE id = $1 AND ended_at IS NULL")),
             count: text(format!("SELECT COUNT(*) FROM {table} WHERE ended_at IS NULL")),
+            advance: spelt(spelling.advance),
             purge: spelt(spelling.purge),
             purge_waiting: spelling.purge_waiting.map(spelt),
             lock: spelling.lock.map(spelt),
+            now: spelling.now.map(spelt),
         }
     }
 

@@ -193,13 +193,15 @@ impl<D: Dialect> Table<D> {
     }
 
     pub(super) async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        let limit = u64::from(limit);
+        let (limit, now) = (u64::from(limit), deadline(now));
         let mut removed = 0;
         while removed < limit {
             let batch = (limit - removed).min(PURGE_BATCH);
-            let mut deleted = self.write(&self.statements().purge, &[deadline(now), integer(batch)]).await?;
+            // A touch leaves `purge_at` as it is, since the column is indexed. Here it catches up.
+            while self.write(&self.statements().advance, &[now, now, integer(PURGE_BATCH)]).await? == PURGE_BATCH {}
+            let mut deleted = self.write(&self.statements().purge, &[now, now, integer(batch)]).await?;
             if let Some(waiting) = self.statements().purge_waiting.as_ref().filter(|_| deleted < batch) {
-                deleted += self.write(waiting, &[deadline(now), integer(batch - deleted)]).await?;
+                deleted += self.write(waiting, &[now, now, integer(batch - deleted)]).await?;
             }
             removed += deleted;
             if deleted < batch {
@@ -207,6 +209,12 @@ impl<D: Dialect> Table<D> {
             }
         }
         Ok(removed)
+    }
+
+    pub(super) async fn now(&self) -> Result<Option<Timestamp>, StoreError> {
+        let Some(now) = &self.statements().now else { return Ok(None) };
+        let rows = self.dialect().fetch(now.clone(), &[]).await?;
+        rows.first().map(|row| columns::required(row, 0).map(Timestamp::from_millis)).transpose()
     }
 
     /// Runs a statement in a transaction of its own; retries it once if it lost against another one.

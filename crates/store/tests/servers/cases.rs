@@ -483,7 +483,7 @@ async fn make_many(database: &Database, store: &SqlStore, count: u32) {
     store.insert(&Bucket { retired: vec![retired], ..session(0) }).await.unwrap();
     let table = &database.table;
     let columns = "revision, subject, label, created_at, last_seen_at, expires_at, idle_timeout, rotated_at, generation, \
-                   fingerprint, retired, handoff, ended_at, purge_at";
+                   fingerprint, retired, handoff, ended_at, due_at, purge_at";
     let script = database.kind.pick(
         &format!(
             "INSERT INTO {table} (id, {columns}) SELECT decode(lpad(to_hex(n), 32, '0'), 'hex'), {columns} \

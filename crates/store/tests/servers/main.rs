@@ -5,9 +5,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod cases;
+mod clocks;
+mod commits;
+mod connects;
 mod contract;
 mod faults;
 mod load;
 mod mysql;
+mod pooler;
 mod postgres;
 mod support;
+mod touches;
