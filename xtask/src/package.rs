@@ -3,7 +3,7 @@
 //! changelog has a section for it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -26,6 +26,7 @@ pub(crate) fn run(report: &mut Report) {
     };
     report.check("package", || published.iter().try_for_each(check));
     let packages: Vec<&str> = published.iter().flat_map(|published| ["--package", &published.name]).collect();
+    report.check("packages of before", || forget(&published));
     // Each is built from its package, with the others' packages for its dependencies. A change that is not committed
     // yet may be checked too.
     report.command("packages build", &cargo(["package", "--allow-dirty"]).args(&packages));
@@ -57,6 +58,29 @@ fn check(published: &Published) -> Result<()> {
     Ok(())
 }
 
+/// Removes the packages that cargo unpacked in an earlier run: it takes those of the same version for the same.
+fn forget(published: &[Published]) -> Result<()> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+    let unpacked = home.context("neither CARGO_HOME nor HOME is set")?.join("registry").join("src");
+    if !unpacked.exists() {
+        return Ok(());
+    }
+    for registry in fs::read_dir(&unpacked).with_context(|| format!("cannot list {}", unpacked.display()))? {
+        let registry = registry?;
+        // One of a folder has no host in its name, and crates.io has nothing of ours to be removed.
+        if registry.file_name().to_string_lossy().starts_with('-') {
+            for Published { name, version, .. } in published {
+                let package = registry.path().join(format!("{name}-{version}"));
+                if package.exists() {
+                    fs::remove_dir_all(&package).with_context(|| format!("cannot remove {}", package.display()))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Unpacks what was packed into a folder outside of this repository, and runs the documentation's examples there.
 fn elsewhere(published: &[Published]) -> Result<()> {
     let folder = std::env::temp_dir().join(format!("packaged-{}", std::process::id()));
@@ -85,8 +109,11 @@ fn run_examples(published: &[Published], folder: &Path) -> Result<()> {
     fs::copy(workspace::root().join("Cargo.lock"), folder.join("Cargo.lock")).context("cannot copy the lock file")?;
     let manifest = manifest.display().to_string();
     let test = cargo(["test", "--workspace", "--all-features", "--doc", "--manifest-path", &manifest]);
-    let built = target.join("packaged").display().to_string();
-    ensure!(test.variable("CARGO_TARGET_DIR", &built).run()?, "an example fails outside of this repository");
+    // What the packages depend on is built there already.
+    ensure!(
+        test.variable("CARGO_TARGET_DIR", &target.display().to_string()).run()?,
+        "an example fails outside of this repository"
+    );
     Ok(())
 }
 
