@@ -36,7 +36,7 @@ async fn respond(request: Request<Incoming>) -> Result<Response<String>, Infalli
 }
 
 /// What a client sees of an error, and no more. `Display` is for the log.
-fn failure(error: &EngineError, _: &hyper::http::request::Parts) -> Response<String> {
+fn failure(error: &EngineError) -> Response<String> {
     eprintln!("{error}");
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     answer(status, error.client_text())
@@ -50,7 +50,8 @@ fn answer(status: StatusCode, text: &str) -> Response<String> {
 
 async fn serve(listener: TcpListener, manager: SessionManager) -> std::io::Result<()> {
     // A session that cannot be committed has the same answer as one that cannot be read.
-    let sessions = SessionLayer::new(manager).on_error(failure);
+    let sessions =
+        SessionLayer::new(manager).on_error(|error: &EngineError, _: &hyper::http::request::Parts| failure(error));
     let service = ServiceBuilder::new().layer(sessions).service(service_fn(respond));
     loop {
         let (stream, _) = listener.accept().await?;

@@ -86,12 +86,12 @@ fn status(error: &EngineError) -> Status {
     Status::new(code, error.client_text())
 }
 
-fn failure(error: &EngineError, _: &http::request::Parts) -> http::Response<Body> {
+fn failure(error: &EngineError) -> http::Response<Body> {
     status(error).into_http()
 }
 
 async fn serve(listener: TcpListener, manager: SessionManager) -> std::io::Result<()> {
-    let sessions = SessionLayer::new(manager).on_error(failure);
+    let sessions = SessionLayer::new(manager).on_error(|error: &EngineError, _: &http::request::Parts| failure(error));
     let service = ServiceBuilder::new().layer(sessions).service(service_fn(with_session));
     loop {
         let (stream, _) = listener.accept().await?;
