@@ -69,7 +69,8 @@ pub fn keyring() -> Result<Keyring, ConfigError> {
 ///
 /// Names the variable and what is wrong with its value.
 pub fn configure(builder: Builder) -> Result<Builder, ConfigError> {
-    limit(binding(transports(attributes(cookie(times(builder)?)?)?)?)?)
+    // Room for the clients that fill a session; the default is the size that every proxy passes on.
+    limit(binding(transports(attributes(cookie(times(builder)?)?)?)?)?).map(|builder| builder.size_limit(4000))
 }
 
 fn transports(mut builder: Builder) -> Result<Builder, ConfigError> {

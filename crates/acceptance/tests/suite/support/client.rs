@@ -17,8 +17,8 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use super::server::Server;
 
-/// What browsers keep of a cookie: name and value (RFC 6265bis, section 5.6). Ours keeps below its default limit.
-const SIZE_LIMIT: usize = 2800;
+/// What browsers keep of a cookie: name and value (RFC 6265bis, section 5.6). Ours keeps below what the servers set.
+const SIZE_LIMIT: usize = 4000;
 
 /// The longest that a connection is kept without a request: well below the time after which a server closes it.
 const IDLE: Duration = Duration::from_secs(1);
