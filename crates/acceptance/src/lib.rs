@@ -3,6 +3,9 @@
 //! A server for an adapter is a binary that mounts [`routes::ROUTES`] and [`control::ROUTES`] (and those under `/extra`),
 //! and writes the few routes that show the framework's own side: see `src/bin/acceptance-axum.rs`.
 
+// One generic server for every adapter and store: its types nest deeply.
+#![recursion_limit = "256"]
+
 pub mod account;
 pub mod answer;
 pub mod app;

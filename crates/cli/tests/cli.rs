@@ -1,5 +1,7 @@
 //! The tool as an operator runs it, on every engine.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests fail by panicking")]
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};

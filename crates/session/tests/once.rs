@@ -101,9 +101,10 @@ async fn a_value_that_came_back_meanwhile_is_taken_again_and_by_one() {
     assert_eq!(take(&app.request(Some(&cookie)).await.1).await.unwrap(), None);
 }
 
+type Step = fn(&Session) -> Result<(), SessionError>;
+
 /// What the second of two clicks may do before it takes the value.
-const BEFORE: [fn(&Session) -> Result<(), SessionError>; 4] =
-    [|_| Ok(()), |session| session.login("alice"), Session::renew, Session::logout_keeping_data];
+const BEFORE: [Step; 4] = [|_| Ok(()), |session| session.login("alice"), Session::renew, Session::logout_keeping_data];
 
 #[tokio::test]
 async fn a_double_click_takes_nothing_from_a_session_that_moved_on() {
