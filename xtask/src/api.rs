@@ -66,7 +66,9 @@ pub(crate) fn write() -> Result<()> {
 
 /// Where each crate's list is kept, and what it should say.
 fn lists() -> Result<Vec<(PathBuf, String)>> {
-    let crates = metadata::published()?;
+    let mut crates = metadata::published()?;
+    // A program has users, but no API.
+    crates.retain(|published| published.folder.join("src/lib.rs").exists());
     let packages = crates.iter().flat_map(|published| ["--package", &published.name]);
     // Apart from the pages of stable's rustdoc, and from what stable compiles.
     let target = metadata::target()?.join("api");

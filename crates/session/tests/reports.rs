@@ -76,7 +76,7 @@ async fn what_outgrew_the_cookie_is_named_with_key_size_and_limit() {
     let (_, session) = app.request(None).await;
     let lines = Log::of(|| session.insert("cart", "x".repeat(3900)).unwrap_err().report());
     let [line] = &lines[..] else { panic!("{lines:?}") };
-    assert!(line.starts_with("WARN") && line.contains("`cart`") && line.contains("limit of 4000"), "{line}");
+    assert!(line.starts_with("WARN") && line.contains("`cart`") && line.contains("limit of 2800"), "{line}");
     let long = "x".repeat(3900);
     let error = session.update("note", move |note: &mut String| note.push_str(&long)).unwrap_err();
     assert!(matches!(error, SessionError::TooLarge { key: Some(ref key), .. } if **key == *"note"), "{error}");
