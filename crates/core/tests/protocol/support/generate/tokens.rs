@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use secure_sessions_core::{
-    Content, DataMap, HandoffKey, KeyState, Meta, Millis, SealKey, SessionId, Sizes, Timestamp, encode, format,
+    Content, DataMap, HandoffKey, KeyState, Meta, Millis, SealKey, SessionId, SizeClasses, Sizes, Timestamp, encode,
+    format,
 };
 use serde::Serialize;
 
@@ -204,7 +205,7 @@ pub(super) fn cases() -> Vec<TokenCase> {
     );
     cases.push(Input { limit: 1000, ..classes("one fixed size", Classes::Fixed) });
 
-    let sizes = Sizes::default_for(COOKIE.len()).expect("the default");
+    let sizes = Sizes::new(COOKIE.len(), 4000, SizeClasses::default()).expect("sizes");
     // A map of one entry: its head, the key, the head of a text of more than 255 bytes.
     let rest = format::PLAINTEXT_FIXED + 1 + (1 + 2 + 3) + format::MIN_BLOAT;
     cases.push(Input::named("the largest payload that fits").with("k", &"x".repeat(sizes.max_plaintext() - rest)));
