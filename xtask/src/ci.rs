@@ -143,13 +143,13 @@ fn deny(report: &mut Report) {
 
 /// Every combination of features of every published crate compiles without a warning. (The lints are clippy's, which
 /// takes `-D warnings` without compiling the dependencies again.) The store has so many that every pair must do. What is
-/// only handed on, the AEADs and the databases, goes together; TLS is a feature of the driver alone.
+/// only handed on, the AEADs, counters and databases, goes together; TLS is a feature of the driver alone.
 fn powerset(report: &mut Report) {
     const CORE: [&str; 2] = ["--package", "secure-sessions-core"];
     const STORE: [&str; 6] = ["--package", "secure-sessions-store", "--depth", "2", "--group-features", "redis,cached"];
     const SHIMS: [&str; 4] =
         ["--package", "secure-sessions-actix-session", "--package", "secure-sessions-tower-sessions"];
-    const OTHERS: [&str; 12] = [
+    const OTHERS: [&str; 14] = [
         "--workspace",
         "--ignore-private",
         "--exclude",
@@ -160,8 +160,10 @@ fn powerset(report: &mut Report) {
         "secure-sessions-actix-session",
         "--exclude",
         "secure-sessions-tower-sessions",
+        "--exclude",
+        "secure-sessions-cli", // has no features
         "--group-features",
-        "ring,sqlite,postgres,mysql,redis,cached",
+        "ring,metrics,sqlite,postgres,mysql,redis,cached",
     ];
     for (name, which) in [
         ("powerset of the core", CORE.as_slice()),
