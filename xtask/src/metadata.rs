@@ -73,13 +73,14 @@ pub(crate) fn programs_with_tests() -> Result<Vec<String>> {
     Ok(targets.filter(|target| target.is_bin() && target.test).map(|target| target.name.clone()).collect())
 }
 
-/// The programs whose documentation has a folder of its own: not those that are called like their crate's library.
+/// The programs whose documentation has a folder of its own: not those that are called like their crate's library, nor
+/// those whose manifests say `doc = false`.
 pub(crate) fn documented_programs() -> Result<Vec<String>> {
     let metadata = read("Cargo.toml")?;
     let packages = metadata.workspace_packages().into_iter();
     let programs = packages.flat_map(|package| {
         let library = package.targets.iter().find(|target| target.is_lib()).map(|library| library.name.as_str());
-        let programs = package.targets.iter().filter(|target| target.is_bin());
+        let programs = package.targets.iter().filter(|target| target.is_bin() && target.doc);
         programs.filter(move |program| library != Some(program.name.replace('-', "_").as_str()))
     });
     Ok(programs.map(|program| program.name.clone()).collect())
