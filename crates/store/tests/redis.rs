@@ -357,7 +357,8 @@ async fn many_sessions_of_one_subject_are_listed_and_ended_while_others_go_on() 
     println!("listed in {listing:?}, ended in {ending:?}; longest of {calls} loads {longest:?}");
     assert_eq!(listed, MANY as usize);
     assert_eq!(store.count().await.unwrap(), 1);
-    assert!(longest < Duration::from_millis(500), "another client waited for {longest:?}");
+    // A server that is blocked until all have ended makes another client wait for as long. A busy machine makes all wait.
+    assert!(longest < Duration::from_millis(500).max(ending / 3), "another client waited for {longest:?}");
 }
 
 #[tokio::test]
