@@ -1,4 +1,4 @@
-//! What both versions of actix-session share: the translation of a session's changes into operations.
+//! Translates a session's changes into operations, for both versions of actix-session.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::json;
 /// The data of a session, as actix-session keeps it: JSON texts.
 pub(crate) type Data = HashMap<String, String>;
 
-/// What the handler made of a session's id.
+/// The change that a handler made to a session's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     Kept,
@@ -18,7 +18,7 @@ pub(crate) enum Fate {
     Purged,
 }
 
-/// What a request knows of its session before or after the handler.
+/// A request's session before or after its handler ran.
 pub(crate) struct Snapshot {
     pub(crate) data: Data,
     /// The subject that the application finds in the data.

@@ -1,4 +1,4 @@
-//! Where a `Session` on ours differs from one on actix-session's own middleware, side by side, and where it does not.
+//! Compares a `Session` on ours with one on actix-session's own middleware, side by side.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

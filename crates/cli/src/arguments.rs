@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
-/// Where the sessions are stored.
+/// The store that holds the sessions.
 #[derive(Debug, Args)]
 pub(crate) struct StoreArguments {
     /// The store's URL: sqlite:, postgres:, mysql:, redis: or rediss:. Name a Redis cluster by several URLs, separated by commas.

@@ -1,11 +1,11 @@
-//! Why a command failed.
+//! The failures of a command, and their exit codes.
 
 use std::path::PathBuf;
 
 use secure_sessions::store::StoreError;
 use secure_sessions::{BuildError, KeySourceError, RandomError, SessionError};
 
-/// Why a command failed, and so its exit code.
+/// The reason why a command failed; it decides the exit code.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// An argument makes no sense.

@@ -27,7 +27,7 @@ impl Kind {
     }
 }
 
-/// What stands on one line.
+/// One line of the file, and its key if it has one.
 struct Line {
     text: Zeroizing<String>,
     key: Option<Key>,

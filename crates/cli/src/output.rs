@@ -1,4 +1,4 @@
-//! What a command prints.
+//! Prints the answer of a command, as text or as JSON.
 
 use std::io::Write;
 

@@ -202,7 +202,7 @@ fn now() -> Timestamp {
     secure_sessions::Clock::now(&secure_sessions::SystemClock)
 }
 
-/// What was found, in the order in which it was found.
+/// The findings, in the order in which they were made.
 #[derive(Default)]
 struct Report {
     facts: Map<String, Value>,

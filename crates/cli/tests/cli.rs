@@ -11,7 +11,7 @@ use secure_sessions::store::{AnyStore, SqlOptions};
 use secure_sessions::{Keyring, RedisOptions, SessionManager, testing};
 use services::Shared;
 
-/// What a run printed, and its exit code.
+/// The output of a run, and its exit code.
 struct Run {
     code: i32,
     out: String,

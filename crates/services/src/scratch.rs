@@ -1,4 +1,4 @@
-//! Where tests keep files for which they need not wait.
+//! Names the folder for files of tests that need not reach the disk.
 
 use std::path::{Path, PathBuf};
 

@@ -93,7 +93,7 @@ pub enum SessionError {
     NoState {
         /// The name of the type.
         state: &'static str,
-        /// What to add.
+        /// The advice on what to add.
         hint: &'static str,
     },
     /// The subject authenticated longer ago than the handler allows. See [`Session::require_recent_auth`].

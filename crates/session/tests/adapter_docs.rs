@@ -1,4 +1,4 @@
-//! Whether the methods that the adapters define have the documentation of the engine's methods, word for word.
+//! Checks that the adapters' methods carry the documentation of the engine's methods, word for word.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! Whether the guide's table of errors agrees with the errors.
+//! Checks that the guide's table of errors agrees with the errors.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

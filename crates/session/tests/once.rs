@@ -103,7 +103,7 @@ async fn a_value_that_came_back_meanwhile_is_taken_again_and_by_one() {
 
 type Step = fn(&Session) -> Result<(), SessionError>;
 
-/// What the second of two clicks may do before it takes the value.
+/// The steps that the second of two clicks may take before it takes the value.
 const BEFORE: [Step; 4] = [|_| Ok(()), |session| session.login("alice"), Session::renew, Session::logout_keeping_data];
 
 #[tokio::test]

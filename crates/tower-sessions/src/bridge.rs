@@ -1,4 +1,4 @@
-//! What both versions of tower-sessions share: a request's session, and the translation of changes into its operations.
+//! Holds a request's session and translates changes into its operations, for both versions of tower-sessions.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,7 +43,7 @@ enum Known {
 /// A loaded session: its data and its absolute deadline.
 pub(crate) type Record = (Data, OffsetDateTime);
 
-/// What the peer's session asks of its store.
+/// A call of the peer's session to its store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asked {
     /// To save the record under the id that it was loaded with.

@@ -1,4 +1,4 @@
-//! Where a `Session` on ours differs from one on tower-sessions' own store, side by side, and where it does not.
+//! Compares a `Session` on ours with one on tower-sessions' own store, side by side.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

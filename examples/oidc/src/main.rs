@@ -35,7 +35,7 @@ use crate::provider::{AnyError, Provider};
 /// The key of the login in progress, in the session.
 const ATTEMPT: &str = "oidc";
 
-/// What this application must remember between the redirect to the provider and its answer.
+/// The state that this application keeps between the redirect to the provider and its answer.
 #[derive(Serialize, Deserialize)]
 struct Attempt {
     /// Comes back with the answer: it belongs to this browser.

@@ -25,7 +25,7 @@ pub(crate) type Client =
 /// An answer of the provider that is longer is refused.
 const MOST: usize = 1024 * 1024;
 
-/// What you agreed with the provider when you registered the application.
+/// The settings that you agreed with the provider when you registered the application.
 #[derive(Clone)]
 pub(crate) struct Provider {
     pub(crate) issuer: IssuerUrl,

@@ -222,7 +222,7 @@ async fn guarded(session: Session) -> Result<HttpResponse, SessionError> {
     Ok(response(Answer::ok(json!({ "guard": session.get::<String>("guard")? }))))
 }
 
-/// What a form holds besides its token.
+/// The fields of a form besides its token.
 #[derive(Deserialize)]
 struct Payment {
     amount: u64,

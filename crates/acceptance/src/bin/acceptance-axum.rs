@@ -210,7 +210,7 @@ async fn guarded(session: Session) -> Result<Response, SessionError> {
     Ok(response(Answer::ok(json!({ "guard": session.get::<String>("guard")? }))))
 }
 
-/// What a form holds besides its token.
+/// The fields of a form besides its token.
 #[derive(Deserialize)]
 struct Payment {
     amount: u64,

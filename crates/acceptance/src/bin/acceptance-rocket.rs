@@ -303,7 +303,7 @@ fn after_the_handler() -> impl Fairing {
     })
 }
 
-/// What a form holds besides its token.
+/// The fields of a form besides its token.
 #[derive(FromForm)]
 struct Payment<'r> {
     amount: u64,

@@ -27,7 +27,7 @@ use tokio::sync::Semaphore;
 pub(crate) const CLIENT: &str = "shop";
 pub(crate) const SECRET: &str = "between the shop and the provider";
 
-/// What is wrong with the next ID tokens.
+/// The flaw of the next ID tokens.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Lie {
     None,
@@ -56,7 +56,7 @@ pub(crate) struct Server {
     pub(crate) lie: Mutex<Lie>,
     /// Each request to the token endpoint takes one permit, and waits for it.
     pub(crate) gate: Semaphore,
-    /// How many codes came to the token endpoint.
+    /// The number of codes that came to the token endpoint.
     pub(crate) redeemed: Mutex<usize>,
 }
 

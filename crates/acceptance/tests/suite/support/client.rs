@@ -17,7 +17,8 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use super::server::Server;
 
-/// What browsers keep of a cookie: name and value (RFC 6265bis, section 5.6). Ours keeps below what the servers set.
+/// The largest cookie that the servers are set to send: bytes of name and value. Browsers keep 4096 (RFC 6265bis, section
+/// 5.6).
 const SIZE_LIMIT: usize = 4000;
 
 /// The longest that a connection is kept without a request: well below the time after which a server closes it.
@@ -55,7 +56,7 @@ pub(crate) struct Outgoing<'s> {
     headers: Vec<(&'static str, Vec<u8>)>,
     from: Option<Ipv4Addr>,
     body: Body,
-    /// Whether the server may close the connection after its answer without saying so: it need not read a body.
+    /// Returns `true` if the server may close the connection without saying so: it need not read a body.
     has_body: bool,
 }
 

@@ -68,7 +68,7 @@ pub(crate) fn invented(subject: &str) -> Plaintext {
     }
 }
 
-/// Where these bytes first stand in a plaintext.
+/// Returns the offset at which these bytes first stand in a plaintext.
 pub(crate) fn position(plaintext: &Plaintext, of: &[u8]) -> Option<usize> {
     plaintext.to_bytes().windows(of.len()).position(|part| part == of)
 }
