@@ -11,7 +11,7 @@ use secure_sessions_core::{
 };
 use secure_sessions_fuzz::{CONTEXT, FINGERPRINT_KEY, SEAL_KEY};
 
-const POLICY: BucketPolicy = BucketPolicy { grace: Millis::from_secs(60) };
+const POLICY: BucketPolicy = BucketPolicy { grace: Millis::from_secs(60), touch_step: None };
 
 #[derive(Arbitrary, Debug)]
 struct Case<'a> {
@@ -138,6 +138,7 @@ fn bucket(id: SessionId, generation: u32, current: [u8; 16], subject: Option<Sub
     let new = NewBucket {
         id,
         subject,
+        group: None,
         label: None,
         expires_at: Timestamp::from_millis(u64::MAX),
         idle_timeout: None,

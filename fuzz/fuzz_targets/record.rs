@@ -7,12 +7,13 @@ use secure_sessions_core::format::MAX_RETIRED;
 use secure_sessions_core::record::retired_from_bytes;
 use secure_sessions_core::{Bucket, BucketPolicy, Entry, Fingerprint, Millis, NewBucket, SessionId, Timestamp};
 
-const POLICY: BucketPolicy = BucketPolicy { grace: Millis::from_secs(60) };
+const POLICY: BucketPolicy = BucketPolicy { grace: Millis::from_secs(60), touch_step: None };
 
 fn bucket() -> Bucket {
     let new = NewBucket {
         id: SessionId::from_bytes([0; 16]),
         subject: None,
+        group: None,
         label: None,
         expires_at: Timestamp::default(),
         idle_timeout: None,

@@ -12,7 +12,7 @@ use secure_sessions_core::{
 };
 
 const GRACE: Millis = Millis::from_secs(60);
-const POLICY: BucketPolicy = BucketPolicy { grace: GRACE };
+const POLICY: BucketPolicy = BucketPolicy { grace: GRACE, touch_step: None };
 const IDLE: Millis = Millis::from_secs(30 * 60);
 const LIFETIME: Millis = Millis::from_secs(8 * 60 * 60);
 /// The longest way between browser and server for which no honest browser is refused: half a grace.
@@ -200,8 +200,15 @@ impl History {
         let handoff_key = HandoffKey::random(&mut self.rng).expect("randomness");
         let expires_at = self.now.after(LIFETIME);
         let Issued { token, fingerprint, .. } = self.seal(id, &handoff_key, 1, expires_at, 0);
-        let new =
-            NewBucket { id, subject: None, label: None, expires_at, idle_timeout: Some(IDLE), first: fingerprint };
+        let new = NewBucket {
+            id,
+            subject: None,
+            group: None,
+            label: None,
+            expires_at,
+            idle_timeout: Some(IDLE),
+            first: fingerprint,
+        };
         self.live = Some(Live {
             bucket: Bucket::create(new, self.now),
             changes: 0,
@@ -323,8 +330,15 @@ impl History {
         let (generation, changes) = (live.bucket.next_generation()?, live.changes + 1);
         let Issued { token, fingerprint, .. } = self.seal(id, &visit.handoff_key, generation, expires_at, changes);
         let handoff = self.sealer.seal_handoff(&id, &visit.handoff_key, &token, &mut self.rng).expect("randomness");
-        let succession =
-            Succession { fingerprint, handoff, subject: None, label: None, expires_at, idle_timeout: Some(IDLE) };
+        let succession = Succession {
+            fingerprint,
+            handoff,
+            subject: None,
+            group: None,
+            label: None,
+            expires_at,
+            idle_timeout: Some(IDLE),
+        };
 
         let live = self.live.as_mut()?;
         let next = live.bucket.rotated(&visit.arrival, succession, now, &POLICY).expect("few generations");

@@ -1,12 +1,16 @@
 //! `cargo xtask api`: the public API of each published crate, listed in a file beside its manifest, so that a change of
 //! it shows in review.
 //!
-//! The list is what public-api reads in the JSON that nightly's rustdoc writes, with all features on. Automatic and
-//! blanket implementations are left out.
+//! The list is what public-api reads in the JSON that rustdoc writes, with all features on. Automatic and blanket
+//! implementations are left out.
+//!
+//! Writing JSON is not stable yet. This program stands in for rustdoc and lets it for this once ([`as_rustdoc`]), so that
+//! the dependencies are those that clippy and the documentation have compiled, and not nightly's once more.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use public_api::Builder;
@@ -14,20 +18,27 @@ use public_api::Builder;
 use crate::invocation::cargo;
 use crate::metadata;
 use crate::report::Report;
-use crate::tools::Tool;
 use crate::workspace;
 
 /// The list's name, in the crate's folder.
 const LIST: &str = "public-api.txt";
 
-/// What the lists are made with.
-pub(crate) const NIGHTLY: Tool = Tool::Nightly;
+/// What makes the documentation. With the examples cargo takes the features of dependencies that clippy took, and
+/// compiles none once more.
+pub(crate) const DOCS: [&str; 6] = ["doc", "--workspace", "--no-deps", "--all-features", "--lib", "--examples"];
+
+/// Tells this program that cargo runs it in rustdoc's place.
+pub(crate) const AS_RUSTDOC: &str = "XTASK_AS_RUSTDOC";
+
+/// Runs rustdoc with these arguments and with what is not stable; whether it succeeded.
+pub(crate) fn as_rustdoc(arguments: &[String]) -> Result<bool> {
+    // In the folder and with the variables that cargo has set for it.
+    let status = Command::new("rustdoc").args(arguments).env("RUSTC_BOOTSTRAP", "1").status();
+    Ok(status.context("cannot start rustdoc")?.success())
+}
 
 /// Adds the step: each list says what the crate's users see.
 pub(crate) fn run(report: &mut Report) {
-    if !NIGHTLY.is_installed() {
-        return report.skip("api", &NIGHTLY.how_to_install());
-    }
     report.check("api", || {
         println!("{}", check()?);
         Ok(())
@@ -69,14 +80,14 @@ fn lists() -> Result<Vec<(PathBuf, String)>> {
     let mut crates = metadata::published()?;
     // A program has users, but no API.
     crates.retain(|published| published.folder.join("src/lib.rs").exists());
-    let packages = crates.iter().flat_map(|published| ["--package", &published.name]);
-    // Apart from the pages of stable's rustdoc, and from what stable compiles.
-    let target = metadata::target()?.join("api");
-    let json = cargo(["+nightly", "doc", "--lib", "--no-deps", "--all-features"])
-        .args(&packages.collect::<Vec<_>>())
-        .variable("CARGO_TARGET_DIR", &target.display().to_string())
+    // As for the pages, so that nothing is compiled once more.
+    let this = std::env::current_exe().context("this program has no path")?;
+    let json = cargo(DOCS)
+        .variable("RUSTDOC", &this.display().to_string())
+        .variable(AS_RUSTDOC, "1")
         .variable("RUSTDOCFLAGS", "-Z unstable-options --output-format json --cap-lints allow");
     ensure!(json.run()?, "rustdoc did not write its JSON: {json}");
+    let target = metadata::target()?;
     crates
         .iter()
         .map(|published| {
@@ -103,8 +114,8 @@ fn unread(json: &str) -> String {
     let format = parsed.and_then(|value| value.get("format_version")?.as_u64());
     let format = format.map_or_else(|| "no format".to_owned(), |format| format!("format {format}"));
     format!(
-        "this nightly's rustdoc writes {format}, which the version of public-api in the root manifest does not read: take \
-         another version of it (its dependency rustdoc-types is called 0.FORMAT), or another nightly"
+        "this rustdoc writes {format}, which the version of public-api in the root manifest does not read: take another \
+         version of it (its dependency rustdoc-types is called 0.FORMAT), or another toolchain"
     )
 }
 

@@ -1,7 +1,8 @@
 //! `cargo xtask ci`: everything that a change must pass, in an order in which the cheap steps fail first.
 //!
-//! Most of what tests do is wait, and most of what the compiler does last keeps one core busy. So the steps that build in
-//! folders of their own run beside the others, in a second process whose output is shown at the end.
+//! Most of what tests do is wait, and most of what the compiler does last keeps one core busy. So about half of the steps
+//! run beside the others, in a second process whose output is shown at the end: first those that build in folders of
+//! their own, and last the acceptance suite, while the other tests run.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -28,7 +29,7 @@ use crate::workspace;
 type Run = fn(&mut Report);
 
 /// The steps, by the names that `cargo xtask ci STEP..` takes.
-pub(crate) const STEPS: [(&str, Run); 14] = [
+pub(crate) const STEPS: [(&str, Run); 15] = [
     ("fmt", fmt),
     ("circles", |report| report.check("circles", circles::check)),
     ("claims", |report| report.check("claims", claims::check)),
@@ -42,12 +43,13 @@ pub(crate) const STEPS: [(&str, Run); 14] = [
     ("schedules", |report| assure::step(report, "schedules")),
     ("instructions", instructions::run),
     ("test", tests::run),
+    ("acceptance", tests::run_acceptance),
     ("fuzz", |report| fuzz::run_briefly(report)),
 ];
 
-/// The steps that run beside the others, in this order. The last one builds where the others do, and comes when those
-/// only run their tests.
-const BESIDE: [&str; 6] = ["schedules", "instructions", "fuzz", "prove", "api", "powerset"];
+/// The steps that run beside the others, in this order. The last two build where the others do, and come when those hardly
+/// do any more.
+const BESIDE: [&str; 6] = ["schedules", "instructions", "fuzz", "prove", "powerset", "acceptance"];
 
 /// Runs the named steps, or all of them. A step that fails does not keep the others from running.
 pub(crate) fn run(report: &mut Report, names: &[String]) -> Result<()> {
@@ -124,8 +126,7 @@ fn clippy(report: &mut Report) {
 }
 
 fn docs(report: &mut Report) {
-    // With the examples cargo takes the features of dependencies that clippy took, and compiles none once more.
-    let docs = cargo(["doc", "--workspace", "--no-deps", "--all-features", "--lib", "--examples"]);
+    let docs = cargo(api::DOCS);
     match metadata::documented_programs() {
         Ok(programs) => {
             let programs: Vec<&str> = programs.iter().flat_map(|name| ["--bin", name]).collect();
@@ -142,14 +143,16 @@ fn deny(report: &mut Report) {
 }
 
 /// Every combination of features of every published crate compiles without a warning. (The lints are clippy's, which
-/// takes `-D warnings` without compiling the dependencies again.) The store has so many that every pair must do. What is
-/// only handed on, the AEADs, counters and databases, goes together; TLS is a feature of the driver alone.
+/// takes `-D warnings` without compiling the dependencies again.) The store has so many that every pair must do, in which
+/// its engines count as two; each engine is tried alone, too. What the engine only hands on, the AEADs, counters
+/// and databases, goes together; TLS is a feature of the driver alone. The SDK of DynamoDB would be compiled for each
+/// combination of tokio's features, so that engine is tried alone in the store, and with all others by clippy. So is
+/// what the adapters hand on: no line of theirs depends on it.
 fn powerset(report: &mut Report) {
     const CORE: [&str; 2] = ["--package", "secure-sessions-core"];
-    const STORE: [&str; 6] = ["--package", "secure-sessions-store", "--depth", "2", "--group-features", "redis,cached"];
-    const SHIMS: [&str; 4] =
-        ["--package", "secure-sessions-actix-session", "--package", "secure-sessions-tower-sessions"];
-    const OTHERS: [&str; 14] = [
+    const STORE: [&str; 2] = ["--package", "secure-sessions-store"];
+    const ENGINE: [&str; 2] = ["--package", "secure-sessions"];
+    const OTHERS: [&str; 10] = [
         "--workspace",
         "--ignore-private",
         "--exclude",
@@ -157,28 +160,46 @@ fn powerset(report: &mut Report) {
         "--exclude",
         "secure-sessions-store",
         "--exclude",
-        "secure-sessions-actix-session",
-        "--exclude",
-        "secure-sessions-tower-sessions",
+        "secure-sessions",
         "--exclude",
         "secure-sessions-cli", // has no features
-        "--group-features",
-        "ring,metrics,sqlite,postgres,mysql,redis,cached",
     ];
-    for (name, which) in [
-        ("powerset of the core", CORE.as_slice()),
-        ("powerset of the store", STORE.as_slice()),
-        ("powerset of the shims", SHIMS.as_slice()),
-        ("powerset of the others", OTHERS.as_slice()),
+    const NOT_ALONE: [&str; 2] = ["--exclude-features", "default,_sql,tls-rustls,redis-rustls,dynamodb"];
+    const ALONE: [&str; 5] = [
+        "--each-feature",
+        "--include-features",
+        "sqlite,postgres,mysql,redis,cached,key-value,redb,etcd,memcached,dynamodb",
+        "--exclude-no-default-features",
+        "--exclude-all-features",
+    ];
+    const PAIRS: [&str; 7] = [
+        "--feature-powerset",
+        "--depth",
+        "2",
+        "--group-features",
+        "sqlite,postgres,mysql",
+        "--group-features",
+        "redis,cached,key-value,redb,etcd,memcached",
+    ];
+    const TOGETHER: [&str; 3] = [
+        "--feature-powerset",
+        "--group-features",
+        "ring,device,metrics,sqlite,postgres,mysql,redis,redb,etcd,memcached,cached",
+    ];
+    const OWN: [&str; 3] = [
+        "--feature-powerset",
+        "--exclude-features",
+        "default,ring,device,metrics,sqlite,postgres,mysql,redb,etcd,dynamodb,memcached,cached,\
+         redis,redis-rustls,tls-rustls",
+    ];
+    for (name, of, how) in [
+        ("powerset of the core", CORE.as_slice(), vec!["--feature-powerset"]),
+        ("engines of the store, each alone", &STORE, ALONE.to_vec()),
+        ("powerset of the store", &STORE, [PAIRS.as_slice(), &NOT_ALONE].concat()),
+        ("powerset of the engine", &ENGINE, [TOGETHER.as_slice(), &NOT_ALONE].concat()),
+        ("powerset of the others", &OTHERS, OWN.to_vec()),
     ] {
-        let hack = cargo(["hack", "clippy", "--feature-powerset"]).args(which);
-        // Those that a crate does not have are none to leave out.
-        let hack = if which == SHIMS.as_slice() {
-            hack
-        } else {
-            hack.args(&["--exclude-features", "default,_sql,tls-rustls,redis-rustls"])
-        };
-        let hack = hack.args(&["--", "-D", "warnings"]);
+        let hack = cargo(["hack", "clippy"]).args(of).args(&how).args(&["--", "-D", "warnings"]);
         report.command_with(name, &[Tool::Subcommand("hack")], &hack);
     }
 }

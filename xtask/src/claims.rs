@@ -223,10 +223,10 @@ fn tests_of(source: &str) -> Vec<&str> {
     found
 }
 
-/// `#[test]`, `#[tokio::test]`, `#[tokio::test(..)]`.
+/// `#[test]`, `#[tokio::test]`, `#[tokio::test(..)]`, and `#[rocket::async_test]`.
 fn is_test_attribute(line: &str) -> bool {
     let path = line.trim_start_matches("#[").split([']', '(']).next().unwrap_or_default();
-    path.rsplit("::").next() == Some("test")
+    matches!(path.rsplit("::").next(), Some("test" | "async_test"))
 }
 
 fn function_name(line: &str) -> Option<&str> {
@@ -254,10 +254,12 @@ mod unit {
             #[tokio::test(flavor = \"multi_thread\")]
             #[expect(dead_code)]
             async fn with_runtime() {}
+            #[rocket::async_test]
+            async fn of_rocket() {}
             #[cfg(test)]
             fn configured() {}
         ";
-        assert_eq!(tests_of(source), ["plain", "with_runtime"]);
+        assert_eq!(tests_of(source), ["plain", "with_runtime", "of_rocket"]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::report::Report;
 use crate::tools::Tool;
 use crate::workspace;
 
-const CASES: [&str; 3] = ["unseen", "read", "write"];
+const CASES: [&str; 4] = ["unseen", "read", "bound", "write"];
 /// What is set up before the first request, and the first requests themselves, are in both runs.
 const FEWER: u64 = 200;
 const MORE: u64 = 700;

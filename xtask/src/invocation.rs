@@ -39,6 +39,10 @@ impl Invocation {
         self
     }
 
+    pub(crate) fn variables(self, variables: &[(&str, String)]) -> Self {
+        variables.iter().fold(self, |command, (name, value)| command.variable(name, value))
+    }
+
     /// Runs it to its end; whether it succeeded. Nothing is captured.
     pub(crate) fn run(&self) -> Result<bool> {
         let status = self.command().status().with_context(|| format!("cannot start {}", self.program))?;

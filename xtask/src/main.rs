@@ -28,14 +28,15 @@ const HELP: &str = "\
 cargo xtask TASK
 
   ci [STEP..]          everything that a change must pass, or only the named steps (`ci list` names them)
-  test                 every test: default features, the `ring` feature, documentation; on servers that the environment
-                       names (as `services` prints it), or throwaway ones
+  test                 every test: of the workspace, of the core without `ring`, of the documentation, and the acceptance
+                       suite; on servers that the environment names (as `services` prints it), or throwaway ones
   test --quick         what a developer waits for: no servers, one adapter of the acceptance suite; names what it leaves out
-  services [NAME..]    throwaway PostgreSQL, MariaDB, Redis and a Redis cluster, or only the named ones, until Ctrl-C
+  services [NAME..]    throwaway PostgreSQL, MariaDB, Redis, a Redis cluster, etcd, Memcached and a DynamoDB emulator, or only the named ones, until Ctrl-C
   demo [ARGS..]        the demo application
   bench [--quick]      what a session costs, beside other session crates
-  bench stores [--quick] [ENGINE..]
-                       the same in SQLite, PostgreSQL, MariaDB and Redis, which it starts, beside other crates' stores
+  bench stores [--quick] [--write] [ENGINE..]
+                       the same in every store, beside other crates' stores, on servers that it starts; with --write the
+                       table goes into the benchmark's README
   bench growth [--quick] [--full]
                        how the cost of a request grows: with the data, the keys, the sessions in the store (10 million
                        with --full), retired cookies, the ring, and other cookies
@@ -47,7 +48,7 @@ cargo xtask TASK
   assure [--all] [ITEM..]
                        what a stranger can check, one line with its figure for each item; without arguments the
                        brief ones, which CI runs too: model, prove, schedules, secrets, misuse, api, supply. On demand,
-                       as they take long or want the machine for themselves: minimal, timing, mutants, coverage, asan,
+                       as they take long or want the machine for themselves: faults, minimal, timing, mutants, coverage, asan,
                        parser, fuzz
   prove                the symbolic models of what each attacker can do, with Verifpal
   api [--write]        whether each crate's public API is the one that its list says, or writes the lists
@@ -72,6 +73,9 @@ fn main() -> ExitCode {
 
 /// Runs one task; whether everything in it passed.
 fn run(arguments: &[String]) -> Result<bool> {
+    if std::env::var_os(api::AS_RUSTDOC).is_some() {
+        return api::as_rustdoc(arguments);
+    }
     let Some((task, rest)) = arguments.split_first() else {
         println!("{HELP}");
         return Ok(true);
@@ -83,7 +87,7 @@ fn run(arguments: &[String]) -> Result<bool> {
         }
         ("ci", names) => reported(|report| ci::run(report, names)),
         ("test", []) => reported(|report| {
-            tests::run(report);
+            tests::run_all(report);
             Ok(())
         }),
         ("test", [quick]) if quick == "--quick" => reported(|report| {

@@ -1,9 +1,10 @@
 //! The workspace as cargo reads its manifests.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use cargo_metadata::{Metadata, MetadataCommand, Package, TargetKind};
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, TargetKind};
 
 use crate::workspace;
 
@@ -28,6 +29,26 @@ pub(crate) fn published() -> Result<Vec<Published>> {
     ensure!(!published.is_empty(), "no crate is published");
     published.sort_by(|one, other| one.folder.cmp(&other.folder));
     Ok(published)
+}
+
+/// Returns what the crates of the workspace depend on beside each other, as lines of a manifest, each with all features
+/// that they ask for. Build scripts are left out, as their dependencies have features of their own.
+pub(crate) fn dependencies() -> Result<String> {
+    let metadata = read("Cargo.toml")?;
+    let mut all: BTreeMap<(&str, String), (BTreeSet<&str>, bool)> = BTreeMap::new();
+    let asked = metadata.workspace_packages().into_iter().flat_map(|package| &package.dependencies);
+    for asked in asked.filter(|it| it.kind != DependencyKind::Build && it.target.is_none() && it.path.is_none()) {
+        let (features, default) = all.entry((&asked.name, asked.req.to_string())).or_default();
+        features.extend(asked.features.iter().map(String::as_str));
+        *default |= asked.uses_default_features;
+    }
+    let lines = all.iter().enumerate().map(|(number, ((name, version), (features, default)))| {
+        format!(
+            "d{number} = {{ package = {name:?}, version = {version:?}, default-features = {default}, features = {:?} }}\n",
+            Vec::from_iter(features)
+        )
+    });
+    Ok(lines.collect())
 }
 
 /// Where cargo puts what it builds.
@@ -127,6 +148,17 @@ mod unit {
         let programs = programs_with_tests().expect("a workspace");
         let has = |name: &str| programs.iter().any(|program| program == name);
         assert!(has("xtask") && !has("acceptance-axum"), "{programs:?}");
+    }
+
+    #[test]
+    fn a_dependency_is_listed_once_with_all_features_that_crates_ask_for() {
+        let all = dependencies().expect("a workspace");
+        let lines: Vec<&str> = all.lines().filter(|line| line.contains("package = \"tokio\",")).collect();
+        let [tokio] = lines[..] else { panic!("{lines:?}") };
+        for feature in ["\"rt\"", "\"net\"", "\"test-util\""] {
+            assert!(tokio.contains(feature), "{tokio}");
+        }
+        assert!(!all.contains("secure-sessions"), "{all}");
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! What `cargo publish` would upload: that each published crate packs, with what belongs into it; that each builds from
-//! its package alone, and that its documentation's examples run from a folder outside of this repository; and that the
-//! changelog has a section for it.
+//! What `cargo publish` would upload: that each published crate packs, with what belongs into it; that the packages build,
+//! and their documentation's examples run, in a folder outside of this repository; and that the changelog has a section
+//! for them. (That each builds with its own features alone is shown by the step `powerset`.)
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -13,6 +13,9 @@ use crate::report::Report;
 use crate::workspace;
 
 const CHANGELOG: &str = "CHANGELOG.md";
+
+/// The package beside those that are packed, for the features of their dependencies.
+const PINS: &str = "pins";
 
 /// The files that every package has.
 const NEEDED: [&str; 4] = ["Cargo.toml", "README.md", "LICENSE-APACHE", "LICENSE-MIT"];
@@ -24,14 +27,11 @@ pub(crate) fn run(report: &mut Report) {
         Ok(published) => published,
         Err(error) => return report.check("package", || Err(error)),
     };
-    report.check("package", || {
-        published.iter().try_for_each(check)?;
-        forget(&published)
-    });
+    report.check("package", || published.iter().try_for_each(check));
     let packages: Vec<&str> = published.iter().flat_map(|published| ["--package", &published.name]).collect();
-    // Each is built from its package, with the others' packages for its dependencies. A change that is not committed
-    // yet may be checked too.
-    report.command("packages build", &cargo(["package", "--allow-dirty"]).args(&packages));
+    // Nothing is built here: `elsewhere` builds them all, from what was packed and from nothing else. A change that is not
+    // committed yet may be checked too.
+    report.command("packages", &cargo(["package", "--no-verify", "--allow-dirty"]).args(&packages));
     let publish = cargo(["publish", "--dry-run", "--no-verify", "--allow-dirty"]).args(&packages);
     report.command("publish, without an upload", &publish);
     // Of the same name, as it is run again by the same command.
@@ -61,30 +61,8 @@ fn check(published: &Published) -> Result<()> {
     Ok(())
 }
 
-/// Removes the packages that cargo unpacked in an earlier run: it takes those of the same version for the same.
-fn forget(published: &[Published]) -> Result<()> {
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
-    let unpacked = home.context("neither CARGO_HOME nor HOME is set")?.join("registry").join("src");
-    if !unpacked.exists() {
-        return Ok(());
-    }
-    for registry in fs::read_dir(&unpacked).with_context(|| format!("cannot list {}", unpacked.display()))? {
-        let registry = registry?;
-        // One of a folder has no host in its name, and crates.io has nothing of ours to be removed.
-        if registry.file_name().to_string_lossy().starts_with('-') {
-            for Published { name, version, .. } in published {
-                let package = registry.path().join(format!("{name}-{version}"));
-                if package.exists() {
-                    fs::remove_dir_all(&package).with_context(|| format!("cannot remove {}", package.display()))?;
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Unpacks what was packed into a folder outside of this repository, and runs the documentation's examples there.
+/// Unpacks what was packed into a folder outside of this repository, builds it, and runs the documentation's examples
+/// there.
 fn elsewhere(published: &[Published]) -> Result<()> {
     let folder = std::env::temp_dir().join(format!("packaged-{}", std::process::id()));
     let outcome = run_examples(published, &folder);
@@ -97,7 +75,7 @@ fn elsewhere(published: &[Published]) -> Result<()> {
 fn run_examples(published: &[Published], folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let target = metadata::target()?;
-    let (mut members, mut patches) = (String::new(), String::new());
+    let (mut members, mut patches) = (format!("{PINS:?}, "), String::new());
     for Published { name, version, .. } in published {
         let package = target.join("package").join(format!("{name}-{version}.crate"));
         let (package, to) = (package.display().to_string(), folder.display().to_string());
@@ -106,18 +84,32 @@ fn run_examples(published: &[Published], folder: &Path) -> Result<()> {
         patches += &format!("{name} = {{ path = {:?} }}\n", format!("{name}-{version}"));
     }
     let manifest = folder.join("Cargo.toml");
-    let text = format!("[workspace]\nresolver = \"3\"\nmembers = [{members}]\n\n[patch.crates-io]\n{patches}");
+    let own = fs::read_to_string(workspace::root().join("Cargo.toml")).context("cannot read the root manifest")?;
+    let profiles = own.find("[profile.").map_or("", |at| &own[at..]);
+    let text =
+        format!("[workspace]\nresolver = \"3\"\nmembers = [{members}]\n\n[patch.crates-io]\n{patches}\n{profiles}");
     fs::write(&manifest, text).context("cannot write the manifest")?;
+    pin(&folder.join(PINS))?;
     // The versions that everything else was tested with.
     fs::copy(workspace::root().join("Cargo.lock"), folder.join("Cargo.lock")).context("cannot copy the lock file")?;
-    let manifest = manifest.display().to_string();
-    let test = cargo(["test", "--workspace", "--all-features", "--doc", "--manifest-path", &manifest]);
-    // What the packages depend on is built there already.
-    ensure!(
-        test.variable("CARGO_TARGET_DIR", &target.display().to_string()).run()?,
-        "an example fails outside of this repository"
-    );
+    let (manifest, target) = (manifest.display().to_string(), target.display().to_string());
+    // Programs are built; their unit tests look at files of this repository.
+    for which in [["--doc"].as_slice(), &["--bins", "--no-run"]] {
+        let test = cargo(["test", "--workspace", "--all-features", "--manifest-path", &manifest]).args(which);
+        // What the packages depend on is built there for the tests, too.
+        ensure!(test.variable("CARGO_TARGET_DIR", &target).run()?, "a package fails outside of this repository");
+    }
     Ok(())
+}
+
+/// Writes a package without code that asks for all dependencies of this workspace, with their features: cargo turns on
+/// what the packages of a workspace ask for together, and another set of features would be compiled once more.
+fn pin(folder: &Path) -> Result<()> {
+    let manifest =
+        format!("[package]\nname = \"{PINS}\"\nedition = \"2024\"\n\n[dependencies]\n{}", metadata::dependencies()?);
+    fs::create_dir_all(folder.join("src")).with_context(|| format!("cannot make {}", folder.display()))?;
+    fs::write(folder.join("Cargo.toml"), manifest).context("cannot write a manifest")?;
+    fs::write(folder.join("src/lib.rs"), "").context("cannot write a crate without code")
 }
 
 /// Returns the first line of a README that only rustdoc renders as it is meant, and why.

@@ -7,22 +7,19 @@ use services::{Error, Shared};
 
 use crate::report::Report;
 
-/// The servers that tests use, those that the environment names or started for this run: variable and URL of each. The
-/// missing ones are steps of the report.
-pub(crate) fn for_tests(report: &mut Report) -> Vec<(&'static str, String)> {
+/// Returns the servers that these tests use, those that the environment names or started for this run: variable and URL of
+/// each. The missing ones are steps of the report.
+pub(crate) fn for_tests(report: &mut Report, tests: &str, servers: &[Shared]) -> Vec<(&'static str, String)> {
     let mut variables = Vec::new();
-    for server in Shared::ALL {
+    for server in servers {
+        let step = format!("{tests} on {}", server.name());
         match server.try_url() {
             Ok(url) => variables.push((server.variable(), url)),
-            Err(missing @ Error::Missing { .. }) => report.skip(&step(server), &missing.to_string()),
-            Err(error) => report.failed(&step(server), &error.to_string()),
+            Err(missing @ Error::Missing { .. }) => report.skip(&step, &missing.to_string()),
+            Err(error) => report.failed(&step, &error.to_string()),
         }
     }
     variables
-}
-
-fn step(server: Shared) -> String {
-    format!("tests on {}", server.name())
 }
 
 /// Starts the named servers, or all of them, prints what to put into the environment, and keeps them until it is ended

@@ -1,12 +1,14 @@
 //! `cargo xtask test`: every test, or with `--quick` those that a developer waits for.
 //!
 //! Commands build for the whole workspace, although most need a part of it: cargo turns on the features of
-//! dependencies that the selected packages ask for together, so another selection would compile them once more. The
-//! core depends on so little that its tests with `ring` do without.
+//! dependencies that the selected packages ask for together, so another selection would compile them once more. Only the
+//! core's tests without `ring` select a package, as other packages turn `ring` on; the core depends on little.
 
+use std::collections::BTreeSet;
 use std::fs;
 
-use anyhow::{Context, Result, ensure};
+use ::services::Shared;
+use anyhow::{Context, Result};
 
 use crate::invocation::{Invocation, cargo, program};
 use crate::metadata::{self, Test};
@@ -14,9 +16,9 @@ use crate::report::Report;
 use crate::services;
 use crate::workspace;
 
-/// The crate whose tests seal by the other AEAD where it is compiled in. The engine and the adapters take theirs by value,
-/// and by default the same one: their tests would only run once more.
-const WITH_RING: &str = "secure-sessions-core";
+/// The crate whose tests can do without the other AEAD, which the rest of the workspace turns on. The engine and the
+/// adapters take theirs by value: their tests would only run once more.
+const WITHOUT_RING: &str = "secure-sessions-core";
 
 /// The core's test of what must not compile, which is the same with any AEAD.
 const MISUSE: &str = "misuse";
@@ -25,15 +27,30 @@ const MISUSE: &str = "misuse";
 const QUICK_SUBJECT: &str = "axum_memory::";
 
 /// The tests that `--quick` leaves out, with the reason.
-const NOT_QUICK: [(&str, &[&str], &str); 4] = [
+const NOT_QUICK: [(&str, &[&str], &str); 5] = [
     (
         "tests on servers",
-        &["servers", "redis", "redis_faults", "redis_failover", "tls", "rows", "sqlite_killed"],
-        "they start PostgreSQL, MariaDB and Redis",
+        &[
+            "servers",
+            "dynamodb",
+            "etcd",
+            "memcached",
+            "redis",
+            "redis_failover",
+            "tls",
+            "rows",
+            "sqlite_killed",
+            "vault_killed",
+            "fault_log",
+            "health",
+            "cli",
+        ],
+        "they start PostgreSQL, MariaDB, Redis, etcd, Memcached and an emulator of DynamoDB",
     ),
-    ("tests of misuse", &["misuse"], "they run the compiler"),
+    ("tests of misuse", &["misuse", "names"], "they run the compiler"),
     ("the model", &["histories", "schedules"], "it goes through millions of states"),
-    ("the demo", &["accounts", "browser", "http", "lab"], "it hashes passwords, and drives a browser"),
+    ("the demo", &["accounts", "http", "lab"], "it hashes passwords"),
+    ("tests in a browser", &["binding", "browser"], "they start Chromium"),
 ];
 
 /// The package that `--quick` leaves out, and does not even compile.
@@ -42,22 +59,35 @@ const MODEL: &str = "model";
 /// The acceptance suite's test program.
 const SUITE: &str = "suite";
 
-/// Unit and integration tests with default features, on every database server there is, those of [`WITH_RING`] with
-/// `ring`, the documentation's, and last the acceptance suite's table.
+/// Runs every test there is.
+pub(crate) fn run_all(report: &mut Report) {
+    run(report);
+    run_acceptance(report);
+}
+
+/// Runs unit and integration tests on every database server there is, those of [`WITHOUT_RING`] once more without `ring`,
+/// and the documentation's. The acceptance suite is not among them.
 pub(crate) fn run(report: &mut Report) {
-    let (results, with_ring, table) = match prepare() {
-        Ok(prepared) => prepared,
+    let (all, without_ring) = match commands() {
+        Ok(commands) => commands,
         Err(error) => return report.check("tests", || Err(error)),
     };
-    let servers = services::for_tests(report);
-    let on_servers = |command: Invocation| {
-        servers.iter().fold(with_threads(command), |command, (name, url)| command.variable(name, url))
-    };
-    // Libraries and programs with unit tests are among `--tests`; `--bins` would take those that have none, too.
-    let all = cargo(["test", "--workspace", "--no-fail-fast", "--tests", "--examples"]);
-    report.tests("tests", &on_servers(all).variable("ACCEPTANCE_REPORT", &results));
-    report.tests("tests with ring", &with_ring);
+    let servers = services::for_tests(report, "tests", &Shared::ALL);
+    report.tests("tests", &with_threads(all).variables(&servers));
+    report.tests("tests without ring", &without_ring);
     report.tests("documentation tests", &cargo(["test", "--workspace", "--no-fail-fast", "--doc"]));
+}
+
+/// Runs the acceptance suite on every adapter and store, and prints the table of its results.
+pub(crate) fn run_acceptance(report: &mut Report) {
+    let (results, table) = match prepare() {
+        Ok(prepared) => prepared,
+        Err(error) => return report.check("acceptance suite", || Err(error)),
+    };
+    let servers = [Shared::Postgres, Shared::MySql, Shared::Redis];
+    let servers = services::for_tests(report, "acceptance suite", &servers);
+    let suite = cargo(["test", "--workspace", "--test", SUITE]).variable("ACCEPTANCE_REPORT", &results);
+    report.tests("acceptance suite", &with_threads(suite).variables(&servers));
     report.command("acceptance table", &table);
 }
 
@@ -74,7 +104,7 @@ pub(crate) fn run_quick(report: &mut Report) {
         report.left_out(what, &format!("{why}: {}", names.join(", ")));
     }
     report.left_out("the acceptance suite elsewhere", "on two other adapters, and four other stores");
-    report.left_out("tests with ring", "the same tests once more");
+    report.left_out("tests without ring", "the same tests once more");
     report.left_out("documentation tests", "cargo test --workspace --doc");
 }
 
@@ -88,38 +118,46 @@ fn with_threads(command: Invocation) -> Invocation {
     command.variable(VARIABLE, &(2 * cores).to_string())
 }
 
-/// The acceptance suite's file for its results, which is not there yet; the tests with `ring`; and what prints the
-/// table of the results.
-fn prepare() -> Result<(String, Invocation, Invocation)> {
+/// Returns the acceptance suite's file for its results, which is not there yet, and what prints the table of the results.
+fn prepare() -> Result<(String, Invocation)> {
     let results = empty_results()?;
-    let with_ring = with_ring(&metadata::tests()?);
     // Run as it was built for the suite: `cargo run` would compile its dependencies with fewer features.
     let table = metadata::target()?.join("debug/acceptance-report").display().to_string();
-    Ok((results.clone(), with_ring, program(&table, [results])))
+    Ok((results.clone(), program(&table, [results])))
 }
 
-fn with_ring(tests: &[Test]) -> Invocation {
-    let tests = tests.iter().filter(|test| test.package == WITH_RING && test.name != MISUSE);
+/// Returns what runs all tests but the acceptance suite, and those without `ring`.
+fn commands() -> Result<(Invocation, Invocation)> {
+    let tests = metadata::tests()?;
+    let all = cargo(["test", "--workspace", "--no-fail-fast", "--examples"]).args(&all_but(&tests, &[SUITE])?);
+    Ok((all, without_ring(&tests)))
+}
+
+fn without_ring(tests: &[Test]) -> Invocation {
+    let tests = tests.iter().filter(|test| test.package == WITHOUT_RING && test.name != MISUSE);
     let tests: Vec<&str> = tests.flat_map(|test| ["--test", &test.name]).collect();
-    cargo(["test", "--package", WITH_RING, "--no-fail-fast", "--features", "ring", "--lib"]).args(&tests)
+    cargo(["test", "--package", WITHOUT_RING, "--no-fail-fast", "--lib"]).args(&tests)
 }
 
 fn quick() -> Result<(Invocation, Invocation)> {
     let tests = metadata::tests()?;
     let left_out: Vec<&str> = NOT_QUICK.iter().flat_map(|(_, names, _)| names.iter().copied()).collect();
+    let kept = all_but(&tests, &[left_out.as_slice(), &[SUITE]].concat())?;
+    let workspace = ["test", "--workspace", "--exclude", MODEL, "--no-fail-fast"];
+    let suite = ["--test", SUITE, "--", QUICK_SUBJECT];
+    Ok((cargo(workspace).args(&kept), cargo(workspace).args(&suite)))
+}
+
+/// Returns what selects all unit tests, and all programs of integration tests but those of these names.
+fn all_but(tests: &[Test], left_out: &[&str]) -> Result<Vec<String>> {
     if let Some(unknown) = left_out.iter().find(|name| !tests.iter().any(|test| test.name == **name)) {
         anyhow::bail!("there is no test {unknown}, which is to be left out");
     }
-    let kept = tests.iter().filter(|test| test.name != SUITE && !left_out.contains(&test.name.as_str()));
-    let mut kept: Vec<&str> = kept.map(|test| test.name.as_str()).collect();
-    kept.dedup();
-    ensure!(!kept.is_empty(), "no test is left");
-    let kept: Vec<&str> = kept.iter().flat_map(|name| ["--test", name]).collect();
-    let workspace = ["test", "--workspace", "--exclude", MODEL, "--no-fail-fast"];
-    let suite = ["--test", SUITE, "--", QUICK_SUBJECT];
+    let kept: BTreeSet<&str> = tests.iter().map(|test| test.name.as_str()).collect();
+    let kept = kept.into_iter().filter(|name| !left_out.contains(name));
     let programs = metadata::programs_with_tests()?;
-    let programs: Vec<&str> = programs.iter().flat_map(|name| ["--bin", name]).collect();
-    Ok((cargo(workspace).args(&["--lib"]).args(&programs).args(&kept), cargo(workspace).args(&suite)))
+    let programs = programs.iter().flat_map(|name| ["--bin", name]);
+    Ok(["--lib"].into_iter().chain(programs).chain(kept.flat_map(|name| ["--test", name])).map(str::to_owned).collect())
 }
 
 /// Where the acceptance suite writes its results: a file that is not there yet.
@@ -138,11 +176,23 @@ mod unit {
     use super::*;
 
     #[test]
-    fn with_ring_every_test_of_the_core_runs_but_that_of_misuse() {
+    fn without_ring_every_test_of_the_core_runs_but_that_of_misuse() {
         let tests = metadata::tests().expect("a workspace");
-        let command = format!("{} ", with_ring(&tests));
-        for test in tests.iter().filter(|test| test.package == WITH_RING) {
+        let command = format!("{} ", without_ring(&tests));
+        for test in tests.iter().filter(|test| test.package == WITHOUT_RING) {
             assert_eq!(command.contains(&format!("--test {} ", test.name)), test.name != MISUSE, "{test:?}: {command}");
+        }
+    }
+
+    #[test]
+    fn the_acceptance_suite_is_the_only_test_that_runs_by_itself() {
+        let (all, _) = commands().expect("names of tests");
+        for test in metadata::tests().expect("a workspace") {
+            assert_eq!(
+                format!("{all} ").contains(&format!("--test {} ", test.name)),
+                test.name != SUITE,
+                "{test:?}: {all}"
+            );
         }
     }
 

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use secure_sessions::{AuditFile, AuditLog, CrossOrigin, SessionManager};
+use secure_sessions::{AuditFile, AuditLog, CrossOrigin, MemoryStore, SessionManager};
 use serde_json::{Value, json};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -57,6 +57,12 @@ impl App {
         #[cfg(feature = "ring")]
         let builder = builder.aead(secure_sessions::Aead::Ring);
         let mut builder = config::configure(builder.clock(clock.clone()).observer(recorder.clone()))?;
+        if config::flag("VAULT")?.unwrap_or_default() {
+            builder = builder.vault(MemoryStore::new());
+        }
+        if let Some(bytes) = config::parsed("SPILL_OVER")? {
+            builder = builder.spill_over(bytes);
+        }
         if let Some(path) = config::text("AUDIT")? {
             let file = AuditFile::append_to(&path).map_err(|error| format!("AUDIT={path}: {error}"))?;
             let audit = AuditLog::builder(file).application("acceptance").start();
@@ -169,7 +175,8 @@ fn log() -> Result<(), ConfigError> {
 }
 
 fn listen(port: u16) -> Result<TcpListener, ConfigError> {
-    let listener = TcpListener::bind(("127.0.0.1", port)).map_err(|error| format!("PORT={port}: {error}"))?;
+    let listener = TcpListener::bind(("127.0.0.1", port))
+        .map_err(|error| format!("PORT={port}: {error}; name another one, or 0 for any that is free"))?;
     listener.set_nonblocking(true).map_err(|error| error.to_string())?;
     Ok(listener)
 }

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use secure_sessions::{
-    Binding, Builder, ClearSiteData, CrossOrigin, Keyring, OnMismatch, OnReplay, RequestHead, SameSite, SessionLimit,
-    SessionManager, Timestamp,
+    Aead, Binding, Builder, ClearSiteData, CrossOrigin, DeviceBound, Keyring, OnMismatch, OnReplay, RequestHead,
+    SameSite, SessionLimit, SessionManager, Timestamp,
 };
 
 /// What is wrong with the environment.
@@ -70,12 +70,31 @@ pub fn keyring() -> Result<Keyring, ConfigError> {
 /// Names the variable and what is wrong with its value.
 pub fn configure(builder: Builder) -> Result<Builder, ConfigError> {
     // Room for the clients that fill a session; the default is the size that every proxy passes on.
-    limit(binding(transports(attributes(cookie(times(builder)?)?)?)?)?).map(|builder| builder.size_limit(4000))
+    let builder = binding(transports(attributes(cookie(times(builder)?)?)?)?)?;
+    limit(devices(builder)?).map(|builder| builder.size_limit(4000))
+}
+
+/// `DEVICE=offer`, or `answer-only`; with `DEVICE_REQUIRED_MS`. Needs `COOKIE_SECURE=1`.
+fn devices(builder: Builder) -> Result<Builder, ConfigError> {
+    let mut binding = match text("DEVICE")?.as_deref() {
+        None => return Ok(builder),
+        Some("offer") => DeviceBound::new(),
+        Some("answer-only") => DeviceBound::new().answer_only(),
+        Some(other) => return Err(format!("DEVICE={other}: expected offer or answer-only")),
+    };
+    if let Some(millis) = parsed("DEVICE_REQUIRED_MS")? {
+        binding = binding.required(Duration::from_millis(millis));
+    }
+    Ok(builder.device_bound(binding.exclude("/static")))
 }
 
 fn transports(mut builder: Builder) -> Result<Builder, ConfigError> {
     if flag("BEARER")?.unwrap_or_default() {
         builder = builder.bearer();
+    }
+    let origins = list("DPOP")?;
+    if !origins.is_empty() {
+        builder = builder.aead(Aead::Ring).dpop(origins);
     }
     if let Some(url) = text("LOGIN_URL")? {
         builder = builder.login_url(url);

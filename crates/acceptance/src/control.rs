@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use secure_sessions::{Clock, Keyring};
+use secure_sessions::{Clock, Keyring, Timestamp};
 use secure_sessions_store::{Purge, SessionStore};
 use serde_json::json;
 
@@ -16,8 +16,12 @@ use crate::routes::Verb;
 pub enum Control {
     /// Ends all sessions of a user.
     RevokeSubject,
+    /// Ends the sessions that came from a session at an identity provider.
+    RevokeProviderSession,
     /// Swaps the keyring.
     Keys,
+    /// Refuses what was issued before a time.
+    NotBefore,
     /// The counters.
     Metrics,
     /// Moves the clock.
@@ -40,11 +44,13 @@ pub enum Control {
 pub const ROUTES: &[(Verb, &str, Control)] = &[
     (Verb::Post, "/admin/revoke", Control::RevokeSubject),
     (Verb::Post, "/admin/keys", Control::Keys),
+    (Verb::Post, "/admin/not-before", Control::NotBefore),
     (Verb::Get, "/metrics", Control::Metrics),
 ];
 
 /// Mounted with `EXTRA=1`.
 pub const EXTRA_ROUTES: &[(Verb, &str, Control)] = &[
+    (Verb::Post, "/extra/provider-logout", Control::RevokeProviderSession),
     (Verb::Post, "/extra/clock", Control::Clock),
     (Verb::Post, "/extra/purge", Control::Purge),
     (Verb::Get, "/extra/gate", Control::Gate),
@@ -71,7 +77,17 @@ impl Control {
                 Ok(revoked) => Answer::ok(json!({ "revoked": revoked })),
                 Err(error) => Answer::from(&error),
             },
+            Self::RevokeProviderSession => {
+                match app.manager.revoke_provider_session(query.text("iss"), query.text("sid")).await {
+                    Ok(revoked) => Answer::ok(json!({ "revoked": revoked })),
+                    Err(error) => Answer::from(&error),
+                }
+            }
             Self::Keys => swap_keys(app, query),
+            Self::NotBefore => match app.manager.set_not_before(Timestamp::from_millis(query.number("ms"))).await {
+                Ok(at) => Answer::ok(json!({ "not_before": at.as_millis() })),
+                Err(error) => Answer::from(&error),
+            },
             Self::Metrics => Answer::ok(app.metrics().await),
             Self::Clock => {
                 app.clock.advance(query.text("advance_ms").parse().unwrap_or_default());

@@ -36,6 +36,8 @@ pub enum Work {
     Cached,
     /// The session's `Debug`.
     Debug,
+    /// Asks for a proof of the device that is at most `max_age_ms` old.
+    Proof,
 }
 
 impl Work {
@@ -50,6 +52,7 @@ impl Work {
                 "expires_at": session.expires_at().map(|at| at.as_millis()),
                 "empty": session.is_empty(),
                 "assurance": session.assurance(),
+                "device": format!("{:?}", session.device()).to_lowercase(),
                 "transport": if session.transport() == Transport::Bearer { "bearer" } else { "cookie" },
             })),
             Self::Json => {
@@ -85,6 +88,16 @@ impl Work {
             }
             Self::Cached => Answer::ok(state(session)?).with("cache-control", "public, max-age=60"),
             Self::Debug => Answer::ok(json!({ "session": format!("{session:?} {session:#?}") })),
+            Self::Proof => {
+                let target = format!("/extra/proof?max_age_ms={}", query.number("max_age_ms"));
+                match session.require_fresh_proof(Duration::from_millis(query.number("max_age_ms")), &target) {
+                    Ok(()) => Answer::ok(json!({ "proved": true })),
+                    Err(error) => match error.location() {
+                        Some(location) => Answer::from(&error).with("location", location),
+                        None => Answer::from(&error),
+                    },
+                }
+            }
         })
     }
 }
@@ -130,8 +143,10 @@ async fn step(session: &Session, name: &str, argument: &str) -> Result<Value, Se
         "login-with" => json!(session.login_with(
             Login::new(key).assurance(u8::try_from(number).unwrap_or(u8::MAX)).label(format!("level {number}"))
         )?),
+        "login-from" => json!(session.login_with(Login::new(key).provider_session("https://login.example", value))?),
         "login-big" => json!(session.login(&"x".repeat(usize::try_from(number).unwrap_or(usize::MAX)))?),
         "step-up" => json!(session.step_up(u8::try_from(number).unwrap_or(u8::MAX))?),
+        "require-device" => json!(session.require_device()?),
         "recent" => json!(session.require_recent_auth(Duration::from_millis(number))?),
         "assurance" => json!(session.require_assurance(u8::try_from(number).unwrap_or(u8::MAX))?),
         "use-bearer" => json!(session.use_bearer()?),
@@ -140,6 +155,16 @@ async fn step(session: &Session, name: &str, argument: &str) -> Result<Value, Se
         "logout-keeping-data" => json!(session.logout_keeping_data()?),
         "hash-map" => json!(session.insert(key, hashed(number))?),
         "hash-maps" => json!(session.insert(key, [hashed(number), hashed(number + 1)])?),
+        "keep" => json!(session.vault().insert(key, value)?),
+        "keep-big" => {
+            let value = "x".repeat(usize::try_from(number).unwrap_or(usize::MAX));
+            json!(session.vault().insert(key, value)?)
+        }
+        "kept" => json!(session.vault().get::<String>(key).await?),
+        "kept-length" => json!(session.vault().get::<String>(key).await?.map(|text| text.len())),
+        "kept-many" => json!(session.vault().get_many::<String>(&argument.split(',').collect::<Vec<_>>()).await?),
+        "kept-keys" => json!(session.vault().keys()),
+        "kept-incr" => json!(kept_incremented(session, key).await?),
         "renew" => json!(session.renew()?),
         "logout" => json!(session.logout()?),
         "discard" => {
@@ -164,6 +189,15 @@ async fn step(session: &Session, name: &str, argument: &str) -> Result<Value, Se
         // `status` is looked at by the caller.
         _ => Value::Null,
     })
+}
+
+/// Counts one more under a key in the vault.
+async fn kept_incremented(session: &Session, key: &str) -> Result<u64, SessionError> {
+    let count = |n: &mut u64| {
+        *n += 1;
+        *n
+    };
+    session.vault().update(key, count).await
 }
 
 /// A map of so many entries. Each has a hasher of its own, so that no two iterate alike.

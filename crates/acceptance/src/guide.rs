@@ -12,6 +12,9 @@ struct MigratingPrivateCookies;
 #[doc = include_str!("../../session/src/guide/migrating/tower_sessions.md")]
 struct MigratingTowerSessions;
 
+#[doc = include_str!("../../session/src/guide/operations/health.md")]
+struct OperationsHealth;
+
 #[doc = include_str!("../../session/src/guide/using/apis.md")]
 struct UsingApis;
 
@@ -20,6 +23,9 @@ struct UsingData;
 
 #[doc = include_str!("../../session/src/guide/using/deployment.md")]
 struct UsingDeployment;
+
+#[doc = include_str!("../../session/src/guide/using/devices.md")]
+struct UsingDevices;
 
 #[doc = include_str!("../../session/src/guide/using/errors.md")]
 struct UsingErrors;
@@ -33,5 +39,11 @@ struct UsingLogin;
 #[doc = include_str!("../../session/src/guide/using/oauth.md")]
 struct UsingOauth;
 
+#[doc = include_str!("../../session/src/guide/using/single_logout.md")]
+struct UsingSingleLogout;
+
 #[doc = include_str!("../../session/src/guide/using/testing.md")]
 struct UsingTesting;
+
+#[doc = include_str!("../../session/src/guide/using/vault.md")]
+struct UsingVault;

@@ -12,6 +12,7 @@ pub mod app;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod data;
 pub mod extra;
 pub mod gate;
 #[cfg(doctest)]
@@ -29,6 +30,7 @@ pub use self::account::{Account, Admin};
 pub use self::answer::Answer;
 pub use self::app::{App, announce, run, run_unbound};
 pub use self::control::Control;
+pub use self::data::{Cart, Payment};
 pub use self::query::Query;
 pub use self::routes::Verb;
 pub use self::work::{Request, Work};

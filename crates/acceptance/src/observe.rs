@@ -54,6 +54,8 @@ fn line(event: &Event) -> Value {
         Event::Forged { kind, key } | Event::UnknownKey { kind, key } => {
             json!({ "kind": kind.to_string(), "key": key.to_string() })
         }
+        Event::DeviceMissing { skipped, .. } => json!({ "skipped": skipped.map(|skipped| skipped.name()) }),
+        Event::DeviceEndpointRefused { reason } => json!({ "reason": reason }),
         Event::LaterVersion { version } => json!({ "version": version }),
         Event::Ambiguous { count } => json!({ "count": count }),
         Event::CrossOrigin { reason, refused, .. } => json!({ "reason": reason.name(), "refused": refused }),
@@ -62,6 +64,7 @@ fn line(event: &Event) -> Value {
         Event::KeysChanged { seal, fingerprint, compromised } => {
             json!({ "seal": seal.to_string(), "fingerprint": fingerprint.to_string(), "compromised": compromised })
         }
+        Event::NotBefore { at } => json!({ "at": at.as_millis() }),
         Event::Unreadable { fields, .. } => json!({ "fields": fields }),
         Event::KeyReloadFailed { message } => json!({ "message": message }),
         Event::ConflictRetry { attempt, .. } => json!({ "attempt": attempt }),

@@ -45,4 +45,5 @@ pub const EXTRA_ROUTES: &[(Verb, &str, Work)] = &[
     (Verb::Post, "/extra/public", Work::Extra(Extra::Public)),
     (Verb::Get, "/extra/cached", Work::Extra(Extra::Cached)),
     (Verb::Get, "/extra/debug", Work::Extra(Extra::Debug)),
+    (Verb::Post, "/extra/proof", Work::Extra(Extra::Proof)),
 ];

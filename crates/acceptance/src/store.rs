@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use secure_sessions_store::{
     AnyStore, Bucket, Entry, Listed, MemoryStore, Page, RedisOptions, RedisStore, Revision, SessionId, SessionStore,
-    SqlOptions, StoreError, SubjectTag, Timestamp, Tombstone, Which,
+    SqlOptions, StoreError, Tags, Timestamp, Tombstone, Which,
 };
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ use crate::gate::Gate;
 pub async fn open(url: &str) -> Result<AnyStore, String> {
     match url.split_once(':').map_or(url, |(scheme, _)| scheme) {
         "memory" => Ok(AnyStore::new(MemoryStore::new())),
-        kind @ ("redis" | "rediss") => {
+        kind @ ("redis" | "rediss" | "redis+sentinel") => {
             let opened = open_redis(url).await;
             // The URL itself stays out of the message: it may hold a password.
             opened.map(AnyStore::new).map_err(|error| format!("STORE={kind}:...: {}", chain(&error)))
@@ -29,7 +29,10 @@ pub async fn open(url: &str) -> Result<AnyStore, String> {
             let opened = SqlOptions::new().max_connections(4).connect(url).await;
             opened.map(AnyStore::new).map_err(|error| format!("STORE={kind}:...: {}", chain(&error)))
         }
-        _ => Err(format!("STORE={url}: expected memory:, sqlite:PATH, postgres://, mysql:// or redis://")),
+        // Nor is the URL in this one.
+        _ => {
+            Err("STORE: expected memory:, sqlite:PATH, postgres://, mysql://, redis:// or redis+sentinel://".to_owned())
+        }
     }
 }
 
@@ -37,7 +40,11 @@ pub async fn open(url: &str) -> Result<AnyStore, String> {
 async fn open_redis(url: &str) -> Result<RedisStore, StoreError> {
     let (nodes, prefix) = url.split_once("?prefix=").unwrap_or((url, "acceptance"));
     let options = RedisOptions::new().prefix(prefix);
-    if nodes.contains(',') { options.connect_cluster(nodes.split(',')).await } else { options.connect(nodes).await }
+    if nodes.contains(',') && !nodes.starts_with("redis+sentinel:") {
+        options.connect_cluster(nodes.split(',')).await
+    } else {
+        options.connect(nodes).await
+    }
 }
 
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
@@ -215,9 +222,9 @@ impl SessionStore for WatchedStore {
         self.acknowledged(self.0.inner.remove(id, tombstone).await)
     }
 
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
+    async fn list(&self, tags: Tags<'_>, page: Page) -> Result<Vec<Listed>, StoreError> {
         self.called("list", false).await?;
-        self.0.inner.list(subjects, page).await
+        self.0.inner.list(tags, page).await
     }
 
     async fn count(&self) -> Result<u64, StoreError> {
@@ -234,4 +241,7 @@ impl SessionStore for WatchedStore {
         self.called("purge_expired", true).await?;
         self.acknowledged(self.0.inner.purge_expired(now, limit).await)
     }
+
+    // Neither counted nor subject to faults.
+    secure_sessions_store::forward_methods!(self => &self.0.inner; not_before, raise_not_before);
 }

@@ -11,9 +11,9 @@ use serde_json::{Map, Value, json};
 /// None in practice: any value can be read as CBOR.
 pub fn state(session: &Session) -> Result<Value, SessionError> {
     let mut data = Map::new();
-    for key in session.keys() {
-        let value = session.get::<Cbor>(&key)?.unwrap_or(Cbor::Null);
-        data.insert(key, shown(&value));
+    for (key, _) in session.snapshot().iter() {
+        let value = session.get::<Cbor>(key)?.unwrap_or(Cbor::Null);
+        data.insert(key.to_owned(), shown(&value));
     }
     Ok(json!({
         "data": data,

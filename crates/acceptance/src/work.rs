@@ -1,5 +1,9 @@
 //! What the routes with a session do, apart from any framework.
 
+use std::ops::Deref;
+use std::time::Duration;
+
+use futures_util::{Stream, stream};
 use secure_sessions::{Session, SessionError, SessionInfo};
 use serde_json::{Value, json};
 
@@ -102,8 +106,25 @@ impl Work {
     }
 }
 
-/// What a streamed body tries to do when the response's headers are gone.
+/// One line, `live` or `ended`, each 100 ms until the session has ended or the client hangs up.
+pub fn watched(session: impl Deref<Target = Session>) -> impl Stream<Item = &'static str> {
+    stream::unfold((session, true), |(session, goes_on)| async move {
+        if !goes_on {
+            return None;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let (line, goes_on) = match session.is_live().await {
+            Ok(true) => ("live\n", true),
+            Ok(false) => ("ended\n", false),
+            Err(_) => ("unknown\n", true),
+        };
+        Some((line, (session, goes_on)))
+    })
+}
+
+/// The change that a streamed body attempts when the response's headers have gone ahead of it.
 pub async fn late(session: &Session) -> Value {
+    tokio::time::sleep(Duration::from_millis(50)).await;
     let said = |outcome: Result<(), SessionError>| outcome.map_or_else(|error| error.to_string(), |()| "ok".to_owned());
     json!({
         "data": state(session).map_or(Value::Null, |mut state| state["data"].take()),

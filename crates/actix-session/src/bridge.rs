@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
-use secure_sessions_actix::EngineError;
-use secure_sessions_actix::secure_sessions::Session;
-
-use crate::json;
+use secure_sessions::json::{self, Stored};
+use secure_sessions::{DataError, Session, SessionError as EngineError};
+use serde_json::Value;
 
 /// The data of a session, as actix-session keeps it: JSON texts.
 pub(crate) type Data = HashMap<String, String>;
@@ -19,14 +18,27 @@ pub(crate) enum Fate {
 }
 
 /// A request's session before or after its handler ran.
-pub(crate) struct Snapshot {
-    pub(crate) data: Data,
+pub(crate) struct Snapshot<'d> {
+    pub(crate) data: &'d Data,
     /// The subject that the application finds in the data.
     pub(crate) subject: Option<String>,
 }
 
+/// Returns the values that JSON can hold, by key. Private values are read in one round trip, and most sessions have none.
+pub(crate) async fn values(session: &Session) -> Result<HashMap<String, Value>, EngineError> {
+    let mut values = json::values(&session.snapshot());
+    let private = session.vault().data().await?;
+    values.extend(private.into_iter().filter_map(|(key, value)| Some((key, json::value(&value)?))));
+    Ok(values)
+}
+
 /// Makes the changes that lie between two snapshots: all, or none but the end of the session.
-pub(crate) fn apply(session: &Session, fate: Fate, before: &Snapshot, after: &Snapshot) -> Result<(), EngineError> {
+pub(crate) fn apply(
+    session: &Session,
+    fate: Fate,
+    before: &Snapshot<'_>,
+    after: &Snapshot<'_>,
+) -> Result<(), EngineError> {
     let applied = try_apply(session, fate, before, after);
     if applied.is_err() {
         session.discard();
@@ -34,7 +46,7 @@ pub(crate) fn apply(session: &Session, fate: Fate, before: &Snapshot, after: &Sn
     applied
 }
 
-fn try_apply(session: &Session, fate: Fate, before: &Snapshot, after: &Snapshot) -> Result<(), EngineError> {
+fn try_apply(session: &Session, fate: Fate, before: &Snapshot<'_>, after: &Snapshot<'_>) -> Result<(), EngineError> {
     match fate {
         // Nothing can have been inserted since.
         Fate::Purged => return session.logout(),
@@ -42,14 +54,23 @@ fn try_apply(session: &Session, fate: Fate, before: &Snapshot, after: &Snapshot)
         Fate::Kept => {}
     }
     let starts_over = before.subject != after.subject && follow_subject(session, after.subject.as_deref())?;
+    if !starts_over && before.data == after.data {
+        return Ok(());
+    }
     // Removed first, to make room.
     for key in before.data.keys().filter(|key| !after.data.contains_key(*key)) {
         session.remove(key)?;
     }
     for (key, text) in after.data.iter().filter(|(key, text)| starts_over || before.data.get(*key) != Some(text)) {
-        json::insert(session, key, text)?;
+        insert(session, key, text)?;
     }
     Ok(())
+}
+
+/// Puts a JSON text into the session as the value that it stands for.
+fn insert(session: &Session, key: &str, text: &str) -> Result<(), EngineError> {
+    let value: Value = serde_json::from_str(text).map_err(|error| DataError::Serialize(error.to_string()))?;
+    session.insert(key, Stored(&value))
 }
 
 /// Logs the subject in, or out if there is none. Returns `true` if the data goes on in a session of nobody. A session of

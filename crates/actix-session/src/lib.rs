@@ -4,8 +4,6 @@
 #[cfg(any(feature = "v0_10", feature = "v0_11"))]
 mod bridge;
 #[cfg(any(feature = "v0_10", feature = "v0_11"))]
-mod json;
-#[cfg(any(feature = "v0_10", feature = "v0_11"))]
 #[macro_use]
 mod version;
 

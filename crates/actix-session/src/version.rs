@@ -15,8 +15,7 @@ macro_rules! version {
         use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
         use secure_sessions_actix::{SessionError, SessionExt as _};
 
-        use crate::bridge::{Fate, Snapshot, apply};
-        use crate::json;
+        use crate::bridge::{Fate, Snapshot, apply, values};
 
         type SubjectOf = Arc<dyn Fn(&Session) -> Option<String> + Send + Sync>;
 
@@ -105,17 +104,26 @@ macro_rules! version {
                         Err(error) => return Ok(request.error_response(error).map_into_right_body()),
                     };
                     let peer = request.get_session();
-                    for (key, value) in json::values(&native) {
+                    let values = match values(&native).await {
+                        Ok(values) => values,
+                        Err(error) => {
+                            return Ok(request.error_response(SessionError::from(error)).map_into_right_body());
+                        }
+                    };
+                    for (key, value) in values {
                         peer.insert(key, value)?;
                     }
-                    let before = snapshot(&peer, subject.as_ref());
+                    let subject_of = |peer: &Session| subject.as_ref().and_then(|subject_of| subject_of(peer));
+                    let data = peer.entries().clone();
+                    let before = Snapshot { data: &data, subject: subject_of(&peer) };
                     let outcome = service.call(request).await;
                     let fate = match peer.status() {
                         SessionStatus::Purged => Fate::Purged,
                         SessionStatus::Renewed => Fate::Renewed,
                         SessionStatus::Changed | SessionStatus::Unchanged => Fate::Kept,
                     };
-                    let applied = apply(&native, fate, &before, &snapshot(&peer, subject.as_ref()));
+                    let after = Snapshot { data: &peer.entries(), subject: subject_of(&peer) };
+                    let applied = apply(&native, fate, &before, &after);
                     match (applied, outcome) {
                         // The handler's own failure is not replaced.
                         (Err(error), Ok(response)) if !response.status().is_server_error() => {
@@ -125,10 +133,6 @@ macro_rules! version {
                     }
                 })
             }
-        }
-
-        fn snapshot(peer: &Session, subject: Option<&SubjectOf>) -> Snapshot {
-            Snapshot { data: peer.entries().clone(), subject: subject.and_then(|subject_of| subject_of(peer)) }
         }
     };
 }

@@ -298,6 +298,23 @@ async fn an_application_answers_in_its_own_way_where_a_change_is_refused() {
     assert_eq!((answer.status, answer.text.as_str()), (StatusCode::PAYLOAD_TOO_LARGE, "our own page"));
 }
 
+#[actix_web::test]
+async fn a_value_of_8_kb_stays_in_a_session_of_actix_session() {
+    let store = MemoryStore::new();
+    let builder = SessionManager::builder(Keyring::generate().unwrap(), store.clone()).insecure_dev();
+    let manager = builder.vault(store).spill_over(1024).build().unwrap();
+    let app = application!(ActixSessionMiddleware::new(), SessionMiddleware::new(manager));
+    let mut browser = Browser::default();
+    assert_eq!(browser.get(&app, "/large").await.status, StatusCode::OK);
+    assert!(browser.cookie.len() < 1000, "the cookie has {} bytes", browser.cookie.len());
+    for _ in 0..2 {
+        assert!(browser.get(&app, "/get/large").await.text.contains(&"x".repeat(10_000)));
+        browser.get(&app, "/set/a/one").await;
+    }
+    browser.get(&app, "/remove/large").await;
+    assert!(!browser.get(&app, "/get/large").await.text.contains("xx"));
+}
+
 async fn statuses<S>(app: &S) -> [String; 2]
 where
     S: Service<actix_http::Request, Response = ServiceResponse, Error = actix_web::Error>,

@@ -22,6 +22,10 @@ impl RequestHead for Head<'_> {
         self.0.method.as_str()
     }
 
+    fn path(&self) -> Option<&str> {
+        Some(self.0.uri.path())
+    }
+
     fn peer(&self) -> Option<IpAddr> {
         self.0.peer_addr.map(|address| address.ip())
     }

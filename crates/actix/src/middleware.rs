@@ -7,20 +7,24 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use actix_web::body::EitherBody;
+use actix_web::body::{BoxBody, EitherBody};
 use actix_web::dev::{RequestHead, Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
 use actix_web::error::InternalError;
+use actix_web::http::StatusCode;
 use actix_web::{Error, HttpMessage, HttpResponse};
 use pin_project_lite::pin_project;
-use secure_sessions::{Finish, Reply, RequestSession, SessionManager};
+use secure_sessions::{DeviceAnswer, DeviceAnswering, Finish, Reply, RequestSession, SessionManager};
 
 use crate::extract::{SessionExt, response};
-use crate::headers::Answer;
+use crate::headers::{Answer, Head};
 use crate::{EngineError, Session, SessionError};
 
 type OnError = Arc<dyn Fn(&EngineError, &RequestHead) -> HttpResponse + Send + Sync>;
 
 /// The middleware that carries sessions. It wraps an app, a scope or a resource.
+///
+/// If sessions are [bound to devices](crate::DeviceBound), the middleware also answers the browser's own requests. It
+/// must then be outside of a check of the origin or a limit of requests, and wrap the whole app.
 ///
 /// Wrap it last: the middleware that is added last is the outermost, and only the services inside it see the session. A
 /// nested middleware of the same manager shares the outer one's session.
@@ -141,6 +145,10 @@ where
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let SessionMiddleware { manager, on_error, eager } = &self.middleware;
+        if let Some(answering) = manager.device_endpoint(&Head(request.head()), request.path()) {
+            let step = Step::Answering { answering, request: Some(request) };
+            return ResponseFuture { step, session: None, outer: None, errors: None };
+        }
         let nested = request.extensions().get::<RequestSession>().is_some_and(|outer| outer.belongs_to(manager));
         // A nested middleware of the same manager leaves the session to the outer one.
         let (session, outer) = if nested {
@@ -187,6 +195,8 @@ pin_project! {
     where
         S: Service<ServiceRequest>,
     {
+        // A browser's own request, which binds a session to its device.
+        Answering { #[pin] answering: DeviceAnswering, request: Option<ServiceRequest> },
         Loading { loading: Loading, request: Option<ServiceRequest>, service: Rc<S> },
         Inner { #[pin] future: S::Future },
         Finishing { finish: Finish, outcome: Option<Outcome<B>> },
@@ -203,6 +213,11 @@ where
         let mut this = self.project();
         loop {
             let outcome = match this.step.as_mut().project() {
+                StepProjection::Answering { answering, request } => {
+                    let answer = ready!(answering.poll(context));
+                    let Some(request) = request.take() else { return Poll::Pending };
+                    Ok(request.into_response(device_response(answer)).map_into_right_body())
+                }
                 StepProjection::Loading { loading, request, service } => {
                     let loaded = ready!(loading.as_mut().poll(context));
                     let Some(request) = request.take() else { return Poll::Pending };
@@ -239,6 +254,13 @@ where
             }
         }
     }
+}
+
+fn device_response(answer: DeviceAnswer) -> HttpResponse {
+    let status = StatusCode::from_u16(answer.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = HttpResponse::new(status);
+    answer.apply(&mut Answer(response.headers_mut()));
+    response.set_body(BoxBody::new(answer.into_body()))
 }
 
 /// The application's own response to errors, and the head of the request that it answers. A head and not the request, which

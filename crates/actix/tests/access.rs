@@ -121,3 +121,20 @@ async fn a_strict_form_does_not_see_the_token_and_form_config_applies() {
     assert_eq!(send("text/plain", "amount=7").await, 415);
     assert_eq!(send(urlencoded, &format!("amount={}7", "0".repeat(200))).await, 413);
 }
+
+#[actix_web::test]
+async fn a_form_without_fields_is_a_unit_and_needs_its_token() {
+    let (manager, _) = testing::manager();
+    let (cookie, token) = testing::session(&manager).login("alice").cookie_and_csrf_token().await.unwrap();
+    let log_out = async |form: CsrfForm<()>| form.session.logout().map(|()| "");
+    let app = App::new().route("/", web::post().to(log_out));
+    let app = init_service(app.wrap(SessionMiddleware::new(manager.clone()))).await;
+    for (body, status, is_over) in [(String::new(), 403, false), (format!("csrf_token={token}"), 200, true)] {
+        let request = TestRequest::post()
+            .insert_header((header::COOKIE, cookie.as_str()))
+            .insert_header((header::CONTENT_TYPE, "application/x-www-form-urlencoded"))
+            .set_payload(body);
+        assert_eq!(call_service(&app, request.to_request()).await.status().as_u16(), status);
+        assert_eq!(testing::look(&manager, &cookie).await.unwrap().subject().is_none(), is_over);
+    }
+}

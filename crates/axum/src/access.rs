@@ -199,7 +199,7 @@ fn refusal(parts: &Parts, session: &Session) -> SessionError {
     // A nested router sees the path without its prefix.
     let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |OriginalUri(uri)| uri);
     let target = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    let head = Head { method: &parts.method, headers: &parts.headers, extensions: &parts.extensions };
+    let head = Head { method: &parts.method, uri: &parts.uri, headers: &parts.headers, extensions: &parts.extensions };
     session.not_logged_in(&head, target).into()
 }
 

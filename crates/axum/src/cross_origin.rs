@@ -106,7 +106,12 @@ where
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let uri = request.uri();
-        let head = Head { method: request.method(), headers: request.headers(), extensions: request.extensions() };
+        let head = Head {
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+            extensions: request.extensions(),
+        };
         match self.layer.check.check(&head, uri.path(), uri.authority().map(http::uri::Authority::as_str)) {
             Ok(()) => CrossOriginFuture::Inner { future: self.inner.call(request) },
             Err(refused) => CrossOriginFuture::Refused { response: Some(self.layer.refusal.respond(&refused)) },

@@ -37,7 +37,12 @@ impl<S: Send + Sync> FromRequestParts<S> for CsrfSession {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, SessionError> {
         let session = parts.session().await?;
-        session.verify_csrf(&Head { method: &parts.method, headers: &parts.headers, extensions: &parts.extensions })?;
+        session.verify_csrf(&Head {
+            method: &parts.method,
+            uri: &parts.uri,
+            headers: &parts.headers,
+            extensions: &parts.extensions,
+        })?;
         Ok(Self(session))
     }
 }

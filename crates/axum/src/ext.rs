@@ -54,11 +54,17 @@ impl SessionExt for Parts {
     }
 
     fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static {
-        session(&self.extensions, &Head { method: &self.method, headers: &self.headers, extensions: &self.extensions })
+        session(
+            &self.extensions,
+            &Head { method: &self.method, uri: &self.uri, headers: &self.headers, extensions: &self.extensions },
+        )
     }
 
     fn deferred_session(&self) -> Result<DeferredSession, SessionError> {
-        deferred(&self.extensions, &Head { method: &self.method, headers: &self.headers, extensions: &self.extensions })
+        deferred(
+            &self.extensions,
+            &Head { method: &self.method, uri: &self.uri, headers: &self.headers, extensions: &self.extensions },
+        )
     }
 }
 
@@ -69,12 +75,12 @@ impl<B> SessionExt for http::Request<B> {
 
     fn session(&self) -> impl Future<Output = Result<Session, SessionError>> + Send + 'static {
         let extensions = self.extensions();
-        session(extensions, &Head { method: self.method(), headers: self.headers(), extensions })
+        session(extensions, &Head { method: self.method(), uri: self.uri(), headers: self.headers(), extensions })
     }
 
     fn deferred_session(&self) -> Result<DeferredSession, SessionError> {
         let extensions = self.extensions();
-        deferred(extensions, &Head { method: self.method(), headers: self.headers(), extensions })
+        deferred(extensions, &Head { method: self.method(), uri: self.uri(), headers: self.headers(), extensions })
     }
 }
 

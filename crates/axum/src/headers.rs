@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use http::header::{self, Entry, HeaderValue};
-use http::{Extensions, HeaderMap, Method};
+use http::{Extensions, HeaderMap, Method, Uri};
 use http_body::Body;
 use secure_sessions::{BodySize, RequestHead, ResponseHeaders};
 
@@ -11,6 +11,7 @@ secure_sessions::adapter_headers!(header);
 
 pub(crate) struct Head<'r> {
     pub(crate) method: &'r Method,
+    pub(crate) uri: &'r Uri,
     pub(crate) headers: &'r HeaderMap,
     pub(crate) extensions: &'r Extensions,
 }
@@ -58,6 +59,10 @@ impl RequestHead for Head<'_> {
         self.method.as_str()
     }
 
+    fn path(&self) -> Option<&str> {
+        Some(sent(self.extensions).unwrap_or(self.uri).path())
+    }
+
     fn peer(&self) -> Option<IpAddr> {
         // The connection's address may be a proxy's, so one that the application inserted takes precedence.
         self.extensions.get().map(|ClientAddress(address)| *address).or_else(|| connection(self.extensions))
@@ -69,6 +74,17 @@ impl RequestHead for Head<'_> {
             None => BodySize::Exact(0),
         })
     }
+}
+
+/// Returns the URI as the client sent it: a nested router sees the path without its prefix.
+#[cfg(feature = "axum")]
+fn sent(extensions: &Extensions) -> Option<&Uri> {
+    extensions.get().map(|axum::extract::OriginalUri(uri)| uri)
+}
+
+#[cfg(not(feature = "axum"))]
+fn sent(_: &Extensions) -> Option<&Uri> {
+    None
 }
 
 /// Returns the connection's address, if the router is served by `into_make_service_with_connect_info`.
@@ -115,5 +131,30 @@ impl ResponseHeaders for Answer<'_> {
                 true
             }
         }
+    }
+}
+
+#[cfg(all(test, feature = "axum"))]
+mod tests {
+    use axum::Router;
+    use axum::body::{Body, to_bytes};
+    use axum::routing::get;
+    use http::request::Parts;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn path(Parts { method, uri, headers, extensions, .. }: Parts) -> String {
+        let head = Head { method: &method, uri: &uri, headers: &headers, extensions: &extensions };
+        head.path().unwrap_or_default().to_owned()
+    }
+
+    #[tokio::test]
+    async fn a_nested_router_reports_the_path_that_the_client_sent() {
+        let app: Router = Router::new().nest("/api", Router::new().route("/{*rest}", get(path)));
+        let request = http::Request::get("/api/a%2Fb?q=1").body(Body::empty()).expect("a request");
+        let response = app.oneshot(request).await.expect("infallible");
+        let text = to_bytes(response.into_body(), 100).await.expect("a body");
+        assert_eq!(text, "/api/a%2Fb");
     }
 }

@@ -6,6 +6,7 @@ mod access;
 mod cross_origin;
 #[cfg(feature = "axum")]
 mod csrf;
+mod device;
 mod ext;
 #[cfg(feature = "axum")]
 mod extract;
@@ -25,6 +26,7 @@ pub use self::cross_origin::{
 };
 #[cfg(feature = "axum")]
 pub use self::csrf::CsrfSession;
+pub use self::device::{DeviceFuture, DeviceLayer, DeviceService};
 pub use self::ext::SessionExt;
 pub use self::headers::ClientAddress;
 pub use self::layer::{DefaultErrorResponse, ErrorResponse, ResponseFuture, SessionLayer, SessionService};

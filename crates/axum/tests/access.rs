@@ -95,3 +95,18 @@ async fn a_strict_form_does_not_see_the_token_and_errors_are_those_of_axum() {
     let large = "x".repeat(3 << 20);
     assert_eq!(send("/csrf", urlencoded, with(&large)).await.0, StatusCode::PAYLOAD_TOO_LARGE);
 }
+
+#[tokio::test]
+async fn a_form_without_fields_is_a_unit_and_needs_its_token() {
+    let (manager, _) = testing::manager();
+    let (cookie, token) = testing::session(&manager).login("alice").cookie_and_csrf_token().await.unwrap();
+    let log_out = async |CsrfForm { session, .. }: CsrfForm<()>| session.logout();
+    let app = Router::new().route("/", post(log_out)).layer(SessionLayer::new(manager.clone()));
+    for (body, status, is_over) in [("", 403, false), (&*format!("csrf_token={token}"), 200, true)] {
+        let request = Request::post("/").header(header::COOKIE, &cookie);
+        let request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let response = app.clone().oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap();
+        assert_eq!(response.status(), status);
+        assert_eq!(testing::look(&manager, &cookie).await.unwrap().subject().is_none(), is_over);
+    }
+}

@@ -8,16 +8,21 @@ pub mod application;
 mod browser;
 pub mod contents;
 mod jar;
+mod memory;
 mod order;
 mod serve;
 
 pub use self::application::{Answer, Call};
 pub use self::jar::Jar;
+pub use self::memory::resident;
 pub use self::order::{Load, Order, READY};
 pub use self::serve::{Side, run};
 
-/// Requests that are under way at the same time, each of a session of its own.
+/// Requests that are under way at the same time, each of another session.
 pub const AT_ONCE: usize = 64;
+/// Sessions that take turns. With as few as are under way, their ten seconds between two changes would pass while each
+/// request waits, and most of them would ask the store what else a process asks every few seconds.
+pub const SESSIONS: usize = 512;
 /// Connections of a pool to an engine, ours and a peer's.
 pub const POOL: u32 = 8;
 /// What lies between two changes of a session, for a side that can let time pass.

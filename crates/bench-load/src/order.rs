@@ -14,6 +14,9 @@ pub const READY: &str = "ready";
 pub enum Order {
     /// So many sessions log in and are filled; those from before are forgotten. Answered by [`READY`].
     LogIn(usize),
+    /// Counts the further sessions that log in, one after another, and change a value. Their browsers are forgotten.
+    /// Answered by the bytes by which the process's memory has grown.
+    Grow(usize, u32),
     /// Each session reads a value so often. Answered by a [`Load`].
     Read(u32),
     /// Each session changes a value so often. Answered by a [`Load`].
@@ -26,6 +29,7 @@ impl fmt::Display for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LogIn(sessions) => write!(f, "login {sessions}"),
+            Self::Grow(sessions, writes) => write!(f, "grow {sessions} {writes}"),
             Self::Read(each) => write!(f, "read {each}"),
             Self::Write(each) => write!(f, "write {each}"),
             Self::Pass(millis) => write!(f, "pass {millis}"),
@@ -40,6 +44,10 @@ impl FromStr for Order {
         let (order, number) = line.split_once(' ').with_context(|| format!("not an order: {line}"))?;
         Ok(match order {
             "login" => Self::LogIn(number.parse()?),
+            "grow" => {
+                let (sessions, writes) = number.split_once(' ').with_context(|| format!("not two numbers: {line}"))?;
+                Self::Grow(sessions.parse()?, writes.parse()?)
+            }
             "read" => Self::Read(number.parse()?),
             "write" => Self::Write(number.parse()?),
             "pass" => Self::Pass(number.parse()?),
@@ -89,10 +97,10 @@ mod unit {
 
     #[test]
     fn orders_and_answers_are_read_as_they_were_written() {
-        for order in [Order::LogIn(64), Order::Read(3), Order::Write(4), Order::Pass(5)] {
+        for order in [Order::LogIn(64), Order::Grow(9, 1), Order::Read(3), Order::Write(4), Order::Pass(5)] {
             assert_eq!(order.to_string().parse::<Order>().expect("an order"), order);
         }
-        assert!("sleep 3".parse::<Order>().is_err());
+        assert!("sleep 3".parse::<Order>().is_err() && "grow 3".parse::<Order>().is_err());
         let load = Load { elapsed: Duration::from_millis(7), failed: 1, written: 9, latencies: vec![10, 20] };
         assert_eq!(load.to_string().parse::<Load>().expect("a load"), load);
         assert!("1 2".parse::<Load>().is_err());

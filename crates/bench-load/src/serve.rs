@@ -10,7 +10,7 @@ use tokio::task::{LocalSet, spawn_local};
 use crate::application::Call;
 use crate::browser::Browser;
 use crate::contents::{FILL, READ, WRITE};
-use crate::{AT_ONCE, BETWEEN_WRITES_MS, Load, Order, READY};
+use crate::{AT_ONCE, BETWEEN_WRITES_MS, Load, Order, READY, resident};
 
 /// An application with its store.
 pub struct Side {
@@ -41,6 +41,7 @@ pub fn run(make: impl AsyncFnOnce() -> Result<Side>) -> Result<()> {
                     ensure!(load.failed == 0 && all_in, "{} of {sessions} could not log in", load.failed);
                     println!("{READY}");
                 }
+                Order::Grow(sessions, writes) => println!("{}", grow(&side, sessions, writes).await?),
                 Order::Read(each) => println!("{}", load(&side, &mut browsers, READ, each).await?),
                 Order::Write(each) => println!("{}", load(&side, &mut browsers, WRITE, each).await?),
                 Order::Pass(millis) => {
@@ -89,6 +90,21 @@ async fn load(side: &Side, browsers: &mut Vec<Browser>, path: &'static str, each
         load.failed += failed;
     }
     Ok(Load { elapsed: start.elapsed(), written: written()?.saturating_sub(before), ..load })
+}
+
+/// Adds sessions to the store, and keeps nothing of them besides. Returns the bytes by which the memory has grown.
+async fn grow(side: &Side, sessions: usize, writes: u32) -> Result<u64> {
+    let before = resident()?;
+    for number in 0..sessions {
+        let mut browser = Browser::default();
+        for path in std::iter::once(FILL).chain((0..writes).map(|_| WRITE)) {
+            let (answer, _) = browser.ask(&side.call, path).await;
+            ensure!(answer.status == 200, "session {number} was answered {} at {path}", answer.status);
+            // As between the writes of a load: a session is changed every ten seconds.
+            (side.pass)(BETWEEN_WRITES_MS / AT_ONCE as u64);
+        }
+    }
+    Ok(resident()?.saturating_sub(before))
 }
 
 /// Bytes that this process has handed to the system to write, so far. Linux alone counts them.

@@ -1,9 +1,11 @@
 //! Other crates' sessions in databases: `bench-peers PEER URL`, one side of `cargo xtask bench stores`.
 //!
-//! The peers are `tower` (tower-sessions' sqlx and redis stores), `tower-documented` (the same with the pool of its
-//! documentation) and `actix` (actix-session's Redis store).
+//! The peers are `tower` (tower-sessions' stores in memory, of sqlx and of redis), `tower-documented` (the same with the pool
+//! of its documentation), `actix` (actix-session's Redis store) and `axum_session` (its own memory, in front of sqlx or
+//! redis).
 
 mod actix;
+mod axum_session;
 mod tower;
 
 use std::rc::Rc;
@@ -19,6 +21,7 @@ fn main() -> Result<()> {
             "tower" => tower::application(url, false).await?,
             "tower-documented" => tower::application(url, true).await?,
             "actix" => actix::application(url).await?,
+            "axum_session" => axum_session::application(url).await?,
             other => bail!("no peer {other}"),
         };
         // They look at the system's clock.

@@ -9,9 +9,10 @@ use axum::routing::get;
 use bench_load::contents::{COUNT, FILL, FIRST_COUNT, READ, TEXTS, WRITE, status, text};
 use bench_load::{Call, POOL, application};
 use tower_sessions::session::Error;
-use tower_sessions::{Session, SessionManagerLayer, SessionStore};
+use tower_sessions::{MemoryStore, Session, SessionManagerLayer, SessionStore};
 use tower_sessions_redis_store::RedisStore;
-use tower_sessions_redis_store::fred::prelude::{ClientLike, Config, Pool};
+use tower_sessions_redis_store::fred::prelude::{ClientLike, Config, Pool, Server, ServerConfig};
+use tower_sessions_redis_store::fred::types::config::ClusterDiscoveryPolicy;
 use tower_sessions_sqlx_store::sqlx::Database;
 use tower_sessions_sqlx_store::sqlx::mysql::MySqlPoolOptions;
 use tower_sessions_sqlx_store::sqlx::pool::PoolOptions;
@@ -26,6 +27,7 @@ use tower_sessions_sqlx_store::{MySqlStore, PostgresStore, SqliteStore};
 pub(crate) async fn application(url: &str, documented: bool) -> Result<Call> {
     let (scheme, _) = url.split_once(':').unwrap_or_default();
     Ok(match scheme {
+        "memory" => routes(MemoryStore::default()),
         "sqlite" => {
             // As durable as ours: its default is a rollback journal.
             let options = SqliteConnectOptions::from_str(url)?.create_if_missing(true);
@@ -46,13 +48,24 @@ pub(crate) async fn application(url: &str, documented: bool) -> Result<Call> {
             routes(store)
         }
         "redis" => {
-            let pool = Pool::new(Config::from_url(url)?, None, None, None, POOL as usize)?;
+            let pool = Pool::new(redis(url)?, None, None, None, POOL as usize)?;
             // The task ends with the process.
             drop(pool.init().await?);
             routes(RedisStore::new(pool))
         }
         other => bail!("no store for {other}"),
     })
+}
+
+/// Several URLs are the nodes of a cluster.
+fn redis(urls: &str) -> Result<Config> {
+    let nodes: Vec<Config> = urls.split(',').map(Config::from_url).collect::<Result<_, _>>()?;
+    let hosts: Vec<Server> = nodes.iter().flat_map(|node| node.server.hosts()).collect();
+    let server = match hosts.as_slice() {
+        [server] => ServerConfig::Centralized { server: server.clone() },
+        _ => ServerConfig::Clustered { hosts, policy: ClusterDiscoveryPolicy::default() },
+    };
+    Ok(Config { server, ..Config::default() })
 }
 
 fn pool<DB: Database>(options: PoolOptions<DB>, documented: bool) -> PoolOptions<DB> {

@@ -18,7 +18,7 @@ pub use self::application::Answer;
 use self::application::Application;
 use self::ours::Passing;
 pub use self::ours::{REMEMBERING, RING, RUSTCRYPTO, UNSEALED};
-pub use self::shim::SHIM;
+pub use self::shim::{SHIM, SHIM_REMEMBERING};
 
 /// The route that looks at no session.
 const UNSEEN: &str = "/unseen";

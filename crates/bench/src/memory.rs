@@ -5,7 +5,8 @@ pub(crate) mod sample;
 use std::future::Future;
 use std::ops::Range;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
+use bench_load::resident;
 use futures_util::FutureExt;
 use secure_sessions_store::{Bucket, MemoryStore, Revision, SessionStore, StoreError};
 
@@ -93,14 +94,6 @@ fn replace_all(store: &MemoryStore, sessions: Range<u64>, next: impl Fn(u64) -> 
 /// The store answers at once.
 fn now<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T> {
     Ok(answer.now_or_never().ok_or(StoreError::Timeout)??)
-}
-
-/// Bytes of this process that are in memory.
-fn resident() -> Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").context("/proc/self/status, which Linux has")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().context("VmRSS is not a number")?;
-    Ok(kilobytes << 10)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a size for people")]

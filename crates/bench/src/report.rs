@@ -1,6 +1,7 @@
 //! What a benchmark has found, for programs: every table as JSON in `target/bench`, with what it was measured on.
 
 mod machine;
+mod page;
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 pub use self::machine::Machine;
+pub use self::page::put;
 
 /// The tables of one run of a benchmark.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -14,4 +14,4 @@ pub use self::contest::{CONTESTS, Contest, Effort, Measured, OURS_FIRST, Outcome
 pub use self::engine::{Engine, Kind};
 pub use self::ours::side;
 pub use self::process::SideProcess;
-pub use self::report::{sizes, speeds, tables, verdicts};
+pub use self::report::{page, tables, verdicts};

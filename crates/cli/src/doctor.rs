@@ -4,15 +4,15 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Instant;
 
-use secure_sessions::store::{AnyStore, SessionStore};
-use secure_sessions::{Clock, Keyring, RequestHead, SessionManager, SystemClock, testing};
+use secure_sessions::store::SessionStore;
+use secure_sessions::{Clock, Keyring, RequestHead, SessionManager, SystemClock, Timestamp, testing};
 use secure_sessions_core::format::DEFAULT_LIMIT;
 use serde_json::{Value, json};
 
 use crate::arguments::{DoctorCommand, StoreArguments};
 use crate::cookie::CookieName;
 use crate::error::Failure;
-use crate::output::{Answer, when};
+use crate::output::{Answer, plain, when};
 use crate::{keys, store};
 
 /// nginx passes on response headers of at most this size, unless `proxy_buffer_size` is set: a page of memory.
@@ -53,7 +53,7 @@ impl Checks {
     }
 
     fn answer(self) -> Answer {
-        let line = |check: &Check| format!("{:<8} {:<12} {}\n", check.outcome.word(), check.name, check.detail);
+        let line = |check: &Check| format!("{:<8} {:<12} {}\n", check.outcome.word(), check.name, plain(&check.detail));
         let text = self.0.iter().map(line).collect::<String>();
         let value = |check: &Check| json!({ "check": check.name, "outcome": check.outcome.word().to_lowercase(), "detail": check.detail });
         let checks: Vec<Value> = self.0.iter().map(value).collect();
@@ -70,12 +70,13 @@ pub(crate) async fn run(
 ) -> Result<Answer, Failure> {
     let mut checks = Checks::default();
     let name = CookieName::parse(cookie_name);
-    check_clock(&mut checks);
+    check_clock(&mut checks, SystemClock.now());
     let keyring = check_keys(&mut checks, keys, &command.expect_keys);
     match &arguments.store {
         Some(_) => match (store::open(arguments).await, keyring) {
             (Ok(store), keyring) => {
-                checks.add("store", Outcome::Good, "reachable, a primary, with the tables of this release");
+                checks.add("store", Outcome::Good, format!("reachable, a primary{}", store::tables(arguments)));
+                check_skew(&mut checks, &store.sessions).await;
                 check_round_trip(&mut checks, store, keyring, &name).await;
             }
             // A URL that no store takes is a wrong argument, not a finding.
@@ -97,14 +98,40 @@ pub(crate) async fn run(
     Ok(checks.answer())
 }
 
-fn check_clock(checks: &mut Checks) {
-    let now = SystemClock.now();
+fn check_clock(checks: &mut Checks, now: Timestamp) {
     if now.as_millis() < RELEASED {
         checks.add("clock", Outcome::Bad, format!("it says {}, which is before this release: set it", when(now)));
     } else {
         let detail = format!("{}; compare it with the other hosts': half a minute apart is tolerated", when(now));
         checks.add("clock", Outcome::Good, detail);
     }
+}
+
+/// Compares the clock with that of the store's server, if it has one.
+async fn check_skew(checks: &mut Checks, store: &impl SessionStore) {
+    let before = SystemClock.now();
+    let Ok(Some(theirs)) = store.now().await else { return };
+    let (outcome, detail) = skew(before, theirs, SystemClock.now());
+    checks.add("clock", outcome, detail);
+}
+
+/// Judges the server's time, which was asked for between two times of this host.
+fn skew(before: Timestamp, theirs: Timestamp, after: Timestamp) -> (Outcome, String) {
+    let (early, late) =
+        (before.as_millis().saturating_sub(theirs.as_millis()), theirs.as_millis().saturating_sub(after.as_millis()));
+    let (millis, direction) = if early > 0 { (early, "ahead of") } else { (late, "behind") };
+    let outcome = match millis {
+        0..=5_000 => return (Outcome::Good, "within 5 seconds of the store's".to_owned()),
+        5_001..=30_000 => Outcome::Warning,
+        _ => Outcome::Bad,
+    };
+    (
+        outcome,
+        format!(
+            "{} seconds {direction} the store's: sessions end too early or too late; set both by NTP",
+            millis / 1000
+        ),
+    )
 }
 
 fn check_keys(checks: &mut Checks, file: Option<&Path>, expected: &[String]) -> Option<Keyring> {
@@ -137,21 +164,21 @@ fn check_keys(checks: &mut Checks, file: Option<&Path>, expected: &[String]) -> 
     Some(keyring)
 }
 
-/// Makes a session, reads it and ends it: a write, a read and a delete with the application's rights.
-async fn check_round_trip(checks: &mut Checks, store: AnyStore, keyring: Option<Keyring>, name: &CookieName) {
-    match store.count().await {
+/// Makes a session with a private value, reads it and ends it: a write, a read and a delete with the application's rights.
+async fn check_round_trip(checks: &mut Checks, store: store::Opened, keyring: Option<Keyring>, name: &CookieName) {
+    match store.sessions.count().await {
         Ok(count) => checks.add("sessions", Outcome::Good, format!("{count} stored")),
         Err(error) => checks.add("sessions", Outcome::Bad, error.to_string()),
     }
     let Some(keyring) = keyring else { return };
-    let manager = match name.apply(SessionManager::builder(keyring, store)).build() {
+    let manager = match name.apply(store.builder(keyring)).build() {
         Ok(manager) => manager,
         Err(error) => return checks.add("cookie name", Outcome::Bad, error.to_string()),
     };
     let started = Instant::now();
     match round_trip(&manager).await {
         Ok(()) => {
-            let detail = format!("a session was made, read and ended in {:?}", started.elapsed());
+            let detail = format!("a session with a private value was made, read and ended in {:?}", started.elapsed());
             checks.add("round trip", Outcome::Good, detail);
         }
         Err(problem) => checks.add("round trip", Outcome::Bad, problem),
@@ -166,10 +193,12 @@ async fn round_trip(manager: &SessionManager) -> Result<(), String> {
     let session = session.map_err(|error| format!("a session cannot be read: {error}"))?;
     if !session.get::<bool>("doctor").is_ok_and(|value| value == Some(true)) {
         return Err(
-            "a session that was stored a moment ago is not found: is this a replica, or does a cache evict it?"
+            "a session that was stored a moment ago is not found: is this a replica, is this host's clock behind, or does a cache evict it?"
                 .to_owned(),
         );
     }
+    session.vault().insert("doctor private", true).map_err(|error| error.to_string())?;
+    session.save().await.map_err(|error| format!("a private value cannot be stored: {error}"))?;
     let ended = session.logout().map_err(|error| error.to_string());
     ended?;
     match request.finish(200).await.and_then(|reply| reply.failure().map(ToString::to_string)) {
@@ -285,6 +314,25 @@ mod tests {
         assert_eq!(outcomes(headers), [("cookie", false)]);
         let large = format!("{headers}content-security-policy: {}\r\n", "x".repeat(1200));
         assert_eq!(outcomes(&large), [("cookie", false), ("proxy", false)]);
+    }
+
+    #[test]
+    fn a_clock_that_differs_from_the_stores_is_a_warning_and_then_bad() {
+        let at = |seconds: u64| Timestamp::from_millis(RELEASED + 1000 * seconds);
+        for (theirs, outcome, says) in [
+            (101, "ok", "within 5 seconds"),
+            (95, "ok", "within 5 seconds"),
+            (110, "warning", "8 seconds behind the store's"),
+            (80, "warning", "20 seconds ahead of the store's"),
+            (3700, "BAD", "3598 seconds behind the store's"),
+            (0, "BAD", "100 seconds ahead of the store's"),
+        ] {
+            let (found, detail) = skew(at(100), at(theirs), at(102));
+            assert!(found.word() == outcome && detail.contains(says), "{theirs}: {} {detail}", found.word());
+        }
+        let mut checks = Checks::default();
+        check_clock(&mut checks, Timestamp::from_millis(0));
+        assert!(checks.answer().is_bad, "1970");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::ValueEnum;
+use secure_sessions::{KeySourceError, Keyring};
 use secure_sessions_core::{FingerprintKey, KeyId, SealKey};
 use zeroize::Zeroizing;
 
@@ -119,7 +120,26 @@ impl KeyFile {
         Ok(())
     }
 
-    pub(crate) fn text(&self) -> Zeroizing<String> {
+    /// Makes the keyring that the application reads from the file, without writing it anywhere.
+    pub(crate) fn keyring(&self) -> Result<Keyring, KeySourceError> {
+        // Reserved in full: a string that grows leaves its old buffer behind, including the keys.
+        let room = self.lines.iter().map(|line| line.text.len() + 1).sum();
+        let [mut seal, mut fingerprint, mut compromised] =
+            [(); 3].map(|()| Zeroizing::new(String::with_capacity(room)));
+        for line in &self.lines {
+            let Some(key) = line.key else { continue };
+            let list = match key.kind {
+                _ if key.is_compromised => &mut compromised,
+                Kind::Seal => &mut seal,
+                Kind::Fingerprint => &mut fingerprint,
+            };
+            list.push_str(words(&line.text).last().copied().unwrap_or_default());
+            list.push(' ');
+        }
+        Keyring::from_text(&seal, &fingerprint, &compromised)
+    }
+
+    fn text(&self) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::with_capacity(self.lines.iter().map(|line| line.text.len() + 1).sum()));
         for line in &self.lines {
             text.push_str(&line.text);
@@ -133,15 +153,42 @@ impl KeyFile {
         let failed = |source| Failure::File { path: self.path.clone(), source };
         // Through a link, so that the file that it leads to is replaced and not the link.
         let path = fs::canonicalize(&self.path).map_err(failed)?;
-        let permissions = fs::metadata(&path).map_err(failed)?.permissions();
+        let replaced = fs::metadata(&path).map_err(failed)?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let mut new = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
         new.write_all(self.text().as_bytes()).map_err(failed)?;
-        new.as_file().set_permissions(permissions).map_err(failed)?;
+        // In this order, so that nobody else may read the new keys at any time.
+        keep_owner(new.as_file(), &replaced, &path)?;
+        new.as_file().set_permissions(replaced.permissions()).map_err(failed)?;
         new.as_file().sync_all().map_err(failed)?;
         new.persist(&path).map_err(|error| failed(error.error))?;
         Ok(())
     }
+}
+
+/// Gives the file to the owner and the group of the one that it replaces: if root changes the keys, the application must still
+/// be able to read them.
+#[cfg(unix)]
+fn keep_owner(new: &fs::File, replaced: &fs::Metadata, path: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    let failed = |source| Failure::File { path: path.to_owned(), source };
+    let made = new.metadata().map_err(failed)?;
+    let (user, group) = (replaced.uid(), replaced.gid());
+    if (made.uid(), made.gid()) == (user, group) {
+        return Ok(());
+    }
+    fchown(new, Some(user), Some(group)).map_err(|refused| {
+        Failure::Usage(format!(
+            "{} belongs to the user {user} and the group {group}, and a new file cannot be given to them ({refused}): run this \
+             as the file's owner",
+            path.display()
+        ))
+    })
+}
+
+#[cfg(not(unix))]
+fn keep_owner(_: &fs::File, _: &fs::Metadata, _: &Path) -> Result<(), Failure> {
+    Ok(())
 }
 
 /// Creates a key file that its owner alone may read.
@@ -155,6 +202,12 @@ pub(crate) fn create(path: &Path, text: &str) -> Result<(), Failure> {
             let path = path.display();
             Failure::Usage(format!(
                 "{path} exists, and a key file is never overwritten: choose another name, or `keys rotate`"
+            ))
+        }
+        ErrorKind::NotFound => {
+            let folder = path.parent().unwrap_or(path).display();
+            Failure::Usage(format!(
+                "{folder} is no folder in which a file can be made: make it first, or name another one"
             ))
         }
         _ => Failure::File { path: path.to_owned(), source },
@@ -179,9 +232,13 @@ pub(crate) fn open_to_others(path: &Path) -> Option<String> {
     None
 }
 
+/// Returns the words of a line in front of its comment.
+fn words(line: &str) -> Vec<&str> {
+    line.split('#').next().unwrap_or_default().split_whitespace().collect()
+}
+
 fn key_of(line: &str) -> Option<Key> {
-    let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
-    let (text, is_compromised) = match words.as_slice() {
+    let (text, is_compromised) = match words(line).as_slice() {
         [key] => (*key, false),
         ["compromised", key] => (*key, true),
         _ => return None,
@@ -240,5 +297,17 @@ mod tests {
         file.activate(&seal(3).id().to_string()).expect("there");
         file.compromise(&fresh.id().to_string()).expect("no longer active");
         assert_eq!(ids(&file).iter().filter(|(_, compromised)| *compromised).count(), 2);
+    }
+
+    #[test]
+    fn the_keyring_is_what_the_application_reads_from_the_file() {
+        let mut file = file(&[("compromised ", seal(1)), ("", seal(2)), ("", seal(3))]);
+        let fingerprint = FingerprintKey::from_bytes([4; 32]).to_text();
+        file.add(Kind::Fingerprint, Zeroizing::new(format!("  {}  # of the shop", fingerprint.as_str())));
+        let written = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(written.path(), file.text().as_bytes()).expect("written");
+        let states = |ring: Keyring| ring.states().collect::<Vec<_>>();
+        let read = states(Keyring::from_file(written.path()).expect("keys"));
+        assert_eq!((states(file.keyring().expect("keys")), read.len()), (read, 4));
     }
 }

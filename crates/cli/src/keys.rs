@@ -1,9 +1,10 @@
 //! Keys: new ones, their list, their change, their check.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use secure_sessions::{FINGERPRINT_KEYS_VARIABLE, KeyKind, KeyState, Keyring, SEAL_KEYS_VARIABLE};
+use secure_sessions::{
+    COMPROMISED_KEYS_VARIABLE, FINGERPRINT_KEYS_VARIABLE, KeyKind, KeyState, Keyring, SEAL_KEYS_VARIABLE,
+};
 use secure_sessions_core::{FingerprintKey, KeyId, SealKey};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -15,10 +16,11 @@ use crate::output::Answer;
 
 /// Reads the keys from the file, or from the environment.
 pub(crate) fn keyring(file: Option<&Path>) -> Result<Keyring, Failure> {
-    Ok(match file {
-        Some(file) => Keyring::from_file(file)?,
-        None => Keyring::from_env()?,
-    })
+    let keyring = match file {
+        Some(file) => Keyring::from_file(file),
+        None => Keyring::from_env(),
+    };
+    keyring.map_err(|error| Failure::keys(error, file))
 }
 
 pub(crate) fn run(command: KeysCommand, file: Option<&Path>) -> Result<Answer, Failure> {
@@ -60,7 +62,13 @@ fn new(file: Option<&Path>, env: bool) -> Result<Answer, Failure> {
 }
 
 fn rotate(command: RotateCommand, file: Option<&Path>) -> Result<Answer, Failure> {
-    let path = file.ok_or_else(|| Failure::Usage("which key file? Name it by --keys".to_owned()))?;
+    let path = file.ok_or_else(|| {
+        Failure::Usage(format!(
+            "which key file? Name it by --keys or SECURE_SESSIONS_KEY_FILE. Keys in the environment are changed where it is set: \
+             add a new one (of `keys new --env`) as the second in {SEAL_KEYS_VARIABLE} or {FINGERPRINT_KEYS_VARIABLE} on every host, \
+             then put it first. A leaked key moves to {COMPROMISED_KEYS_VARIABLE} in that second step"
+        ))
+    })?;
     keyring(Some(path))?; // What the application would refuse is not worked on.
     let mut file = KeyFile::read(path)?;
     let RotateCommand { add, activate, compromised, drop } = command;
@@ -72,7 +80,7 @@ fn rotate(command: RotateCommand, file: Option<&Path>) -> Result<Answer, Failure
         }
         (_, Some(id), ..) => {
             file.activate(&id)?;
-            "Copy the file to every host. Drop the old key after the sessions' absolute timeout."
+            "Copy the file to every host. Drop the old key after the longest lifetime of a session."
         }
         (_, _, Some(id), _) => {
             file.compromise(&id)?;
@@ -84,18 +92,9 @@ fn rotate(command: RotateCommand, file: Option<&Path>) -> Result<Answer, Failure
         }
     };
     // Nothing is written that the application would refuse.
-    let lines = file.text();
-    let keyring = parsed(&lines)?;
+    let keyring = file.keyring().map_err(|error| Failure::keys(error, Some(path)))?;
     file.write()?;
     Ok(Answer::new(format!("{}\n{next}", text(&keyring)), json!({ "keys": list(&keyring), "next": next })))
-}
-
-/// Parses a key file's text by writing it where only this process reads it.
-fn parsed(text: &str) -> Result<Keyring, Failure> {
-    let failed = |source| Failure::File { path: std::env::temp_dir(), source };
-    let file = tempfile::NamedTempFile::new().map_err(failed)?;
-    std::fs::write(file.path(), text).map_err(failed)?;
-    keyring(Some(file.path()))
 }
 
 /// Returns what is wrong with the keys, though the application would start with them.
@@ -108,7 +107,8 @@ pub(crate) fn problems(keyring: &Keyring, file: Option<&Path>) -> Vec<String> {
         }
         if state == KeyState::Compromised {
             let kind = word(kind);
-            problems.push(format!("the {kind} key {id} is compromised: drop it after the sessions' absolute timeout"));
+            problems
+                .push(format!("the {kind} key {id} is compromised: drop it after the longest lifetime of a session"));
         }
     }
     problems
@@ -144,9 +144,4 @@ fn text(keyring: &Keyring) -> String {
 pub(crate) fn list(keyring: &Keyring) -> Vec<Value> {
     let key = |(kind, id, is): (KeyKind, KeyId, KeyState)| json!({ "kind": word(kind), "id": id.to_string(), "state": state(is) });
     keyring.states().map(key).collect()
-}
-
-/// Returns the keys as core takes them.
-pub(crate) fn core(file: Option<&Path>) -> Result<Arc<secure_sessions_core::Keyring>, Failure> {
-    Ok(keyring(file)?.into())
 }

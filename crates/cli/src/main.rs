@@ -4,9 +4,12 @@
 mod arguments;
 mod cookie;
 mod doctor;
+mod dynamodb;
 mod error;
+mod examples;
 mod keyfile;
 mod keys;
+mod not_before;
 mod output;
 mod sessions;
 mod store;
@@ -22,18 +25,14 @@ use crate::output::Answer;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    // Wrong arguments end the process here, with code 2 and what to do.
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(wrong) => return output::print_wrong_arguments(&wrong),
+    };
     let json = arguments.json;
     match run(arguments).await {
-        Ok(answer) => {
-            answer.print(json);
-            if answer.is_bad { ExitCode::FAILURE } else { ExitCode::SUCCESS }
-        }
-        Err(failure) => {
-            output::print_failure(&failure, json);
-            ExitCode::from(failure.code())
-        }
+        Ok(answer) => answer.print(json),
+        Err(failure) => output::print_failure(&failure, json),
     }
 }
 
@@ -43,6 +42,7 @@ async fn run(arguments: Arguments) -> Result<Answer, Failure> {
         Command::Keys(command) => keys::run(command, keys.as_deref()),
         Command::Token(command) => token::run(command, keys.as_deref(), &store, cookie_name).await,
         Command::Sessions(command) => sessions::run(command, keys.as_deref(), &store, cookie_name).await,
+        Command::NotBefore(command) => not_before::run(command, &store).await,
         Command::Purge => sessions::purge(&store).await,
         Command::Migrate(command) => store::migrate(command, &store).await,
         Command::Doctor(command) => doctor::run(&command, keys.as_deref(), &store, cookie_name).await,

@@ -14,7 +14,8 @@ mod rustcrypto;
 
 /// The implementation that seals tokens. All of them make the same bytes and open each other's.
 ///
-/// A feature only makes an implementation available; you choose it by value.
+/// A feature only makes an implementation available; you choose it by value. The same library then verifies the
+/// signatures of device-bound sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Aead {

@@ -40,15 +40,7 @@ fn digest(key: &FingerprintSubkeys, id: &SessionId, properties: &[u8]) -> [u8; B
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::{FingerprintKey, SealKey};
-
-    fn ring(keys: &[u8]) -> Keyring {
-        let builder = Keyring::builder().seal_key(SealKey::from_bytes([99; 32]));
-        keys.iter()
-            .fold(builder, |builder, key| builder.fingerprint_key(FingerprintKey::from_bytes([*key; 32])))
-            .build()
-            .expect("a ring")
-    }
+    use crate::keyring::ring;
 
     #[test]
     fn a_binding_is_of_one_session_one_client_and_a_key_that_is_still_there() {

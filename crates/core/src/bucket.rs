@@ -3,15 +3,20 @@
 use core::fmt;
 
 use crate::format::MAX_RETIRED;
-use crate::ids::{Fingerprint, Revision, SessionId, SubjectTag};
+use crate::ids::{Fingerprint, GroupTag, Revision, SessionId, SubjectTag, VaultId};
 use crate::time::{Millis, Timestamp};
 
 /// The generation of a bucket's first token.
 pub const FIRST_GENERATION: u32 = 1;
 /// The time from a bucket's deadline to its purge: until then, late requests still learn that it expired.
 pub const PURGE_DELAY: Millis = Millis::from_secs(60 * 60);
-/// The longest lag of `last_seen_at`, and so the longest delay of an idle timeout.
-pub const MAX_TOUCH_STEP: Millis = Millis::from_secs(60);
+/// The longest lag of `last_seen_at` that a policy can ask for, and so the longest delay of an idle timeout.
+pub const MAX_TOUCH_STEP: Millis = Millis::from_secs(10 * 60);
+/// The longest lag by default. A purge counts on it; a longer one only shortens the time in which late requests still learn
+/// that the session expired.
+pub const DEFAULT_TOUCH_STEP: Millis = Millis::from_secs(60);
+const _: () =
+    assert!(MAX_TOUCH_STEP.get() <= DEFAULT_TOUCH_STEP.get() + PURGE_DELAY.get(), "expired before it is purged");
 /// The most that a time in a bucket may be ahead of the host's clock; beyond it, another host's clock ran ahead.
 pub const CLOCK_TOLERANCE: Millis = Millis::from_secs(60);
 
@@ -24,6 +29,10 @@ pub struct Bucket {
     pub revision: Revision,
     /// The keyed tag of the logged-in subject; `None` if nobody is logged in.
     pub subject: Option<SubjectTag>,
+    /// The keyed tag of the session at an identity provider that the login came from; `None` if there is none.
+    pub group: Option<GroupTag>,
+    /// The vault with the session's private and large values; `None` if it never had any.
+    pub vault: Option<VaultId>,
     /// The application's label of the session, sealed.
     pub label: Option<Vec<u8>>,
     /// The time when the bucket was made.
@@ -46,6 +55,45 @@ pub struct Bucket {
     pub evicted: Option<Evicted>,
     /// The current token, sealed under a key that only this session's tokens hold.
     pub handoff: Option<Vec<u8>>,
+}
+
+/// The times of a bucket that decide how long it lives, with its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifespan {
+    /// The bucket's name.
+    pub id: SessionId,
+    /// The time when the bucket was made.
+    pub created_at: Timestamp,
+    /// The time when the session was last seen; it lags by at most a touch step.
+    pub last_seen_at: Timestamp,
+    /// The absolute deadline.
+    pub expires_at: Timestamp,
+    /// The idle timeout; `None` if there is none.
+    pub idle_timeout: Option<Millis>,
+}
+
+impl Lifespan {
+    /// Returns `true` if the bucket is past its absolute deadline, or was idle for too long.
+    #[must_use]
+    pub fn is_expired(&self, now: Timestamp, policy: &BucketPolicy) -> bool {
+        now >= self.expires_at
+            || self.idle_timeout.is_some_and(|idle| now > self.last_seen_at.after(idle).after(self.touch_step(policy)))
+    }
+
+    fn touch_step(&self, policy: &BucketPolicy) -> Millis {
+        let part = |of: u64| self.idle_timeout.map_or(Millis::new(u64::MAX), |idle| Millis::new(idle.get() / of));
+        let step = match policy.touch_step {
+            None => DEFAULT_TOUCH_STEP.min(part(20)).min(policy.grace),
+            Some(step) => step.min(part(4)),
+        };
+        step.clamp(Millis::new(1), MAX_TOUCH_STEP)
+    }
+}
+
+impl AsRef<SessionId> for Lifespan {
+    fn as_ref(&self) -> &SessionId {
+        &self.id
+    }
 }
 
 /// A superseded token.
@@ -162,6 +210,8 @@ impl Entry {
 pub struct BucketPolicy {
     /// The time that a superseded token outlives the proof that its session moved on. Tolerates one-way delays of half of it.
     pub grace: Millis,
+    /// The most that `last_seen_at` may lag, up to [`MAX_TOUCH_STEP`]; `None` for the default.
+    pub touch_step: Option<Millis>,
 }
 
 /// The arrival of an admitted token.
@@ -182,6 +232,8 @@ pub struct NewBucket {
     pub id: SessionId,
     /// The keyed tag of the subject, if somebody is logged in.
     pub subject: Option<SubjectTag>,
+    /// The keyed tag of the session at the identity provider, if the login came from one.
+    pub group: Option<GroupTag>,
     /// The application's label of the session, sealed.
     pub label: Option<Vec<u8>>,
     /// The absolute deadline.
@@ -201,6 +253,8 @@ pub struct Succession {
     pub handoff: Vec<u8>,
     /// The subject's tag, under the fingerprint key of the next token.
     pub subject: Option<SubjectTag>,
+    /// The group's tag, under the fingerprint key of the next token.
+    pub group: Option<GroupTag>,
     /// The label, sealed under the fingerprint key of the next token.
     pub label: Option<Vec<u8>>,
     /// The absolute deadline.
@@ -224,6 +278,12 @@ pub enum Standing {
     Unremembered,
 }
 
+impl AsRef<SessionId> for Bucket {
+    fn as_ref(&self) -> &SessionId {
+        &self.id
+    }
+}
+
 impl Bucket {
     /// Makes a new bucket with its first token.
     #[must_use]
@@ -232,6 +292,8 @@ impl Bucket {
             id: new.id,
             revision: Revision::FIRST,
             subject: new.subject,
+            group: new.group,
+            vault: None,
             label: new.label,
             created_at: now,
             last_seen_at: now,
@@ -249,8 +311,19 @@ impl Bucket {
     /// Returns `true` if the bucket is past its absolute deadline, or was idle for too long.
     #[must_use]
     pub fn is_expired(&self, now: Timestamp, policy: &BucketPolicy) -> bool {
-        now >= self.expires_at
-            || self.idle_timeout.is_some_and(|idle| now > self.last_seen_at.after(idle).after(self.touch_step(policy)))
+        self.lifespan().is_expired(now, policy)
+    }
+
+    /// Returns its times, with its id.
+    #[must_use]
+    pub fn lifespan(&self) -> Lifespan {
+        Lifespan {
+            id: self.id,
+            created_at: self.created_at,
+            last_seen_at: self.last_seen_at,
+            expires_at: self.expires_at,
+            idle_timeout: self.idle_timeout,
+        }
     }
 
     /// Returns the standing of a token with this generation and fingerprint. Does not look at deadlines.
@@ -274,11 +347,11 @@ impl Bucket {
         now >= self.last_seen_at.after(self.touch_step(policy))
     }
 
-    /// Returns how far `last_seen_at` may lag: a minute, a twentieth of the idle timeout or a grace, the smallest of them.
+    /// Returns how far `last_seen_at` may lag: by default a minute, a twentieth of the idle timeout or a grace, the smallest of
+    /// them; else the policy's step, or a quarter of the idle timeout if that is less.
     #[must_use]
     pub fn touch_step(&self, policy: &BucketPolicy) -> Millis {
-        let idle = self.idle_timeout.map_or(MAX_TOUCH_STEP, |idle| Millis::new(idle.get() / 20));
-        MAX_TOUCH_STEP.min(idle).min(policy.grace).max(Millis::new(1))
+        self.lifespan().touch_step(policy)
     }
 
     /// Returns the generation of the next token; `None` after 2^32 - 1 tokens.
@@ -318,6 +391,8 @@ impl Bucket {
             id: self.id,
             revision: self.revision,
             subject: succession.subject,
+            group: succession.group,
+            vault: self.vault,
             label: succession.label,
             created_at: self.created_at,
             last_seen_at: self.last_seen_at,
@@ -334,6 +409,12 @@ impl Bucket {
         Some(next)
     }
 
+    /// Returns the bucket of a session that has values in this vault.
+    #[must_use]
+    pub fn with_vault(self, vault: Option<VaultId>) -> Self {
+        Self { vault, ..self }
+    }
+
     /// Returns the bucket with another label.
     #[must_use]
     pub fn labelled(&self, label: Option<Vec<u8>>) -> Self {
@@ -343,9 +424,9 @@ impl Bucket {
     /// Returns the time from which a store may remove it.
     #[must_use]
     pub fn purge_at(&self) -> Timestamp {
-        let deadline = self
-            .idle_timeout
-            .map_or(self.expires_at, |idle| self.expires_at.min(self.last_seen_at.after(idle).after(MAX_TOUCH_STEP)));
+        let deadline = self.idle_timeout.map_or(self.expires_at, |idle| {
+            self.expires_at.min(self.last_seen_at.after(idle).after(DEFAULT_TOUCH_STEP))
+        });
         deadline.after(PURGE_DELAY)
     }
 
@@ -469,6 +550,8 @@ impl fmt::Debug for Bucket {
         f.debug_struct("Bucket")
             .field("revision", &self.revision)
             .field("subject", &self.subject)
+            .field("group", &self.group)
+            .field("vault", &self.vault)
             .field("label", &self.label.as_deref().map(Length))
             .field("created_at", &self.created_at)
             .field("last_seen_at", &self.last_seen_at)
@@ -487,6 +570,7 @@ impl fmt::Debug for NewBucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NewBucket")
             .field("subject", &self.subject)
+            .field("group", &self.group)
             .field("label", &self.label.as_deref().map(Length))
             .field("expires_at", &self.expires_at)
             .field("idle_timeout", &self.idle_timeout)
@@ -499,6 +583,7 @@ impl fmt::Debug for Succession {
         f.debug_struct("Succession")
             .field("handoff", &Length(&self.handoff))
             .field("subject", &self.subject)
+            .field("group", &self.group)
             .field("label", &self.label.as_deref().map(Length))
             .field("expires_at", &self.expires_at)
             .field("idle_timeout", &self.idle_timeout)

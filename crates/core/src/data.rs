@@ -11,7 +11,7 @@ use self::places::{Place, Places};
 pub use self::wrong_type::WrongType;
 use crate::cbor::{self, CborError};
 use crate::codec;
-use crate::format::{MAX_KEY_LEN, MAX_TOKEN};
+use crate::format::{MAX_KEY_LEN, MAX_TOKEN, MAX_VAULT_VALUE_LEN};
 use crate::secret::{SecretArray, SecretBytes};
 
 mod places;
@@ -403,10 +403,23 @@ impl fmt::Debug for DataMap {
 ///
 /// [`DataError`] if the value cannot be serialised, is larger than any cookie, or nested too deeply.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<SecretBytes, DataError> {
-    let mut writer = Bounded { small: SecretArray([0; Bounded::SMALL]), large: None, length: 0 };
+    encode_up_to(value, MAX_TOKEN)
+}
+
+/// Encodes one value for the vault, as [`encode`] does for a cookie.
+///
+/// # Errors
+///
+/// [`DataError`] as of [`encode`]; a value of more than [`MAX_VAULT_VALUE_LEN`] bytes is too large.
+pub fn encode_private<T: Serialize + ?Sized>(value: &T) -> Result<SecretBytes, DataError> {
+    encode_up_to(value, MAX_VAULT_VALUE_LEN)
+}
+
+fn encode_up_to<T: Serialize + ?Sized>(value: &T, limit: usize) -> Result<SecretBytes, DataError> {
+    let mut writer = Bounded { small: SecretArray([0; Bounded::SMALL]), large: None, length: 0, limit };
     codec::to_writer(value, &mut writer).map_err(|error| DataError::Serialize(error.to_string()))?;
     let bytes = writer.bytes()?;
-    check_value(bytes)?;
+    check_item(bytes)?;
     Ok(SecretBytes::from(bytes.to_vec()))
 }
 
@@ -426,6 +439,7 @@ struct Bounded {
     /// The whole of a larger value, with room for the largest.
     large: Option<SecretBytes>,
     length: usize,
+    limit: usize,
 }
 
 impl Bounded {
@@ -433,7 +447,7 @@ impl Bounded {
 
     fn bytes(&self) -> Result<&[u8], DataError> {
         let bytes = self.large.as_deref().unwrap_or(&self.small.0);
-        // A value longer than a cookie was counted, not kept.
+        // A value beyond the limit was counted, not kept.
         bytes.get(..self.length).ok_or(DataError::ValueTooLarge { length: self.length })
     }
 }
@@ -444,9 +458,9 @@ impl std::io::Write for Bounded {
         self.length += bytes.len();
         match (&mut self.large, self.small.0.get_mut(start..self.length)) {
             (None, Some(room)) => room.copy_from_slice(bytes),
-            (large, _) if self.length <= MAX_TOKEN => {
+            (large, _) if self.length <= self.limit => {
                 let large = large.get_or_insert_with(|| {
-                    let mut large = SecretBytes::with_capacity(MAX_TOKEN);
+                    let mut large = SecretBytes::with_capacity(self.limit);
                     large.as_mut_vec().extend_from_slice(&self.small.0[..start]);
                     large
                 });
@@ -471,10 +485,14 @@ fn check_key(key: &[u8]) -> Result<(), DataError> {
     if key.len() > MAX_KEY_LEN { Err(DataError::KeyTooLong { length: key.len() }) } else { Ok(()) }
 }
 
-fn check_value(mut value: &[u8]) -> Result<(), DataError> {
+fn check_value(value: &[u8]) -> Result<(), DataError> {
     if value.len() > MAX_TOKEN {
         return Err(DataError::ValueTooLarge { length: value.len() });
     }
+    check_item(value)
+}
+
+fn check_item(mut value: &[u8]) -> Result<(), DataError> {
     cbor::item(&mut value)?;
     if value.is_empty() { Ok(()) } else { Err(DataError::Value(CborError::Malformed)) }
 }

@@ -19,6 +19,7 @@ use crate::ids::{InvalidHandle, RandomError};
 use crate::keyring::KeyringError;
 use crate::keys::KeyParseError;
 use crate::meta::MetaError;
+use crate::references::VaultError;
 use crate::sealer::SealError;
 use crate::sizes::SizeError;
 use crate::tags::LabelError;
@@ -33,7 +34,8 @@ debug_as_display!(
     MetaError,
     RandomError,
     SealError,
-    SizeError
+    SizeError,
+    VaultError
 );
 
 #[cfg(test)]

@@ -10,7 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::format::{FINGERPRINT_LEN, HANDOFF_KEY_LEN, KEY_ID_LEN, SESSION_ID_LEN, TAG_TRUNCATED_LEN};
+use crate::format::{
+    DEVICE_LEN, FINGERPRINT_LEN, HANDOFF_KEY_LEN, KEY_ID_LEN, SESSION_ID_LEN, TAG_TRUNCATED_LEN, VAULT_ID_LEN,
+};
 
 /// The caller's source of randomness failed.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -77,6 +79,32 @@ opaque_bytes!(
     /// A keyed tag of a subject's name: all that the store sees of the session's user.
     SubjectTag,
     TAG_TRUNCATED_LEN
+);
+
+opaque_bytes!(
+    /// A keyed tag of the session at an identity provider that a session began with: all that the store sees of it. The
+    /// sessions with one tag end together.
+    GroupTag,
+    TAG_TRUNCATED_LEN
+);
+
+opaque_bytes!(
+    /// The name of a session's vault: 16 bytes in its bucket, which own the blobs, so that ending a session deletes them
+    /// without a token. A renewal keeps the name.
+    VaultId,
+    VAULT_ID_LEN
+);
+
+opaque_bytes!(
+    /// The name of one blob in a vault: derived from the secret that seals it, and revealing nothing of it.
+    BlobId,
+    VAULT_ID_LEN
+);
+
+opaque_bytes!(
+    /// A device that sessions are bound to: the truncated hash of its public key. See [`DeviceKey`](crate::DeviceKey).
+    DeviceId,
+    DEVICE_LEN
 );
 
 impl SessionId {
@@ -207,6 +235,9 @@ impl Handle {
         self.0
     }
 }
+
+/// The bytes where a handle is left out.
+pub(crate) const NO_SESSION: Handle = Handle([0; TAG_TRUNCATED_LEN]);
 
 impl fmt::Display for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -20,6 +20,11 @@ impl KeySchedule {
         KeyId::from_bytes(expand::<KEY_ID_LEN>(&self.0, INFO_KEY_ID))
     }
 
+    /// Returns bytes that are no key, such as a name.
+    pub(crate) fn bytes<const N: usize>(&self, info: &[u8]) -> [u8; N] {
+        expand(&self.0, info)
+    }
+
     pub(crate) fn subkey(&self, info: &[u8]) -> Zeroizing<[u8; KEY_LEN]> {
         Zeroizing::new(expand(&self.0, info))
     }

@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 
 use crate::aead::AeadKey;
 use crate::format::{
-    FINGERPRINT_KEY_PREFIX, INFO_BINDING, INFO_CSRF, INFO_FINGERPRINT, INFO_HANDLE, INFO_HANDOFF, INFO_LABEL,
-    INFO_MARK, INFO_SEAL, INFO_SUBJECT, KEY_LEN,
+    FINGERPRINT_KEY_PREFIX, INFO_BINDING, INFO_CSRF, INFO_DEVICE, INFO_FINGERPRINT, INFO_GROUP, INFO_HANDLE,
+    INFO_HANDOFF, INFO_LABEL, INFO_MARK, INFO_SEAL, INFO_SUBJECT, KEY_LEN,
 };
 use crate::ids::{KeyId, RandomError};
 use crate::keys::{FingerprintKey, KeyParseError, SealKey};
@@ -323,9 +323,11 @@ pub(crate) struct FingerprintSubkeys {
     /// The other half of every mark key.
     pub(crate) fingerprint: Subkey,
     pub(crate) subject: MacKey,
+    pub(crate) group: MacKey,
     pub(crate) csrf: MacKey,
     pub(crate) handle: MacKey,
     pub(crate) binding: MacKey,
+    pub(crate) device: MacKey,
     pub(crate) label: AeadKey,
 }
 
@@ -338,9 +340,11 @@ impl FingerprintSubkeys {
             state,
             fingerprint: Subkey(schedule.subkey(INFO_FINGERPRINT)),
             subject: mac(INFO_SUBJECT),
+            group: mac(INFO_GROUP),
             csrf: mac(INFO_CSRF),
             handle: mac(INFO_HANDLE),
             binding: mac(INFO_BINDING),
+            device: mac(INFO_DEVICE),
             label: AeadKey::new(schedule.subkey(INFO_LABEL)),
         }
     }
@@ -353,6 +357,14 @@ impl fmt::Debug for Subkey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Subkey(..)")
     }
+}
+
+/// Makes a ring with these fingerprint keys, the active one first.
+#[cfg(test)]
+pub(crate) fn ring(keys: &[u8]) -> Keyring {
+    let builder = Keyring::builder().seal_key(SealKey::from_bytes([99; 32]));
+    let with = |builder: KeyringBuilder, key: &u8| builder.fingerprint_key(FingerprintKey::from_bytes([*key; 32]));
+    keys.iter().fold(builder, with).build().expect("a ring")
 }
 
 #[cfg(test)]

@@ -5,10 +5,17 @@ use core::fmt;
 use ciborium_ll::{Header, simple};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+pub use self::provider::ProviderSession;
 use crate::cbor::{self, CborError};
-use crate::format::{CRITICAL_META, MAX_BINDING_LEN, MAX_SUBJECT_LEN, TAG_TRUNCATED_LEN};
-use crate::ids::SubjectTag;
+use crate::format::{
+    CRITICAL_META, DEVICE_LEN, MAX_BINDING_LEN, MAX_PROVIDER_LEN, MAX_SUBJECT_LEN, PROVIDER_SESSION_LEN,
+    TAG_TRUNCATED_LEN,
+};
+use crate::ids::{DeviceId, SubjectTag};
+use crate::references::References;
 use crate::time::{Millis, Timestamp};
+
+mod provider;
 
 /// The engine's own entries of a token: a CBOR map with integer keys, apart from the application's data.
 ///
@@ -35,6 +42,14 @@ pub struct Meta {
     pub binding: Option<Vec<u8>>,
     /// The messages for the next request: one encoded CBOR item.
     pub flash: Option<Vec<u8>>,
+    /// The references to the session's values in the vault.
+    pub vault: References,
+    /// The device that the session is bound to.
+    #[zeroize(skip)]
+    pub device: Option<DeviceId>,
+    /// The session at an identity provider that the login came from.
+    #[zeroize(skip)]
+    pub provider_session: Option<ProviderSession>,
     /// The entries that this version does not know, by ascending key. They are written again as they were read.
     pub(crate) later: Vec<Later>,
 }
@@ -69,6 +84,22 @@ pub enum MetaError {
         /// The length in bytes.
         length: usize,
     },
+    /// A claim that names a session at an identity provider is empty: sessions that have nothing in common would end together.
+    #[error("the identity provider's `{claim}` is empty; name no session of the provider if it sent none")]
+    ProviderEmpty {
+        /// The claim: `iss` or `sid`.
+        claim: &'static str,
+    },
+    /// A claim that names a session at an identity provider is longer than [`MAX_PROVIDER_LEN`].
+    #[error(
+        "the identity provider's `{claim}` has {length} bytes, more than {MAX_PROVIDER_LEN}; name no session of this provider"
+    )]
+    ProviderTooLong {
+        /// The claim: `iss` or `sid`.
+        claim: &'static str,
+        /// The length in bytes.
+        length: usize,
+    },
     /// The binding digest is longer than [`MAX_BINDING_LEN`].
     #[error("the binding has {length} bytes, more than {MAX_BINDING_LEN}; hash it first")]
     BindingTooLong {
@@ -91,8 +122,10 @@ const IDLE_TIMEOUT: u64 = 5;
 const LIFETIME: u64 = 6;
 const BINDING: u64 = 7;
 const FLASH: u64 = 8;
-// 9 is reserved for the device that a session is bound to, 10 for its vault.
+const DEVICE: u64 = 9;
+const VAULT: u64 = 10;
 const SUBJECT_TAG: u64 = 11;
+const PROVIDER_SESSION: u64 = 12;
 
 impl Meta {
     /// Checks that every entry can be written and read again.
@@ -134,7 +167,10 @@ impl Meta {
             + number(self.lifetime.map(Millis::get))
             + bytes(self.binding.as_ref().map(Vec::len))
             + self.flash.as_ref().map_or(0, |flash| 1 + flash.len())
+            + if self.vault.is_empty() { 0 } else { 1 + self.vault.encoded_len() }
+            + bytes(self.device.map(|_| DEVICE_LEN))
             + bytes(self.subject.as_ref().map(|_| TAG_TRUNCATED_LEN))
+            + bytes(self.provider_session.map(|_| PROVIDER_SESSION_LEN))
             + self.later.iter().map(|later| later.bytes.len()).sum::<usize>()
     }
 
@@ -147,6 +183,9 @@ impl Meta {
             + usize::from(self.lifetime.is_some())
             + usize::from(self.binding.is_some())
             + usize::from(self.flash.is_some())
+            + usize::from(!self.vault.is_empty())
+            + usize::from(self.device.is_some())
+            + usize::from(self.provider_session.is_some())
             + self.later.len()
     }
 
@@ -172,8 +211,17 @@ impl Meta {
         if let Some(flash) = &self.flash {
             entries.key(FLASH).extend_from_slice(flash);
         }
+        if let Some(device) = &self.device {
+            cbor::push_bytes(entries.key(DEVICE), device.as_bytes());
+        }
+        if !self.vault.is_empty() {
+            self.vault.append_to(entries.key(VAULT));
+        }
         if let Some(tag) = tag {
             cbor::push_bytes(entries.key(SUBJECT_TAG), tag.as_bytes());
+        }
+        if let Some(session) = &self.provider_session {
+            cbor::push_bytes(entries.key(PROVIDER_SESSION), session.as_bytes());
         }
         entries.push_later_up_to(u64::MAX);
     }
@@ -206,9 +254,18 @@ impl Meta {
                 LIFETIME => meta.lifetime = Some(Millis::new(number(value)?)),
                 BINDING => meta.binding = Some(bytes(value)?.to_vec()),
                 FLASH => meta.flash = Some(cbor::item(value)?.to_vec()),
+                VAULT => meta.vault = References::take(value)?,
+                DEVICE => {
+                    let bytes = DeviceId::try_from(bytes(value)?);
+                    meta.device = Some(bytes.map_err(|_| MetaError::Malformed)?);
+                }
                 SUBJECT_TAG => {
                     let bytes = SubjectTag::try_from(bytes(value)?);
                     tag = Some(bytes.map_err(|_| MetaError::Malformed)?);
+                }
+                PROVIDER_SESSION => {
+                    let digest = bytes(value)?.try_into().map_err(|_| MetaError::Malformed)?;
+                    meta.provider_session = Some(ProviderSession::from_bytes(digest));
                 }
                 CRITICAL_META.. => {
                     cbor::item(value)?;
@@ -305,10 +362,19 @@ mod tests {
             lifetime: Some(Millis::ZERO),
             binding: Some(vec![7; 32]),
             flash: Some(vec![0x81, 0x61, b'x']),
+            vault: References::take(&mut &VAULT_MAP[..]).expect("a map"),
+            device: Some(DeviceId::from_bytes([5; 16])),
+            provider_session: Some(ProviderSession::from_bytes([6; 16])),
             later: Vec::new(),
         }
     }
 
+    /// One key, `a`, whose secret is 32 times `b`, with a value of 0x6262 bytes.
+    const VAULT_MAP: [u8; 39] = {
+        let mut map = [b'b'; 39];
+        (map[0], map[1], map[2], map[3], map[4]) = (0xa1, 0x61, b'a', 0x58, 34);
+        map
+    };
     const TAG: SubjectTag = SubjectTag::from_bytes([9; 16]);
 
     fn written(meta: &Meta) -> Vec<u8> {
@@ -339,6 +405,12 @@ mod tests {
             &[0xa2, 0x04, 0xf5, 0x03, 0x01],
             &[0xa1, 0x03, 0x19, 0x01, 0x00],
             &[0xa1, 0x61, b'a', 0x01],
+            &[0xa1, 0x0a, 0xa0],
+            &[0xa1, 0x0a, 0x01],
+            &[0xa1, 0x09, 0x41, 0x00],
+            &[0xa1, 0x09, 0x01],
+            &[0xa1, 0x0c, 0x41, 0x00],
+            &[0xa1, 0x0c, 0x01],
             &[0xbf, 0xff],
         ] {
             assert_eq!(Meta::parse(bytes), Err(MetaError::Malformed), "{bytes:02x?}");
@@ -362,15 +434,15 @@ mod tests {
 
     #[test]
     fn entries_of_a_later_version_are_written_as_they_were_read_in_their_places() {
-        // 0, before all of ours; 9 and 10, which are reserved; 31 as the last that may be passed over, and its head in a
-        // spelling that we would not choose.
+        // 0, before all of ours; 13, behind them; 31 as the last that may be passed over, and its head in a spelling that
+        // we would not choose.
         let bytes = [
-            &[0xa7, 0x00, 0x80, 0x03, 0x02, 0x09, 0x9f, 0x01, 0xff, 0x0a, 0x19, 0x00, 0x01][..],
-            &[0x0c, 0xf6, 0x18, 0x14, 0x61, b'x', 0x19, 0x00, 0x1f, 0xa0],
+            &[0xa6, 0x00, 0x80, 0x03, 0x02, 0x0d, 0x9f, 0x01, 0xff][..],
+            &[0x0e, 0xf6, 0x18, 0x14, 0x61, b'x', 0x19, 0x00, 0x1f, 0xa0],
         ]
         .concat();
         let (mut meta, _) = Meta::parse(&bytes).expect("entries of a later version");
-        assert_eq!((meta.assurance_level, meta.later.len()), (Some(2), 6));
+        assert_eq!((meta.assurance_level, meta.later.len()), (Some(2), 5));
         assert_eq!(written(&meta), bytes);
         assert_eq!(meta.encoded_len(), bytes.len());
         meta.subject = Some("alice".to_owned());

@@ -7,8 +7,9 @@ use crate::data::DataMap;
 use crate::format::{
     EXPIRES_AT_AT, GENERATION_AT, HANDOFF_KEY_AT, ISSUED_AT_AT, META_AT, META_LEN_AT, MIN_BLOAT, SESSION_ID_LEN,
 };
-use crate::ids::{Fingerprint, HandoffKey, KeyId, SessionId, SubjectTag};
+use crate::ids::{DeviceId, Fingerprint, HandoffKey, KeyId, SessionId, SubjectTag};
 use crate::keyring::{KeyKind, KeyState};
+use crate::meta::ProviderSession;
 use crate::meta::{Meta, MetaError};
 use crate::secret::SecretBytes;
 use crate::time::Timestamp;
@@ -114,12 +115,14 @@ impl Opened {
         now < self.expires_at() && not_before.is_none_or(|not_before| self.issued_at() >= not_before)
     }
 
-    /// Returns the digest that the session is bound to, which reveals nothing of its data: a client that a binding refuses
-    /// must not be able to end a session with an old token of it.
+    /// Returns the digest and the device that the session is bound to, which reveal nothing of its data: a client that
+    /// a binding refuses must not be able to end a session with an old token of it.
     #[must_use]
-    pub fn binding(&self) -> Option<Vec<u8>> {
-        let (mut meta, _) = self.meta().ok()?;
-        meta.binding.take()
+    pub fn bindings(&self) -> (Option<Vec<u8>>, Option<DeviceId>) {
+        match self.meta() {
+            Ok((mut meta, _)) => (meta.binding.take(), meta.device),
+            Err(_) => (None, None),
+        }
     }
 
     /// Returns the subject that the token was issued for, to end all of its sessions if this one cannot be followed. It does
@@ -128,6 +131,12 @@ impl Opened {
     pub fn subject(&self) -> Option<String> {
         let (mut meta, _) = self.meta().ok()?;
         meta.subject.take()
+    }
+
+    /// Returns the session at an identity provider that the token's login came from. It proves nothing about the request.
+    #[must_use]
+    pub fn provider_session(&self) -> Option<ProviderSession> {
+        self.meta().ok()?.0.provider_session
     }
 
     pub(crate) fn handoff_key(&self) -> HandoffKey {

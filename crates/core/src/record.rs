@@ -3,8 +3,8 @@
 //! ```text
 //! record    = 0x01 | kind(1) | flags(1) | id(16) | body
 //! bucket    = revision(u64) | created_at | last_seen_at | expires_at | rotated_at (u64 ms each) | generation(u32)
-//!           | current(16) | [subject(16)] | [idle_timeout(u64 ms)] | [label_len(u16) | label]
-//!           | [handoff_len(u16) | handoff] | retired
+//!           | current(16) | [subject(16)] | [group(16)] | [vault(16)] | [idle_timeout(u64 ms)]
+//!           | [label_len(u16) | label] | [handoff_len(u16) | handoff] | retired
 //! retired   = count(u16) | count times: fingerprint(16) | times | [times of the eviction watermark]
 //! times     = generation(u32) | superseded_at(u64 ms) | dead_after(u64 ms)
 //! tombstone = ended_at(u64 ms) | expires_at(u64 ms) | [successor(16)]
@@ -14,8 +14,8 @@
 //! 2^64 - 1 while it is not decided.
 
 use crate::bucket::{Bucket, Entry, Evicted, Retired, Tombstone};
-use crate::format::{FINGERPRINT_LEN, MAX_RETIRED, SESSION_ID_LEN, TAG_TRUNCATED_LEN};
-use crate::ids::{Fingerprint, Revision, SessionId, SubjectTag};
+use crate::format::{FINGERPRINT_LEN, MAX_RETIRED, SESSION_ID_LEN, TAG_TRUNCATED_LEN, VAULT_ID_LEN};
+use crate::ids::{Fingerprint, GroupTag, Revision, SessionId, SubjectTag, VaultId};
 use crate::time::{Millis, Timestamp};
 
 /// An error in bytes that should be a record.
@@ -33,7 +33,9 @@ const HAS_IDLE: u8 = 2;
 const HAS_LABEL: u8 = 4;
 const HAS_HANDOFF: u8 = 8;
 const HAS_RETIRED: u8 = 16;
-const ALL_FLAGS: u8 = 31;
+const HAS_VAULT: u8 = 32;
+const HAS_GROUP: u8 = 64;
+const ALL_FLAGS: u8 = 127;
 /// The one flag of a tombstone.
 const HAS_SUCCESSOR: u8 = 1;
 
@@ -92,10 +94,14 @@ impl Bucket {
             (self.label.is_some(), HAS_LABEL),
             (self.handoff.is_some(), HAS_HANDOFF),
             (self.has_retired(), HAS_RETIRED),
+            (self.vault.is_some(), HAS_VAULT),
+            (self.group.is_some(), HAS_GROUP),
         ] {
             flags |= if there { flag } else { 0 };
         }
-        let variable = self.label.as_ref().map_or(0, |label| 2 + label.len())
+        let variable = self.group.map_or(0, |_| TAG_TRUNCATED_LEN)
+            + self.vault.map_or(0, |_| VAULT_ID_LEN)
+            + self.label.as_ref().map_or(0, |label| 2 + label.len())
             + self.handoff.as_ref().map_or(0, |handoff| 2 + handoff.len())
             + if self.has_retired() { 2 + self.retired.len() * RETIRED_LEN + EVICTED_LEN } else { 0 };
         let mut record =
@@ -115,6 +121,12 @@ impl Bucket {
         record.extend_from_slice(self.current.as_bytes());
         if let Some(subject) = &self.subject {
             record.extend_from_slice(subject.as_bytes());
+        }
+        if let Some(group) = &self.group {
+            record.extend_from_slice(group.as_bytes());
+        }
+        if let Some(vault) = &self.vault {
+            record.extend_from_slice(vault.as_bytes());
         }
         if let Some(idle) = self.idle_timeout {
             record.extend_from_slice(&idle.get().to_be_bytes());
@@ -201,6 +213,8 @@ fn read_bucket(id: SessionId, flags: u8, reader: &mut Reader<'_>) -> Result<Buck
         generation: u32::from_be_bytes(reader.array()?),
         current: Fingerprint::from_bytes(reader.array()?),
         subject: has(HAS_SUBJECT).then(|| reader.array().map(SubjectTag::from_bytes)).transpose()?,
+        group: has(HAS_GROUP).then(|| reader.array().map(GroupTag::from_bytes)).transpose()?,
+        vault: has(HAS_VAULT).then(|| reader.array().map(VaultId::from_bytes)).transpose()?,
         idle_timeout: has(HAS_IDLE).then(|| reader.number().map(Millis::new)).transpose()?,
         label: has(HAS_LABEL).then(|| reader.bytes()).transpose()?,
         handoff: has(HAS_HANDOFF).then(|| reader.bytes()).transpose()?,
@@ -281,7 +295,7 @@ mod tests {
     prop_compose! {
         fn any_bucket()(
             id in any::<[u8; 16]>(), numbers in any::<[u64; 5]>(), generation in any::<u32>(),
-            current in any::<[u8; 16]>(), subject in any::<Option<[u8; 16]>>(), idle in any::<Option<u64>>(),
+            current in any::<[u8; 16]>(), [subject, group, vault] in any::<[Option<[u8; 16]>; 3]>(), idle in any::<Option<u64>>(),
             label in prop::option::of(prop::collection::vec(any::<u8>(), 0..600)),
             handoff in prop::option::of(prop::collection::vec(any::<u8>(), 0..4000)),
             retired in prop::collection::vec((any::<[u8; 16]>(), any::<u32>(), any::<u64>(), any::<Option<u32>>()), 0..=128),
@@ -292,6 +306,8 @@ mod tests {
                 id: SessionId::from_bytes(id),
                 revision: Revision::new(revision),
                 subject: subject.map(SubjectTag::from_bytes),
+                group: group.map(GroupTag::from_bytes),
+                vault: vault.map(VaultId::from_bytes),
                 label,
                 created_at: Timestamp::from_millis(created),
                 last_seen_at: Timestamp::from_millis(seen),
@@ -326,7 +342,7 @@ mod tests {
             prop_assert_eq!(Entry::Bucket(bucket.clone()).to_record(), record.clone());
             prop_assert_eq!(read.id, bucket.id);
             prop_assert_eq!(read.current.as_bytes(), bucket.current.as_bytes());
-            prop_assert_eq!(read.subject, bucket.subject);
+            prop_assert_eq!((read.subject, read.group, read.vault), (bucket.subject, bucket.group, bucket.vault));
             prop_assert_eq!(read.label, bucket.label);
             prop_assert_eq!(read.handoff, bucket.handoff);
             prop_assert_eq!((read.retired.len(), read.evicted), (bucket.retired.len(), bucket.evicted));
@@ -358,7 +374,7 @@ mod tests {
 
         #[test]
         fn what_is_read_is_written_back_the_same(
-            kind in 0..3_u8, flags in 0..32_u8, rest in prop::collection::vec(0..3_u8, 0..200),
+            kind in 0..3_u8, flags in 0..128_u8, rest in prop::collection::vec(0..3_u8, 0..200),
         ) {
             let bytes = [&[RECORD_VERSION, kind, flags], &rest[..]].concat();
             if let Ok(entry) = Entry::from_record(&bytes) {
@@ -389,6 +405,7 @@ mod tests {
         let new = crate::bucket::NewBucket {
             id: SessionId::from_bytes([9; 16]),
             subject: None,
+            group: None,
             label: None,
             expires_at: Timestamp::from_millis(6),
             idle_timeout: None,
@@ -399,11 +416,9 @@ mod tests {
 
     #[test]
     fn a_flag_of_a_later_version_is_refused() {
-        for flag in [32, 64, 128] {
-            let mut record = smallest().to_record();
-            record[2] |= flag;
-            assert_eq!(Entry::from_record(&record).err(), Some(RecordError), "{flag}");
-        }
+        let mut record = smallest().to_record();
+        record[2] |= 128;
+        assert_eq!(Entry::from_record(&record).err(), Some(RecordError));
     }
 
     #[test]

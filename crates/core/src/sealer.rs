@@ -14,7 +14,7 @@ use crate::format::{
     CIPHERTEXT_AT, FINGERPRINT_LABEL, GENERATION_AT, ISSUE_LEN, MIN_TOKEN, NONCE_AT, NONCE_LEN, PLAINTEXT_FIXED,
     SEAL_RANDOM_LEN, SEED_LEN, TAG_LEN, TOKEN_OVERHEAD, VERSION,
 };
-use crate::ids::{Fingerprint, HandoffKey, RandomError, SessionId, SubjectTag, same};
+use crate::ids::{Fingerprint, GroupTag, HandoffKey, RandomError, SessionId, SubjectTag, same};
 use crate::kdf::mark_key;
 use crate::keyring::{KeyKind, KeyState, Keyring, SealSubkeys};
 use crate::mac::{MacKey, halves};
@@ -67,6 +67,9 @@ pub struct Issued {
     pub fingerprint: Fingerprint,
     /// The tag of the subject, for the bucket; the token carries it, too.
     pub subject: Option<SubjectTag>,
+    /// The tag of the session at the identity provider, for the bucket. The token carries a digest of that session, so that
+    /// the tag follows a change of the fingerprint key.
+    pub group: Option<GroupTag>,
 }
 
 /// The reason why nothing was sealed.
@@ -182,7 +185,7 @@ impl Sealer {
         })
     }
 
-    /// Seals a token under the active keys, unlike any other. The tag of the subject is computed anew.
+    /// Seals a token under the active keys, unlike any other. The tags of subject and group are computed anew.
     ///
     /// Draws [`SEAL_RANDOM_LEN`](crate::format::SEAL_RANDOM_LEN) random bytes at once: the nonce, and a seed that is expanded
     /// to the bloat and forgotten.
@@ -198,6 +201,7 @@ impl Sealer {
 
         let (seal, fingerprint) = (self.keyring.active_seal(), self.keyring.active_fingerprint());
         let subject = content.meta.subject.as_deref().map(|subject| self.subject_tag(subject));
+        let group = content.meta.provider_session.as_ref().map(|session| self.group_tag(session));
 
         // The buffer never moves, and is encrypted in place: no plaintext is left behind.
         let mut bytes = Vec::with_capacity(TOKEN_OVERHEAD + plaintext_len + STRIDE);
@@ -224,7 +228,7 @@ impl Sealer {
             Ok(token) => token,
             Err(_) => unreachable!("a plaintext that fits the size classes makes a token within its bounds"),
         };
-        Ok(Issued { token, fingerprint: Fingerprint::from_bytes(kept), subject })
+        Ok(Issued { token, fingerprint: Fingerprint::from_bytes(kept), subject, group })
     }
 
     /// Opens a token. Do not act on its content yet: see [`admit`](Self::admit).

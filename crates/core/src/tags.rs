@@ -5,9 +5,10 @@ use subtle::ConstantTimeEq;
 
 use crate::base64url;
 use crate::envelope;
-use crate::format::{CSRF_LEN, LABEL_LABEL, MAX_LABEL_LEN};
-use crate::ids::{Handle, KeyId, RandomError, SessionId, SubjectTag, random, same};
+use crate::format::{CSRF_LEN, CSRF_REFUSED, LABEL_LABEL, MAX_LABEL_LEN};
+use crate::ids::{GroupTag, Handle, KeyId, RandomError, SessionId, SubjectTag, random, same};
 use crate::keyring::{FingerprintSubkeys, Keyring};
+use crate::meta::ProviderSession;
 use crate::sealer::Sealer;
 
 /// The reason why a label was not sealed.
@@ -52,8 +53,39 @@ impl Keyring {
     ///
     /// [`RandomError`] if there is no randomness.
     pub fn csrf_token(&self, id: &SessionId, rng: &mut (impl TryCryptoRng + ?Sized)) -> Result<String, RandomError> {
+        self.masked_csrf(&[id.as_bytes()], rng)
+    }
+
+    /// Returns `true` if the text is a CSRF token of this session, under any key of the ring; compares in constant time.
+    #[must_use]
+    pub fn is_csrf_token_of(&self, presented: &str, id: &SessionId) -> bool {
+        self.is_masked_csrf(presented, &[id.as_bytes()])
+    }
+
+    /// Makes a CSRF token for a client whose requests present tokens of just these sessions, in ascending order, and are served
+    /// none of them. It is no CSRF token of any of them: an attacker with a copy of a session's token must not get one.
+    ///
+    /// # Errors
+    ///
+    /// [`RandomError`] if there is no randomness.
+    pub fn csrf_token_of_refused(
+        &self,
+        ids: &[SessionId],
+        rng: &mut (impl TryCryptoRng + ?Sized),
+    ) -> Result<String, RandomError> {
+        self.masked_csrf(&refused(ids), rng)
+    }
+
+    /// Returns `true` if the text is a CSRF token for clients that present these sessions, in ascending order, and are served none
+    /// of them, under any key of the ring; compares in constant time.
+    #[must_use]
+    pub fn is_csrf_token_of_refused(&self, presented: &str, ids: &[SessionId]) -> bool {
+        self.is_masked_csrf(presented, &refused(ids))
+    }
+
+    fn masked_csrf(&self, message: &[&[u8]], rng: &mut (impl TryCryptoRng + ?Sized)) -> Result<String, RandomError> {
         let mask = random::<CSRF_LEN>(rng)?;
-        let secret = self.active_fingerprint().csrf.mac(&[id.as_bytes()]);
+        let secret = self.active_fingerprint().csrf.mac(message);
         let mut token = [0; 2 * CSRF_LEN];
         token[..CSRF_LEN].copy_from_slice(&mask);
         for (byte, (secret, mask)) in token[CSRF_LEN..].iter_mut().zip(secret.iter().zip(mask)) {
@@ -62,16 +94,14 @@ impl Keyring {
         Ok(base64url::encode(&token))
     }
 
-    /// Returns `true` if the text is a CSRF token of this session, under any key of the ring; compares in constant time.
-    #[must_use]
-    pub fn is_csrf_token_of(&self, presented: &str, id: &SessionId) -> bool {
+    fn is_masked_csrf(&self, presented: &str, message: &[&[u8]]) -> bool {
         if presented.len() != base64url::encoded_len(2 * CSRF_LEN) {
             return false;
         }
         let Ok(token) = base64url::decode(presented.as_bytes()) else { return false };
         let Some((mask, masked)) = token.split_at_checked(CSRF_LEN) else { return false };
         let secret: Vec<u8> = mask.iter().zip(masked).map(|(mask, masked)| mask ^ masked).collect();
-        self.fingerprint_keys().iter().any(|key| key.csrf.mac(&[id.as_bytes()]).ct_eq(secret.as_slice()).into())
+        self.fingerprint_keys().iter().any(|key| key.csrf.mac(message).ct_eq(secret.as_slice()).into())
     }
 
     /// Seals the application's label of a session, for the store to keep.
@@ -117,9 +147,30 @@ impl Sealer {
         self.tag(self.keyring().active_fingerprint(), subject)
     }
 
+    /// Returns the tags under which stores may keep the sessions that began with this session at an identity provider: one for
+    /// each fingerprint key, the active first.
+    #[must_use]
+    pub fn group_tags(&self, session: &ProviderSession) -> Vec<GroupTag> {
+        self.keyring().fingerprint_keys().iter().map(|key| self.group(key, session)).collect()
+    }
+
+    /// Returns the tag for a new bucket.
+    #[must_use]
+    pub fn group_tag(&self, session: &ProviderSession) -> GroupTag {
+        self.group(self.keyring().active_fingerprint(), session)
+    }
+
+    fn group(&self, key: &FingerprintSubkeys, session: &ProviderSession) -> GroupTag {
+        GroupTag::from_bytes(key.group.truncated(&[self.subjects.with_length(), session.as_bytes()]))
+    }
+
     fn tag(&self, key: &FingerprintSubkeys, subject: &str) -> SubjectTag {
         SubjectTag::from_bytes(key.subject.truncated(&[self.subjects.with_length(), subject.as_bytes()]))
     }
+}
+
+fn refused(ids: &[SessionId]) -> Vec<&[u8]> {
+    std::iter::once(CSRF_REFUSED).chain(ids.iter().map(|id| id.as_bytes().as_slice())).collect()
 }
 
 fn handle(key: &FingerprintSubkeys, id: &SessionId) -> Handle {
@@ -136,15 +187,7 @@ mod tests {
 
     use super::*;
     use crate::format::LABEL_OVERHEAD;
-    use crate::keys::{FingerprintKey, SealKey};
-
-    fn ring(keys: &[u8]) -> Keyring {
-        let builder = Keyring::builder().seal_key(SealKey::from_bytes([99; 32]));
-        keys.iter()
-            .fold(builder, |builder, key| builder.fingerprint_key(FingerprintKey::from_bytes([*key; 32])))
-            .build()
-            .expect("a ring")
-    }
+    use crate::keyring::ring;
 
     const A: SessionId = SessionId::from_bytes([1; 16]);
     const B: SessionId = SessionId::from_bytes([2; 16]);
@@ -162,6 +205,10 @@ mod tests {
         for text in ["", "x", &one[1..], &format!("{one}A"), &"A".repeat(86)] {
             assert!(!old.is_csrf_token_of(text, &A), "{text}");
         }
+        // The one of a client that is refused is another.
+        let refused = old.csrf_token_of_refused(&[A], &mut SysRng).expect("random");
+        assert!(both.is_csrf_token_of_refused(&refused, &[A]) && !both.is_csrf_token_of_refused(&refused, &[A, B]));
+        assert!(!old.is_csrf_token_of(&refused, &A) && !old.is_csrf_token_of_refused(&one, &[A]));
     }
 
     #[test]
@@ -203,5 +250,26 @@ mod tests {
         assert_ne!(sealer(&[1], "shopa").subject_tag("lice"), old.subject_tag("alice"));
         let bearer = old.for_context("bearer:session-token", old.sizes().clone()).expect("a context");
         assert_eq!(bearer.subject_tag("alice"), old.subject_tag("alice"));
+    }
+
+    #[test]
+    fn groups_differ_by_key_by_session_and_cookie_and_are_no_subjects() {
+        let sealer = |keys: &[u8], context: &str| {
+            let sizes = crate::Sizes::default_for(context.len()).expect("a short name");
+            Sealer::new(ring(keys).into(), context, sizes).expect("a context")
+        };
+        let session = |sid| ProviderSession::new("https://login.example", sid).expect("a session");
+        let (old, both) = (sealer(&[1], "shop"), sealer(&[2, 1], "shop"));
+        assert_eq!(both.group_tags(&session("1")), [both.group_tag(&session("1")), old.group_tag(&session("1"))]);
+        assert_ne!(both.group_tag(&session("1")), old.group_tag(&session("1")));
+        assert_ne!(old.group_tag(&session("1")), old.group_tag(&session("2")));
+        assert_ne!(old.group_tag(&session("1")), sealer(&[1], "admin").group_tag(&session("1")));
+        let bearer = old.for_context("bearer:session-token", old.sizes().clone()).expect("a context");
+        assert_eq!(bearer.group_tag(&session("1")), old.group_tag(&session("1")));
+        // A subject that is spelt as the digest has another tag.
+        let digest = "0123456789abcdef";
+        let bytes = digest.as_bytes().try_into().expect("16 bytes");
+        let spelt = old.group_tag(&ProviderSession::from_bytes(bytes));
+        assert_ne!(spelt.as_bytes(), old.subject_tag(digest).as_bytes());
     }
 }

@@ -4,7 +4,7 @@
     verify.py         checks every vector of the JSON files beside it; exits 1 at the first that does not hold
     verify.py seal    reads one JSON object from standard input, seals a token from it, and prints its cookie value
 
-It needs Python 3.8 and PyCryptodome (XChaCha20 and XChaCha20-Poly1305), and nothing else.
+It needs Python 3.8 and PyCryptodome (XChaCha20, XChaCha20-Poly1305 and ECDSA), and nothing else.
 """
 
 import base64
@@ -16,6 +16,9 @@ import pathlib
 import sys
 
 from Crypto.Cipher import ChaCha20, ChaCha20_Poly1305
+from Crypto.Hash import SHA256
+from Crypto.PublicKey import ECC
+from Crypto.Signature import DSS
 
 VERSION = 1
 MIN_BLOAT = 32
@@ -25,6 +28,9 @@ MAX_DEPTH = 32
 CRITICAL = 32
 MAX_SUBJECT = 512
 MAX_BINDING = 64
+MAX_KEY = 256
+MAX_VAULT_VALUES = 64
+MAX_VAULT = 256 * 1024
 
 META_ENTRIES = {
     1: "subject",
@@ -35,7 +41,10 @@ META_ENTRIES = {
     6: "lifetime",
     7: "binding",
     8: "flash",
+    9: "device",
+    10: "vault",
     11: "subject_tag",
+    12: "provider_session",
 }
 
 
@@ -229,13 +238,15 @@ def read_meta(data):
             if major != 2 or length is None or length > MAX_BINDING:
                 raise Refused("malformed")
             entries[name] = value.take(length).hex()
-        elif name == "subject_tag":
+        elif name in ("device", "subject_tag", "provider_session"):
             major, _, length = value.head()
             if major != 2 or length != 16:
                 raise Refused("malformed")
             entries[name] = value.take(length).hex()
         elif name == "flash":
             entries[name] = raw.hex()
+        elif name == "vault":
+            entries[name] = read_references(value)
         else:
             major, _, entries[name] = value.head()
             if major != 0 or (name == "assurance_level" and entries[name] > 255):
@@ -246,6 +257,26 @@ def read_meta(data):
     if critical is not None:
         raise Refused("critical")
     return entries
+
+
+def read_references(reader):
+    """Text keys in ascending order, each with a secret and the length of its value."""
+    references, previous, total = {}, None, 0
+    count = reader.map_length()
+    if not 1 <= count <= MAX_VAULT_VALUES:
+        raise Refused("malformed")
+    for _ in range(count):
+        key = reader.text().encode()
+        major, _, length = reader.head()
+        if major != 2 or length != 34 or len(key) > MAX_KEY or (previous is not None and key <= previous):
+            raise Refused("malformed")
+        previous = key
+        reference = reader.take(34)
+        total += int.from_bytes(reference[32:], "big")
+        references[key.decode()] = reference.hex()
+    if total > MAX_VAULT:
+        raise Refused("malformed")
+    return references
 
 
 def read_data(data):
@@ -297,10 +328,14 @@ def write_meta(entries):
     for number in sorted(present):
         name, value = META_ENTRIES[number], present[number]
         output += write_head(0, number)
-        if name in ("binding", "subject_tag"):
+        if name in ("binding", "device", "subject_tag", "provider_session"):
             output += write_head(2, len(value) // 2) + bytes.fromhex(value)
         elif name == "flash":
             output += bytes.fromhex(value)
+        elif name == "vault":
+            output += write_head(5, len(value))
+            for key in sorted(value, key=str.encode):
+                output += write(key) + write_head(2, 34) + bytes.fromhex(value[key])
         else:
             output += write(value)
     return output
@@ -469,6 +504,29 @@ def open_handoff(ring, context, session_id, handoff_key, handoff):
     return token
 
 
+# The vault
+
+
+def padded_length(length):
+    """Steps of 256 bytes up to 4 KiB, then Padmé."""
+    if length <= 4096:
+        step = 256
+    else:
+        exponent = length.bit_length() - 1
+        step = 1 << (exponent - exponent.bit_length())
+    return max(-(-length // step), 1) * step
+
+
+def blob_id(secret):
+    return subkey(secret, "vault id", 16)
+
+
+def seal_blob(context, secret, value):
+    associated_data = b"secure-sessions/v1/vault" + with_length(context) + blob_id(secret)
+    padded = value + bytes(padded_length(len(value)) - len(value))
+    return b"\x01" + aead_seal(subkey(secret, "vault key"), bytes(24), associated_data, padded)
+
+
 # Tags
 
 
@@ -478,6 +536,33 @@ def tag(fingerprint_key, info, message):
 
 def subject_tag(fingerprint_key, context, subject):
     return tag(fingerprint_key, "subject", with_length(context) + subject.encode())[:16]
+
+
+def provider_session(issuer, sid):
+    message = b"secure-sessions/v1/provider session" + with_length(issuer) + sid.encode()
+    return hashlib.sha256(message).digest()[:16]
+
+
+def group_tag(fingerprint_key, context, session):
+    return tag(fingerprint_key, "group", with_length(context) + session)[:16]
+
+
+# Devices
+
+
+def stamped(fingerprint_key, purpose, fields, also=b""):
+    """The fields and their stamp; a challenge's stamp covers also what it is for."""
+    message = bytes([len(purpose)]) + purpose.encode() + fields + also
+    return encode_base64url(fields + key_id(fingerprint_key) + tag(fingerprint_key, "device", message)[:16])
+
+
+def check_proof(proof, public_key, header, claims):
+    signed, _, signature = proof.rpartition(".")
+    parts = [json.loads(decode_base64url(part)) for part in signed.split(".")]
+    assert parts == [header, claims], f"{parts} is not {[header, claims]}"
+    coordinates = {"point_x": int.from_bytes(public_key[:32], "big"), "point_y": int.from_bytes(public_key[32:], "big")}
+    verifier = DSS.new(ECC.construct(curve="P-256", **coordinates), "fips-186-3")
+    verifier.verify(SHA256.new(signed.encode()), decode_base64url(signature))
 
 
 # The vectors
@@ -494,7 +579,7 @@ def check_key(case):
     kind, key = parse_key(case["key"])
     equal(case, "bytes", key)
     equal(case, "id", key_id(key))
-    uses = {"seal": ["handoff", "mark", "seal"], "fingerprint": ["binding", "csrf", "fingerprint", "handle", "label", "subject"]}[kind]
+    uses = {"seal": ["handoff", "mark", "seal"], "fingerprint": ["binding", "csrf", "device", "fingerprint", "group", "handle", "label", "subject"]}[kind]
     equal(case, "subkeys", {info: subkey(key, info).hex() for info in uses})
 
 
@@ -516,6 +601,9 @@ def check_token_case(case):
     subject = opened["meta"].get("subject")
     made = None if subject is None else subject_tag(opened["fingerprint_key"], case["context"], subject)
     equal(case, "subject_tag", None if made is None else made.hex())
+    session = opened["meta"].get("provider_session")
+    made = None if session is None else group_tag(opened["fingerprint_key"], case["context"], bytes.fromhex(session))
+    equal(case, "group_tag", None if made is None else made.hex())
 
     # The other way: the same inputs give the same bytes, and the same size.
     seal_key = parse_key(case["sealed_by"]["seal"][0])[1]
@@ -547,6 +635,9 @@ def check_tags(case):
     _, key = parse_key(case["key"])
     session_id = bytes.fromhex(case["session_id"])
     equal(case, "subject_tag", subject_tag(key, case["context"], case["subject"]))
+    session = provider_session(case["issuer"], case["sid"])
+    equal(case, "provider_session", session)
+    equal(case, "group_tag", group_tag(key, case["context"], session))
     equal(case, "handle", encode_base64url(tag(key, "handle", session_id)[:16]))
     secret, mask = tag(key, "csrf", session_id), bytes.fromhex(case["csrf_mask"])
     equal(case, "csrf_secret", secret)
@@ -558,8 +649,41 @@ def check_tags(case):
     equal(case, "binding", identifier + tag(key, "binding", session_id + case["label"].encode())[:16])
 
 
+def check_device(case):
+    _, key = parse_key(case["key"])
+    handle = tag(key, "handle", bytes.fromhex(case["session_id"]))[:16]
+    equal(case, "handle", encode_base64url(handle))
+    private = ECC.construct(curve="P-256", d=int(case["private_key"], 16))
+    x, y = (int(coordinate).to_bytes(32, "big") for coordinate in private.pointQ.xy)
+    equal(case, "public_key", x + y)
+    device = hashlib.sha256(b"\x01" + x + y).digest()[:16]
+    equal(case, "device", device)
+    now = case["now"].to_bytes(8, "big")
+    not_after = (case["now"] + case["ticket_life"]).to_bytes(8, "big")
+    equal(case, "identifier", stamped(key, "identifier", b"\x01" + handle + x + y))
+    equal(case, "ticket", stamped(key, "ticket", not_after + device + handle))
+    equal(case, "registration_challenge", stamped(key, "registration", now, handle))
+    equal(case, "refresh_challenge", stamped(key, "refresh", now, device))
+    equal(case, "dpop_nonce", stamped(key, "dpop", now, bytes(16)))
+    jwk = {"kty": "EC", "crv": "P-256", "x": encode_base64url(x), "y": encode_base64url(y)}
+    header = {"alg": "ES256", "typ": "dbsc+jwt"}
+    claims = {"jti": case["registration_challenge"], "authorization": case["handle"]}
+    check_proof(case["registration_proof"], x + y, dict(header, jwk=jwk), claims)
+    check_proof(case["refresh_proof"], x + y, header, {"jti": case["refresh_challenge"]})
+
+
 def check_data(case):
     equal(case, "entries", [[key, value.hex()] for key, value in read_data(bytes.fromhex(case["data_cbor"])).items()])
+
+
+def check_vault(case):
+    reference = bytes.fromhex(case["reference"])
+    secret, length = reference[:32], int.from_bytes(reference[32:], "big")
+    value = bytes.fromhex(case["value"])
+    assert len(value) == length, f"{case['name']}: {length} bytes expected"
+    equal(case, "blob_id", blob_id(secret))
+    equal(case, "blob", seal_blob(case["context"], secret, value))
+    equal(case, "vault_id", subkey(bytes.fromhex(case["handoff_key"]), "vault", 16))
 
 
 def check_negative(case):
@@ -578,7 +702,9 @@ def check_all():
         "token.json": check_token_case,
         "handoff.json": check_handoff,
         "tags.json": check_tags,
+        "device.json": check_device,
         "data.json": check_data,
+        "vault.json": check_vault,
         "negative.json": check_negative,
     }
     for name, check in files.items():

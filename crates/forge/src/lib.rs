@@ -17,7 +17,9 @@ use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
+
+pub mod device;
 
 /// The format's version, a token's first byte.
 pub const VERSION: u8 = 1;
@@ -263,6 +265,28 @@ pub fn unseal(seal_key: &[u8; 32], context: &str, token: &[u8]) -> Option<Vec<u8
 #[must_use]
 pub fn subject_tag(fingerprint_key: &[u8; 32], context: &str, subject: &str) -> [u8; 16] {
     let mac = hmac(&derive(fingerprint_key, "subject"), &[&with_length(context), subject.as_bytes()].concat());
+    *mac.first_chunk().expect("half")
+}
+
+/// Computes the digest of a session at an identity provider.
+///
+/// # Panics
+///
+/// If the issuer is longer than 65,535 bytes.
+#[must_use]
+pub fn provider_session(issuer: &str, sid: &str) -> [u8; 16] {
+    let message = [b"secure-sessions/v1/provider session", &with_length(issuer)[..], sid.as_bytes()].concat();
+    *Sha256::digest(message).first_chunk().expect("half")
+}
+
+/// Computes the tag of a session at an identity provider, which takes the fingerprint key.
+///
+/// # Panics
+///
+/// See [`unmarked`].
+#[must_use]
+pub fn group_tag(fingerprint_key: &[u8; 32], context: &str, provider_session: &[u8; 16]) -> [u8; 16] {
+    let mac = hmac(&derive(fingerprint_key, "group"), &[&with_length(context), &provider_session[..]].concat());
     *mac.first_chunk().expect("half")
 }
 

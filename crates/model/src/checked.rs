@@ -45,6 +45,7 @@ impl Protocol {
         match who {
             Who::Browser => world.jar,
             Who::Thief => world.loot,
+            Who::Provider => None,
         }
     }
 
@@ -63,7 +64,10 @@ impl Model for Protocol {
     fn init_states(&self) -> Vec<World> {
         let planned = |who| move |kind: &Kind| Request { who, kind: *kind, phase: Phase::Planned };
         let browser = self.browser.iter().map(planned(Who::Browser));
-        let requests: Vec<Request> = browser.chain(self.thief.iter().map(planned(Who::Thief))).collect();
+        let provider = [Kind::ProviderLogout];
+        let provider = provider.iter().filter(|_| self.provider).map(planned(Who::Provider));
+        let thief = self.thief.iter().map(planned(Who::Thief));
+        let requests: Vec<Request> = browser.chain(thief).chain(provider).collect();
         let mut world = World {
             now: 0,
             store: BTreeMap::new(),
@@ -90,6 +94,7 @@ impl Model for Protocol {
         }
         for (index, request) in world.requests.iter().enumerate() {
             match &request.phase {
+                Phase::Planned if request.who == Who::Provider => actions.push(Action::Work(index)),
                 Phase::Planned => {
                     if Self::holds(world, request.who).is_some() && !Self::has_earlier_twin(world, index) {
                         actions.push(Action::Send(index));
@@ -99,7 +104,11 @@ impl Model for Protocol {
                     actions.push(Action::Arrive(index));
                     actions.extend(self.loses.then_some(Action::Lose(index)));
                 }
-                Phase::Working(_) | Phase::JustEnded { .. } | Phase::Sweeping { .. } | Phase::Ending(_) => {
+                Phase::Working(_)
+                | Phase::JustEnded { .. }
+                | Phase::Sweeping { .. }
+                | Phase::EndingGroup { .. }
+                | Phase::Ending(_) => {
                     actions.push(Action::Work(index));
                 }
                 Phase::Answered { .. } => {
@@ -139,7 +148,7 @@ impl Model for Protocol {
                 let cookie = Self::holds(&world, world.requests[index].who)?;
                 match world.requests[index].who {
                     // The thief's ways are as short as he likes.
-                    Who::Thief => self.arrive(&mut world, index, cookie),
+                    Who::Thief | Who::Provider => self.arrive(&mut world, index, cookie),
                     Who::Browser => world.requests[index].phase = Phase::Sent { cookie, at: world.now },
                 }
             }
@@ -209,6 +218,9 @@ impl Model for Protocol {
                 !world.faults.has(Fault::SuccessorLives)
             }),
             Property::always("everywhere is everywhere", |_, world: &World| !world.faults.has(Fault::SubjectLives)),
+            Property::always("the provider's logout reaches every session", |_, world: &World| {
+                !world.faults.has(Fault::GroupLives)
+            }),
             Property::always("another subject inherits nothing", |_, world: &World| {
                 !world.faults.has(Fault::Inherited)
             }),

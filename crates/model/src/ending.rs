@@ -1,4 +1,4 @@
-//! How a host ends sessions: one wherever it has moved to, or all of a subject, one step of the store at a time.
+//! How a host ends sessions: one wherever it has moved to, or all of a subject or group, one step of the store at a time.
 
 use secure_sessions_core::{Bucket, Entry, Tombstone};
 
@@ -32,20 +32,49 @@ impl Protocol {
 
     /// Ends what was found; if others were faster, it looks again.
     pub(crate) fn sweep(&self, world: &mut World, from: u8, found: &[u8], everywhere: Everywhere) -> Phase {
-        let mut complete = true;
+        let missed = self.revoke_each(world, found);
+        let everywhere = Everywhere { others: true, ..everywhere };
+        let more = self.sessions_of(world, everywhere.subject, from);
+        if missed == 0 || more.is_empty() || self.breaks(Planted::SweepsOnce) {
+            return Phase::Ending(Ending { from, at: from, why: Why::LogoutEverywhere(everywhere) });
+        }
+        Phase::Sweeping { from, found: more, everywhere }
+    }
+
+    /// Looks for the sessions that came from the user's session at the identity provider.
+    pub(crate) fn look_for_group(&self, world: &World) -> Phase {
+        Phase::EndingGroup { found: self.sessions_in_group(world), began: world.sessions }
+    }
+
+    /// Ends what was found; if others were faster, it looks again.
+    pub(crate) fn end_group(&self, world: &mut World, found: &[u8], began: u8) -> Phase {
+        let missed = self.revoke_each(world, found);
+        (0..missed).for_each(|_| self.saw(Seen::Followed));
+        let more = self.sessions_in_group(world);
+        if missed == 0 || more.is_empty() || self.breaks(Planted::GroupSweepsOnce) {
+            world.faults.note_if(world.oracle.any_lives(Subject::User, began), Fault::GroupLives);
+            return Phase::Done;
+        }
+        Phase::EndingGroup { found: more, began }
+    }
+
+    /// Ends these sessions. Returns how many of them others had ended before.
+    fn revoke_each(&self, world: &mut World, found: &[u8]) -> usize {
+        let mut missed = 0;
         for session in found {
             if matches!(world.store.get(session).map(Kept::entry), Some(Entry::Bucket(_))) {
                 self.revoke(world, *session);
             } else {
-                complete = false;
+                missed += 1;
             }
         }
-        let everywhere = Everywhere { others: true, ..everywhere };
-        let more = self.sessions_of(world, everywhere.subject, from);
-        if complete || more.is_empty() || self.breaks(Planted::SweepsOnce) {
-            return Phase::Ending(Ending { from, at: from, why: Why::LogoutEverywhere(everywhere) });
-        }
-        Phase::Sweeping { from, found: more, everywhere }
+        missed
+    }
+
+    fn sessions_in_group(&self, world: &World) -> Vec<u8> {
+        let tag = self.mint.group(Subject::User);
+        let is_in = |kept: &Kept| matches!(kept.entry(), Entry::Bucket(bucket) if bucket.group == tag);
+        world.store.iter().filter(|(_, kept)| is_in(kept)).map(|(id, _)| *id).collect()
     }
 
     fn sessions_of(&self, world: &World, subject: Subject, except: u8) -> Vec<u8> {

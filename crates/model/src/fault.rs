@@ -38,6 +38,8 @@ pub enum Fault {
     SubjectLives = 1 << 15,
     /// Another subject's session began with what was there before.
     Inherited = 1 << 16,
+    /// The end of a session at an identity provider was acknowledged, and a session that came from it lives.
+    GroupLives = 1 << 17,
 }
 
 /// The faults that a history has shown.

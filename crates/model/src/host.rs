@@ -196,8 +196,11 @@ impl Protocol {
                 Kind::Renew | Kind::Login | Kind::LoginOther => self.try_to_renew(world, index, *work),
                 Kind::Logout => self.end(world, index, Ending::of(&work, Why::Logout)),
                 Kind::LogoutEverywhere => self.log_out_everywhere(world, &work),
+                Kind::ProviderLogout => panic!("the provider has no session here"),
             },
             Phase::Sweeping { from, found, everywhere } => self.sweep(world, from, &found, everywhere),
+            Phase::Planned => self.look_for_group(world),
+            Phase::EndingGroup { found, began } => self.end_group(world, &found, began),
             Phase::Ending(ending) => self.end(world, index, ending),
             other => panic!("no handler is at work: {other:?}"),
         };
@@ -282,6 +285,7 @@ impl Protocol {
             fingerprint: minted.fingerprint,
             handoff: minted.handoff.clone(),
             subject: self.mint.tag(coin.subject),
+            group: self.mint.group(coin.subject).filter(|_| !self.breaks(Planted::RotationLosesTheGroup)),
             label: None,
             expires_at: EXPIRES,
             idle_timeout: Some(IDLE),
@@ -323,6 +327,7 @@ impl Protocol {
         let new = NewBucket {
             id: id(session),
             subject: self.mint.tag(subject),
+            group: self.mint.group(subject),
             label: None,
             expires_at: EXPIRES,
             idle_timeout: Some(IDLE),

@@ -12,6 +12,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a model that cannot go on has found something")]
 
 mod checked;
+mod device;
 mod ending;
 mod fault;
 mod host;
@@ -23,10 +24,13 @@ mod planted;
 mod protocol;
 mod subject;
 mod time;
+mod vault;
 mod world;
 
 pub use checked::Action;
+pub use device::{DeviceModel, Doing, Flaw, Loot, Moving, Relaxed, Scene};
 pub use fault::Fault;
 pub use planted::Planted;
 pub use protocol::{Protocol, Seen};
+pub use vault::{BrokenRule, Happening, Moment, Task, VaultModel};
 pub use world::{Kind, Who, World};

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rand_core::{TryCryptoRng, TryRng};
 use secure_sessions_core::{
-    Admitted, Content, DataMap, Fingerprint, FingerprintKey, HandoffKey, Keyring, Meta, SealKey, Sealer, SessionId,
-    Sizes, SubjectTag, Timestamp, Token, encode,
+    Admitted, Content, DataMap, Fingerprint, FingerprintKey, GroupTag, HandoffKey, Keyring, Meta, ProviderSession,
+    SealKey, Sealer, SessionId, Sizes, SubjectTag, Timestamp, Token, encode,
 };
 
 use crate::subject::Subject;
@@ -45,6 +45,8 @@ pub(crate) struct Mint {
     pub(crate) sealer: Sealer,
     /// Of the user, and of the other.
     tags: [SubjectTag; 2],
+    /// Of nobody, of the user, and of the other.
+    groups: [Option<GroupTag>; 3],
     made: Mutex<HashMap<Coin, Arc<Minted>>>,
     by_fingerprint: Mutex<HashMap<[u8; 16], Coin>>,
 }
@@ -59,7 +61,9 @@ impl Mint {
         let sizes = Sizes::default_for(CONTEXT.len()).expect("a short name");
         let sealer = Sealer::new(Arc::new(keyring), CONTEXT, sizes).expect("a short name");
         let tags = [Subject::User, Subject::Other].map(|subject| sealer.subject_tag(subject.name().expect("a name")));
-        Self { sealer, tags, made: Mutex::default(), by_fingerprint: Mutex::default() }
+        let group = |subject| provider_session(subject).map(|session| sealer.group_tag(&session));
+        let groups = [Subject::Nobody, Subject::User, Subject::Other].map(group);
+        Self { sealer, tags, groups, made: Mutex::default(), by_fingerprint: Mutex::default() }
     }
 
     pub(crate) fn make(&self, coin: Coin) -> Arc<Minted> {
@@ -74,6 +78,7 @@ impl Mint {
         data.insert_encoded("coin", &encode(&said).expect("numbers")).expect("short");
         let mut meta = Meta::default();
         meta.subject = coin.subject.name().map(str::to_owned);
+        meta.provider_session = provider_session(coin.subject);
         let content = Content {
             session_id: id(coin.session),
             handoff_key: &key,
@@ -103,11 +108,20 @@ impl Mint {
         }
     }
 
+    /// The tag of a subject's session at the identity provider, from which every login of it comes.
+    pub(crate) fn group(&self, subject: Subject) -> Option<GroupTag> {
+        self.groups[subject as usize]
+    }
+
     /// What was issued under this fingerprint.
     pub(crate) fn find(&self, fingerprint: &Fingerprint) -> Coin {
         let by_fingerprint = self.by_fingerprint.lock().unwrap_or_else(PoisonError::into_inner);
         *by_fingerprint.get(fingerprint.as_bytes()).expect("the bucket vouches only for what was made")
     }
+}
+
+fn provider_session(subject: Subject) -> Option<ProviderSession> {
+    subject.name().map(|name| ProviderSession::new("https://login.example", name).expect("a session"))
 }
 
 /// What a handler reads in its session.

@@ -1,6 +1,6 @@
 //! How a host moves a session to a new bucket: renewals and logins.
 
-use secure_sessions_core::{Entry, Tombstone};
+use secure_sessions_core::{Bucket, Entry, Tombstone};
 
 use crate::fault::Fault;
 use crate::mint::{Coin, id};
@@ -20,6 +20,9 @@ impl Protocol {
                 world.faults.note_if(world.oracle.has_ended(session), Fault::EndedCameBack);
                 let (subject, data) = self.after_the_move(world, index, &work);
                 let coin = self.begin(world, index, subject, data);
+                if world.requests[index].kind == Kind::Renew && self.breaks(Planted::RenewalLosesTheGroup) {
+                    lose_the_group(world, coin.session);
+                }
                 let replaced = is_replaced(work.newest.subject, subject);
                 world.faults.note_if(replaced && data != 0, Fault::Inherited);
                 if !self.breaks(Planted::RenewKeepsTheOld) {
@@ -85,6 +88,13 @@ impl Protocol {
     /// A login of which nothing is left but its own session.
     pub(crate) fn log_in(&self, world: &mut World, index: usize, subject: Subject, data: u8) -> Phase {
         Phase::Answered { cookie: Answer::Set(self.begin(world, index, subject, data)), at: world.now }
+    }
+}
+
+fn lose_the_group(world: &mut World, session: u8) {
+    if let Some(Entry::Bucket(bucket)) = world.store.get(&session).map(Kept::entry) {
+        let without = Bucket { group: None, ..bucket.clone() };
+        world.store.insert(session, Kept::new(Entry::Bucket(without)));
     }
 }
 

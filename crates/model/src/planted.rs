@@ -39,6 +39,12 @@ pub enum Planted {
     EndingFollowsOneStep,
     /// A logout everywhere does not look again after it met a renewal.
     SweepsOnce,
+    /// The end of a provider's session does not look again after it met a renewal.
+    GroupSweepsOnce,
+    /// A renewal leaves the group of its session behind.
+    RenewalLosesTheGroup,
+    /// A rotation leaves the group of its session behind.
+    RotationLosesTheGroup,
     /// The tombstone of an anonymous session names its successor too.
     AnonymousIsReplayed,
     /// A token of a renewed session is a replay at once.

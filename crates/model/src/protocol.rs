@@ -16,6 +16,8 @@ pub struct Protocol {
     pub(crate) browser: Vec<Kind>,
     /// The thief's, who may copy the jar once.
     pub(crate) thief: Vec<Kind>,
+    /// Whether the identity provider ends its session of the user, once.
+    pub(crate) provider: bool,
     /// Whom the first session belongs to.
     pub(crate) first: Subject,
     /// How many half graces pass at most.
@@ -72,6 +74,7 @@ impl Protocol {
         Self {
             browser: browser.to_vec(),
             thief: Vec::new(),
+            provider: false,
             first: Subject::Nobody,
             ticks,
             loses: true,
@@ -96,6 +99,12 @@ impl Protocol {
     #[must_use]
     pub fn with_thief(self, thief: &[Kind]) -> Self {
         Self { thief: thief.to_vec(), loses: false, ..self }
+    }
+
+    /// The identity provider that the user's logins come from ends its session, once.
+    #[must_use]
+    pub fn with_provider_logout(self) -> Self {
+        Self { provider: true, ..self }
     }
 
     /// The store may fall back, once, to what a standby has got.

@@ -35,6 +35,8 @@ pub enum Kind {
     Logout,
     /// Ends every session of its subject.
     LogoutEverywhere,
+    /// Ends every session that came from the user's session at the identity provider. It is the provider's, and brings no cookie.
+    ProviderLogout,
 }
 
 impl Kind {
@@ -51,6 +53,8 @@ pub enum Who {
     Browser,
     /// Somebody's who copied the browser's cookie.
     Thief,
+    /// The identity provider's.
+    Provider,
 }
 
 /// One request, on its way through its life.
@@ -80,6 +84,12 @@ pub(crate) enum Phase {
         from: u8,
         found: Vec<u8>,
         everywhere: Everywhere,
+    },
+    /// Ends the sessions of a group: those that it found, one step after it looked.
+    EndingGroup {
+        found: Vec<u8>,
+        /// How many sessions there had been when it began. A login that comes later may stay.
+        began: u8,
     },
     /// Ends a session, wherever it has moved to.
     Ending(Ending),

@@ -80,6 +80,11 @@ fn ending_thief_everywhere() -> Protocol {
     Protocol::of(&[Login, LogoutEverywhere], 1).signed_in().with_thief(&[Logout, LogoutEverywhere, Renew, Write])
 }
 
+/// The identity provider ends its session while a thief renews one that came from it, and the user writes and logs in again.
+fn provider_logout() -> Protocol {
+    Protocol::of(&[Write, Login], 1).signed_in().with_thief(&[Renew, Renew]).with_provider_logout()
+}
+
 /// A thief who renews the session, and goes on alone.
 fn departed() -> Protocol {
     Protocol::of(&[Read], 4).signed_in().with_thief(&[Renew, Renew, Write])
@@ -170,6 +175,11 @@ fn a_logout_everywhere_beside_a_thief_who_renews_leaves_nothing() {
 }
 
 #[test]
+fn a_providers_logout_beside_a_thief_who_renews_leaves_nothing_of_its_own() {
+    exhaust("provider's logout", provider_logout(), &[Seen::Followed, Seen::Conflict]);
+}
+
+#[test]
 fn the_token_that_a_thief_renewed_away_is_a_replay_after_a_grace() {
     exhaust("departed", departed(), &[Seen::MovedOn, Seen::Followed]);
 }
@@ -202,6 +212,10 @@ fn each_rule_of_an_ending_that_is_broken_on_purpose_is_found_out() {
     finds(renewing_everywhere(), Planted::EndingDoesNotFollow, reaches);
     finds(renewing_thief(), Planted::EndingFollowsOneStep, reaches);
     finds(renewing_everywhere(), Planted::SweepsOnce, "everywhere is everywhere");
+    let group = "the provider's logout reaches every session";
+    finds(provider_logout(), Planted::GroupSweepsOnce, group);
+    finds(provider_logout(), Planted::RenewalLosesTheGroup, group);
+    finds(provider_logout(), Planted::RotationLosesTheGroup, group);
     finds(departed(), Planted::TombstoneWithoutSuccessor, "a dead token is noticed");
     finds(clicking_login(), Planted::AnonymousIsReplayed, "only a dead token revokes");
     finds(clicking_renew(), Planted::ReplayWithinTheGrace, "an honest browser revokes nothing");

@@ -14,7 +14,7 @@ use secure_sessions_core::{
     Arrival, Bucket, BucketPolicy, Ending, Entry, Fingerprint, Millis, NewBucket, Revision, SessionId, SubjectTag,
     Timestamp, Tombstone,
 };
-use secure_sessions_store::{CachedStore, MemoryStore, SessionStore, StoreError, Which};
+use secure_sessions_store::{CachedStore, MemoryStore, SessionStore, StoreError, Tags, Which};
 use shuttle::future::block_on;
 use shuttle::thread;
 
@@ -23,7 +23,7 @@ const ORDERS: usize = 2_000;
 const SWITCHES: usize = 3;
 
 const NOW: Timestamp = Timestamp::from_millis(1_750_000_000_000);
-const POLICY: BucketPolicy = BucketPolicy { grace: Millis::from_secs(60) };
+const POLICY: BucketPolicy = BucketPolicy { grace: Millis::from_secs(60), touch_step: None };
 const SUBJECT: SubjectTag = SubjectTag::from_bytes([7; 16]);
 const A: SessionId = SessionId::from_bytes([1; 16]);
 const B: SessionId = SessionId::from_bytes([2; 16]);
@@ -33,6 +33,7 @@ fn bucket(id: SessionId) -> Bucket {
     let new = NewBucket {
         id,
         subject: Some(SUBJECT),
+        group: None,
         label: None,
         expires_at: NOW.after(Millis::from_secs(3600)),
         idle_timeout: None,
@@ -99,10 +100,10 @@ fn a_renewing_thief_never_escapes_the_removal_of_all_sessions_in_any_order() {
                 }
             }),
             Box::new(move || {
-                block_on(removes.remove_all(Which::Subjects(&[SUBJECT]), None)).unwrap();
+                block_on(removes.remove_all(Which::Tagged(Tags::Subjects(&[SUBJECT])), None)).unwrap();
             }),
         ]);
-        let left = block_on(store.list(&[SUBJECT], secure_sessions_store::Page::first(10))).unwrap();
+        let left = block_on(store.list(Tags::Subjects(&[SUBJECT]), secure_sessions_store::Page::first(10))).unwrap();
         // A renewal that began when all were gone finds nothing to renew.
         assert!(left.is_empty(), "{} sessions got away", left.len());
         assert_eq!(block_on(store.count()).unwrap(), 0);

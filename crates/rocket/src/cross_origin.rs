@@ -43,7 +43,7 @@ impl CrossOriginFairing {
 }
 
 /// All methods: even a `GET` may ask for a WebSocket.
-const METHODS: [Method; 9] = [
+pub(crate) const METHODS: [Method; 9] = [
     Method::Get,
     Method::Put,
     Method::Post,
@@ -62,7 +62,8 @@ impl Fairing for CrossOriginFairing {
     }
 
     async fn on_ignite(&self, rocket: Rocket<Build>) -> fairing::Result {
-        let gate = |method| Route::ranked(isize::MIN, method, "/<_..>", Gate(self.check.clone()));
+        // Only the routes of device-bound sessions come before these.
+        let gate = |method| Route::ranked(isize::MIN + 1, method, "/<_..>", Gate(self.check.clone()));
         let rocket = rocket.mount("/", METHODS.map(gate).to_vec());
         // An application may manage one of its own for the guard.
         let managed = rocket.state::<CrossOrigin>().is_some();

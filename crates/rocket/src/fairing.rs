@@ -8,6 +8,7 @@ use rocket::response::{Redirect, Responder};
 use rocket::{Build, Ignite, Request, Response, Rocket, response};
 use secure_sessions::{Reply, RequestSession, SessionManager};
 
+use crate::device;
 use crate::headers::Answer;
 use crate::{EngineError, SessionError};
 
@@ -16,6 +17,8 @@ use crate::{EngineError, SessionError};
 ///
 /// A response commits what its request changed if its status is below 500, and neither 408 nor 499: see
 /// [`RequestSession::finish`].
+///
+/// If sessions are [bound to devices](crate::DeviceBound), it mounts the routes for the browser's own requests.
 ///
 /// It is a singleton: the one that is attached last replaces the others, so that a test can replace the application's.
 /// From ignition on, the manager is in Rocket's managed state as `&State<SessionManager>`, unless the application
@@ -123,7 +126,11 @@ fn redirected<'r>(request: &'r Request<'_>, response: &mut Response<'r>) {
 /// server's internals.
 fn responded(respond: Option<&Respond>, error: &EngineError, request: &Request<'_>) -> response::Result<'static> {
     if let Some(location) = error.location() {
-        return Redirect::to(location.to_owned()).respond_to(request);
+        let redirect = match error.status() {
+            307 => Redirect::temporary(location.to_owned()),
+            _ => Redirect::to(location.to_owned()),
+        };
+        return redirect.respond_to(request);
     }
     match respond {
         Some(respond) => respond(error, request),
@@ -144,6 +151,7 @@ impl Fairing for SessionFairing {
     }
 
     async fn on_ignite(&self, rocket: Rocket<Build>) -> rocket::fairing::Result {
+        let rocket = rocket.mount("/", device::routes(&self.manager));
         let rocket = rocket.manage(Attached { manager: self.manager.clone(), respond: self.respond.clone() });
         // An application may manage one of its own, which stays.
         let managed = rocket.state::<SessionManager>().is_some();

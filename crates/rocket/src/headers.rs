@@ -20,6 +20,10 @@ impl RequestHead for Head<'_, '_> {
         self.0.method().as_str()
     }
 
+    fn path(&self) -> Option<&str> {
+        Some(self.0.uri().path().raw().as_str())
+    }
+
     fn peer(&self) -> Option<IpAddr> {
         self.0.remote().map(|address| address.ip())
     }

@@ -4,6 +4,7 @@
 mod access;
 mod cross_origin;
 mod csrf;
+mod device;
 mod fairing;
 mod guard;
 mod headers;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 
 use rocket::error::ErrorKind;
@@ -137,4 +138,22 @@ async fn a_form_borrows_its_decoded_fields_and_its_limit_applies() {
     assert_eq!(send(ContentType::Form, "amount=7").await.0, 422);
     assert_eq!(send(ContentType::Plain, "amount=7&note=").await.0, 415);
     assert_eq!(send(ContentType::Form, &format!("amount=7&note={}", "x".repeat(40_000))).await.0, 413);
+}
+
+#[post("/out", data = "<form>")]
+fn log_out(form: CsrfForm<HashMap<String, String>>) -> Result<(), SessionError> {
+    form.session.logout()
+}
+
+#[rocket::async_test]
+async fn a_form_without_fields_is_an_empty_map_and_needs_its_token() {
+    let (manager, _) = testing::manager();
+    let (cookie, token) = testing::session(&manager).login("alice").cookie_and_csrf_token().await.unwrap();
+    let rocket = rocket().mount("/", routes![log_out]).attach(SessionFairing::new(manager.clone()));
+    let client = Client::untracked(rocket).await.unwrap();
+    for (body, status, is_over) in [(String::new(), 403, false), (format!("csrf_token={token}"), 200, true)] {
+        let request = client.post("/out").header(ContentType::Form).header(Header::new("cookie", cookie.clone()));
+        assert_eq!(request.body(body).dispatch().await.status().code, status);
+        assert_eq!(testing::look(&manager, &cookie).await.unwrap().subject().is_none(), is_over);
+    }
 }

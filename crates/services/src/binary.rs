@@ -5,39 +5,49 @@ use std::process::Command;
 
 use crate::Error;
 
-/// A program, and what a Debian machine installs to have it.
+const POSTGRESQL: &str = "apt-get install postgresql";
+
+/// A program, and the command by which a Debian machine has it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Binary {
     pub(crate) name: &'static str,
     /// Older names of the same program.
     pub(crate) aliases: &'static [&'static str],
-    pub(crate) package: &'static str,
+    pub(crate) install: &'static str,
 }
 
 impl Binary {
-    pub(crate) const INITDB: Self = Self { name: "initdb", aliases: &[], package: "postgresql" };
-    pub(crate) const POSTGRES: Self = Self { name: "postgres", aliases: &[], package: "postgresql" };
-    pub(crate) const MARIADBD: Self = Self { name: "mariadbd", aliases: &["mysqld"], package: "mariadb-server" };
+    pub(crate) const INITDB: Self = Self { name: "initdb", aliases: &[], install: POSTGRESQL };
+    pub(crate) const POSTGRES: Self = Self { name: "postgres", aliases: &[], install: POSTGRESQL };
+    pub(crate) const MARIADBD: Self =
+        Self { name: "mariadbd", aliases: &["mysqld"], install: "apt-get install mariadb-server" };
     pub(crate) const MARIADB_INSTALL_DB: Self =
-        Self { name: "mariadb-install-db", aliases: &["mysql_install_db"], package: "mariadb-server" };
+        Self { name: "mariadb-install-db", aliases: &["mysql_install_db"], install: "apt-get install mariadb-server" };
     pub(crate) const REDIS_SERVER: Self =
-        Self { name: "redis-server", aliases: &["valkey-server"], package: "redis-server" };
+        Self { name: "redis-server", aliases: &["valkey-server"], install: "apt-get install redis-server" };
+    pub(crate) const MEMCACHED: Self = Self { name: "memcached", aliases: &[], install: "apt-get install memcached" };
+    pub(crate) const ETCD: Self = Self { name: "etcd", aliases: &[], install: "apt-get install etcd-server" };
+    pub(crate) const DYNOXIDE: Self = Self {
+        name: "dynoxide",
+        aliases: &[],
+        install: "cargo install --locked --no-default-features --features native-sqlite,http-server,cli dynoxide-rs@3.2.0",
+    };
 
     pub(crate) fn find(self) -> Result<PathBuf, Error> {
-        let folders = folders(self.package);
+        let folders = folders(self);
         let names = std::iter::once(self.name).chain(self.aliases.iter().copied());
         names
             .flat_map(|name| folders.iter().map(move |folder| folder.join(name)))
             .find(|path| path.is_file())
-            .ok_or(Error::Missing { binary: self.name, package: self.package })
+            .ok_or(Error::Missing { binary: self.name, install: self.install })
     }
 }
 
 /// The `PATH`, the folders of servers that a user's `PATH` may lack, and where Debian hides PostgreSQL's programs.
-fn folders(package: &str) -> Vec<PathBuf> {
+fn folders(binary: Binary) -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = Vec::new();
-    if package == "postgresql" {
+    if binary.install == POSTGRESQL {
         // Before the `PATH`: initdb looks for its companions beside itself.
         folders.extend(postgres_folders());
     }

@@ -7,9 +7,12 @@ use std::process::{Command, Stdio};
 
 use crate::Error;
 use crate::binary::Binary;
+use crate::port::free_port;
 
 /// Where MariaDB keeps temporary tables. When it starts it removes all that are there, those of another server too.
 const TEMPORARY: &str = "TMPDIR";
+
+const SENTINEL: &str = "sentinel.conf";
 
 /// A kind of server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,6 +23,14 @@ pub enum Engine {
     MariaDb,
     /// Redis, which appends every write to its file before it acknowledges it (`appendfsync always`).
     Redis,
+    /// etcd, a cluster of one node unless its arguments say otherwise.
+    Etcd,
+    /// Memcached, which keeps everything in memory, and nothing when it ends.
+    Memcached,
+    /// An emulator of DynamoDB, which has no table yet, and keeps its data in a file.
+    DynamoDb,
+    /// A sentinel of Redis, which watches nothing yet.
+    Sentinel,
 }
 
 impl Engine {
@@ -30,6 +41,10 @@ impl Engine {
             Self::Postgres => "PostgreSQL",
             Self::MariaDb => "MariaDB",
             Self::Redis => "Redis",
+            Self::Etcd => "etcd",
+            Self::Memcached => "Memcached",
+            Self::DynamoDb => "DynamoDB (dynoxide)",
+            Self::Sentinel => "Redis Sentinel",
         }
     }
 
@@ -37,7 +52,9 @@ impl Engine {
         match self {
             Self::Postgres => format!("postgres://postgres@127.0.0.1:{port}/postgres"),
             Self::MariaDb => format!("mysql://root@127.0.0.1:{port}/sessions"),
-            Self::Redis => format!("redis://127.0.0.1:{port}/"),
+            Self::Etcd | Self::DynamoDb => format!("http://127.0.0.1:{port}"),
+            Self::Memcached => format!("tcp://127.0.0.1:{port}"),
+            Self::Redis | Self::Sentinel => format!("redis://127.0.0.1:{port}/"),
         }
     }
 
@@ -48,6 +65,10 @@ impl Engine {
             Self::Postgres => &["-c", "fsync=off", "-c", "full_page_writes=off"],
             Self::MariaDb => &["--innodb-flush-log-at-trx-commit=2", "--innodb-doublewrite=0"],
             Self::Redis => &["--appendfsync", "no"],
+            // They have no such setting: their data is in memory instead, see `Shared`.
+            Self::Etcd | Self::DynamoDb => &[],
+            Self::Memcached => &[],
+            Self::Sentinel => &[],
         }
     }
 
@@ -77,10 +98,19 @@ impl Engine {
                 std::fs::write(directory.join("init.sql"), "CREATE DATABASE IF NOT EXISTS sessions;\n")
                     .map_err(Error::io("write MariaDB's first statement"))
             }
-            Self::Redis => {
+            Self::Redis | Self::Sentinel => {
                 Binary::REDIS_SERVER.find()?;
-                std::fs::create_dir(&data).map_err(Error::io("make Redis's directory"))
+                std::fs::create_dir(&data).map_err(Error::io("make Redis's directory"))?;
+                if self == Self::Redis {
+                    return Ok(());
+                }
+                // It keeps what it knows in its configuration.
+                std::fs::write(directory.join(SENTINEL), "").map_err(Error::io("make a sentinel's configuration"))
             }
+            // They make their data themselves.
+            Self::Etcd => Binary::ETCD.find().map(drop),
+            Self::DynamoDb => Binary::DYNOXIDE.find().map(drop),
+            Self::Memcached => Binary::MEMCACHED.find().map(drop),
         }
     }
 
@@ -125,6 +155,32 @@ impl Engine {
                 command.arg("--dir").arg(&data);
                 command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--daemonize", "no"]);
                 command.args(["--appendonly", "yes", "--appendfsync", "always"]);
+            }
+            Self::Memcached => {
+                command = Command::new(Binary::MEMCACHED.find()?);
+                command.args(["-l", "127.0.0.1", "-U", "0", "-m", "64", "-p", &port]);
+                if rustix::process::getuid().is_root() {
+                    command.args(["-u", "nobody"]);
+                }
+            }
+            Self::Etcd => {
+                command = Command::new(Binary::ETCD.find()?);
+                let clients = format!("http://127.0.0.1:{port}");
+                // A node needs a port for the others, even if there are none.
+                let peers = self.url(free_port()?);
+                command.args(["--name", "alone", "--log-level", "warn", "--data-dir"]).arg(&data);
+                command.args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients]);
+                command.args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers]);
+                command.args(["--initial-cluster", &format!("alone={peers}")]);
+            }
+            Self::DynamoDb => {
+                command = Command::new(Binary::DYNOXIDE.find()?);
+                command.args(["--host", "127.0.0.1", "--port", &port, "--log", "quiet", "--db-path"]).arg(&data);
+            }
+            Self::Sentinel => {
+                command = Command::new(Binary::REDIS_SERVER.find()?);
+                command.arg(directory.join(SENTINEL)).arg("--sentinel").arg("--dir").arg(&data);
+                command.args(["--port", &port, "--bind", "127.0.0.1", "--daemonize", "no"]);
             }
         }
         command.args(arguments).current_dir(directory);

@@ -7,12 +7,12 @@ use std::io;
 #[non_exhaustive]
 pub enum Error {
     /// The machine does not have the program.
-    #[error("{binary} is missing: apt-get install {package}")]
+    #[error("{binary} is missing: {install}")]
     Missing {
         /// The program's name.
         binary: &'static str,
-        /// Debian's package.
-        package: &'static str,
+        /// The command that installs it.
+        install: &'static str,
     },
     /// A program that prepares the server's data failed.
     #[error("{program} failed:\n{output}")]
@@ -31,7 +31,7 @@ pub enum Error {
         log: String,
     },
     /// The server answered a command with an error, or not at all.
-    #[error("redis refused a command: {0}")]
+    #[error("the server refused a command: {0}")]
     Command(String),
     /// The operating system refused something.
     #[error("cannot {what}")]

@@ -12,7 +12,10 @@ pub(crate) fn is_ready(engine: Engine, port: u16) -> bool {
     match engine {
         Engine::Postgres => postgres(port).unwrap_or(false),
         Engine::MariaDb => mariadb(port).unwrap_or(false),
-        Engine::Redis => matches!(call(port, &["PING"]), Ok(Ok(pong)) if pong == "PONG"),
+        Engine::Etcd => etcd(port).unwrap_or(false),
+        Engine::DynamoDb => dynamo_db(port).unwrap_or(false),
+        Engine::Memcached => memcached(port).unwrap_or(false),
+        Engine::Redis | Engine::Sentinel => matches!(call(port, &["PING"]), Ok(Ok(pong)) if pong == "PONG"),
     }
 }
 
@@ -32,6 +35,32 @@ fn mariadb(port: u16) -> io::Result<bool> {
     let mut packet = [0; 5];
     connect(port)?.read_exact(&mut packet)?;
     Ok(packet[4] == 10)
+}
+
+fn memcached(port: u16) -> io::Result<bool> {
+    let mut stream = connect(port)?;
+    stream.write_all(b"version\r\n")?;
+    let mut answer = [0; 8];
+    stream.read_exact(&mut answer)?;
+    Ok(answer == *b"VERSION ")
+}
+
+/// It greets whoever sends no request.
+fn dynamo_db(port: u16) -> io::Result<bool> {
+    let mut stream = connect(port)?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.contains(" 200 "))
+}
+
+/// Its cluster has a leader.
+fn etcd(port: u16) -> io::Result<bool> {
+    let mut stream = connect(port)?;
+    stream.write_all(b"GET /health HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.contains(r#""health":"true""#))
 }
 
 #[cfg(test)]

@@ -1,24 +1,22 @@
 //! One server, from its start to its end.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+use crate::port::free_port;
 use crate::process::Process;
 use crate::ready::is_ready;
 use crate::reaper::Reaper;
-use crate::{Engine, Error, resp};
+use crate::{Engine, Error, http, resp};
 
 /// A server that does not answer by then is not going to, even on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(20);
 /// Someone else may take the port between our look at it and the server's start.
 const TRIES: u32 = 5;
-/// Below those that the system hands to outgoing connections: one of them could take a stopped server's port.
-const PORTS: std::ops::Range<u16> = 14_000..32_000;
 
 /// A throwaway server. Dropped, it is killed, and its directory removed.
 #[derive(Debug)]
@@ -154,6 +152,20 @@ impl Service {
         Ok(replica)
     }
 
+    /// Starts a sentinel of Redis that decides alone: it replaces a primary at this port that is silent for a second.
+    ///
+    /// # Errors
+    ///
+    /// As [`Setup::start`].
+    pub fn redis_sentinel(name: &str, primary: u16) -> Result<Self, Error> {
+        let sentinel = Setup::new(Engine::Sentinel).start()?;
+        sentinel.redis_call(&["SENTINEL", "MONITOR", name, "127.0.0.1", &primary.to_string(), "1"])?;
+        for (setting, value) in [("down-after-milliseconds", "1000"), ("failover-timeout", "3000")] {
+            sentinel.redis_call(&["SENTINEL", "SET", name, setting, value])?;
+        }
+        Ok(sentinel)
+    }
+
     /// What kind of server it is.
     #[must_use]
     pub fn engine(&self) -> Engine {
@@ -239,6 +251,15 @@ impl Service {
         resp::call(self.port, words).map_err(Error::io("talk to Redis"))?.map_err(Error::Command)
     }
 
+    /// Sends JSON to an etcd, for instance `{}` to `maintenance/status`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Command`] with what etcd said; [`Error::Io`] if it cannot be reached.
+    pub fn etcd_call(&self, path: &str, json: &str) -> Result<String, Error> {
+        http::call(self.port, path, json).map_err(Error::io("talk to etcd"))?.map_err(Error::Command)
+    }
+
     /// Waits until a condition holds.
     pub(crate) fn wait_until(&self, what: &str, mut holds: impl FnMut() -> Result<bool, Error>) -> Result<(), Error> {
         let start = Instant::now();
@@ -297,24 +318,4 @@ impl Drop for Service {
         // What cannot be killed here, the reaper kills.
         let _ = self.kill();
     }
-}
-
-/// A port that nobody listens on.
-///
-/// # Errors
-///
-/// [`Error::Io`] if there is none.
-pub fn free_port() -> Result<u16, Error> {
-    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos();
-    let count = u32::from(PORTS.end - PORTS.start);
-    let start = nanos.rotate_right(10).wrapping_add(std::process::id().wrapping_mul(0x9e37_79b9));
-    let mut last = None;
-    for step in 0..count {
-        let offset = u16::try_from(start.wrapping_add(step.wrapping_mul(7)) % count).unwrap_or(0);
-        match TcpListener::bind((Ipv4Addr::LOCALHOST, PORTS.start + offset)) {
-            Ok(_) => return Ok(PORTS.start + offset),
-            Err(error) => last = Some(error),
-        }
-    }
-    Err(Error::io("find a free port")(last.unwrap_or_else(|| std::io::ErrorKind::AddrInUse.into())))
 }

@@ -2,7 +2,8 @@
 
 use std::sync::OnceLock;
 
-use crate::{Cluster, Engine, Error, Service, Setup};
+use crate::skip::in_ci;
+use crate::{Cluster, Engine, Error, Service, Setup, scratch};
 
 /// A server that many tests share. One that this process starts does not wait for the disk: do not use it to test what
 /// survives a crash of the machine.
@@ -22,6 +23,12 @@ pub enum Shared {
     Redis,
     /// A Redis cluster.
     RedisCluster,
+    /// etcd.
+    Etcd,
+    /// Memcached.
+    Memcached,
+    /// An emulator of DynamoDB, or DynamoDB Local.
+    DynamoDb,
 }
 
 /// What runs for this process; the reapers end it.
@@ -42,7 +49,8 @@ impl Started {
 
 impl Shared {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Postgres, Self::MySql, Self::Redis, Self::RedisCluster];
+    pub const ALL: [Self; 7] =
+        [Self::Postgres, Self::MySql, Self::Redis, Self::RedisCluster, Self::Etcd, Self::Memcached, Self::DynamoDb];
 
     /// A short name, for command lines and reports.
     #[must_use]
@@ -52,6 +60,9 @@ impl Shared {
             Self::MySql => "mysql",
             Self::Redis => "redis",
             Self::RedisCluster => "redis-cluster",
+            Self::Etcd => "etcd",
+            Self::Memcached => "memcached",
+            Self::DynamoDb => "dynamodb",
         }
     }
 
@@ -63,6 +74,9 @@ impl Shared {
             Self::MySql => "SECURE_SESSIONS_TEST_MYSQL",
             Self::Redis => "SECURE_SESSIONS_TEST_REDIS",
             Self::RedisCluster => "SECURE_SESSIONS_TEST_REDIS_CLUSTER",
+            Self::Etcd => "SECURE_SESSIONS_TEST_ETCD",
+            Self::Memcached => "SECURE_SESSIONS_TEST_MEMCACHED",
+            Self::DynamoDb => "SECURE_SESSIONS_TEST_DYNAMODB",
         }
     }
 
@@ -78,7 +92,7 @@ impl Shared {
     ///
     /// Why there is none.
     pub fn try_url(self) -> Result<String, &'static Error> {
-        static STARTED: [OnceLock<Result<Started, Error>>; Shared::ALL.len()] = [const { OnceLock::new() }; 4];
+        static STARTED: [OnceLock<Result<Started, Error>>; Shared::ALL.len()] = [const { OnceLock::new() }; _];
         if let Some(url) = self.from_environment() {
             return Ok(url);
         }
@@ -110,6 +124,9 @@ impl Shared {
             Self::MySql => start(Engine::MariaDb),
             Self::Redis => start(Engine::Redis),
             Self::RedisCluster => Cluster::start().map(Started::Cluster),
+            Self::Memcached => start(Engine::Memcached),
+            Self::Etcd => in_memory(Engine::Etcd),
+            Self::DynamoDb => in_memory(Engine::DynamoDb),
         }
     }
 }
@@ -119,6 +136,7 @@ fn start(engine: Engine) -> Result<Started, Error> {
     Setup::new(engine).arguments(engine.unsynced().iter().copied()).start().map(Started::Service)
 }
 
-fn in_ci() -> bool {
-    std::env::var("CI").is_ok_and(|ci| ci == "true")
+/// An engine that always waits for the disk has none to wait for.
+fn in_memory(engine: Engine) -> Result<Started, Error> {
+    Setup::new(engine).within(scratch()).start().map(Started::Service)
 }

@@ -60,9 +60,10 @@ macro_rules! adapter_access {
             ///
             /// # Errors
             ///
-            /// [`SessionError::Data`](crate::EngineError::Data) if the value is of another type: it stays. Otherwise
-            /// the errors of [`save`](Self::save): with [`SessionError::Ended`](crate::EngineError::Ended), another
-            /// request may have taken the value and logged in with it.
+            /// [`SessionError::Data`](crate::EngineError::Data) if the value is of another type: it stays.
+            /// [`SessionError::InVault`](crate::EngineError::InVault) if it is in the vault: it stays there too.
+            /// Otherwise the errors of [`save`](Self::save): with [`SessionError::Ended`](crate::EngineError::Ended),
+            /// another request may have taken the value and logged in with it.
             pub async fn take_once<T: $crate::macros::DeserializeOwned>(
                 &self,
                 key: &str,

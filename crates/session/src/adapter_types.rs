@@ -114,7 +114,9 @@ macro_rules! adapter_types {
             ///
             /// # Errors
             ///
-            /// [`SessionError::Data`](crate::EngineError::Data) if the value is of another type. It stays as it is.
+            /// [`SessionError::Data`](crate::EngineError::Data) if the value is of another type: it stays as it is.
+            /// [`SessionError::InVault`](crate::EngineError::InVault) if the value is in the [vault](Self::vault): read
+            /// it with `session.vault().get(key).await`.
             #[inline]
             pub fn get<T: $crate::macros::DeserializeOwned>(
                 &self,
@@ -123,7 +125,8 @@ macro_rules! adapter_types {
                 Ok(self.0.get(key)?)
             }
 
-            /// Sets `key` to `value`. An equal value changes nothing.
+            /// Sets `key` to `value`. An equal value changes nothing. With [`spill_over`](crate::Builder::spill_over),
+            /// a large value goes to the [vault](Self::vault).
             ///
             /// # Errors
             ///
@@ -139,6 +142,12 @@ macro_rules! adapter_types {
                 value: T,
             ) -> ::core::result::Result<(), SessionError> {
                 Ok(self.0.insert(key, value)?)
+            }
+
+            /// Returns the session's private and large values.
+            #[must_use]
+            pub fn vault(&self) -> Vault {
+                Vault(self.0.vault())
             }
 
             /// Removes `key`. Returns `true` if it was present. [`take`](Self::take) also returns its value.
@@ -232,7 +241,8 @@ macro_rules! adapter_types {
             }
 
             $crate::adapter_types! { @forward
-                /// Removes all keys. The session continues, and its subject stays logged in.
+                /// Removes all keys, also those in the [vault](Self::vault). The session continues, and its subject
+                /// stays logged in.
                 ///
                 /// # Errors
                 ///
@@ -339,7 +349,7 @@ macro_rules! adapter_types {
                 /// ```
                 /// # use secure_sessions::{Session, SessionError};
                 /// fn sign_out(session: &Session) -> Result<(), SessionError> {
-                ///     session.remove("address")?; // Not for whoever comes next.
+                ///     session.remove("address")?; // The next visitor at this browser must not see it.
                 ///     session.logout_keeping_data()
                 /// }
                 /// ```
@@ -393,8 +403,9 @@ macro_rules! adapter_types {
             ///
             /// # Errors
             ///
-            /// The errors of [`login`](Self::login), and [`SessionError::Label`](crate::EngineError::Label) if the
-            /// label is longer than 512 bytes. Nothing is changed then.
+            /// The errors of [`login`](Self::login), [`SessionError::Label`](crate::EngineError::Label) if the label is
+            /// longer than 512 bytes, and [`SessionError::Meta`](crate::EngineError::Meta) if a claim of
+            /// [`Login::provider_session`](crate::Login::provider_session) is empty or too long. Nothing is changed then.
             pub fn login_with(&self, login: $crate::Login) -> ::core::result::Result<(), SessionError> {
                 Ok(self.0.login_with(login)?)
             }
@@ -486,7 +497,9 @@ macro_rules! adapter_types {
             /// so that compression cannot leak it (BREACH), and takes no room in the cookie.
             ///
             /// The token is valid as long as its session: renew, login and logout end it, a rotation does not. If there
-            /// is no session, this creates one, so that a login form is protected too.
+            /// is no session, this creates one, so that a login form is protected too. Where the request's session is
+            /// refused but must keep its cookie, such as that of another client, none is created: the token is then valid
+            /// for a client with the same cookies that is served no session.
             ///
             /// # Errors
             ///
@@ -529,6 +542,141 @@ macro_rules! adapter_types {
             /// [`SessionError::Store`](crate::EngineError::Store) if the store fails.
             pub async fn revoke_others(&self) -> ::core::result::Result<u64, SessionError> {
                 Ok(self.0.revoke_others().await?)
+            }
+        }
+
+        /// The session's private and large values: see the engine's type, which it dereferences to.
+        #[derive(Clone, Debug)]
+        pub struct Vault($crate::Vault);
+
+        impl ::core::ops::Deref for Vault {
+            type Target = $crate::Vault;
+
+            fn deref(&self) -> &$crate::Vault {
+                &self.0
+            }
+        }
+
+        /// The engine's fallible methods, with this crate's error.
+        impl Vault {
+            /// Sets `key` to a private value. It is sealed and put into the store by the commit; this call only encodes
+            /// it and checks the limits.
+            ///
+            /// An equal value counts as a change: the vault is not read to compare.
+            ///
+            /// # Errors
+            ///
+            /// [`SessionError::NoVault`](crate::EngineError::NoVault) if the manager has none,
+            /// [`SessionError::Vault`](crate::EngineError::Vault) if the value or the session would exceed a limit,
+            /// [`SessionError::TooLarge`](crate::EngineError::TooLarge) if the reference to it does not fit the cookie,
+            /// [`SessionError::Data`](crate::EngineError::Data) if the value cannot be encoded,
+            /// [`SessionError::Finished`](crate::EngineError::Finished) if the response's headers are already sent.
+            /// Nothing is changed then.
+            pub fn insert<T: $crate::macros::Serialize>(
+                &self,
+                key: &str,
+                value: T,
+            ) -> ::core::result::Result<(), SessionError> {
+                Ok(self.0.insert(key, value)?)
+            }
+
+            /// Returns the value of `key`, or `None` if it is absent. If it is in the cookie, because it was small
+            /// enough for [`spill_over`](crate::Builder::spill_over) to leave it there, it is read from there.
+            ///
+            /// # Errors
+            ///
+            /// [`SessionError::VaultLost`](crate::EngineError::VaultLost) if the store no longer has the value,
+            /// [`SessionError::Data`](crate::EngineError::Data) if it is of another type,
+            /// [`SessionError::Ended`](crate::EngineError::Ended) if the session ended meanwhile,
+            /// [`SessionError::NoVault`](crate::EngineError::NoVault) or
+            /// [`SessionError::Store`](crate::EngineError::Store).
+            pub async fn get<T: $crate::macros::DeserializeOwned>(
+                &self,
+                key: &str,
+            ) -> ::core::result::Result<::core::option::Option<T>, SessionError> {
+                Ok(self.0.get(key).await?)
+            }
+
+            /// Returns the values of several keys in their order, `None` for each that is absent, in one round trip.
+            ///
+            /// # Errors
+            ///
+            /// The errors of [`get`](Self::get).
+            pub async fn get_many<T: $crate::macros::DeserializeOwned>(
+                &self,
+                keys: &[&str],
+            ) -> ::core::result::Result<::std::vec::Vec<::core::option::Option<T>>, SessionError> {
+                Ok(self.0.get_many(keys).await?)
+            }
+
+            /// Returns all values in the vault by their keys, each in its CBOR encoding, in one round trip.
+            ///
+            /// # Errors
+            ///
+            /// The errors of [`get`](Self::get), except for [`SessionError::Data`](crate::EngineError::Data).
+            pub async fn data(
+                &self,
+            ) -> ::core::result::Result<
+                ::std::collections::BTreeMap<::std::string::String, $crate::SecretBytes>,
+                SessionError,
+            > {
+                Ok(self.0.data().await?)
+            }
+
+            /// Removes `key`, in the vault or in the cookie. Returns `true` if it was present.
+            ///
+            /// # Errors
+            ///
+            /// [`SessionError::Finished`](crate::EngineError::Finished) if the response's headers are already sent.
+            pub fn remove<K: $crate::KeyToRemove>(&self, key: K) -> ::core::result::Result<bool, SessionError> {
+                Ok(self.0.remove(key)?)
+            }
+
+            /// Removes `key` and returns its value. Two parallel requests may both get it.
+            ///
+            /// # Errors
+            ///
+            /// The errors of [`get`](Self::get): the value stays.
+            /// [`SessionError::Finished`](crate::EngineError::Finished) if the response's headers are already sent.
+            pub async fn take<T: $crate::macros::DeserializeOwned>(
+                &self,
+                key: &str,
+            ) -> ::core::result::Result<::core::option::Option<T>, SessionError> {
+                Ok(self.0.take(key).await?)
+            }
+
+            /// Changes the value of `key` in place, starting from the type's default if it is absent. No update is
+            /// lost: if another request replaces the value first, the commit reads the newer one, and the closure runs
+            /// again on it.
+            ///
+            /// Returns the result of the closure's first run. The closure must have no side effects, and must not
+            /// change the session.
+            ///
+            /// ```
+            /// # use secure_sessions::{Session, SessionError};
+            /// async fn note(session: &Session, text: String) -> Result<usize, SessionError> {
+            ///     session
+            ///         .vault()
+            ///         .update("notes", move |notes: &mut Vec<String>| {
+            ///             notes.push(text.clone());
+            ///             notes.len()
+            ///         })
+            ///         .await
+            /// }
+            /// ```
+            ///
+            /// # Errors
+            ///
+            /// The errors of [`get`](Self::get) and [`insert`](Self::insert), and
+            /// [`SessionError::ChangedInsideUpdate`](crate::EngineError::ChangedInsideUpdate) if the closure changes
+            /// the session.
+            pub async fn update<T, R, F>(&self, key: &str, change: F) -> ::core::result::Result<R, SessionError>
+            where
+                T: $crate::macros::Serialize + $crate::macros::DeserializeOwned + ::core::default::Default,
+                F: Fn(&mut T) -> R + Send + Sync + 'static,
+                R: Send,
+            {
+                Ok(self.0.update(key, change).await?)
             }
         }
 
@@ -617,6 +765,7 @@ macro_rules! adapter_headers {
         /// Returns the header's name, given in lower case.
         fn known(name: &'static str) -> $header::HeaderName {
             const CDN_CACHE_CONTROL: $header::HeaderName = $header::HeaderName::from_static("cdn-cache-control");
+            const SEC_PURPOSE: $header::HeaderName = $header::HeaderName::from_static("sec-purpose");
             const SURROGATE_CONTROL: $header::HeaderName = $header::HeaderName::from_static("surrogate-control");
             match name {
                 "cookie" => $header::COOKIE,
@@ -626,6 +775,7 @@ macro_rules! adapter_headers {
                 "vary" => $header::VARY,
                 "content-length" => $header::CONTENT_LENGTH,
                 "transfer-encoding" => $header::TRANSFER_ENCODING,
+                "sec-purpose" => SEC_PURPOSE,
                 "cdn-cache-control" => CDN_CACHE_CONTROL,
                 "surrogate-control" => SURROGATE_CONTROL,
                 name => $header::HeaderName::from_static(name),

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secure_sessions_core::format::DEFAULT_LIMIT;
-use secure_sessions_core::{Aead, BucketPolicy, Millis, Sealer, SizeClasses, Sizes, Timestamp};
-use secure_sessions_store::{AnyStore, SessionStore};
+use secure_sessions_core::{Aead, BucketPolicy, Millis, Sealer, SizeClasses, SizeError, Sizes, Timestamp};
+use secure_sessions_store::{AnyStore, AnyVaultStore, SessionStore, VaultStore};
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::binding::Binding;
 use crate::config::build_error::BuildError;
+use crate::config::device::DeviceBound;
 use crate::config::limit::SessionLimit;
 use crate::config::site_data::{self, ClearSiteData};
 use crate::config::{OnReplay, Times, is_header_name};
@@ -19,6 +20,8 @@ use crate::keyring::Keyring;
 use crate::manager::{Parts, SessionManager};
 use crate::remember::Sealing;
 use crate::transport::cookie::{CookieConfig, SameSite};
+use crate::transport::dpop::Dpop;
+use crate::transport::ticket::Devices;
 use crate::transport::{Bearer, DEFAULT_BEARER_HEADER};
 
 /// Builds a [`SessionManager`]. The table lists the default of each setting.
@@ -30,21 +33,27 @@ use crate::transport::{Bearer, DEFAULT_BEARER_HEADER};
 /// | absolute timeout | 8 hours |
 /// | rotation interval | 15 minutes |
 /// | grace | 60 seconds, which tolerates delays of 30 seconds one way |
+/// | touch step | a minute, a twentieth of the idle timeout or a grace, the smallest of them |
 /// | on replay | the session is revoked |
 /// | size limit | 2800 bytes of name and value |
 /// | `not_before` | none |
 /// | transports | the cookie alone |
 /// | binding to the client | none |
+/// | binding to a device | none |
+/// | binding of bearer tokens to a key | none |
 /// | sessions of one subject | no limit |
 /// | CSRF header | `x-csrf-token` |
 /// | login page | none |
 /// | `Clear-Site-Data` on logout | none |
 /// | event limit | [`EventLimit::default`]: 20 lines of each kind at once, then one a second |
 /// | remembered tokens | none |
+/// | vault for private values | none |
 #[must_use]
 pub struct Builder {
     keyring: Keyring,
     store: AnyStore,
+    vault: Option<AnyVaultStore>,
+    spill_over: Option<usize>,
     cookie: CookieConfig,
     times: Times,
     size_limit: usize,
@@ -55,6 +64,8 @@ pub struct Builder {
     cookies: bool,
     bearer: Option<&'static str>,
     binding: Option<Binding>,
+    device_bound: Option<DeviceBound>,
+    dpop: Option<Vec<String>>,
     session_limit: SessionLimit,
     clock: Arc<dyn Clock>,
     observers: Vec<Arc<dyn Observer>>,
@@ -85,12 +96,14 @@ impl Builder {
         Self {
             keyring,
             store: AnyStore::new(store),
+            vault: None,
+            spill_over: None,
             cookie: CookieConfig::default(),
             times: Times {
                 idle: Some(Millis::from_secs(30 * MINUTE)),
                 absolute: Millis::from_secs(8 * HOUR),
                 rotation: Some(Millis::from_secs(15 * MINUTE)),
-                bucket: BucketPolicy { grace: Millis::from_secs(MINUTE) },
+                bucket: BucketPolicy { grace: Millis::from_secs(MINUTE), touch_step: None },
             },
             size_limit: DEFAULT_LIMIT,
             size_classes: SizeClasses::default(),
@@ -100,6 +113,8 @@ impl Builder {
             cookies: true,
             bearer: None,
             binding: None,
+            device_bound: None,
+            dpop: None,
             session_limit: SessionLimit::None,
             clock: Arc::new(SystemClock),
             observers: Vec::new(),
@@ -174,8 +189,8 @@ impl Builder {
         self
     }
 
-    /// Sets how long a session may go unused; `None` turns the idle timeout off. The session may end late, by a minute
-    /// (or a twentieth of the timeout, or one grace, whichever is the smallest), but never early.
+    /// Sets how long a session may go unused; `None` turns the idle timeout off. The session may end late, by a
+    /// [touch step](Self::touch_step), but never early.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.times.idle = timeout.into().map(Millis::from);
         self
@@ -198,6 +213,26 @@ impl Builder {
     /// of half that time.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.times.bucket.grace = grace.into();
+        self
+    }
+
+    /// Sets how often the store is told that a session is still in use: at most once in this time. By default, that is a
+    /// minute, a twentieth of the idle timeout or a grace, the smallest of them.
+    ///
+    /// Most writes of a large site are these touches; with a step of five minutes there are a fifth as many. In return, an idle
+    /// timeout may be late by that much, [`SessionInfo::last_seen_at`](crate::SessionInfo::last_seen_at) lags by it, and so does
+    /// the end of superseded cookies. Between 1 second and 10 minutes; a session whose idle timeout is short is touched four
+    /// times within it. Set the same on all hosts.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use secure_sessions::{Keyring, MemoryStore, SessionManager};
+    /// let builder = SessionManager::builder(Keyring::generate()?, MemoryStore::new());
+    /// let manager = builder.touch_step(Duration::from_secs(300)).build()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn touch_step(mut self, step: Duration) -> Self {
+        self.times.bucket.touch_step = Some(step.into());
         self
     }
 
@@ -233,8 +268,10 @@ impl Builder {
         self
     }
 
-    /// Refuses every token issued before this time. Use it after you restored a backup of the store, or after an
-    /// incident.
+    /// Refuses every token issued before this time, in this process.
+    ///
+    /// After you restored a backup of the store, call [`SessionManager::set_not_before`] instead: the store then keeps the
+    /// time for all hosts and restarts. The later of the two counts.
     pub fn not_before(mut self, not_before: impl Into<Option<Timestamp>>) -> Self {
         self.not_before = not_before.into();
         self
@@ -285,6 +322,64 @@ impl Builder {
     /// Binds sessions to properties of the client.
     pub fn bind_to(mut self, binding: Binding) -> Self {
         self.binding = Some(binding);
+        self
+    }
+
+    /// Binds sessions to a key in the device of their browser: see [`DeviceBound`]. It needs the cookie transport,
+    /// `Secure`, and neither `Domain` nor `Partitioned`; with [`insecure_dev`](Self::insecure_dev) it is off.
+    ///
+    /// The adapter must answer the browser's own requests: in Axum add a `DeviceLayer`; the others do it by themselves.
+    ///
+    /// ```
+    /// use secure_sessions::{DeviceBound, Keyring, MemoryStore, SessionManager};
+    ///
+    /// let builder = SessionManager::builder(Keyring::generate()?, MemoryStore::new());
+    /// let manager = builder.device_bound(DeviceBound::new()).build()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "device")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "device")))]
+    pub fn device_bound(mut self, binding: DeviceBound) -> Self {
+        self.device_bound = Some(binding);
+        self
+    }
+
+    /// Binds bearer tokens to a key of the client's, by DPoP (RFC 9449): a token that leaks from a log or a proxy is then
+    /// worth nothing. `origins` are those that clients send requests to, such as `https://api.example.org`: proofs are
+    /// compared with them, and never with what a request says of its host.
+    ///
+    /// 1. A login whose request carries a proof, in the header `DPoP`, binds its session to the key. One without a proof
+    ///    is not bound, and works as before: [`require_device`](crate::Session::require_device) refuses it.
+    /// 2. A bound token counts only under `Authorization: DPoP`, with a proof for this very request: its method, its URL
+    ///    and the token. Under `Bearer`, or with the proof of another key, the request is anonymous.
+    /// 3. A missing or wrong proof is answered 401, and the request is not processed. `WWW-Authenticate` says why:
+    ///    `use_dpop_nonce` asks the client to sign again, with the nonce in `DPoP-Nonce`. Every client begins so.
+    ///
+    /// It needs [`bearer`](Self::bearer) and the `ring` provider, because each request costs a signature's check, about 50
+    /// us. Nothing is kept in the store, and 18 bytes in the token. A proxy in front must not rewrite paths. See
+    /// [the guide](crate::guide::using::devices).
+    ///
+    /// ```
+    /// # #[cfg(feature = "ring")] {
+    /// use secure_sessions::{Aead, Keyring, MemoryStore, SessionManager};
+    ///
+    /// let manager = SessionManager::builder(Keyring::generate()?, MemoryStore::new())
+    ///     .aead(Aead::Ring)
+    ///     .bearer()
+    ///     .dpop(["https://api.example.org"])
+    ///     .build()?;
+    /// # }
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Security
+    ///
+    /// We keep no proof, so an attacker who copies a whole request can send the same one again for two minutes, which is
+    /// how long its nonce lasts. Over https they see none.
+    #[cfg(feature = "device")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "device")))]
+    pub fn dpop(mut self, origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.dpop = Some(origins.into_iter().map(Into::into).collect());
         self
     }
 
@@ -341,6 +436,41 @@ impl Builder {
     /// ```
     pub fn remember_tokens(mut self, places: usize) -> Self {
         self.remembered = places;
+        self
+    }
+
+    /// Sets the store of private and large values: see [`Session::vault`](crate::Session::vault). Every store of this crate
+    /// is one too; it may be the same as that of the sessions, or another.
+    ///
+    /// ```
+    /// use secure_sessions::{Keyring, MemoryStore, SessionManager};
+    ///
+    /// let store = MemoryStore::new();
+    /// let manager = SessionManager::builder(Keyring::generate()?, store.clone()).vault(store).build()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn vault(mut self, store: impl VaultStore) -> Self {
+        self.vault = Some(AnyVaultStore::new(store));
+        self
+    }
+
+    /// Moves each value whose encoding is longer than `bytes` to the [vault](Self::vault) when you
+    /// [insert](crate::Session::insert) it. Smaller values stay in the cookie.
+    ///
+    /// Read a value that may have moved with [`session.vault().get(key).await`](crate::Vault::get), which finds it in either
+    /// place. [`session.get(key)`](crate::Session::get) still reads what is in the cookie, and fails with
+    /// [`SessionError::InVault`](crate::SessionError::InVault) on a value that moved: it never takes it for absent.
+    ///
+    /// ```
+    /// use secure_sessions::{Keyring, MemoryStore, SessionManager};
+    ///
+    /// let store = MemoryStore::new();
+    /// let builder = SessionManager::builder(Keyring::generate()?, store.clone()).vault(store);
+    /// let manager = builder.spill_over(1024).build()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn spill_over(mut self, bytes: usize) -> Self {
+        self.spill_over = Some(bytes);
         self
     }
 
@@ -446,7 +576,47 @@ impl Builder {
     /// # Errors
     ///
     /// Returns a [`BuildError`] that names the impossible setting and what to change.
-    pub fn build(self) -> Result<SessionManager, BuildError> {
+    pub fn build(mut self) -> Result<SessionManager, BuildError> {
+        self.check()?;
+        let devices = self.devices()?;
+        let name = &self.cookie.name;
+        let sealer = Sealer::new(Arc::clone(&self.keyring.0), name, self.sizes(name)?)?.with_aead(self.aead);
+        let sealer = Sealing::new(sealer, self.remembered, &self.clock);
+        let bearer = match self.bearer {
+            Some(header) => Some(Bearer::new(header, &sealer, self.sizes(header)?)?),
+            None => None,
+        };
+        let dpop = match &self.dpop {
+            Some(origins) => Some(Box::new(Dpop::new(origins, self.aead, bearer.is_some())?)),
+            None => None,
+        };
+        self.announce();
+        Ok(SessionManager::from_parts(Parts {
+            store: self.store,
+            vault: self.vault,
+            spill_over: self.spill_over,
+            cookie: self.cookie,
+            times: self.times,
+            sealer,
+            cookies: self.cookies,
+            bearer,
+            binding: self.binding,
+            devices,
+            dpop,
+            session_limit: self.session_limit,
+            on_replay: self.on_replay,
+            not_before: self.not_before,
+            clock: self.clock,
+            observers: self.observers,
+            clear_site_data: site_data::header(&self.clear_site_data),
+            csrf_header: self.csrf_header,
+            login_url: self.login_url,
+            event_limit: self.event_limit,
+        }))
+    }
+
+    /// Checks the settings that need no key.
+    fn check(&self) -> Result<(), BuildError> {
         self.cookie.check()?;
         self.times.check()?;
         if !is_header_name(self.csrf_header) {
@@ -461,18 +631,38 @@ impl Builder {
         if self.session_limit.most() == Some(0) {
             return Err(BuildError::SessionLimit);
         }
-        let sizes = |name: &str| Sizes::new(name.len(), self.size_limit, self.size_classes.clone());
-        let name = &self.cookie.name;
-        let sealer = Sealer::new(self.keyring.0, name, sizes(name)?)?.with_aead(self.aead);
-        let sealer = Sealing::new(sealer, self.remembered, &self.clock);
-        let bearer = match self.bearer {
-            Some(header) => Some(Bearer::new(header, &sealer, sizes(header)?)?),
-            None if self.cookies => None,
-            None => {
-                let problem = "cookies are off and bearer tokens too; turn one of them on";
-                return Err(BuildError::Bearer { header: DEFAULT_BEARER_HEADER, problem });
-            }
-        };
+        if self.spill_over.is_some() && self.vault.is_none() {
+            return Err(BuildError::NoVault);
+        }
+        if self.bearer.is_none() && !self.cookies {
+            let problem = "cookies are off and bearer tokens too; turn one of them on";
+            return Err(BuildError::Bearer { header: DEFAULT_BEARER_HEADER, problem });
+        }
+        Ok(())
+    }
+
+    /// Returns the sizes of the tokens that a cookie or header of this name carries.
+    fn sizes(&self, name: &str) -> Result<Sizes, SizeError> {
+        Sizes::new(name.len(), self.size_limit, self.size_classes.clone())
+    }
+
+    fn devices(&mut self) -> Result<Option<Box<Devices>>, BuildError> {
+        let Some(binding) = self.device_bound.take() else { return Ok(None) };
+        if !self.cookies {
+            return Err(BuildError::Device { problem: "it binds cookies, and cookies are off" });
+        }
+        if self.insecure_dev {
+            tracing::warn!(
+                target: "secure_sessions",
+                "insecure_dev: device_bound is off, because browsers bind sessions over https only"
+            );
+            return Ok(None);
+        }
+        Ok(Some(Box::new(Devices::new(binding.check()?, &self.cookie, self.times.bucket.grace)?)))
+    }
+
+    /// Logs how sessions are sealed, and warns if that is not for production.
+    fn announce(&self) {
         tracing::info!(target: "secure_sessions", cookie = %self.cookie.name, aead = %self.aead, "sessions are sealed");
         if self.insecure_dev {
             tracing::warn!(
@@ -481,24 +671,6 @@ impl Builder {
                 self.cookie.name
             );
         }
-        Ok(SessionManager::from_parts(Parts {
-            store: self.store,
-            cookie: self.cookie,
-            times: self.times,
-            sealer,
-            cookies: self.cookies,
-            bearer,
-            binding: self.binding,
-            session_limit: self.session_limit,
-            on_replay: self.on_replay,
-            not_before: self.not_before,
-            clock: self.clock,
-            observers: self.observers,
-            clear_site_data: site_data::header(&self.clear_site_data),
-            csrf_header: self.csrf_header,
-            login_url: self.login_url,
-            event_limit: self.event_limit,
-        }))
     }
 }
 
@@ -521,6 +693,8 @@ mod tests {
             (builder().rotation_interval(zero), "rotation_interval"),
             (builder().grace(zero), "grace"),
             (builder().grace(Duration::from_secs(3601)), "3601s"),
+            (builder().touch_step(Duration::from_millis(999)), "999ms"),
+            (builder().touch_step(Duration::from_secs(601)), "601s"),
             (builder().domain("example.org"), "__Host-"),
             (builder().size_limit(200), "200"),
             (builder().size_limit(5000), "4096"),
@@ -531,7 +705,30 @@ mod tests {
             (builder().bearer_header("set-cookie"), "another use"),
             (builder().bind_to(Binding::new()), "bind_to"),
             (builder().bind_to(Binding::new().address_prefix(33, 56)), "32"),
+            (builder().device_bound(DeviceBound::new().ticket_life(Duration::from_secs(299))), "ticket_life is 299s"),
+            (builder().device_bound(DeviceBound::new().ticket_life(Duration::from_secs(DAY + 1))), "24 hours"),
+            (builder().device_bound(DeviceBound::new().path("/")), "segments"),
+            (builder().device_bound(DeviceBound::new().path("a")), "segments"),
+            (builder().device_bound(DeviceBound::new().path("/a?b")), "segments"),
+            (builder().device_bound(DeviceBound::new().path("/a/")), "segments"),
+            (builder().device_bound(DeviceBound::new().path("/a//b")), "segments"),
+            (builder().device_bound(DeviceBound::new().path("/a/../b")), "segments"),
+            (builder().device_bound(DeviceBound::new().path("/a{b}")), "segments"),
+            (builder().device_bound(DeviceBound::new().path("/a%2fb")), "segments"),
+            (builder().device_bound(DeviceBound::new().exclude("static")), "excluded paths"),
+            (builder().device_bound(DeviceBound::new().exclude("/a?b")), "visible ASCII"),
+            (builder().device_bound(DeviceBound::new()).cookie_name("x").domain("example.org"), "domain"),
+            (builder().device_bound(DeviceBound::new()).partitioned(true), "partitioned"),
+            (builder().device_bound(DeviceBound::new()).cookie_name("x").secure(false), "https"),
+            (builder().device_bound(DeviceBound::new()).bearer().cookies(false), "cookies are off"),
+            (builder().dpop(["https://a.example"]), "call `bearer()` too"),
+            (builder().bearer().dpop(["https://a.example"]), "aead(Aead::Ring)"),
+            #[cfg(feature = "ring")]
+            (builder().aead(Aead::Ring).bearer().dpop([""; 0]), "such as"),
+            #[cfg(feature = "ring")]
+            (builder().aead(Aead::Ring).bearer().dpop(["https://a.example/"]), "slash at the end"),
             (builder().session_limit(SessionLimit::Refuse(0)), "session_limit"),
+            (builder().spill_over(1024), "vault(store)"),
             (builder().csrf_header("X-CSRF-Token"), "lower case"),
             (builder().csrf_header(""), "csrf_header"),
             (builder().login_url(""), "login_url"),
@@ -559,6 +756,8 @@ mod tests {
         for builder in [
             builder(),
             builder().insecure_dev(),
+            builder().insecure_dev().device_bound(DeviceBound::new()),
+            builder().device_bound(DeviceBound::new()),
             builder().consumer(),
             builder().nist_aal1(),
             builder().nist_aal2(),

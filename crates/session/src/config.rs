@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use secure_sessions_core::{BucketPolicy, Millis};
+use secure_sessions_core::{BucketPolicy, MAX_TOUCH_STEP, Millis};
 
 use self::build_error::BuildError;
 
 pub(crate) mod binding;
 pub(crate) mod build_error;
+pub(crate) mod device;
 pub(crate) mod limit;
 pub(crate) mod site_data;
 
@@ -22,6 +23,9 @@ pub enum OnReplay {
     /// Refuses the token and leaves the session alone: an attacker may still hold the newest token.
     Refuse,
 }
+
+/// The shortest touch step: with less, every request of a busy browser would write.
+const MIN_TOUCH_STEP: Millis = Millis::from_secs(1);
 
 /// The times of a configuration.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +64,13 @@ impl Times {
                 setting: "grace",
                 value: self.bucket.grace.into(),
                 problem: "more than an hour: a stolen token would stay good for longer than most sessions; the default is 60 s",
+            });
+        }
+        if self.bucket.touch_step.is_some_and(|step| !(MIN_TOUCH_STEP..=MAX_TOUCH_STEP).contains(&step)) {
+            return Err(BuildError::Time {
+                setting: "touch_step",
+                value: self.bucket.touch_step.unwrap_or_default().into(),
+                problem: "it must be between 1 second and 10 minutes; by default it is at most a minute",
             });
         }
         Ok(())

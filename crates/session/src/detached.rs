@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
+use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -54,6 +55,23 @@ pub(crate) struct Detached<T: Send + 'static> {
     started: bool,
 }
 
+pin_project! {
+    /// A commit that counts as under way until it is dropped. (An `async` block around it would take its room twice.)
+    struct Counted<F> {
+        #[pin]
+        future: F,
+        _under_way: UnderWay,
+    }
+}
+
+impl<F: Future> Future for Counted<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().future.poll(context)
+    }
+}
+
 impl<T: Send + 'static> Detached<T> {
     /// Creates a commit that runs to its end even if it is never polled.
     pub(crate) fn always(commits: &Arc<Commits>, future: impl Future<Output = T> + Send + 'static) -> Self {
@@ -64,11 +82,7 @@ impl<T: Send + 'static> Detached<T> {
 
     /// Creates a commit that runs to its end once it was polled.
     pub(crate) fn once_started(commits: &Arc<Commits>, future: impl Future<Output = T> + Send + 'static) -> Self {
-        let under_way = commits.begin();
-        let counted = async move {
-            let _under_way = under_way;
-            future.await
-        };
+        let counted = Counted { future, _under_way: commits.begin() };
         Self { future: Some(Box::pin(counted)), started: false }
     }
 }

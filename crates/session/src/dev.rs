@@ -6,7 +6,7 @@ use crate::keyring::Keyring;
 use crate::manager::SessionManager;
 
 impl SessionManager {
-    /// Creates a manager for development: generated keys, sessions in memory, and a cookie for plain http
+    /// Creates a manager for development: generated keys, sessions and their vault in memory, and a cookie for plain http
     /// ([`insecure_dev`](crate::Builder::insecure_dev)). A restart logs everyone out. Warnings in the log say so.
     ///
     /// In production, write [`SessionManager::builder`] instead, with `Keyring::from_env()` and a store that outlives the
@@ -28,6 +28,7 @@ impl SessionManager {
             "sessions are for development alone: in this process's memory, under keys that end with it"
         );
         let keyring = Keyring::generate().expect("randomness for the keys");
-        Self::builder(keyring, MemoryStore::new()).insecure_dev().build().expect("the defaults build")
+        let store = MemoryStore::new();
+        Self::builder(keyring, store.clone()).vault(store).insecure_dev().build().expect("the defaults build")
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use secure_sessions_core::{DataError, LabelError, MetaError, RandomError, SealError, debug_as_display};
+use secure_sessions_core::{DataError, LabelError, MetaError, RandomError, SealError, VaultError, debug_as_display};
 use secure_sessions_store::StoreError;
 
 use secure_sessions_core::format::MAX_FLASH_LEN;
@@ -116,6 +116,28 @@ pub enum SessionError {
         /// The level that is required.
         required: u8,
     },
+    /// The session is not bound to a device, or the request does not come from its device. See
+    /// [`Session::require_device`](crate::Session::require_device).
+    #[error("the request does not prove a device that its session is bound to")]
+    DeviceRequired,
+    /// The device proved its key longer ago than the handler allows. See
+    /// [`Session::require_fresh_proof`](crate::Session::require_fresh_proof).
+    #[error("the device proved its key {age:?} ago, and {max_age:?} are allowed")]
+    ProofTooOld {
+        /// The time since the proof.
+        age: Duration,
+        /// The longest time allowed.
+        max_age: Duration,
+        /// The path and query of the request, which the browser repeats with a new proof.
+        location: Option<String>,
+    },
+    /// The request's DPoP proof is missing or wrong, or needs a new nonce, so the request was not processed. The response
+    /// says what to send: `WWW-Authenticate` and `DPoP-Nonce`. See [`Builder::dpop`](crate::Builder::dpop).
+    #[error("the request's DPoP proof is refused: {reason}")]
+    ProofRefused {
+        /// The reason, one of a few fixed words; `nonce` if a new nonce is all that it takes.
+        reason: &'static str,
+    },
     /// The subject already has as many sessions as the limit allows. Nobody was logged in.
     #[error("the subject already has {limit} sessions, which is the limit; end one of them first")]
     TooManySessions {
@@ -129,6 +151,40 @@ pub enum SessionError {
     /// cookie, which never becomes a bearer token.
     #[error("the session cannot travel as a bearer token: {0}")]
     NoBearer(&'static str),
+    /// The time given to [`set_not_before`](crate::SessionManager::set_not_before) lies in the future. Nothing was changed.
+    #[error(
+        "the time lies {ahead:?} in the future; every login would be refused until then, and it could not be taken back"
+    )]
+    NotBefore {
+        /// The time until then, by the earlier of the clocks of this host and of the store's server.
+        ahead: Duration,
+    },
+    /// The vault does not take the value: it is too large, or the session has too many. Nothing was changed.
+    #[error("{}{source}", of_value(.key))]
+    Vault {
+        /// The key of the value.
+        key: Option<Box<str>>,
+        /// The limit that it exceeds.
+        source: VaultError,
+    },
+    /// The value is in the vault, where [`Session::get`](crate::Session::get) cannot read it: it takes an `await`.
+    #[error(
+        "the value of `{key}` is in the vault: use `session.vault()`, as in `session.vault().get(\"{key}\").await`"
+    )]
+    InVault {
+        /// The key of the value.
+        key: Box<str>,
+    },
+    /// The session refers to a private value that the vault no longer has, or that someone else has altered there. The
+    /// rest of the session is untouched: ask the user for the value again, or log them in again.
+    #[error("the private value of `{key}` is lost: its store no longer has it, or not as it was put")]
+    VaultLost {
+        /// The key of the value.
+        key: Box<str>,
+    },
+    /// The manager has no vault.
+    #[error("there is no vault for private values; call `vault(store)` on the manager's builder")]
+    NoVault,
     /// The store did not respond, or not correctly.
     #[error("the session store failed: {}", with_causes(.0))]
     Store(StoreError),
@@ -147,18 +203,21 @@ impl SessionError {
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
-            Self::TooLarge { .. } | Self::Data(DataError::ValueTooLarge { .. }) => 413,
+            Self::TooLarge { .. } | Self::Vault { .. } | Self::Data(DataError::ValueTooLarge { .. }) => 413,
             Self::Ended | Self::Conflict | Self::TooManySessions { .. } => 409,
-            Self::Meta(_) | Self::Label(_) | Self::NoBearer(_) | Self::Flash { .. } => 400,
+            Self::Meta(_) | Self::Label(_) | Self::NoBearer(_) | Self::Flash { .. } | Self::NotBefore { .. } => 400,
             Self::LogInAt { .. } => 303,
-            Self::NotLoggedIn => 401,
+            Self::ProofTooOld { location: Some(_), .. } => 307,
+            Self::NotLoggedIn | Self::ProofRefused { .. } => 401,
             Self::AuthenticationTooOld { .. } | Self::AssuranceTooLow { .. } | Self::NotAllowed { .. } | Self::Csrf => {
                 403
             }
+            Self::DeviceRequired | Self::ProofTooOld { location: None, .. } => 403,
             Self::NoSuchSession => 404,
             Self::Store(_) | Self::Random(_) => 503,
             Self::Data(_) | Self::Finished | Self::ChangedInsideUpdate | Self::NoLayer(_) => 500,
             Self::Subject { .. } | Self::User(_) | Self::NoState { .. } => 500,
+            Self::InVault { .. } | Self::VaultLost { .. } | Self::NoVault => 500,
         }
     }
 
@@ -173,6 +232,7 @@ impl SessionError {
     pub fn location(&self) -> Option<&str> {
         match self {
             Self::LogInAt { location } => Some(location),
+            Self::ProofTooOld { location, .. } => location.as_deref(),
             _ => None,
         }
     }
@@ -184,15 +244,20 @@ impl SessionError {
     #[must_use]
     pub fn client_text(&self) -> &'static str {
         match self {
-            Self::TooLarge { .. } | Self::Data(DataError::ValueTooLarge { .. }) => "The session is too large.",
+            Self::TooLarge { .. } | Self::Vault { .. } | Self::Data(DataError::ValueTooLarge { .. }) => {
+                "The session is too large."
+            }
             Self::Ended => "The session has ended.",
             Self::Conflict => "The session was changed at the same time. Try again.",
-            Self::Meta(_) | Self::Label(_) | Self::NoBearer(_) | Self::Flash { .. } => {
+            Self::Meta(_) | Self::Label(_) | Self::NoBearer(_) | Self::Flash { .. } | Self::NotBefore { .. } => {
                 "The request cannot be processed."
             }
             Self::NotLoggedIn | Self::LogInAt { .. } => "Log in first.",
             Self::NotAllowed { .. } => "You are not allowed to do this.",
             Self::AuthenticationTooOld { .. } | Self::AssuranceTooLow { .. } => "Authenticate again.",
+            Self::DeviceRequired => "This needs a session that is bound to your device.",
+            Self::ProofTooOld { .. } => "Your browser must prove your device again. Try again.",
+            Self::ProofRefused { .. } => "This needs another proof of your key.",
             Self::TooManySessions { .. } => "There are too many sessions already. End one of them first.",
             Self::NoSuchSession => "There is no such session.",
             Self::NoLayer(why) if cfg!(debug_assertions) => why,
@@ -200,6 +265,7 @@ impl SessionError {
             Self::Store(_) | Self::Random(_) => "Sessions are not available at the moment. Try again later.",
             Self::Data(_) | Self::Finished | Self::ChangedInsideUpdate | Self::NoLayer(_) => "Internal server error.",
             Self::Subject { .. } | Self::User(_) | Self::NoState { .. } => "Internal server error.",
+            Self::InVault { .. } | Self::VaultLost { .. } | Self::NoVault => "Internal server error.",
         }
     }
 }
@@ -242,6 +308,7 @@ impl SessionError {
         match self {
             Self::TooLarge { key: None, size, limit } => Self::TooLarge { key: Some(name.into()), size, limit },
             Self::Data(error) => Self::Data(error.of_key(name)),
+            Self::Vault { key: None, source } => Self::Vault { key: Some(name.into()), source },
             error => error,
         }
     }
@@ -249,6 +316,10 @@ impl SessionError {
 
 fn with_key(key: &Option<Box<str>>) -> String {
     key.as_ref().map_or_else(String::new, |key| format!("with the new value of `{key}` "))
+}
+
+fn of_value(key: &Option<Box<str>>) -> String {
+    key.as_ref().map_or_else(String::new, |key| format!("the value of `{key}`: "))
 }
 
 fn ago(age: &Option<Duration>) -> String {
@@ -290,6 +361,15 @@ impl From<SealError> for SessionError {
     }
 }
 
+impl From<VaultError> for SessionError {
+    fn from(error: VaultError) -> Self {
+        match error {
+            VaultError::Random(error) => Self::Random(error),
+            source => Self::Vault { key: None, source },
+        }
+    }
+}
+
 impl From<LabelError> for SessionError {
     fn from(error: LabelError) -> Self {
         match error {
@@ -312,6 +392,7 @@ mod tests {
         assert_eq!(format!("{error:?}"), error.to_string());
         let printed = format!("{:?}", crate::BuildError::from(error));
         assert!(printed.starts_with("SECURE_SESSIONS_SEAL_KEYS is not set: "), "{printed}");
+        assert!(printed.contains("`secure-sessions keys new --env`"), "{printed}");
     }
 
     #[test]

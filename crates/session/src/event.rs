@@ -1,14 +1,17 @@
 //! The events for operators: one type for everything that matters.
 
-use std::fmt;
+use secure_sessions_core::{Handle, KeyId, KeyKind, Timestamp};
 
-use secure_sessions_core::{Handle, KeyId, KeyKind};
-
+use self::device::DeviceSkipped;
+use self::measure::Measure;
 use self::origin::{CrossOriginReason, Origin};
 
 pub(crate) mod audit;
 #[cfg(feature = "metrics")]
 pub(crate) mod counters;
+pub(crate) mod device;
+mod log;
+pub(crate) mod measure;
 pub(crate) mod origin;
 pub(crate) mod throttle;
 pub(crate) mod vocabulary;
@@ -21,6 +24,15 @@ pub(crate) mod vocabulary;
 pub trait Observer: Send + Sync + 'static {
     /// Receives one event. An event never holds a token, a key or a payload, and ids only as keyed [`Handle`]s.
     fn observe(&self, event: &Event);
+
+    /// Receives a measurement, if it [wants them](Self::wants_measures). The default ignores it.
+    fn measure(&self, _measure: &Measure) {}
+
+    /// Returns `true` if the engine is to measure for this observer. It asks once, when the manager is built. The default is
+    /// `false`, for which nothing is measured.
+    fn wants_measures(&self) -> bool {
+        false
+    }
 }
 
 impl<F: Fn(&Event) + Send + Sync + 'static> Observer for F {
@@ -49,6 +61,8 @@ pub enum EndReason {
     Logout,
     /// Its subject or an administrator revoked it.
     Revoked,
+    /// The identity provider ended its session, from which the login had come.
+    ProviderLogout,
     /// Its subject logged in once more than the limit of sessions allows, and this was the oldest.
     Evicted,
     /// The browser that presented it, along with another live session, logged in.
@@ -139,6 +153,14 @@ pub enum Event {
         /// The session.
         session: Handle,
     },
+    /// A session refers to a private value that its store no longer has (it was evicted, or a backup was restored), or
+    /// that is not as it was put: someone else has write access to the store.
+    VaultLost {
+        /// The session.
+        session: Handle,
+        /// `true` if the store returned other bytes than were put.
+        altered: bool,
+    },
     /// A token names a key that is not in the keyring.
     UnknownKey {
         /// The kind of the key.
@@ -175,6 +197,37 @@ pub enum Event {
         /// The session.
         session: Handle,
     },
+    /// The response to a login offered to bind its session to a device.
+    DeviceOffered {
+        /// The session.
+        session: Handle,
+    },
+    /// A session was bound to a device.
+    DeviceBound {
+        /// The session.
+        session: Handle,
+    },
+    /// A request of a session that is bound to a device proved no device, so it was served as an anonymous one: the
+    /// browser could not renew its ticket, or the cookie was stolen. Also a bearer token under the wrong scheme: a bound one
+    /// under `Bearer`, or an unbound one under `DPoP`.
+    DeviceMissing {
+        /// The session.
+        session: Handle,
+        /// The browser's reason for not renewing its ticket; `None` if it gave none.
+        skipped: Option<DeviceSkipped>,
+    },
+    /// A request of a session that is bound to a device proved another one, so it was served as an anonymous one: the
+    /// cookie was stolen. A browser that logs in twice at once can raise it too, for one request.
+    DeviceMismatch {
+        /// The session.
+        session: Handle,
+    },
+    /// A request to register a device or to renew its ticket, or one with a DPoP proof, was refused for its proof, and not
+    /// because that had become too old.
+    DeviceEndpointRefused {
+        /// The reason, one of a few fixed words.
+        reason: &'static str,
+    },
     /// A login was refused: its subject has as many sessions as the limit allows.
     LoginRefused {
         /// The limit.
@@ -193,6 +246,12 @@ pub enum Event {
     KeyReloadFailed {
         /// The reason, which never holds a key.
         message: String,
+    },
+    /// Tokens issued before a later time than until now are refused from now on: this process called
+    /// [`set_not_before`](crate::SessionManager::set_not_before), or has learnt from the store that another one did.
+    NotBefore {
+        /// The time.
+        at: Timestamp,
     },
     /// The store failed.
     StoreError {
@@ -253,14 +312,21 @@ impl Event {
         "forged",
         "unremembered",
         "store_tampered",
+        "vault_lost",
         "unknown_key",
         "critical_entry",
         "crowded_out",
         "ambiguous",
         "binding_mismatch",
+        "device_offered",
+        "device_bound",
+        "device_missing",
+        "device_mismatch",
+        "device_endpoint_refused",
         "login_refused",
         "keys_changed",
         "key_reload_failed",
+        "not_before",
         "store_error",
         "conflict_retry",
         "unreadable",
@@ -283,14 +349,21 @@ impl Event {
             Self::Forged { .. } => "forged",
             Self::Unremembered { .. } => "unremembered",
             Self::StoreTampered { .. } => "store_tampered",
+            Self::VaultLost { .. } => "vault_lost",
             Self::UnknownKey { .. } | Self::LaterVersion { .. } => "unknown_key",
             Self::CriticalEntry { .. } => "critical_entry",
             Self::CrowdedOut { .. } => "crowded_out",
             Self::Ambiguous { .. } => "ambiguous",
             Self::BindingMismatch { .. } => "binding_mismatch",
+            Self::DeviceOffered { .. } => "device_offered",
+            Self::DeviceBound { .. } => "device_bound",
+            Self::DeviceMissing { .. } => "device_missing",
+            Self::DeviceMismatch { .. } => "device_mismatch",
+            Self::DeviceEndpointRefused { .. } => "device_endpoint_refused",
             Self::LoginRefused { .. } => "login_refused",
             Self::KeysChanged { .. } => "keys_changed",
             Self::KeyReloadFailed { .. } => "key_reload_failed",
+            Self::NotBefore { .. } => "not_before",
             Self::StoreError { .. } => "store_error",
             Self::ConflictRetry { .. } => "conflict_retry",
             Self::Unreadable { .. } => "unreadable",
@@ -312,7 +385,9 @@ impl Event {
                 !logged_in
             }
             Self::Replayed { revoked, .. } => !revoked,
-            Self::KeysChanged { .. } | Self::Suppressed { .. } => false,
+            Self::KeysChanged { .. } | Self::DeviceBound { .. } | Self::NotBefore { .. } | Self::Suppressed { .. } => {
+                false
+            }
             _ => true,
         }
     }
@@ -329,8 +404,13 @@ impl Event {
             | Self::Replayed { session, .. }
             | Self::Unremembered { session }
             | Self::StoreTampered { session }
+            | Self::VaultLost { session, .. }
             | Self::CrowdedOut { session }
             | Self::BindingMismatch { session }
+            | Self::DeviceOffered { session }
+            | Self::DeviceBound { session }
+            | Self::DeviceMissing { session, .. }
+            | Self::DeviceMismatch { session }
             | Self::ConflictRetry { session, .. } => Some(*session),
             Self::Ended { session, .. } | Self::CsrfMismatch { session } | Self::Unreadable { session, .. } => *session,
             Self::Forged { .. }
@@ -338,127 +418,14 @@ impl Event {
             | Self::LaterVersion { .. }
             | Self::CriticalEntry { .. }
             | Self::Ambiguous { .. }
+            | Self::DeviceEndpointRefused { .. }
             | Self::LoginRefused { .. }
             | Self::KeysChanged { .. }
             | Self::KeyReloadFailed { .. }
+            | Self::NotBefore { .. }
             | Self::StoreError { .. }
             | Self::CrossOrigin { .. }
             | Self::Suppressed { .. } => None,
-        }
-    }
-
-    pub(crate) fn trace(&self) {
-        let (event, session) = (self.name(), self.session().map(tracing::field::display));
-        macro_rules! emit {
-            ($level:ident) => { tracing::$level!(target: "secure_sessions", event, session, "{self}") };
-        }
-        match self {
-            Self::Forged { .. } | Self::StoreTampered { .. } | Self::KeyReloadFailed { .. } => emit!(error),
-            Self::Replayed { .. }
-            | Self::Unremembered { .. }
-            | Self::UnknownKey { .. }
-            | Self::LaterVersion { .. }
-            | Self::CriticalEntry { .. }
-            | Self::Ambiguous { .. }
-            | Self::BindingMismatch { .. }
-            | Self::LoginRefused { .. }
-            | Self::StoreError { .. }
-            | Self::Unreadable { .. }
-            | Self::CsrfMismatch { .. }
-            | Self::CrossOrigin { .. }
-            | Self::Suppressed { .. } => emit!(warn),
-            Self::Created { .. } | Self::Renewed { .. } | Self::KeysChanged { .. } => emit!(info),
-            Self::Ended { reason, .. } if *reason != EndReason::PresentedAfterEnd => emit!(info),
-            _ => emit!(debug),
-        }
-    }
-}
-
-impl fmt::Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Created { logged_in: true, .. } => f.write_str("a logged-in session was made"),
-            Self::Created { logged_in: false, .. } => f.write_str("a session was made"),
-            Self::Rotated { generation, reason, .. } => {
-                let why = match reason {
-                    RotationReason::Changed => "its content changed",
-                    RotationReason::Interval => "the rotation interval passed",
-                    RotationReason::CompromisedKey => "its key is compromised",
-                };
-                write!(f, "the session got token {generation}: {why}")
-            }
-            Self::Renewed { login: true, .. } => f.write_str("the session got a new id at login"),
-            Self::Renewed { login: false, .. } => f.write_str("the session got a new id"),
-            Self::HandedOff { .. } => f.write_str("a client with a superseded token was given the newest"),
-            Self::Ended { reason: EndReason::Logout, .. } => f.write_str("the session was logged out"),
-            Self::Ended { reason: EndReason::Revoked, count, .. } => write!(f, "{count} session(s) revoked"),
-            Self::Ended { reason: EndReason::Evicted, .. } => {
-                f.write_str("the oldest session of a subject was ended: it logged in once more than the limit allows")
-            }
-            Self::Ended { reason: EndReason::Replaced, .. } => {
-                f.write_str("the session was ended: its browser presented another one too, and logged in")
-            }
-            Self::Ended { reason: EndReason::PresentedAfterEnd, .. } => {
-                f.write_str("a token of a session that had ended was refused")
-            }
-            Self::Expired { .. } => f.write_str("an expired session was refused"),
-            Self::Replayed { revoked: true, .. } => {
-                f.write_str("a dead token was presented: its session was revoked, someone holds a copy of the cookie")
-            }
-            Self::Replayed { revoked: false, .. } => {
-                f.write_str("a dead token was presented and refused: someone holds a copy of the cookie")
-            }
-            Self::Forged { kind, key } => {
-                write!(
-                    f,
-                    "a forged token was refused: {kind} key {key} HAS LEAKED. Replace it and list it as compromised"
-                )
-            }
-            Self::Unremembered { .. } => {
-                f.write_str("the store does not remember a token that we issued: it lost writes")
-            }
-            Self::StoreTampered { .. } => {
-                f.write_str("a bucket is not as we wrote it: someone else writes to the store")
-            }
-            Self::UnknownKey { kind, key } => write!(f, "a token names {kind} key {key}, which is not in the keyring"),
-            Self::LaterVersion { version } => {
-                write!(
-                    f,
-                    "a token has version {version} of the format, which this release does not know: update this host"
-                )
-            }
-            Self::CriticalEntry { key } => {
-                write!(f, "a token has the critical entry {key}, which this release does not know: update this host")
-            }
-            Self::CrowdedOut { .. } => f.write_str(
-                "a superseded token was refused: more responses were under way at once than a session remembers",
-            ),
-            Self::Ambiguous { count } => write!(f, "{count} live sessions came in one request: served as anonymous"),
-            Self::BindingMismatch { .. } => f.write_str("a session came from a client that it is not bound to"),
-            Self::LoginRefused { limit } => {
-                write!(f, "a login was refused: its subject already has {limit} session(s), which is the limit")
-            }
-            Self::KeysChanged { seal, fingerprint, compromised } => write!(
-                f,
-                "other keys are in force: seal key {seal} and fingerprint key {fingerprint} are active, {compromised} compromised"
-            ),
-            Self::KeyReloadFailed { message } => {
-                write!(f, "the keys could not be loaded again, those in force stay: {message}")
-            }
-            Self::StoreError { operation, message } => write!(f, "the store failed at `{operation}`: {message}"),
-            Self::ConflictRetry { attempt, .. } => write!(f, "another commit was faster: try {attempt}"),
-            Self::Unreadable { fields, .. } => write!(
-                f,
-                "the session holds fields of another type than this release reads; they count as their default: {}",
-                fields.join(", ")
-            ),
-            Self::CsrfMismatch { .. } => f.write_str("a request came without a CSRF token of its session"),
-            Self::CrossOrigin { reason, origin, refused } => {
-                let outcome = if *refused { "refused" } else { "let through, since the check only reports" };
-                write!(f, "a request that another site caused was {outcome}: {reason}")?;
-                origin.as_ref().map_or(Ok(()), |origin| write!(f, " ({origin})"))
-            }
-            Self::Suppressed { event, count } => write!(f, "{count} more event(s) `{event}` were not logged"),
         }
     }
 }

@@ -17,8 +17,9 @@ pub const COMPROMISED_KEYS_VARIABLE: &str = "SECURE_SESSIONS_COMPROMISED_KEYS";
 /// The current keys. Cheap to clone.
 ///
 /// To change the key on many hosts without a logout, add the new key as the second on every host, then move it to the
-/// front on every host, then remove the old one after the absolute timeout. Add a leaked key to the list of compromised
-/// ones: nobody is logged out, and tokens forged with it are recognised.
+/// front on every host, then remove the old one after the longest lifetime that you give a session. When you move a new key to
+/// the front because the old one leaked, list that one as compromised: nobody is logged out, and tokens forged with it are
+/// recognised.
 #[derive(Debug, Clone)]
 pub struct Keyring(pub(crate) Arc<core::Keyring>);
 
@@ -28,7 +29,7 @@ pub struct Keyring(pub(crate) Arc<core::Keyring>);
 pub enum KeySourceError {
     /// An environment variable is not set.
     #[error(
-        "{name} is not set: give it at least one key, such as one that `Keyring::generate_texts` makes (keys are never generated silently, since a restart would log everyone out)"
+        "{name} is not set: give it at least one key. `secure-sessions keys new --env` (crate secure-sessions-cli) prints both variables, and `Keyring::generate_texts` makes keys too. (Keys are never generated silently, since a restart would log everyone out.)"
     )]
     Variable {
         /// The variable's name.
@@ -43,8 +44,12 @@ pub enum KeySourceError {
         source: std::io::Error,
     },
     /// A line of the file is neither a key, nor `compromised` and a key, nor a comment.
-    #[error("line {line} of the key file is neither a key, nor `compromised` and a key, nor a comment after `#`")]
+    #[error(
+        "line {line} of the key file {path} is neither a key, nor `compromised` and a key, nor a comment after `#`"
+    )]
     Line {
+        /// The file's path.
+        path: String,
         /// The line's number, starting at 1.
         line: usize,
     },
@@ -136,10 +141,10 @@ impl Keyring {
         let text = std::fs::read_to_string(path)
             .map(Zeroizing::new)
             .map_err(|source| KeySourceError::File { path: path.display().to_string(), source })?;
-        Self::from_lines(&text)
+        Self::from_lines(path, &text)
     }
 
-    fn from_lines(text: &str) -> Result<Self, KeySourceError> {
+    fn from_lines(path: &Path, text: &str) -> Result<Self, KeySourceError> {
         // Reserved in full: a string that grows leaves its old buffer behind, including the keys.
         let mut lists = [(); 3].map(|()| Zeroizing::new(String::with_capacity(text.len() + 1)));
         for (index, line) in text.lines().enumerate() {
@@ -150,7 +155,7 @@ impl Keyring {
                 [key] if key.starts_with(core::format::FINGERPRINT_KEY_PREFIX) => (1, key),
                 [key] if key.starts_with(core::format::SEAL_KEY_PREFIX) => (0, key),
                 ["compromised", key] => (2, key),
-                _ => return Err(KeySourceError::Line { line: index + 1 }),
+                _ => return Err(KeySourceError::Line { path: path.display().to_string(), line: index + 1 }),
             };
             lists[list].push_str(key);
             lists[list].push(' ');
@@ -165,7 +170,7 @@ impl Keyring {
     }
 }
 
-/// For tools that work on tokens without an engine.
+/// Returns the core's keyring, for tools that work on tokens without an engine.
 impl From<Keyring> for Arc<core::Keyring> {
     fn from(keyring: Keyring) -> Self {
         keyring.0
@@ -192,11 +197,12 @@ mod tests {
             fingerprint.as_str(),
             leaked.as_str()
         );
-        let ring = Keyring::from_lines(&text).expect("a key file");
+        let lines = |text: &str| Keyring::from_lines(Path::new("shop.keys"), text);
+        let ring = lines(&text).expect("a key file");
         let states: Vec<_> = ring.states().map(|(_, _, state)| state).collect();
         assert_eq!(states, [KeyState::Active, KeyState::Compromised, KeyState::Active]);
-        let error = Keyring::from_lines(&format!("{text}\nactive key\n")).expect_err("no key").to_string();
-        assert!(error.contains("line 7"), "{error}");
+        let error = lines(&format!("{text}\nactive key\n")).expect_err("no key").to_string();
+        assert!(error.contains("line 7 of the key file shop.keys"), "{error}");
     }
 
     #[test]

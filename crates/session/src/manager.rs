@@ -1,12 +1,12 @@
 //! The manager: the state that all requests share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use secure_sessions_core::{Handle, Millis, Opened, SessionId, Timestamp};
-use secure_sessions_store::{AnyStore, Purge, PurgeHandle, StoreError};
+use secure_sessions_store::{AnyStore, AnyVaultStore, Purge, PurgeHandle, StoreError};
 use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::config::binding::Binding;
@@ -15,11 +15,17 @@ use crate::config::limit::SessionLimit;
 use crate::config::{OnReplay, Times};
 use crate::detached::Commits;
 use crate::error::{SessionError, with_causes};
+use crate::event::measure::Measure;
 use crate::event::throttle::{EventLimit, Throttle};
 use crate::event::{Event, Observer};
+use crate::health::Health;
 use crate::keyring::Keyring;
+use crate::not_before::NotBefore;
 use crate::remember::Sealing;
+use crate::timed::Timed;
 use crate::transport::cookie::{CookieConfig, CookieWriter};
+use crate::transport::dpop::Dpop;
+use crate::transport::ticket::Devices;
 use crate::transport::{Bearer, Transport};
 
 /// Holds the keyring, the store, the configuration and the clock of one kind of session. Cheap to clone.
@@ -37,6 +43,9 @@ pub struct SessionManager(Arc<Shared>);
 
 struct Shared {
     store: AnyStore,
+    vault: Option<AnyVaultStore>,
+    /// The most bytes of a value that stays in the cookie; above, it goes to the vault.
+    spill_over: Option<usize>,
     cookie: CookieWriter,
     cookie_name: String,
     persistent: bool,
@@ -46,18 +55,23 @@ struct Shared {
     cookies: bool,
     bearer: Option<Bearer>,
     binding: Option<Binding>,
+    devices: Option<Box<Devices>>,
+    dpop: Option<Box<Dpop>>,
     session_limit: SessionLimit,
     on_replay: OnReplay,
-    /// The time in milliseconds; zero for none.
-    not_before: AtomicU64,
+    not_before: NotBefore,
     clock: Arc<dyn Clock>,
     observers: Vec<Arc<dyn Observer>>,
+    /// The observers that want measurements.
+    measuring: Vec<Arc<dyn Observer>>,
     clear_site_data: Option<Arc<str>>,
     csrf_header: &'static str,
     login_url: Option<String>,
     throttle: Option<Throttle>,
     queues: [Mutex<()>; QUEUES],
     commits: Arc<Commits>,
+    /// The newest answer of the health check, and when it came. Held while the store is asked.
+    health: Mutex<Option<(Instant, Health)>>,
 }
 
 /// The number of queues for commits that conflicted with another one of their session. In a queue, each costs one more
@@ -67,12 +81,16 @@ const QUEUES: usize = 64;
 /// The parts of a checked configuration.
 pub(crate) struct Parts {
     pub(crate) store: AnyStore,
+    pub(crate) vault: Option<AnyVaultStore>,
+    pub(crate) spill_over: Option<usize>,
     pub(crate) cookie: CookieConfig,
     pub(crate) times: Times,
     pub(crate) sealer: Sealing,
     pub(crate) cookies: bool,
     pub(crate) bearer: Option<Bearer>,
     pub(crate) binding: Option<Binding>,
+    pub(crate) devices: Option<Box<Devices>>,
+    pub(crate) dpop: Option<Box<Dpop>>,
     pub(crate) session_limit: SessionLimit,
     pub(crate) on_replay: OnReplay,
     pub(crate) not_before: Option<Timestamp>,
@@ -86,8 +104,17 @@ pub(crate) struct Parts {
 
 impl SessionManager {
     pub(crate) fn from_parts(parts: Parts) -> Self {
+        let measuring: Vec<_> = parts.observers.iter().filter(|one| one.wants_measures()).map(Arc::clone).collect();
+        let (mut store, mut vault) = (parts.store, parts.vault);
+        if !measuring.is_empty() {
+            store = AnyStore::new(Timed { store, observers: measuring.clone() });
+            vault = vault.map(|store| AnyVaultStore::new(Timed { store, observers: measuring.clone() }));
+        }
         Self(Arc::new(Shared {
-            store: parts.store,
+            store,
+            vault,
+            spill_over: parts.spill_over,
+            measuring,
             cookie: CookieWriter::new(&parts.cookie),
             persistent: parts.cookie.persistent,
             cookie_name: parts.cookie.name,
@@ -96,9 +123,11 @@ impl SessionManager {
             cookies: parts.cookies,
             bearer: parts.bearer,
             binding: parts.binding,
+            devices: parts.devices,
+            dpop: parts.dpop,
             session_limit: parts.session_limit,
             on_replay: parts.on_replay,
-            not_before: AtomicU64::new(parts.not_before.map_or(0, Timestamp::as_millis)),
+            not_before: NotBefore::new(parts.not_before),
             clock: parts.clock,
             observers: parts.observers,
             clear_site_data: parts.clear_site_data.map(Arc::from),
@@ -107,6 +136,7 @@ impl SessionManager {
             throttle: parts.event_limit.map(Throttle::new),
             queues: [const { Mutex::const_new(()) }; QUEUES],
             commits: Arc::default(),
+            health: Mutex::default(),
         }))
     }
 
@@ -158,22 +188,22 @@ impl SessionManager {
         Ok(())
     }
 
-    /// Refuses every token issued before this time, from now on; `None` accepts them again.
-    pub fn set_not_before(&self, not_before: Option<Timestamp>) {
-        self.0.not_before.store(not_before.map_or(0, Timestamp::as_millis), Ordering::SeqCst);
-    }
-
-    /// Starts the background task that removes expired sessions from the store, every minute by the manager's clock.
+    /// Starts the background task that removes expired sessions, and private values left behind, from their stores, every
+    /// minute by the manager's clock.
     /// The task survives store errors. It stops when you stop or drop the handle.
     ///
     /// Call it once per process, inside a tokio runtime. Several processes may do so on one store.
     #[must_use = "the task stops when the handle is dropped; `detach` lets it run for as long as the process"]
     pub fn spawn_purge(&self) -> PurgeHandle {
         let clock = Arc::clone(&self.0.clock);
-        Purge::new(self.0.store.clone()).clock(move || clock.now()).spawn()
+        let purge = Purge::new(self.0.store.clone()).clock(move || clock.now());
+        match &self.0.vault {
+            Some(vault) => purge.vault(vault.clone()).spawn(),
+            None => purge.spawn(),
+        }
     }
 
-    /// Waits until no commit of this manager is under way, including those of clients that hung up.
+    /// Waits until no commit of this manager is under way, and no ending of sessions, including those of clients that hung up.
     ///
     /// Await it after the server has shut down gracefully and before the runtime ends. A runtime that ends drops the
     /// commits under way, and with them a logout whose client did not wait for the response. Actix Web's workers have
@@ -202,6 +232,10 @@ impl SessionManager {
         &self.0.commits
     }
 
+    pub(crate) fn newest_health(&self) -> &Mutex<Option<(Instant, Health)>> {
+        &self.0.health
+    }
+
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
@@ -226,6 +260,15 @@ impl SessionManager {
         }
     }
 
+    /// Returns the store of private values, if there is one.
+    pub(crate) fn vault_store(&self) -> Option<&AnyVaultStore> {
+        self.0.vault.as_ref()
+    }
+
+    pub(crate) fn spill_over(&self) -> Option<usize> {
+        self.0.spill_over
+    }
+
     pub(crate) fn takes_cookies(&self) -> bool {
         self.0.cookies
     }
@@ -236,6 +279,20 @@ impl SessionManager {
 
     pub(crate) fn binding(&self) -> Option<&Binding> {
         self.0.binding.as_ref()
+    }
+
+    pub(crate) fn devices(&self) -> Option<&Devices> {
+        self.0.devices.as_deref()
+    }
+
+    pub(crate) fn dpop(&self) -> Option<&Dpop> {
+        self.0.dpop.as_deref()
+    }
+
+    /// Returns `true` if browsers send the cookie with requests that other sites cause.
+    #[cfg(feature = "device")]
+    pub(crate) fn cookie_is_cross_site(&self) -> bool {
+        self.0.cookie.is_cross_site()
     }
 
     pub(crate) fn session_limit(&self) -> SessionLimit {
@@ -258,8 +315,13 @@ impl SessionManager {
         self.0.on_replay
     }
 
+    /// Returns the time before which tokens are refused, as far as this process knows.
     pub(crate) fn not_before(&self) -> Option<Timestamp> {
-        Some(self.0.not_before.load(Ordering::Relaxed)).filter(|millis| *millis > 0).map(Timestamp::from_millis)
+        self.0.not_before.get()
+    }
+
+    pub(crate) fn known_not_before(&self) -> &NotBefore {
+        &self.0.not_before
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -278,6 +340,13 @@ impl SessionManager {
         }
         for observer in &self.0.observers {
             observer.observe(event);
+        }
+    }
+
+    /// Tells the observers that want measurements.
+    pub(crate) fn measured(&self, measure: Measure) {
+        for observer in &self.0.measuring {
+            observer.measure(&measure);
         }
     }
 

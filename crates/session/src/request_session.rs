@@ -47,20 +47,25 @@ impl RequestSession {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Store`] if the store fails. A refused cookie is not an error: it gives an anonymous session.
+    /// [`SessionError::Store`] if the store fails, [`SessionError::ProofRefused`] if the request's DPoP proof is missing
+    /// or wrong. A refused cookie is not an error: it gives an anonymous session.
     pub fn session(
         &self,
         head: &dyn RequestHead,
     ) -> impl Future<Output = Result<Session, SessionError>> + Send + use<> {
         let request = Arc::clone(&self.0);
         request.set_looked_at();
-        let unloaded = if request.is_loaded() { None } else { request.load_now(head) };
+        let refused = request.refused();
+        let unloaded = if request.is_loaded() || refused.is_some() { None } else { request.load_now(head) };
         // Boxed, because frameworks move a handler's future, and everything in it, more than once.
         let loading = unloaded.map(|(presented, caller)| {
             let request = Arc::clone(&request);
             Box::pin(async move { request.load(presented, caller).await })
         });
         async move {
+            if let Some(refused) = refused {
+                return Err(refused.error());
+            }
             if let Some(loading) = loading {
                 loading.await?;
             }
@@ -87,12 +92,13 @@ impl RequestSession {
     /// session through another crate's type, for example.
     #[must_use]
     pub fn defer(&self, head: &dyn RequestHead) -> DeferredSession {
-        let (mut presented, mut caller) = load::present(&self.0.manager, head);
+        let mut opened = Box::new(load::present(&self.0.manager, head));
+        let (presented, caller) = &mut *opened;
         caller.is_unseen = caller::is_unseen(head);
-        if let Some(presented) = &mut presented {
+        if let Some(presented) = presented {
             presented.detach(head);
         }
-        DeferredSession { request: Arc::clone(&self.0), opened: Mutex::new(Some((presented, caller))) }
+        DeferredSession { request: Arc::clone(&self.0), opened: Mutex::new(Some(opened)) }
     }
 
     /// Returns the request's session if it is already loaded.
@@ -118,11 +124,14 @@ impl RequestSession {
     }
 }
 
+/// The opened tokens with who presented them, until they are judged. Boxed, because whoever holds them moves them with the
+/// request.
+type Presenting = Option<Box<(Option<Presented>, Caller)>>;
+
 /// A request's session whose tokens are opened, but not judged yet: see [`RequestSession::defer`].
 pub struct DeferredSession {
     request: Arc<Request>,
-    /// The tokens, until they are judged.
-    opened: Mutex<Option<(Option<Presented>, Caller)>>,
+    opened: Mutex<Presenting>,
 }
 
 impl DeferredSession {
@@ -131,15 +140,16 @@ impl DeferredSession {
     #[must_use]
     pub fn presented(&self) -> Option<Handle> {
         let opened = self.opened();
-        let (presented, _) = opened.as_ref()?;
-        presented.as_ref()?.session_id().map(|id| self.request.manager.handle(&id))
+        let (presented, _) = opened.as_deref()?;
+        presented.as_ref()?.handle()
     }
 
     /// Returns the request's session, as [`RequestSession::session`] does. The first call asks the store.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Store`] if the store fails, now or when this was called before.
+    /// [`SessionError::Store`] if the store fails, now or when this was called before; [`SessionError::ProofRefused`] if
+    /// the request's DPoP proof is missing or wrong.
     pub async fn session(&self) -> Result<Session, SessionError> {
         self.request.set_looked_at();
         if !self.request.is_loaded() && !self.load_now() {
@@ -152,7 +162,7 @@ impl DeferredSession {
     /// Loads the session if that needs no waiting. Returns `true` if it is loaded.
     fn load_now(&self) -> bool {
         let mut opened = self.opened();
-        let Some((presented, caller)) = &mut *opened else { return false };
+        let Some((presented, caller)) = opened.as_deref_mut() else { return false };
         caller.untouched = self.request.is_untouched();
         let loaded = self.request.judge_now(presented, caller, None);
         if loaded {
@@ -166,15 +176,18 @@ impl DeferredSession {
         let _gate = self.request.gate.lock().await;
         // A parallel call may have loaded the session while this one waited for the gate.
         if !self.request.is_loaded() {
+            if let Some(refused) = self.request.refused() {
+                return Err(refused.error());
+            }
             let opened = self.opened().take();
             // A store that has failed is not asked again: without their verdict the tokens give no session.
-            let (presented, caller) = opened.ok_or_else(|| SessionError::Store(StoreError::unavailable(FAILED)))?;
+            let (presented, caller) = *opened.ok_or_else(|| SessionError::Store(StoreError::unavailable(FAILED)))?;
             self.request.judge(presented, caller).await?;
         }
         Ok(())
     }
 
-    fn opened(&self) -> MutexGuard<'_, Option<(Option<Presented>, Caller)>> {
+    fn opened(&self) -> MutexGuard<'_, Presenting> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -197,6 +210,10 @@ impl Request {
     /// Judges the tokens if that needs no waiting. Returns `true` if the session is loaded. `head` tells if a person sees
     /// the response, unless `caller` knows that already.
     fn judge_now(&self, presented: &mut Option<Presented>, caller: &Caller, head: Option<&dyn RequestHead>) -> bool {
+        // The error waits for `judge`.
+        if caller.refused.is_some() {
+            return false;
+        }
         let state = match presented {
             Some(presented) => load::load_now(&self.manager, presented, caller),
             None => Some(load::without_cookie(caller.clone())),
@@ -225,6 +242,9 @@ impl Request {
 
     /// Judges the tokens by the store. The caller holds the gate.
     async fn judge(&self, presented: Option<Presented>, caller: Caller) -> Result<(), SessionError> {
+        if let Some(refused) = caller.refused {
+            return Err(self.refuse(refused));
+        }
         let state = match presented {
             Some(presented) => load::load(&self.manager, presented, caller).await?,
             None => load::without_cookie(caller),

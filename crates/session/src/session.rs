@@ -18,18 +18,22 @@ use crate::request::cell::Request;
 use crate::request::ops::{Change, Ending, Mark, Operation, Why};
 use crate::request::state::{Base, State};
 use crate::session::key::KeyToRemove;
+use crate::session::vault::encode_for;
 use crate::transport::Transport;
 
 pub(crate) mod access;
 pub(crate) mod cross_origin;
 pub(crate) mod csrf;
+pub(crate) mod device;
 mod flash;
 pub(crate) mod key;
 mod lasting;
 pub(crate) mod login;
 pub(crate) mod names;
 mod once;
+pub(crate) mod snapshot;
 pub(crate) mod typed;
+pub(crate) mod vault;
 
 /// One request's session: data under text keys, and its lifecycle. Clones refer to the same session.
 ///
@@ -57,13 +61,20 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Data`] if the value is of another type. It stays as it is.
+    /// [`SessionError::Data`] if the value is of another type: it stays as it is. [`SessionError::InVault`] if the value is
+    /// in the [vault](Self::vault): read it with `session.vault().get(key).await`.
     #[doc(alias = "get_value")]
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
-        Ok(self.state().data().map(|data| data.get(key)).transpose()?.flatten())
+        let state = self.state();
+        let value = state.data().map(|data| data.get(key)).transpose()?.flatten();
+        if value.is_none() {
+            Self::refuse_private(&state, key)?;
+        }
+        Ok(value)
     }
 
-    /// Sets `key` to `value`. An equal value changes nothing.
+    /// Sets `key` to `value`. An equal value changes nothing. With [`spill_over`](crate::Builder::spill_over), a large value
+    /// goes to the [vault](Self::vault).
     ///
     /// # Errors
     ///
@@ -72,7 +83,11 @@ impl Session {
     /// [`SessionError::Finished`] if the response's headers are already sent. Nothing is changed then.
     #[doc(alias = "set")]
     pub fn insert<T: Serialize>(&self, key: &str, value: T) -> Result<()> {
-        let value = encode(&value).map_err(|error| self.refused(error.into()).of_key(key))?;
+        let (value, spills) =
+            encode_for(&value, self.0.manager.spill_over()).map_err(|error| self.refused(error).of_key(key))?;
+        if spills {
+            return self.keep_private(key, value).map_err(|error| error.of_key(key));
+        }
         self.mutate(|data| {
             let changed = data.insert_encoded(key, &value)?;
             Ok((changed.then(|| Operation::Insert { key: key.into(), value: value.clone() }), ()))
@@ -87,8 +102,9 @@ impl Session {
     /// [`SessionError::Finished`] if the response's headers are already sent.
     pub fn remove<K: KeyToRemove>(&self, key: K) -> Result<bool> {
         let key = key.as_ref();
+        let is_private = self.state().references().get(key).is_some();
         self.mutate(|data| {
-            let removed = data.remove(key);
+            let removed = data.remove(key) || is_private;
             Ok((removed.then(|| Operation::Remove { key: key.into() }), removed))
         })
     }
@@ -108,6 +124,7 @@ impl Session {
     /// headers are already sent.
     #[doc(alias = "remove_as")]
     pub fn take<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+        Self::refuse_private(&self.state(), key)?;
         self.mutate(|data| {
             let value = data.get(key)?;
             Ok((data.remove(key).then(|| Operation::Remove { key: key.into() }), value))
@@ -165,6 +182,7 @@ impl Session {
         D: Fn() -> T + Send + Sync + 'static,
         F: Fn(&mut T) -> R + Send + Sync + 'static,
     {
+        Self::refuse_private(&self.state(), key)?;
         let owned: Box<str> = key.into();
         let changed = self.change(move |data| {
             let mut value = data.get(&owned)?.unwrap_or_else(&default);
@@ -202,14 +220,15 @@ impl Session {
         }
     }
 
-    /// Removes all keys. The session continues, and its subject stays logged in.
+    /// Removes all keys, also those in the [vault](Self::vault). The session continues, and its subject stays logged in.
     ///
     /// # Errors
     ///
     /// [`SessionError::Finished`] if the response's headers are already sent.
     pub fn clear(&self) -> Result<()> {
+        let has_private = !self.state().references().is_empty();
         self.mutate(|data| {
-            let changed = !data.is_empty();
+            let changed = !data.is_empty() || has_private;
             *data = DataMap::new();
             Ok((changed.then_some(Operation::Clear), ()))
         })
@@ -218,23 +237,32 @@ impl Session {
     /// Returns `true` if `key` is present.
     #[must_use]
     pub fn contains_key(&self, key: &str) -> bool {
-        self.state().data().is_some_and(|data| data.contains_key(key))
+        let state = self.state();
+        state.data().is_some_and(|data| data.contains_key(key)) || state.references().get(key).is_some()
     }
 
-    /// Returns all keys.
+    /// Returns all keys, those in the [vault](Self::vault) last.
     #[doc(alias = "entries")]
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
-        self.state().data().map(|data| data.keys().map(str::to_owned).collect()).unwrap_or_default()
+        let state = self.state();
+        let mut keys: Vec<_> = state.data().map(|data| data.keys().map(str::to_owned).collect()).unwrap_or_default();
+        for (key, _) in state.references().iter() {
+            if !state.data().is_some_and(|data| data.contains_key(key)) {
+                keys.push(key.to_owned());
+            }
+        }
+        keys
     }
 
     /// Returns `true` if there are no keys.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.state().data().is_none_or(DataMap::is_empty)
+        let state = self.state();
+        state.data().is_none_or(DataMap::is_empty) && state.references().is_empty()
     }
 
-    /// Returns all data, each value in its CBOR encoding. [`DataMap::to_json`] shows it to a developer.
+    /// Returns all data in the cookie, each value in its CBOR encoding. [`DataMap::to_json`] shows it to a developer.
     ///
     /// ```
     /// # use secure_sessions::{Session, SessionError};
@@ -301,7 +329,7 @@ impl Session {
     /// ```
     /// # use secure_sessions::{Session, SessionError};
     /// fn sign_out(session: &Session) -> Result<(), SessionError> {
-    ///     session.remove("address")?; // Not for whoever comes next.
+    ///     session.remove("address")?; // The next visitor at this browser must not see it.
     ///     session.logout_keeping_data()
     /// }
     /// ```
@@ -340,10 +368,13 @@ impl Session {
     /// [`SessionError::Store`] if the store fails.
     pub fn is_live(&self) -> impl Future<Output = Result<bool>> + Send + use<> {
         let request = Arc::clone(&self.0);
-        let id = self.state().live().map(|live| live.bucket.id);
+        let live = self.state().live().map(|live| (live.bucket.id, live.newest.issued_at));
         async move {
-            let Some(id) = id else { return Ok(false) };
+            let Some((id, issued_at)) = live else { return Ok(false) };
             let manager = &request.manager;
+            if manager.refuses_of(issued_at).await? {
+                return Ok(false);
+            }
             let entry = manager.store().load(&id).await.map_err(|error| manager.store_failed("load", error))?;
             Ok(
                 matches!(entry, Some(Entry::Bucket(bucket)) if !bucket.is_expired(manager.now(), &manager.times().bucket)),

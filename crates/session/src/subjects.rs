@@ -1,12 +1,16 @@
-//! Lists and revokes a subject's sessions, for their holder or an administrator.
+//! Lists and revokes a subject's sessions, for their holder, an administrator or an identity provider.
 
-use secure_sessions_core::{Bucket, Handle, SessionId, Timestamp};
-use secure_sessions_store::{Page, SessionStore, Which};
+use secure_sessions_core::{
+    Bucket, CLOCK_TOLERANCE, Entry, Handle, Lifespan, Opened, PURGE_DELAY, ProviderSession, SessionId, Timestamp,
+    VaultId,
+};
+use secure_sessions_store::{Listed, Page, SessionStore, Tags, VaultStore, Which};
 
+use crate::detached::Detached;
 use crate::error::SessionError;
 use crate::event::{EndReason, Event};
 use crate::manager::SessionManager;
-use crate::request::ending;
+use crate::request::ending::{self, Owns};
 use crate::request::ops::{Ending, Why};
 use crate::session::Session;
 use crate::transport::Transport;
@@ -19,7 +23,7 @@ pub struct SessionInfo {
     pub handle: Handle,
     /// The time at which the session was created, or its subject logged in.
     pub created_at: Timestamp,
-    /// The time at which the session was last seen, at most a minute behind.
+    /// The time at which the session was last seen, at most a [touch step](crate::Builder::touch_step) behind.
     pub last_seen_at: Timestamp,
     /// The session's absolute deadline.
     pub expires_at: Timestamp,
@@ -43,26 +47,21 @@ impl SessionManager {
 
     /// Ends one session of a subject.
     ///
+    /// Once begun, it goes on to its end, also if its caller hangs up: see [`drained`](Self::drained).
+    ///
     /// # Errors
     ///
     /// [`SessionError::NoSuchSession`] if the subject has no session of that name. The error does not reveal if it has
     /// ended, never existed or is another subject's. [`SessionError::Store`] if the store fails.
     pub async fn revoke(&self, subject: &str, handle: &Handle) -> Result<(), SessionError> {
-        let keyring = self.keyring().0;
-        let mut revoked = false;
-        for bucket in self.buckets(subject).await? {
-            if keyring.is_handle_of(handle, &bucket.id) {
-                revoked |= ending::end(self, &bucket.id, Some(subject), false).await?.is_some();
-            }
-        }
-        if !revoked {
-            return Err(SessionError::NoSuchSession);
-        }
-        self.emit(&Event::Ended { session: Some(*handle), count: 1, reason: EndReason::Revoked, logged_in: true });
-        Ok(())
+        let (manager, subject, handle) = (self.clone(), subject.to_owned(), *handle);
+        let ending = async move { manager.end_named(&subject, &handle).await };
+        Detached::once_started(self.commits(), ending).await
     }
 
     /// Ends all sessions of a subject. Returns how many there were.
+    ///
+    /// Once begun, it goes on to its end, also if its caller hangs up: see [`drained`](Self::drained).
     ///
     /// # Errors
     ///
@@ -71,15 +70,51 @@ impl SessionManager {
         self.revoke_all_of(subject, None).await
     }
 
+    /// Ends all sessions whose login came from this session at an identity provider, by the claims `iss` and `sid` of its
+    /// logout token: see [`Login::provider_session`](crate::Login::provider_session). Returns how many there were.
+    ///
+    /// It ends them under each key of the keyring, and also those that are renewed meanwhile. It does not find a login that is
+    /// still on its way to the store. Once begun, it goes on to its end, also if the provider hangs up. A logout token without
+    /// a `sid` ends all sessions of its `sub`: call [`revoke_subject`](Self::revoke_subject) with the subject as you log it in.
+    ///
+    /// # Security
+    ///
+    /// Verify the logout token first: who calls this ends sessions.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Meta`] if a claim is empty or longer than 2048 bytes; [`SessionError::Store`] if the store fails: answer
+    /// such that the provider tries again.
+    #[doc(alias = "revoke_group")]
+    #[doc(alias = "backchannel_logout")]
+    pub async fn revoke_provider_session(&self, issuer: &str, sid: &str) -> Result<u64, SessionError> {
+        let session = ProviderSession::new(issuer, sid).map_err(SessionError::Meta)?;
+        let manager = self.clone();
+        let ending = async move {
+            let tags = manager.sealer(Transport::Cookie).group_tags(&session);
+            let is_one = |opened: &Opened| opened.provider_session() == Some(session);
+            manager.end_tagged(Tags::Groups(&tags), None, EndReason::ProviderLogout, is_one).await
+        };
+        Detached::once_started(self.commits(), ending).await
+    }
+
     /// Ends every session in the store. Returns how many there were.
+    ///
+    /// Once begun, it goes on to its end, also if its caller hangs up: see [`drained`](Self::drained).
+    ///
+    /// A session that begins meanwhile keeps its private values, unless its lifetime is shorter than that of
+    /// [`Builder::absolute_timeout`](crate::Builder::absolute_timeout). The values of sessions that began within the last minute,
+    /// or have a longer lifetime, are left to the purge: nobody can read them any more.
+    ///
+    /// A store that expires values by itself (Redis, Memcached, DynamoDB) has no purge: it keeps all private values of the ended
+    /// sessions, sealed, until their own deadline.
     ///
     /// # Errors
     ///
     /// [`SessionError::Store`] if the store fails.
     pub async fn revoke_everything(&self) -> Result<u64, SessionError> {
-        let revoked = self.revoke_which(Which::Everything, None).await;
-        self.forget_where(|_| true);
-        revoked
+        let manager = self.clone();
+        Detached::once_started(self.commits(), async move { manager.end_everything().await }).await
     }
 
     /// Returns how many sessions the store keeps, including expired ones that are not purged yet.
@@ -92,45 +127,163 @@ impl SessionManager {
     }
 
     /// Ends all sessions of a subject except this one. Returns how many it ended.
-    pub(crate) async fn revoke_all_of(&self, subject: &str, except: Option<&SessionId>) -> Result<u64, SessionError> {
-        let tags = self.sealer(Transport::Cookie).subject_tags(subject);
-        let revoked = self.revoke_which(Which::Subjects(&tags), except).await;
-        self.forget_where(|opened| opened.subject().as_deref() == Some(subject));
+    pub(crate) fn revoke_all_of(
+        &self,
+        subject: &str,
+        except: Option<&SessionId>,
+    ) -> Detached<Result<u64, SessionError>> {
+        let (manager, subject, except) = (self.clone(), subject.to_owned(), except.copied());
+        let ending = async move {
+            let tags = manager.sealer(Transport::Cookie).subject_tags(&subject);
+            let is_one = |opened: &Opened| opened.subject().as_deref() == Some(&*subject);
+            manager.end_tagged(Tags::Subjects(&tags), except.as_ref(), EndReason::Revoked, is_one).await
+        };
+        Detached::once_started(self.commits(), ending)
+    }
+
+    /// Ends the session of a subject that has this handle.
+    async fn end_named(&self, subject: &str, handle: &Handle) -> Result<(), SessionError> {
+        let keyring = self.keyring().0;
+        let mut revoked = false;
+        for lifespan in self.lifespans(subject).await? {
+            if keyring.is_handle_of(handle, &lifespan.id) {
+                let ended = ending::end(self, &lifespan.id, Some(subject), false, Owns::Unknown).await?;
+                revoked |= ended.is_some();
+            }
+        }
+        if !revoked {
+            return Err(SessionError::NoSuchSession);
+        }
+        self.emit(&Event::Ended { session: Some(*handle), count: 1, reason: EndReason::Revoked, logged_in: true });
+        Ok(())
+    }
+
+    async fn end_everything(&self) -> Result<u64, SessionError> {
+        let begun = self.now();
+        let revoked = self.revoke_which(Which::Everything, None, EndReason::Revoked).await;
+        self.forget_where(|_| true);
+        if revoked.is_ok() {
+            self.delete_vaults_of_before(begun).await;
+        }
         revoked
     }
 
-    async fn revoke_which(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, SessionError> {
+    /// Ends the sessions with some tags, except for one. `is_one` recognizes their tokens.
+    async fn end_tagged(
+        &self,
+        tags: Tags<'_>,
+        except: Option<&SessionId>,
+        reason: EndReason,
+        is_one: impl Fn(&Opened) -> bool + Send,
+    ) -> Result<u64, SessionError> {
+        // Asked for before the buckets go, which alone know them. A session that gets its vault meanwhile leaves it to the purge.
+        // If the store does not say it now, they are left to the purge: the ending matters more.
+        let vaults = self.vaults_of(tags, except).await.unwrap_or_default();
+        let revoked = self.revoke_which(Which::Tagged(tags), except, reason).await;
+        self.forget_where(is_one);
+        if revoked.is_ok() {
+            self.delete_vaults(&vaults).await;
+        }
+        revoked
+    }
+
+    /// Returns a session's vault, to be asked for before the bucket goes, which alone knows it.
+    pub(crate) async fn vault_of(&self, id: &SessionId) -> Result<Option<VaultId>, SessionError> {
+        if self.vault_store().is_none() {
+            return Ok(None);
+        }
+        let found = self.store().load(id).await.map_err(|error| self.store_failed("load", error))?;
+        Ok(if let Some(Entry::Bucket(bucket)) = found { bucket.vault } else { None })
+    }
+
+    async fn vaults_of(&self, tags: Tags<'_>, except: Option<&SessionId>) -> Result<Vec<VaultId>, SessionError> {
+        if self.vault_store().is_none() {
+            return Ok(Vec::new());
+        }
+        let buckets = self.buckets(tags).await?;
+        Ok(buckets.iter().filter(|bucket| Some(&bucket.id) != except).filter_map(|bucket| bucket.vault).collect())
+    }
+
+    /// Deletes the vaults of sessions that have ended. A failure raises an event, and leaves them to the purge.
+    pub(crate) async fn delete_vaults(&self, vaults: &[VaultId]) {
+        if let Some(store) = self.vault_store().filter(|_| !vaults.is_empty())
+            && let Err(error) = store.delete_all(vaults).await
+        {
+            self.store_failed("delete_all", error);
+        }
+    }
+
+    /// Deletes the vaults of sessions that began before a time. Only their deadline tells which these are: by the clock of the
+    /// host that began the session, which may be behind.
+    async fn delete_vaults_of_before(&self, begun: Timestamp) {
+        const BATCH: u32 = 1000;
+        let Some(store) = self.vault_store() else { return };
+        let begun = Timestamp::from_millis(begun.as_millis().saturating_sub(CLOCK_TOLERANCE.get()));
+        let last = begun.after(self.times().absolute).after(PURGE_DELAY);
+        loop {
+            match store.purge(last, BATCH).await {
+                Ok(removed) if removed < u64::from(BATCH) => return,
+                Ok(_) => {}
+                Err(error) => {
+                    self.store_failed("purge", error);
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn revoke_which(
+        &self,
+        which: Which<'_>,
+        except: Option<&SessionId>,
+        reason: EndReason,
+    ) -> Result<u64, SessionError> {
         let removed = self.store().remove_all(which, except).await;
         let count = removed.map_err(|error| self.store_failed("remove_all", error))?;
         if count > 0 {
-            self.emit(&Event::Ended { session: None, count, reason: EndReason::Revoked, logged_in: true });
+            self.emit(&Event::Ended { session: None, count, reason, logged_in: true });
         }
         Ok(count)
     }
 
-    /// Returns all live buckets of a subject.
-    pub(crate) async fn buckets(&self, subject: &str) -> Result<Vec<Bucket>, SessionError> {
-        let tags = self.sealer(Transport::Cookie).subject_tags(subject);
-        let (now, policy) = (self.now(), self.times().bucket);
-        let mut buckets = Vec::new();
-        let mut next = Some(Page::first(PAGE));
+    /// Returns all live buckets with some tags.
+    async fn buckets(&self, tags: Tags<'_>) -> Result<Vec<Bucket>, SessionError> {
+        let (mut live, mut next) = (Vec::new(), Some(Page::first(PAGE)));
         while let Some(page) = next {
-            let listed = self.store().list(&tags, page).await;
+            let listed = self.store().list(tags, page).await;
             let listed = listed.map_err(|error| self.store_failed("list", error))?;
             next = page.next(&listed);
-            for session in listed {
-                match session {
-                    Ok(bucket) if bucket.is_expired(now, &policy) => {}
-                    Ok(bucket) => buckets.push(bucket),
-                    // Nobody can use an unreadable session, and it must not hide the others. It raises an event, and
-                    // the next removal of all sessions removes it.
-                    Err(unreadable) => {
-                        self.store_failed("list", unreadable.error);
-                    }
+            self.keep_live(&mut live, listed, Bucket::lifespan);
+        }
+        Ok(live)
+    }
+
+    /// Returns the ids and times of all live buckets of a subject.
+    pub(crate) async fn lifespans(&self, subject: &str) -> Result<Vec<Lifespan>, SessionError> {
+        let tags = self.sealer(Transport::Cookie).subject_tags(subject);
+        let (mut live, mut next) = (Vec::new(), Some(Page::first(PAGE)));
+        while let Some(page) = next {
+            let listed = self.store().list_lifespans(Tags::Subjects(&tags), page).await;
+            let listed = listed.map_err(|error| self.store_failed("list", error))?;
+            next = page.next(&listed);
+            self.keep_live(&mut live, listed, |lifespan| *lifespan);
+        }
+        Ok(live)
+    }
+
+    fn keep_live<T>(&self, live: &mut Vec<T>, listed: Vec<Listed<T>>, lifespan: impl Fn(&T) -> Lifespan) {
+        let (now, policy) = (self.now(), self.times().bucket);
+        for session in listed {
+            match session {
+                Ok(session) if lifespan(&session).is_expired(now, &policy) => {}
+                Ok(session) => live.push(session),
+                // Nobody can use an unreadable session, and it must not hide the others. It raises an event, and the next
+                // removal of all sessions removes it.
+                Err(unreadable) => {
+                    self.store_failed("list", unreadable.error);
                 }
             }
         }
-        Ok(buckets)
     }
 
     async fn infos(&self, subject: &str, current: Option<SessionId>) -> Result<Vec<SessionInfo>, SessionError> {
@@ -143,7 +296,8 @@ impl SessionManager {
             label: bucket.label.as_ref().and_then(|label| keyring.open_label(&bucket.id, label)),
             current: current == Some(bucket.id),
         };
-        Ok(self.buckets(subject).await?.iter().map(info).collect())
+        let tags = self.sealer(Transport::Cookie).subject_tags(subject);
+        Ok(self.buckets(Tags::Subjects(&tags)).await?.iter().map(info).collect())
     }
 }
 

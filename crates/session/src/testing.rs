@@ -32,7 +32,7 @@ use crate::session::Session;
 use crate::session::typed::{SessionData, Typed};
 use secure_sessions_store::MemoryStore;
 
-/// Creates a manager with generated keys, sessions in memory, the cookie `session` for plain http, and a clock that
+/// Creates a manager with generated keys, sessions and their vault in memory, the cookie `session` for plain http, and a clock that
 /// stands at the current time until you move it.
 ///
 /// # Panics
@@ -43,7 +43,8 @@ use secure_sessions_store::MemoryStore;
 pub fn manager() -> (SessionManager, ManualClock) {
     let clock = ManualClock::at_present();
     let keyring = Keyring::generate().expect("randomness for the keys");
-    let builder = SessionManager::builder(keyring, MemoryStore::new()).insecure_dev().clock(clock.clone());
+    let store = MemoryStore::new();
+    let builder = SessionManager::builder(keyring, store.clone()).vault(store).insecure_dev().clock(clock.clone());
     (builder.build().expect("the defaults build"), clock)
 }
 

@@ -11,6 +11,9 @@ use crate::config::is_header_name;
 use crate::remember::Sealing;
 
 pub(crate) mod cookie;
+pub(crate) mod dpop;
+#[cfg_attr(not(feature = "device"), allow(dead_code, reason = "the endpoint reads the rest"))]
+pub(crate) mod ticket;
 
 /// The way that a session travels between client and server. It is fixed for the session's whole life: its tokens are
 /// sealed for one transport, and the other refuses them.
@@ -49,13 +52,15 @@ impl Bearer {
 }
 
 /// Headers that HTTP, or the engine, uses for something else.
-const TAKEN: [&str; 9] = [
+const TAKEN: [&str; 11] = [
     "authorization",
     "cache-control",
     "connection",
     "content-length",
     "content-type",
     "cookie",
+    "dpop",
+    "dpop-nonce",
     "set-cookie",
     "transfer-encoding",
     "vary",
@@ -72,26 +77,38 @@ fn check_header(header: &'static str) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// Visits the credentials of every `Authorization` header of the scheme `Bearer`, as they are. Returns `true` if there
-/// was one.
-pub(crate) fn each_token(head: &dyn RequestHead, visit: &mut dyn FnMut(&[u8])) -> bool {
+/// The scheme of an `Authorization` header that brings a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Bearer,
+    /// DPoP (RFC 9449): the token is bound to a key, and a proof comes along.
+    Dpop,
+}
+
+/// Visits the credentials of every `Authorization` header of the scheme `Bearer`, or `DPoP` if that is on, as they are.
+/// Returns `true` if there was one.
+pub(crate) fn each_token(head: &dyn RequestHead, dpop: bool, visit: &mut dyn FnMut(Scheme, &[u8])) -> bool {
     let mut found = false;
+    let mut take = |scheme, credentials: &[u8]| {
+        found = true;
+        visit(scheme, credentials);
+    };
     head.for_each_value("authorization", &mut |value| {
-        if let Some(credentials) = credentials(value) {
-            found = true;
-            visit(credentials);
+        if let Some(credentials) = credentials(value, b"bearer") {
+            take(Scheme::Bearer, credentials);
+        } else if let Some(credentials) = credentials(value, b"dpop").filter(|_| dpop) {
+            take(Scheme::Dpop, credentials);
         }
     });
     found
 }
 
-/// Returns the text after the scheme, or `None` if the scheme is another. Case does not matter (RFC 9110, section
+/// Returns the text after this scheme, or `None` if the scheme is another. Case does not matter (RFC 9110, section
 /// 11.1).
-fn credentials(value: &[u8]) -> Option<&[u8]> {
-    const SCHEME: &[u8] = b"bearer";
+fn credentials<'v>(value: &'v [u8], wanted: &[u8]) -> Option<&'v [u8]> {
     let value = value.trim_ascii();
-    let (scheme, rest) = value.split_at_checked(SCHEME.len())?;
-    if !scheme.eq_ignore_ascii_case(SCHEME) || rest.first().is_some_and(|byte| *byte != b' ') {
+    let (scheme, rest) = value.split_at_checked(wanted.len())?;
+    if !scheme.eq_ignore_ascii_case(wanted) || rest.first().is_some_and(|byte| *byte != b' ') {
         return None;
     }
     Some(rest.trim_ascii_start())
@@ -112,7 +129,7 @@ mod tests {
             (b"Bear", None),
             (b"", None),
         ] {
-            assert_eq!(credentials(value), expected, "{}", String::from_utf8_lossy(value));
+            assert_eq!(credentials(value, b"bearer"), expected, "{}", String::from_utf8_lossy(value));
         }
     }
 

@@ -11,8 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use secure_sessions::store::{Bucket, Entry, Listed, Page, Revision, SessionId, SubjectTag, Tombstone, Which};
-use secure_sessions::{Event, Keyring, ManualClock, MemoryStore, Session, SessionManager, SessionStore, StoreError};
+use secure_sessions::store::{Bucket, Entry, Listed, Page, Revision, SessionId, Tags, Tombstone, Which};
+use secure_sessions::{
+    Event, Keyring, Login, ManualClock, MemoryStore, Session, SessionManager, SessionStore, StoreError,
+};
 use serde::Serialize;
 use tracing::field::{Field, Visit};
 use tracing::span;
@@ -150,9 +152,9 @@ impl SessionStore for Spy {
         self.store.remove(id, tombstone).await
     }
 
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
-        self.said.show(&subjects);
-        self.store.list(subjects, page).await
+    async fn list(&self, tags: Tags<'_>, page: Page) -> Result<Vec<Listed>, StoreError> {
+        self.said.show(&tags);
+        self.store.list(tags, page).await
     }
 
     async fn remove_all(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
@@ -209,7 +211,8 @@ async fn go_through_everything(site: &Site, clock: &ManualClock, broken: &Atomic
     let said = &site.said;
     let first = site
         .visit(None, |session| {
-            session.login("CANARY-subject").unwrap();
+            let login = Login::new("CANARY-subject").provider_session("CANARY-issuer", "CANARY-session");
+            session.login_with(login).unwrap();
             session.insert("CANARY-key", "CANARY-value").unwrap();
             session.set_label("CANARY-label").unwrap();
         })
@@ -263,6 +266,8 @@ async fn go_through_everything(site: &Site, clock: &ManualClock, broken: &Atomic
     let idle = site.visit(None, |session| session.insert("CANARY-key", CANARY).unwrap()).await;
     clock.advance(Duration::from_secs(3 * 60 * 60));
     site.visit(idle.as_deref(), |session| assert!(session.is_empty())).await;
+    said.show(&site.manager.revoke_provider_session("CANARY-issuer", "CANARY-session").await.unwrap());
+    said.error(&site.manager.revoke_provider_session(&"CANARY".repeat(2000), "1").await.unwrap_err());
     said.show(&site.manager.revoke_subject("CANARY-subject").await.unwrap());
     said.error(&Keyring::from_text("sealk1_CANARY", "CANARY", "CANARY").unwrap_err());
     said.error(&Keyring::from_file("/nonexistent").unwrap_err());

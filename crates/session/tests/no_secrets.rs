@@ -6,17 +6,21 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use secure_sessions::store::{Bucket, Entry, MemoryStore, Revision, SessionId, SessionStore, StoreError, Tombstone};
-use secure_sessions::{
-    AuditLog, CrossOrigin, Event, FlashLevel, Keyring, ManualClock, Observer, RequestHead, SessionManager, Throttled,
+use secure_sessions::store::{
+    Bucket, Entry, MemoryStore, Revision, SessionId, SessionStore, StoreError, Timestamp, Tombstone, VaultStore,
 };
+use secure_sessions::{
+    AuditLog, CrossOrigin, DeviceSkipped, Event, FlashLevel, Keyring, Login, ManualClock, Observer, RequestHead,
+    SessionManager, Throttled,
+};
+use support::output::Output;
 use support::{App, Head};
 
-const CANARIES: [&str; 5] = ["canary-payload", "canary-subject", "canary-label", "canary-flash", "canary-key"];
+const CANARIES: [&str; 7] =
+    ["canary-payload", "canary-subject", "canary-issuer", "canary-sid", "canary-label", "canary-flash", "canary-key"];
 
 /// A store that remembers every id, and fails when told to.
 #[derive(Clone, Default)]
@@ -55,34 +59,7 @@ impl SessionStore for Spy {
     }
 
     secure_sessions::store::forward_methods!(self => self.up()?;
-        load, replace, remove, list, count, remove_all, purge_expired);
-}
-
-/// All that was written, by any sink.
-#[derive(Clone, Default)]
-struct Output(Arc<Mutex<Vec<u8>>>);
-
-impl Output {
-    fn say(&self, text: &str) {
-        let mut output = self.0.lock().unwrap();
-        output.extend_from_slice(text.as_bytes());
-        output.push(b'\n');
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
+        load, replace, remove, list, count, remove_all, purge_expired, not_before, raise_not_before);
 }
 
 /// The site with every sink there is.
@@ -107,6 +84,7 @@ impl Site {
         let limited = output.clone();
         let builder = SessionManager::builder(ring(&keys, ""), spy.clone())
             .insecure_dev()
+            .vault(spy.store.clone())
             .clock(clock.clone())
             .event_limit(None)
             .observer(move |event: &Event| {
@@ -129,7 +107,8 @@ impl Site {
 
     async fn login(&self) -> Option<String> {
         self.visit(None, |session| {
-            session.login("canary-subject").unwrap();
+            let login = Login::new("canary-subject").provider_session("canary-issuer", "canary-sid");
+            session.login_with(login).unwrap();
             session.insert("canary-key", "canary-payload").unwrap();
             session.set_label("canary-label").unwrap();
             session.flash(FlashLevel::Info, "canary-flash").unwrap();
@@ -208,6 +187,8 @@ async fn raise_all(site: &Site) {
     site.visit(first.as_deref(), |_| ()).await;
     // ended (revoked, presented after the end)
     site.visit(third.as_deref(), |_| ()).await;
+    site.login().await;
+    assert_eq!(app.manager.revoke_provider_session("canary-issuer", "canary-sid").await.unwrap(), 1);
     let one = site.login().await;
     app.manager.revoke_subject("canary-subject").await.unwrap();
     site.visit(one.as_deref(), |_| ()).await;
@@ -242,6 +223,12 @@ async fn raise_all(site: &Site) {
     bucket.handoff.as_mut().unwrap()[40] ^= 1;
     site.put_back(&bucket).await;
     site.visit(one.as_deref(), |_| ()).await;
+    // vault_lost: the store of private values is emptied
+    let keep = |session: &secure_sessions::Session| session.vault().insert("canary-key", "canary-payload").unwrap();
+    let one = site.visit(None, keep).await;
+    VaultStore::purge(&site.spy.store, Timestamp::from_millis(u64::MAX), 100).await.unwrap();
+    let (_, session) = app.request(one.as_deref()).await;
+    session.vault().get::<String>("canary-key").await.unwrap_err();
     // ambiguous
     let (one, two) = (site.login().await.unwrap(), site.login().await.unwrap());
     let cookies = vec![format!("session={one}; session={two}")];
@@ -257,6 +244,8 @@ async fn raise_all(site: &Site) {
     let (_, session) = app.request(Some(&two)).await;
     session.insert("n", 1).unwrap();
     secure_sessions::Typed::<Texts>::or_default(session).unwrap();
+    // not_before
+    app.manager.set_not_before(secure_sessions::Clock::now(&app.clock)).await.unwrap();
     // store_error
     site.spy.is_down.store(true, Ordering::SeqCst);
     app.try_request(&Head::with(Some(&one))).await.unwrap_err();
@@ -279,6 +268,11 @@ async fn raise_all(site: &Site) {
     // suppressed, and what only a configuration of its own raises.
     for event in [
         Event::BindingMismatch { session: session.id().unwrap() },
+        Event::DeviceOffered { session: session.id().unwrap() },
+        Event::DeviceBound { session: session.id().unwrap() },
+        Event::DeviceMissing { session: session.id().unwrap(), skipped: Some(DeviceSkipped::Unreachable) },
+        Event::DeviceMismatch { session: session.id().unwrap() },
+        Event::DeviceEndpointRefused { reason: "signature" },
         Event::CrowdedOut { session: session.id().unwrap() },
         Event::LaterVersion { version: 2 },
         Event::CriticalEntry { key: 32 },

@@ -4,53 +4,13 @@
 
 mod support;
 
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use secure_sessions::{Event, Keyring, ManualClock, MemoryStore, RedisOptions, SessionManager, SessionStore};
-use services::{Error, Service};
+use services::{Service, or_skip};
 use support::App;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-
-/// The address that applications know: it leads to one server, and after a failover to another one.
-struct Address {
-    port: u16,
-    target: Arc<AtomicU16>,
-    failovers: watch::Sender<u32>,
-}
-
-impl Address {
-    async fn of(service: &Service) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let target = Arc::new(AtomicU16::new(service.port()));
-        let (failovers, seen) = watch::channel(0);
-        tokio::spawn({
-            let target = Arc::clone(&target);
-            async move {
-                while let Ok((mut inward, _)) = listener.accept().await {
-                    let (port, mut seen) = (target.load(Ordering::SeqCst), seen.clone());
-                    seen.mark_unchanged();
-                    tokio::spawn(async move {
-                        let Ok(mut outward) = TcpStream::connect(("127.0.0.1", port)).await else { return };
-                        tokio::select! {
-                            _ = tokio::io::copy_bidirectional(&mut inward, &mut outward) => {}
-                            _ = seen.changed() => {}
-                        }
-                    });
-                }
-            }
-        });
-        Self { port, target, failovers }
-    }
-
-    fn leads_to(&self, service: &Service) {
-        self.target.store(service.port(), Ordering::SeqCst);
-        self.failovers.send_modify(|count| *count += 1);
-    }
-}
+use support::address::Address;
 
 fn app(store: impl SessionStore) -> App {
     let events = Arc::new(Mutex::new(Vec::new()));
@@ -66,14 +26,7 @@ fn app(store: impl SessionStore) -> App {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failover_that_lost_writes_refuses_newer_cookies_and_revokes_nobody() {
-    let primary = match Service::redis() {
-        Ok(primary) => primary,
-        Err(missing @ Error::Missing { .. }) if std::env::var("CI").is_err() => {
-            eprintln!("SKIPPED: {missing}");
-            return;
-        }
-        Err(error) => panic!("{error}"),
-    };
+    let Some(primary) = or_skip(Service::redis()) else { return };
     let replica = Service::redis_replica_of(&primary).unwrap();
     let address = Address::of(&primary).await;
     let url = format!("redis://127.0.0.1:{}/", address.port);

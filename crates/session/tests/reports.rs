@@ -4,30 +4,16 @@
 
 mod support;
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
 use secure_sessions::{SessionError, StoreError};
 use support::app;
+use support::output::Output;
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
+struct Log(Output);
 
 impl Log {
     /// Takes everything that this thread logs until the guard is dropped.
     fn start() -> (Self, tracing::subscriber::DefaultGuard) {
-        let log = Self::default();
+        let log = Output::default();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::DEBUG)
@@ -35,12 +21,11 @@ impl Log {
             .without_time()
             .with_writer(move || writer.clone())
             .finish();
-        (log, tracing::subscriber::set_default(subscriber))
+        (Self(log), tracing::subscriber::set_default(subscriber))
     }
 
     fn lines(&self) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines().map(|line| line.trim().to_owned()).collect()
+        self.0.text().lines().map(|line| line.trim().to_owned()).collect()
     }
 
     fn of(work: impl FnOnce()) -> Vec<String> {

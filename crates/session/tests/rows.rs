@@ -1,5 +1,5 @@
 //! Canaries through a session's life on every store that keeps its rows outside the process: what the database itself
-//! shows of them is neither payload, label nor subject, neither a key nor a token.
+//! shows of them is neither payload, label, subject nor provider, neither a key nor a token.
 #![cfg(all(feature = "sqlite", feature = "postgres", feature = "mysql", feature = "redis"))]
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "a test fails by panicking")]
 
@@ -12,9 +12,12 @@ use std::time::Duration;
 
 use secure_sessions::store::sqlx::mysql::MySqlRow;
 use secure_sessions::store::sqlx::{self, Connection, MySqlConnection, PgConnection, Row};
-use secure_sessions::store::{AnyStore, Bucket, Fingerprint, Revision, SessionId, SqlOptions, SubjectTag, redis};
+use secure_sessions::store::{
+    AnyStore, AnyVaultStore, Blob, BlobId, Bucket, Fingerprint, GroupTag, Revision, SessionId, SqlOptions, SubjectTag,
+    VaultId, VaultStore, redis,
+};
 use secure_sessions::{
-    Clock, Keyring, ManualClock, MemoryStore, RedisOptions, Session, SessionManager, SessionStore, SqlStore,
+    Clock, Keyring, Login, ManualClock, MemoryStore, RedisOptions, Session, SessionManager, SessionStore, SqlStore,
     SystemClock,
 };
 use services::Shared;
@@ -55,21 +58,22 @@ impl Database {
             Shared::MySql => Self::MySql(url, name),
             Shared::Redis => Self::Redis(url, name),
             Shared::RedisCluster => panic!("its rows are those of a single server"),
+            Shared::Etcd | Shared::Memcached | Shared::DynamoDb => panic!("its rows are KvStore's"),
         })
     }
 
-    async fn store(&self) -> AnyStore {
+    async fn store(&self) -> (AnyStore, AnyVaultStore) {
         let patience = Duration::from_secs(100);
         match self {
             Self::Sqlite(folder) => {
                 let url = format!("sqlite:{}", folder.join("sessions.db").display());
-                AnyStore::new(SqlStore::connect(&url).await.unwrap())
+                both(SqlStore::connect(&url).await.unwrap())
             }
             Self::Postgres(url, table) | Self::MySql(url, table) => {
-                AnyStore::new(SqlOptions::new().table(table).timeout(patience).connect(url).await.unwrap())
+                both(SqlOptions::new().table(table).timeout(patience).connect(url).await.unwrap())
             }
             Self::Redis(url, prefix) => {
-                AnyStore::new(RedisOptions::new().prefix(prefix.as_str()).timeout(patience).connect(url).await.unwrap())
+                both(RedisOptions::new().prefix(prefix.as_str()).timeout(patience).connect(url).await.unwrap())
             }
         }
     }
@@ -83,15 +87,25 @@ impl Database {
             }
             Self::Postgres(url, table) => {
                 let mut server = PgConnection::connect(url).await.unwrap();
-                let rows = sqlx::query(sql(format!("SELECT t::text FROM {table} t")));
-                let rows = rows.fetch_all(&mut server).await.unwrap();
-                rows.iter().flat_map(|row| row.get::<String, _>(0).into_bytes()).collect()
+                let mut bytes = Vec::new();
+                for table in tables(table) {
+                    let rows = sqlx::query(sql(format!("SELECT t::text FROM {table} t")));
+                    let rows = rows.fetch_all(&mut server).await.unwrap();
+                    bytes.extend(rows.iter().flat_map(|row| row.get::<String, _>(0).into_bytes()));
+                }
+                bytes
             }
             Self::MySql(url, table) => {
                 let mut server = MySqlConnection::connect(url).await.unwrap();
-                let rows = sqlx::raw_sql(sql(format!("SELECT * FROM {table}"))).fetch_all(&mut server).await.unwrap();
                 let cell = |row: &MySqlRow, at| row.get_unchecked::<Option<Vec<u8>>, _>(at).unwrap_or_default();
-                rows.iter().flat_map(|row| (0..row.len()).flat_map(|at| cell(row, at)).collect::<Vec<u8>>()).collect()
+                let mut bytes = Vec::new();
+                for table in tables(table) {
+                    let rows = sqlx::raw_sql(sql(format!("SELECT * FROM {table}")));
+                    for row in rows.fetch_all(&mut server).await.unwrap() {
+                        bytes.extend((0..row.len()).flat_map(|at| cell(&row, at)));
+                    }
+                }
+                bytes
             }
             Self::Redis(url, prefix) => {
                 let mut server = redis::Client::open(url.as_str()).unwrap().get_connection().unwrap();
@@ -102,6 +116,7 @@ impl Database {
                     let parts: Vec<Vec<u8>> = match kind.as_str() {
                         "string" => vec![redis::cmd("GET").arg(&key).query(&mut server).unwrap()],
                         "zset" => redis::cmd("ZRANGE").arg(&key).arg(0).arg(-1).query(&mut server).unwrap(),
+                        "hash" => redis::cmd("HVALS").arg(&key).query(&mut server).unwrap(),
                         kind => panic!("the store keeps a {kind}, which is not looked into"),
                     };
                     bytes.extend(parts.concat());
@@ -137,12 +152,20 @@ fn unique(prefix: &str) -> String {
     format!("{prefix}{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
+fn both(store: impl SessionStore + VaultStore + Clone) -> (AnyStore, AnyVaultStore) {
+    (AnyStore::new(store.clone()), AnyVaultStore::new(store))
+}
+
+fn tables(table: &str) -> [String; 2] {
+    [table.to_owned(), format!("{table}_vault")]
+}
+
 fn sql(statement: String) -> sqlx::AssertSqlSafe<String> {
     sqlx::AssertSqlSafe(statement)
 }
 
 fn dropped(table: &str) -> String {
-    format!("DROP TABLE IF EXISTS {table}, {table}_migrations")
+    format!("DROP TABLE IF EXISTS {table}, {table}_vault, {table}_not_before, {table}_migrations")
 }
 
 fn keys(server: &mut redis::Connection, prefix: &str) -> Vec<Vec<u8>> {
@@ -183,6 +206,7 @@ fn telling() -> Bucket {
         id: SessionId::from_bytes([7; 16]),
         revision: Revision::FIRST,
         subject: Some(SubjectTag::from_bytes(*b"CANARY-of-a-tag!")),
+        group: Some(GroupTag::from_bytes(*b"CANARY-of-group!")),
         label: Some(b"CANARY-label".to_vec()),
         created_at: now,
         last_seen_at: now,
@@ -193,6 +217,7 @@ fn telling() -> Bucket {
         current: Fingerprint::from_bytes(*b"CANARY-of-a-mark"),
         retired: Vec::new(),
         evicted: None,
+        vault: None,
         handoff: Some(b"CANARY-handoff".to_vec()),
     }
 }
@@ -201,8 +226,10 @@ fn telling() -> Bucket {
 async fn live(database: &Database, app: &App) -> (Vec<Vec<u8>>, Vec<String>) {
     let (mut rows, mut cookies) = (Vec::new(), Vec::new());
     let login = |session: &Session| {
-        session.login("CANARY-subject").unwrap();
+        let login = Login::new("CANARY-subject").provider_session("CANARY-issuer", "CANARY-session");
+        session.login_with(login).unwrap();
         session.insert("CANARY-key", "CANARY-value").unwrap();
+        session.vault().insert("CANARY-private-key", "CANARY-private-value").unwrap();
         session.set_label("CANARY-label").unwrap();
     };
     let write = |session: &Session| session.update_or("n", || 0_u64, |n: &mut u64| *n += 1).unwrap();
@@ -227,11 +254,13 @@ async fn live(database: &Database, app: &App) -> (Vec<Vec<u8>>, Vec<String>) {
 
 /// That the search finds what is there.
 async fn is_found(database: Database) {
-    let store = database.store().await;
+    let (store, vault) = database.store().await;
     let planted = telling();
     store.insert(&planted).await.unwrap();
+    let blob = Blob { id: BlobId::from_bytes([7; 16]), bytes: b"CANARY-blob".to_vec() };
+    vault.put(&VaultId::from_bytes([7; 16]), &[blob], planted.expires_at).await.unwrap();
     let rows = database.everything().await;
-    for what in ["CANARY-of-a-tag", "CANARY-label", "CANARY-of-a-mark", "CANARY-handoff"] {
+    for what in ["CANARY-of-a-tag", "CANARY-label", "CANARY-of-a-mark", "CANARY-handoff", "CANARY-blob"] {
         assert!(shows(&rows, what.as_bytes()), "{what} is there and was not found");
     }
     database.remove().await;
@@ -240,7 +269,9 @@ async fn is_found(database: Database) {
 async fn is_silent(database: Database) {
     let (seal, fingerprint) = Keyring::generate_texts().unwrap();
     let clock = ManualClock::at_present();
-    let manager = SessionManager::builder(Keyring::from_text(&seal, &fingerprint, "").unwrap(), database.store().await)
+    let (store, vault) = database.store().await;
+    let manager = SessionManager::builder(Keyring::from_text(&seal, &fingerprint, "").unwrap(), store)
+        .vault(vault)
         .insecure_dev()
         .clock(clock.clone())
         .build()

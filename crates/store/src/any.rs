@@ -6,9 +6,9 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Timestamp, Tombstone};
+use secure_sessions_core::{Bucket, Entry, Lifespan, Revision, SessionId, Timestamp, Tombstone};
 
-use crate::{Listed, Page, SessionStore, StoreError, Which};
+use crate::{Listed, Page, SessionStore, StoreError, Tags, Which};
 
 /// A [`SessionStore`] with its type erased; a clone is the same store.
 ///
@@ -85,8 +85,12 @@ impl SessionStore for AnyStore {
         self.0.remove(id, tombstone).await
     }
 
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
-        self.0.list(subjects, page).await
+    async fn list(&self, tags: Tags<'_>, page: Page) -> Result<Vec<Listed>, StoreError> {
+        self.0.list(tags, page).await
+    }
+
+    async fn list_lifespans(&self, tags: Tags<'_>, page: Page) -> Result<Vec<Listed<Lifespan>>, StoreError> {
+        self.0.list_lifespans(tags, page).await
     }
 
     async fn count(&self) -> Result<u64, StoreError> {
@@ -103,6 +107,14 @@ impl SessionStore for AnyStore {
 
     async fn now(&self) -> Result<Option<Timestamp>, StoreError> {
         self.0.now().await
+    }
+
+    async fn not_before(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.0.not_before().await
+    }
+
+    async fn raise_not_before(&self, at: Timestamp) -> Result<(), StoreError> {
+        self.0.raise_not_before(at).await
     }
 }
 
@@ -124,11 +136,14 @@ trait Erased: Send + Sync + 'static {
         tombstone: Tombstone,
     ) -> Boxed<'a, bool>;
     fn remove<'a>(&'a self, id: &'a SessionId, tombstone: Option<Tombstone>) -> Boxed<'a, bool>;
-    fn list<'a>(&'a self, subjects: &'a [SubjectTag], page: Page) -> Boxed<'a, Vec<Listed>>;
+    fn list<'a>(&'a self, tags: Tags<'a>, page: Page) -> Boxed<'a, Vec<Listed>>;
+    fn list_lifespans<'a>(&'a self, tags: Tags<'a>, page: Page) -> Boxed<'a, Vec<Listed<Lifespan>>>;
     fn count(&self) -> Boxed<'_, u64>;
     fn remove_all<'a>(&'a self, which: Which<'a>, except: Option<&'a SessionId>) -> Boxed<'a, u64>;
     fn purge_expired(&self, now: Timestamp, limit: u32) -> Boxed<'_, u64>;
     fn now(&self) -> Boxed<'_, Option<Timestamp>>;
+    fn not_before(&self) -> Boxed<'_, Option<Timestamp>>;
+    fn raise_not_before(&self, at: Timestamp) -> Boxed<'_, ()>;
 }
 
 impl<S: SessionStore> Erased for S {
@@ -178,8 +193,12 @@ impl<S: SessionStore> Erased for S {
         Box::pin(SessionStore::remove(self, id, tombstone))
     }
 
-    fn list<'a>(&'a self, subjects: &'a [SubjectTag], page: Page) -> Boxed<'a, Vec<Listed>> {
-        Box::pin(SessionStore::list(self, subjects, page))
+    fn list<'a>(&'a self, tags: Tags<'a>, page: Page) -> Boxed<'a, Vec<Listed>> {
+        Box::pin(SessionStore::list(self, tags, page))
+    }
+
+    fn list_lifespans<'a>(&'a self, tags: Tags<'a>, page: Page) -> Boxed<'a, Vec<Listed<Lifespan>>> {
+        Box::pin(SessionStore::list_lifespans(self, tags, page))
     }
 
     fn count(&self) -> Boxed<'_, u64> {
@@ -196,6 +215,14 @@ impl<S: SessionStore> Erased for S {
 
     fn now(&self) -> Boxed<'_, Option<Timestamp>> {
         Box::pin(SessionStore::now(self))
+    }
+
+    fn not_before(&self) -> Boxed<'_, Option<Timestamp>> {
+        Box::pin(SessionStore::not_before(self))
+    }
+
+    fn raise_not_before(&self, at: Timestamp) -> Boxed<'_, ()> {
+        Box::pin(SessionStore::raise_not_before(self, at))
     }
 }
 
@@ -220,7 +247,7 @@ mod tests {
         let first = Fingerprint::from_bytes([1; 16]);
         let (id, expires_at) = (SessionId::from_bytes([1; 16]), Timestamp::from_millis(1000));
         let bucket = Bucket::create(
-            NewBucket { id, subject: None, label: None, expires_at, idle_timeout: None, first },
+            NewBucket { id, subject: None, group: None, label: None, expires_at, idle_timeout: None, first },
             Timestamp::from_millis(1),
         );
         SessionStore::insert(&near, &bucket).await.expect("a free id");

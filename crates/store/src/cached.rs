@@ -7,13 +7,13 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use quick_cache::unsync::Cache;
-use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Timestamp, Tombstone};
+use secure_sessions_core::{Bucket, Entry, Lifespan, Revision, SessionId, Timestamp, Tombstone};
 // With `--cfg shuttle`, which only a test sets, that test decides who gets a lock when.
 #[cfg(shuttle)]
 use shuttle::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use crate::{Listed, Page, SessionStore, StoreError, Which};
+use crate::{Listed, Page, SessionStore, StoreError, Tags, VaultStore, Which};
 
 /// The number of locks: enough that parallel requests seldom wait for each other.
 const SHARDS: usize = 32;
@@ -240,8 +240,12 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
         self.0.store.remove(id, tombstone).await
     }
 
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
-        self.0.store.list(subjects, page).await
+    async fn list(&self, tags: Tags<'_>, page: Page) -> Result<Vec<Listed>, StoreError> {
+        self.0.store.list(tags, page).await
+    }
+
+    async fn list_lifespans(&self, tags: Tags<'_>, page: Page) -> Result<Vec<Listed<Lifespan>>, StoreError> {
+        self.0.store.list_lifespans(tags, page).await
     }
 
     async fn count(&self) -> Result<u64, StoreError> {
@@ -261,6 +265,20 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
     async fn now(&self) -> Result<Option<Timestamp>, StoreError> {
         self.0.store.now().await
     }
+
+    async fn not_before(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.0.store.not_before().await
+    }
+
+    async fn raise_not_before(&self, at: Timestamp) -> Result<(), StoreError> {
+        self.0.store.raise_not_before(at).await
+    }
+}
+
+/// Every call goes to the store behind the cache. A cache would be right, since a blob never changes, but the values are large,
+/// and seldom read.
+impl<S: VaultStore> VaultStore for CachedStore<S> {
+    crate::forward_vault_methods!(self => &self.0.store; put, get, delete, delete_all, prolong, purge);
 }
 
 #[cfg(all(test, feature = "memory", not(shuttle)))]

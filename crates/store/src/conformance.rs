@@ -22,14 +22,14 @@
 //! cannot be made. Times are near the system's clock, so that a backend that expires entries by itself can be tested
 //! (see [`Stores::expiring_by_itself`]).
 //!
+//! A store of private and large values has a suite of its own: [`vault`].
+//!
 //! Some faults only you can arrange, so the suite leaves them out: a broken connection, a killed server, a full disk, an entry
 //! that cannot be read (which a list names as [`Unreadable`](crate::Unreadable), and every removal removes). For a store that
 //! survives its process there is [`survives_reopening`].
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -40,30 +40,29 @@ use crate::{AnyStore, SessionStore};
 mod failure;
 mod basics;
 mod endings;
+mod groups;
 mod lists;
+mod maker;
+mod not_before;
 mod purging;
 mod races;
 mod races_of_all;
 mod reopening;
-mod sample;
+pub(crate) mod sample;
 mod swaps;
+pub mod vault;
 
 pub use self::failure::{CaseFailure, Failures};
+use self::maker::{BoxFuture, Maker};
 pub use self::reopening::survives_reopening;
 
 /// The time after which a case has failed: by a deadlock, or a loop that never ends.
-const LONGEST_CASE: Duration = Duration::from_secs(120);
+const LONGEST_CASE: Duration = Duration::from_secs(600);
 const THREADS: usize = 4;
-
-type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A maker of the stores under test. Every closure that makes one converts into it.
 #[derive(Clone)]
-pub struct Stores {
-    make: Arc<dyn Fn() -> BoxFuture<AnyStore> + Send + Sync>,
-    expire_by_themselves: bool,
-    missing: Option<Arc<str>>,
-}
+pub struct Stores(Maker<AnyStore>);
 
 impl Stores {
     /// Makes the stores with this closure.
@@ -73,11 +72,7 @@ impl Stores {
         M: Future<Output = S> + Send + 'static,
         S: SessionStore,
     {
-        let make = move || -> BoxFuture<AnyStore> {
-            let store = make();
-            Box::pin(async { AnyStore::new(store.await) })
-        };
-        Self { make: Arc::new(make), expire_by_themselves: false, missing: None }
+        Self(Maker::new(make, AnyStore::new))
     }
 
     /// Skips every case, for this reason: this machine does not have the server, for instance. Each case prints `SKIPPED` to
@@ -101,25 +96,24 @@ impl Stores {
     /// # }
     /// ```
     #[must_use]
-    #[expect(clippy::panic, clippy::missing_panics_doc, reason = "no case comes to make a store")]
     pub fn missing(why: impl fmt::Display) -> Self {
-        let why: Arc<str> = why.to_string().into();
-        let make = {
-            let why = Arc::clone(&why);
-            move || -> BoxFuture<AnyStore> { panic!("{why}") }
-        };
-        Self { make: Arc::new(make), expire_by_themselves: false, missing: Some(why) }
+        Self(Maker::missing(why))
     }
 
     /// Declares that the backend removes entries by itself once their deadline has passed, by its own clock. The cases that
     /// pass a made-up time to [`purge_expired`](crate::SessionStore::purge_expired) are left out; those that wait stay.
     #[must_use]
     pub fn expiring_by_itself(self) -> Self {
-        Self { expire_by_themselves: true, ..self }
+        Self(self.0.expiring_by_itself())
     }
 
     async fn make(&self) -> AnyStore {
-        (self.make)().await
+        self.0.make().await
+    }
+
+    /// Returns `true` if the backend removes by itself what has expired.
+    fn expire_by_themselves(&self) -> bool {
+        self.0.expires
     }
 }
 
@@ -136,7 +130,7 @@ where
 
 impl fmt::Debug for Stores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stores").field("expire_by_themselves", &self.expire_by_themselves).finish_non_exhaustive()
+        f.debug_struct("Stores").field("expire_by_themselves", &self.0.expires).finish_non_exhaustive()
     }
 }
 
@@ -161,29 +155,33 @@ impl Case {
     /// [`CaseFailure`] if the store breaks the contract, fails, panics, or does not come to an end.
     pub async fn run(&self, stores: impl Into<Stores>) -> Result<(), CaseFailure> {
         let stores = stores.into();
-        if let Some(why) = &stores.missing {
-            return self.skip(why);
+        match &stores.0.missing {
+            Some(why) => skip(self.name, why),
+            None => run_case(self.name, (self.run)(stores)).await,
         }
-        // In a task of its own: a store that panics fails this case, not the whole suite.
-        let mut task = tokio::spawn((self.run)(stores));
-        let outcome = match timeout(LONGEST_CASE, &mut task).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(panicked)) => Err(failure::Broken::from(panicked)),
-            Err(_) => {
-                task.abort();
-                Err(failure::Broken::new(format!("it did not end within {LONGEST_CASE:?}")))
-            }
-        };
-        outcome.map_err(|broken| CaseFailure::new(self.name, broken))
     }
+}
 
-    fn skip(&self, why: &str) -> Result<(), CaseFailure> {
-        if std::env::var("CI").is_ok_and(|ci| ci == "true") {
-            return Err(CaseFailure::new(self.name, failure::Broken::new(format!("there is no store to test: {why}"))));
+/// Runs a case in a task of its own: a store that panics fails this case, not the whole suite.
+async fn run_case(name: &'static str, case: BoxFuture<sample::Outcome>) -> Result<(), CaseFailure> {
+    let mut task = tokio::spawn(case);
+    let outcome = match timeout(LONGEST_CASE, &mut task).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(panicked)) => Err(failure::Broken::from(panicked)),
+        Err(_) => {
+            task.abort();
+            Err(failure::Broken::new(format!("it did not end within {LONGEST_CASE:?}")))
         }
-        eprintln!("SKIPPED {}: {why}", self.name);
-        Ok(())
+    };
+    outcome.map_err(|broken| CaseFailure::new(name, broken))
+}
+
+fn skip(name: &'static str, why: &str) -> Result<(), CaseFailure> {
+    if std::env::var("CI").is_ok_and(|ci| ci == "true") {
+        return Err(CaseFailure::new(name, failure::Broken::new(format!("there is no store to test: {why}"))));
     }
+    eprintln!("SKIPPED {name}: {why}");
+    Ok(())
 }
 
 impl fmt::Debug for Case {
@@ -252,6 +250,7 @@ macro_rules! __with_conformance_cases {
             basics: a_taken_id_is_refused;
             basics: buckets_are_counted_and_tombstones_are_not;
             basics: stores_do_not_see_each_other;
+            not_before: not_before_is_raised_and_never_moves_back;
             swaps: a_swap_on_the_right_revision_replaces_every_field;
             swaps: a_swap_on_a_wrong_revision_writes_nothing;
             swaps: a_swap_never_creates_a_bucket;
@@ -269,10 +268,15 @@ macro_rules! __with_conformance_cases {
             endings: what_was_ended_stays_ended;
             lists: a_list_has_every_bucket_of_the_subjects_and_no_other;
             lists: pages_cover_the_list_in_order_without_a_gap;
+            lists: lifespans_are_listed_as_their_buckets_are;
             lists: a_list_follows_renewals_and_removals;
             lists: remove_all_ends_the_subjects_sessions_save_one;
             lists: remove_all_ends_everybodys_sessions_save_one;
             lists: remove_all_ends_any_number_of_sessions;
+            groups: a_group_is_listed_as_a_subject_is;
+            groups: a_swap_moves_the_bucket_to_its_new_group;
+            groups: a_renewal_takes_the_group_along;
+            groups: remove_all_ends_the_groups_sessions_save_one;
             purging: a_purge_removes_what_is_due_and_spares_the_living;
             purging: a_purge_honours_its_limit;
             purging: a_purge_goes_by_the_newest_deadline;
@@ -289,6 +293,7 @@ macro_rules! __with_conformance_cases {
             races: a_load_sees_every_acknowledged_write;
             races: the_index_agrees_with_the_buckets_after_a_stampede;
             races_of_all: nothing_of_a_subject_survives_remove_all_against_renewals;
+            races_of_all: nothing_of_a_group_survives_remove_all_against_renewals;
             races_of_all: nothing_survives_remove_all_of_everything_against_renewals;
             races_of_all: a_purge_never_takes_what_was_just_seen;
         }

@@ -30,6 +30,9 @@ pub enum StoreError {
     /// The backend refuses the request: a table or right is missing, or it does not know a setting. Retrying does not help.
     #[error("the session store refuses the request")]
     Rejected(#[source] Cause),
+    /// This kind of store does not offer the call, which the contract leaves to it. Nothing was written.
+    #[error("this session store does not keep {0}")]
+    Unsupported(&'static str),
 }
 
 impl fmt::Debug for StoreError {

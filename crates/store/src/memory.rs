@@ -4,19 +4,21 @@ use std::fmt;
 use std::future::poll_fn;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 
-use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Timestamp, Tombstone};
+use secure_sessions_core::{Bucket, Entry, Revision, SessionId, Timestamp, Tombstone};
 
 use self::lock::{Mutex, MutexGuard, RwLock};
 use self::packed::Packed;
 use self::shard::{Hashes, Shard};
-use crate::{Listed, Page, SessionStore, StoreError, Which};
+use self::vaults::Vaults;
+use crate::{Listed, Page, SessionStore, StoreError, Tags, VaultStore, Which};
 
 mod lock;
 mod packed;
 mod shard;
+mod vaults;
 
 /// The number of shards, one for each first byte of an id: enough that a rehash of one is short with ten million sessions,
 /// and few enough that visiting all of them for a subject takes microseconds.
@@ -29,7 +31,7 @@ const STEP_TAKES: usize = 128;
 ///
 /// A clone is the same store. It needs no runtime, and no call waits for anything but a short lock. An anonymous session takes
 /// about 135 bytes, one with a subject about 150; for some minutes after a rotation, its handoff (as long as its cookie)
-/// comes on top. Entries never expire by themselves: run a `Purge` beside it.
+/// comes on top. It is also a [`VaultStore`](crate::VaultStore). Entries never expire by themselves: run a `Purge` beside it.
 ///
 /// ```
 /// use secure_sessions_store::{MemoryStore, SessionStore};
@@ -51,6 +53,9 @@ struct Shared {
     moving: RwLock<()>,
     /// The shard where the next purge begins, so that small batches reach all of them.
     purge_next: AtomicUsize,
+    /// The time before which tokens are refused, in milliseconds; zero for none.
+    not_before: AtomicU64,
+    vaults: Vaults,
 }
 
 /// A shard on cache lines of its own.
@@ -67,6 +72,8 @@ impl MemoryStore {
             shards: (0..SHARDS).map(|_| Aligned::default()).collect(),
             moving: RwLock::new(()),
             purge_next: AtomicUsize::new(0),
+            not_before: AtomicU64::new(0),
+            vaults: Vaults::default(),
         }))
     }
 
@@ -204,7 +211,7 @@ impl SessionStore for MemoryStore {
         Ok(true)
     }
 
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
+    async fn list(&self, tags: Tags<'_>, page: Page) -> Result<Vec<Listed>, StoreError> {
         let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
         let mut listed = Vec::new();
         let mut turn = Turn::default();
@@ -213,7 +220,7 @@ impl SessionStore for MemoryStore {
             if room == 0 {
                 break;
             }
-            let (seen, found) = self.0.shards[shard].0.lock().list(&self.0.hashes, subjects, page.after, room);
+            let (seen, found) = self.0.shards[shard].0.lock().list(&self.0.hashes, tags, page.after, room);
             listed.extend(found.into_iter().map(Ok));
             turn.took(seen).await;
         }
@@ -261,6 +268,20 @@ impl SessionStore for MemoryStore {
         }
         Ok(removed as u64)
     }
+
+    async fn not_before(&self) -> Result<Option<Timestamp>, StoreError> {
+        let millis = self.0.not_before.load(Ordering::SeqCst);
+        Ok((millis > 0).then(|| Timestamp::from_millis(millis)))
+    }
+
+    async fn raise_not_before(&self, at: Timestamp) -> Result<(), StoreError> {
+        self.0.not_before.fetch_max(at.as_millis(), Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+impl VaultStore for MemoryStore {
+    crate::forward_vault_methods!(self => &self.0.vaults; put, get, delete, delete_all, prolong, purge);
 }
 
 /// The work done in the turn that the runtime has given us.

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::{SessionStore, StoreError};
+use crate::{AnyVaultStore, SessionStore, StoreError, VaultStore};
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
 const DEFAULT_BATCH: u32 = 1000;
@@ -47,6 +47,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(5 * 60);
 #[must_use = "nothing is purged before `spawn`"]
 pub struct Purge<S, C = fn() -> Timestamp> {
     store: S,
+    vault: Option<AnyVaultStore>,
     clock: C,
     interval: Duration,
     jitter: Duration,
@@ -58,6 +59,7 @@ impl<S: SessionStore> Purge<S> {
     pub fn new(store: S) -> Self {
         Self {
             store,
+            vault: None,
             clock: system_time,
             interval: DEFAULT_INTERVAL,
             jitter: DEFAULT_INTERVAL / 10,
@@ -83,9 +85,15 @@ impl<S: SessionStore, C: Fn() -> Timestamp + Send + Sync + 'static> Purge<S, C> 
         Self { batch: entries.max(1), ..self }
     }
 
+    /// Removes private values whose deadline has passed from this store too; their number is counted with the rest.
+    pub fn vault(self, vault: impl VaultStore) -> Self {
+        Self { vault: Some(AnyVaultStore::new(vault)), ..self }
+    }
+
     /// Sets another clock.
     pub fn clock<D: Fn() -> Timestamp + Send + Sync + 'static>(self, clock: D) -> Purge<S, D> {
-        Purge { store: self.store, clock, interval: self.interval, jitter: self.jitter, batch: self.batch }
+        let Self { store, vault, interval, jitter, batch, .. } = self;
+        Purge { store, vault, clock, interval, jitter, batch }
     }
 
     /// Runs one round here and now: removes all entries that are due, and returns their number.
@@ -124,7 +132,7 @@ impl<S: SessionStore, C: Fn() -> Timestamp + Send + Sync + 'static> Purge<S, C> 
             let wait = match outcome {
                 Ok(()) => {
                     failures = 0;
-                    self.interval + random_up_to(self.jitter)
+                    self.interval.saturating_add(random_up_to(self.jitter))
                 }
                 Err(error) => {
                     let wait = retry_after(failures);
@@ -148,6 +156,17 @@ impl<S: SessionStore, C: Fn() -> Timestamp + Send + Sync + 'static> Purge<S, C> 
         let now = self.store.now().await?.map_or(own, |theirs| own.min(theirs));
         loop {
             let entries = self.store.purge_expired(now, self.batch).await?;
+            removed.fetch_add(entries, Ordering::Relaxed);
+            if entries < u64::from(self.batch) {
+                break;
+            }
+            if stopped_within(stop, BATCH_PAUSE).await {
+                return Ok(());
+            }
+        }
+        let Some(vault) = &self.vault else { return Ok(()) };
+        loop {
+            let entries = vault.purge(now, self.batch).await?;
             removed.fetch_add(entries, Ordering::Relaxed);
             if entries < u64::from(self.batch) || stopped_within(stop, BATCH_PAUSE).await {
                 return Ok(());

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Timestamp, Tombstone};
+use secure_sessions_core::{BlobId, Bucket, Entry, Lifespan, Revision, SessionId, Timestamp, Tombstone, VaultId};
 
+pub use self::migrate::MissingMigrations;
 #[cfg(feature = "mysql")]
 use self::mysql::MySql;
 #[cfg(feature = "postgres")]
@@ -15,7 +16,7 @@ use self::server::Server;
 use self::sqlite::Sqlite;
 use self::table::Table;
 use crate::skew::warn_of_skew;
-use crate::{Listed, Page, SessionStore, StoreError, Which};
+use crate::{Blob, Listed, Page, SessionStore, StoreError, Tags, VaultStore, Which};
 
 mod columns;
 mod dialect;
@@ -24,6 +25,7 @@ mod kept;
 mod migrate;
 #[cfg(feature = "mysql")]
 mod mysql;
+mod not_before;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
@@ -32,10 +34,13 @@ mod server;
 mod sqlite;
 mod statements;
 mod table;
+mod vault;
 
 const DEFAULT_TABLE: &str = "secure_sessions";
 const DEFAULT_CONNECTIONS: u32 = 8;
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+/// SQLite counts its timeout in 31 bits of milliseconds, and no clock can be asked for a deadline beyond its own range.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A store in an SQL database (SQLite, PostgreSQL, MySQL or MariaDB); a clone is the same store.
 ///
@@ -64,7 +69,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The file is created if it is missing, in WAL mode with `synchronous=FULL`: acknowledged writes survive a crash of the
 /// process and of the machine. Keep it on a local disk. `sqlite::memory:` is a database for tests that ends with the store.
 ///
-/// Writers within this store queue for their turn. If a writer of another process holds the lock, a write waits for up to the
+/// Writers within this store queue for their turn. Those that wait share one transaction, and so one wait for the disk; each
+/// still succeeds or fails by itself, and nothing is acknowledged before the commit. If a writer of another process holds the lock, a write waits for up to the
 /// timeout, and then fails with [`StoreError::Unavailable`]. No acknowledged write is ever lost.
 ///
 /// # PostgreSQL
@@ -105,8 +111,17 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// back after a fault, so is the store: you need not open it again. A server that refuses connections is an error at once. (With
 /// a pool of your own, the pool decides how long it tries.)
 ///
-/// A user needs the rights to `SELECT`, `INSERT`, `UPDATE` and `DELETE` in the table, and to `SELECT` in the table
-/// `.._migrations` beside it. If a migration is missing, it also needs those to make and change tables.
+/// The application's user needs the rights to `SELECT`, `INSERT`, `UPDATE` and `DELETE` in the table and in the table `.._vault`
+/// beside it, to `SELECT` and `INSERT` in the table `.._not_before`, and to `SELECT` in the table `.._migrations`, and no other. To keep changes of tables
+/// apart, let an administrator run the SQL of [`SqlOptions::schema`] (or the tool's `secure-sessions migrate`), and open the
+/// store with [`migrates(false)`](SqlOptions::migrates): after an update that needs a change, it names the SQL that is missing.
+/// Otherwise this user also needs the rights to make and change tables.
+///
+/// A database that speaks PostgreSQL's protocol needs neither `LOCK TABLE` nor advisory locks for the store, and may refuse the
+/// statements that only tune its tables.
+///
+/// A read whose connection the server closed a moment ago is tried once more, on another one. A write is not: it may have
+/// happened.
 ///
 /// Choose a feature for TLS: `tls-rustls`, or one of `sqlx`. Without it, the password and the entries travel unencrypted. (The
 /// entries are of no use to an eavesdropper; see the crate's page.)
@@ -118,6 +133,9 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// are cut off at `i64::MAX`: such an entry is due from that instant on, in the year 292,278,994. From `due_at` on, an entry may
 /// be purged. `purge_at` is never later than that and has an index; a write that only prolongs a session leaves it as it is, and
 /// so writes to no index.
+///
+/// The table `.._vault` holds the private values ([`VaultStore`]): a row for each, sealed under a key that only the browser's
+/// cookie has, and the time from which on it may be deleted. The column `vault` says whose it is.
 #[derive(Clone)]
 pub struct SqlStore(Backend);
 
@@ -159,6 +177,7 @@ pub struct SqlOptions {
     table: String,
     max_connections: u32,
     timeout: Duration,
+    migrates: bool,
 }
 
 /// A connection pool of your own.
@@ -231,7 +250,12 @@ impl SqlStore {
 impl SqlOptions {
     /// Returns the defaults: the table `secure_sessions`, up to 8 connections, 5 seconds.
     pub fn new() -> Self {
-        Self { table: DEFAULT_TABLE.into(), max_connections: DEFAULT_CONNECTIONS, timeout: DEFAULT_TIMEOUT }
+        Self {
+            table: DEFAULT_TABLE.into(),
+            max_connections: DEFAULT_CONNECTIONS,
+            timeout: DEFAULT_TIMEOUT,
+            migrates: true,
+        }
     }
 
     /// Sets the table's name: up to 40 of `a-z`, `0-9` and `_`, beginning with a letter, and no word of the database's own
@@ -246,12 +270,28 @@ impl SqlOptions {
     }
 
     /// Sets how long a statement or transaction may take, including the wait for a free connection and for another lock; then
-    /// it is [`StoreError::Timeout`]. Calls over many sessions (`remove_all`, `purge_expired`) are several of them.
+    /// it is [`StoreError::Timeout`]. Calls over many sessions (`remove_all`, `purge_expired`) are several of them. More than a
+    /// day counts as a day.
     ///
     /// For SQLite, it sets how long a call waits for a free connection, and for another process's write to end. It is ignored
     /// for a SQLite pool of your own.
     pub fn timeout(self, timeout: Duration) -> Self {
-        Self { timeout, ..self }
+        Self { timeout: timeout.min(LONGEST_TIMEOUT), ..self }
+    }
+
+    /// Sets if opening the store may make and change its tables; by default it may. With `false`, it only reads which
+    /// migrations were applied, and if one is missing, the error holds the SQL that an administrator must run
+    /// ([`MissingMigrations`]). It creates no SQLite file either.
+    ///
+    /// ```
+    /// # use secure_sessions_store::{SqlOptions, StoreError};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let refused = SqlOptions::new().migrates(false).connect("sqlite::memory:").await;
+    /// assert!(matches!(refused, Err(StoreError::Rejected(sql)) if sql.to_string().contains("CREATE TABLE")));
+    /// # }
+    /// ```
+    pub fn migrates(self, migrates: bool) -> Self {
+        Self { migrates, ..self }
     }
 
     /// Opens the database with this URL.
@@ -265,7 +305,7 @@ impl SqlOptions {
         let Self { max_connections, timeout, .. } = self;
         let pool: SqlPool = match scheme {
             #[cfg(feature = "sqlite")]
-            "sqlite" => sqlite::connect(url, max_connections, timeout).await?.into(),
+            "sqlite" => sqlite::connect(url, max_connections, timeout, self.migrates).await?.into(),
             #[cfg(feature = "postgres")]
             "postgres" | "postgresql" => postgres::pool(url, max_connections, timeout)?.into(),
             #[cfg(feature = "mysql")]
@@ -296,11 +336,11 @@ impl SqlOptions {
         self.check()?;
         match scheme {
             #[cfg(feature = "sqlite")]
-            "sqlite" => Ok(migrate::script::<Sqlite>(&self.table)),
+            "sqlite" => Ok(migrate::script::<Sqlite>(&self.table, 0)),
             #[cfg(feature = "postgres")]
-            "postgres" | "postgresql" => Ok(migrate::script::<Server<Postgres>>(&self.table)),
+            "postgres" | "postgresql" => Ok(migrate::script::<Server<Postgres>>(&self.table, 0)),
             #[cfg(feature = "mysql")]
-            "mysql" | "mariadb" => Ok(migrate::script::<Server<MySql>>(&self.table)),
+            "mysql" | "mariadb" => Ok(migrate::script::<Server<MySql>>(&self.table, 0)),
             _ => Err(unknown_scheme()),
         }
     }
@@ -336,16 +376,18 @@ fn unknown_scheme() -> StoreError {
 }
 
 async fn open(pool: SqlPool, is_own: bool, options: &SqlOptions) -> Result<SqlStore, StoreError> {
-    let table = &options.table;
+    let SqlOptions { table, migrates, .. } = options;
     let store = SqlStore(match pool {
         #[cfg(feature = "sqlite")]
-        SqlPool::Sqlite(pool) => Backend::Sqlite(Table::open(Sqlite::new(pool, is_own), table).await?),
+        SqlPool::Sqlite(pool) => Backend::Sqlite(Table::open(Sqlite::new(pool, is_own), table, *migrates).await?),
         #[cfg(feature = "postgres")]
         SqlPool::Postgres(pool) => {
-            Backend::Postgres(Table::open(Server::new(pool, is_own, options.timeout), table).await?)
+            Backend::Postgres(Table::open(Server::new(pool, is_own, options.timeout), table, *migrates).await?)
         }
         #[cfg(feature = "mysql")]
-        SqlPool::MySql(pool) => Backend::MySql(Table::open(Server::new(pool, is_own, options.timeout), table).await?),
+        SqlPool::MySql(pool) => {
+            Backend::MySql(Table::open(Server::new(pool, is_own, options.timeout), table, *migrates).await?)
+        }
     });
     warn_of_skew(&store).await;
     Ok(store)
@@ -403,8 +445,12 @@ impl SessionStore for SqlStore {
         each!(self, table => table.remove(id, tombstone.as_ref()).await)
     }
 
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
-        each!(self, table => table.list(subjects, page).await)
+    async fn list(&self, tags: Tags<'_>, page: Page) -> Result<Vec<Listed>, StoreError> {
+        each!(self, table => table.list(tags, page).await)
+    }
+
+    async fn list_lifespans(&self, tags: Tags<'_>, page: Page) -> Result<Vec<Listed<Lifespan>>, StoreError> {
+        each!(self, table => table.list_lifespans(tags, page).await)
     }
 
     async fn count(&self) -> Result<u64, StoreError> {
@@ -421,5 +467,39 @@ impl SessionStore for SqlStore {
 
     async fn now(&self) -> Result<Option<Timestamp>, StoreError> {
         each!(self, table => table.now().await)
+    }
+
+    async fn not_before(&self) -> Result<Option<Timestamp>, StoreError> {
+        each!(self, table => table.not_before().await)
+    }
+
+    async fn raise_not_before(&self, at: Timestamp) -> Result<(), StoreError> {
+        each!(self, table => table.raise_not_before(at).await)
+    }
+}
+
+impl VaultStore for SqlStore {
+    async fn put(&self, vault: &VaultId, blobs: &[Blob], purge_at: Timestamp) -> Result<(), StoreError> {
+        each!(self, table => table.put(vault, blobs, purge_at).await)
+    }
+
+    async fn get(&self, vault: &VaultId, ids: &[BlobId]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        each!(self, table => table.get(vault, ids).await)
+    }
+
+    async fn delete(&self, vault: &VaultId, ids: &[BlobId]) -> Result<(), StoreError> {
+        each!(self, table => table.delete(vault, ids).await)
+    }
+
+    async fn delete_all(&self, vaults: &[VaultId]) -> Result<(), StoreError> {
+        each!(self, table => table.delete_all(vaults).await)
+    }
+
+    async fn prolong(&self, vault: &VaultId, purge_at: Timestamp) -> Result<(), StoreError> {
+        each!(self, table => table.prolong(vault, purge_at).await)
+    }
+
+    async fn purge(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        each!(self, table => table.purge_vaults(now, limit).await)
     }
 }

@@ -3,9 +3,9 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Timestamp, Tombstone};
+use secure_sessions_core::{Bucket, Entry, Lifespan, Revision, SessionId, Timestamp, Tombstone};
 
-use crate::StoreError;
+use crate::{StoreError, Tags};
 
 /// A store of the buckets and tombstones of sessions. This page is all that you need to implement one.
 ///
@@ -33,8 +33,8 @@ use crate::StoreError;
 ///    returns `true`.
 /// 4. **No other method creates anything.** Only `insert` and a `renew_into` that returns `true` make a bucket; only
 ///    `remove` and `renew_into` make a tombstone, and only in place of a bucket.
-/// 5. **An index never loses a live bucket.** If you keep a separate index by subject, add an entry to it before the bucket,
-///    and remove it after the bucket.
+/// 5. **An index never loses a live bucket.** A bucket is found by its subject and by its group. If you keep a separate index
+///    of them, add an entry to it before the bucket, and remove it after the bucket.
 /// 6. **An error decides nothing.** After any error but [`StoreError::Duplicate`], the write may have happened. The same
 ///    holds for a future that was dropped before its end. Either way it happened entirely or not at all, with one
 ///    exception: see [`renew_into`](Self::renew_into).
@@ -50,15 +50,15 @@ use crate::StoreError;
 ///
 /// # Writing a store
 ///
-/// Implement the methods as plain `async fn`; their futures must be [`Send`]. Only `peek`, `answers_at_once` and `now` have
-/// a default, since any other default would be weaker than the contract.
+/// Implement the methods as plain `async fn`; their futures must be [`Send`]. Only `peek`, `answers_at_once`, `list_lifespans`,
+/// `now`, `not_before` and `raise_not_before` have a default, since any other default would be weaker than the contract.
 ///
 /// ```
 /// use std::collections::BTreeMap;
 /// use std::sync::Mutex;
 ///
 /// use secure_sessions_store::{
-///     Bucket, Entry, Listed, Page, Revision, SessionId, SessionStore, StoreError, SubjectTag, Timestamp, Tombstone, Which,
+///     Bucket, Entry, Listed, Page, Revision, SessionId, SessionStore, StoreError, Tags, Timestamp, Tombstone, Which,
 /// };
 ///
 /// /// One map behind one lock: every method is one step.
@@ -127,10 +127,9 @@ use crate::StoreError;
 ///         Ok(there)
 ///     }
 ///
-///     async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
-///         let which = Which::Subjects(subjects);
+///     async fn list(&self, tags: Tags<'_>, page: Page) -> Result<Vec<Listed>, StoreError> {
 ///         let buckets = self.entries().values().filter_map(|entry| match entry {
-///             Entry::Bucket(bucket) if which.covers(bucket) && page.after.is_none_or(|after| bucket.id > after) => {
+///             Entry::Bucket(bucket) if tags.covers(bucket) && page.after.is_none_or(|after| bucket.id > after) => {
 ///                 Some(Ok(bucket.clone()))
 ///             }
 ///             _ => None,
@@ -218,8 +217,8 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Compare-and-swap: keeps `bucket` in place of the one under its id, if that one's revision is `expected`.
     ///
-    /// Returns `true` if it was: every field is now that of `bucket`, its subject (and so the index) and its higher revision
-    /// included. Returns `false` if there is another revision, a tombstone, or nothing; nothing was written. It never
+    /// Returns `true` if it was: every field is now that of `bucket`, its subject and group (and so the index) and its higher
+    /// revision included. Returns `false` if there is another revision, a tombstone, or nothing; nothing was written. It never
     /// creates an entry. Of parallel calls with one `expected`, at most one returns `true`.
     ///
     /// # Errors
@@ -267,24 +266,42 @@ pub trait SessionStore: Send + Sync + 'static {
         tombstone: Option<Tombstone>,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Lists the buckets whose subject is one of `subjects`, by ascending id (as bytes), a page at a time.
+    /// Lists the buckets with one of the tags, by ascending id (as bytes), a page at a time.
     ///
     /// A page holds buckets with an id above [`Page::after`], at most [`Page::limit`] of them; one that holds fewer is
     /// the last. A tag given twice counts once; no tags, or a limit of zero, give an empty page. Buckets that exist from
-    /// before the first page until after the last are listed exactly once; others may be listed or not. A subject has
-    /// several tags while the fingerprint keys are being changed. Tombstones, and buckets without a subject, are never
-    /// listed.
+    /// before the first page until after the last are listed exactly once; others may be listed or not. A subject, or a
+    /// group, has several tags while the fingerprint keys are being changed. Tombstones, and buckets without a tag of this kind,
+    /// are never listed.
     ///
     /// An entry that cannot be read is listed in the place of its id, as [`Unreadable`], and counts for the page. It is
-    /// listed under every subject whose index leads to it, since nobody can tell whose it is.
+    /// listed under every tag whose index leads to it, since nobody can tell whose it is.
     ///
-    /// The cost of a page depends on the page, not on the number of the subject's sessions, so that any number can be listed.
+    /// The cost of a page depends on the page, not on the number of sessions with the tags, so that any number can be listed.
     ///
     /// # Errors
     ///
     /// [`StoreError`] if the backend fails.
-    fn list(&self, subjects: &[SubjectTag], page: Page)
-    -> impl Future<Output = Result<Vec<Listed>, StoreError>> + Send;
+    fn list(&self, tags: Tags<'_>, page: Page) -> impl Future<Output = Result<Vec<Listed>, StoreError>> + Send;
+
+    /// Lists what [`list`](Self::list) lists, by ids and times alone. The engine counts a subject's sessions by it.
+    ///
+    /// The default reads whole buckets. Implement it if your engine can leave out labels and handoffs, which are most of a
+    /// bucket's bytes. An entry that cannot be read may be listed all the same, if its times can.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the backend fails.
+    fn list_lifespans(
+        &self,
+        tags: Tags<'_>,
+        page: Page,
+    ) -> impl Future<Output = Result<Vec<Listed<Lifespan>>, StoreError>> + Send {
+        async move {
+            let listed = self.list(tags, page).await?;
+            Ok(listed.into_iter().map(|listed| listed.map(|bucket| bucket.lifespan())).collect())
+        }
+    }
 
     /// Counts the buckets, including those without a subject and those that expired. Tombstones do not count.
     ///
@@ -293,7 +310,7 @@ pub trait SessionStore: Send + Sync + 'static {
     /// [`StoreError`] if the backend fails.
     fn count(&self) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Ends all sessions of these subjects, or of everybody, except for one. Returns the number of sessions ended.
+    /// Ends all sessions of these subjects, of these groups, or of everybody, except for one. Returns the number of sessions ended.
     ///
     /// When it returns, no bucket lives that existed when it was called, *nor any that was renewed from one by `renew_into`
     /// meanwhile*: a thief who renews in a loop must not slip through. Buckets inserted meanwhile may stay. If finding and
@@ -304,7 +321,7 @@ pub trait SessionStore: Send + Sync + 'static {
     /// It writes no tombstones, and leaves existing ones. It never touches the bucket `except`, whoever owns it. It removes
     /// and counts entries that cannot be read, too.
     ///
-    /// Other calls go on meanwhile: if a subject may have very many sessions, remove some at a time.
+    /// Other calls go on meanwhile: if one tag may have very many sessions, remove some at a time.
     ///
     /// # Errors
     ///
@@ -320,6 +337,7 @@ pub trait SessionStore: Send + Sync + 'static {
     ///
     /// Fewer than `limit` means that no entry is left that was due when it was called. Check the deadline again in the step
     /// that removes: a bucket that is replaced meanwhile by one with a later deadline stays, and its `replace` returns `true`.
+    /// If other writers wait while you remove, do it in small steps, and rest between them.
     ///
     /// A backend that expires entries by itself may remove an entry from its `purge_at` on, never earlier, and return 0 here.
     /// The deadline moves with every `replace`.
@@ -332,7 +350,8 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Returns the time by the clock of the backend, or `None` if it has none but this host's.
     ///
     /// `Purge` removes entries by the earlier of this and its own time, so that a host whose clock is ahead ends no session
-    /// of other hosts. No other method depends on it.
+    /// of other hosts. `SessionManager::set_not_before` judges by the earlier one whether a time lies in the future. No other
+    /// method depends on it.
     ///
     /// # Errors
     ///
@@ -340,14 +359,39 @@ pub trait SessionStore: Send + Sync + 'static {
     fn now(&self) -> impl Future<Output = Result<Option<Timestamp>, StoreError>> + Send {
         async { Ok(None) }
     }
+
+    /// Returns the latest time that was ever given to [`raise_not_before`](Self::raise_not_before), or `None` if there was
+    /// none.
+    ///
+    /// The engine refuses every token that was issued before that time. It asks when a process judges its first token, and
+    /// every few seconds as long as requests come.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the backend fails.
+    fn not_before(&self) -> impl Future<Output = Result<Option<Timestamp>, StoreError>> + Send {
+        async { Ok(None) }
+    }
+
+    /// Keeps this time, unless a later one is kept: [`not_before`](Self::not_before) never moves back, whatever the order of
+    /// parallel calls. It belongs to the store, not to a session: no removal and no purge takes it away. A backend may keep a
+    /// time beyond `i64::MAX` milliseconds as `i64::MAX`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unsupported`] if the store does not implement it, which is the default; another [`StoreError`] if the
+    /// backend fails.
+    fn raise_not_before(&self, _at: Timestamp) -> impl Future<Output = Result<(), StoreError>> + Send {
+        async { Err(StoreError::Unsupported("the time before which tokens are refused")) }
+    }
 }
 
 /// The buckets that [`SessionStore::remove_all`] ends.
 #[derive(Debug, Clone, Copy)]
 pub enum Which<'a> {
-    /// The buckets with one of these subjects.
-    Subjects(&'a [SubjectTag]),
-    /// All buckets, including those without a subject.
+    /// The buckets with one of these tags.
+    Tagged(Tags<'a>),
+    /// All buckets, including those without a tag.
     Everything,
 }
 
@@ -356,14 +400,14 @@ impl Which<'_> {
     #[must_use]
     pub fn covers(&self, bucket: &Bucket) -> bool {
         match self {
-            Self::Subjects(subjects) => bucket.subject.is_some_and(|subject| subjects.contains(&subject)),
+            Self::Tagged(tags) => tags.covers(bucket),
             Self::Everything => true,
         }
     }
 }
 
-/// An item of a list: a bucket, or the place of one that cannot be read.
-pub type Listed = Result<Bucket, Unreadable>;
+/// An item of a list: a bucket (or its [`Lifespan`]), or the place of one that cannot be read.
+pub type Listed<T = Bucket> = Result<T, Unreadable>;
 
 /// An entry that a list found and could not read.
 #[derive(Debug, thiserror::Error)]
@@ -395,23 +439,23 @@ impl Page {
     /// Returns the page after this one, given the items of this one; `None` if it was the last.
     ///
     /// ```
-    /// # use secure_sessions_store::{AnyStore, Page, SessionStore, StoreError};
+    /// # use secure_sessions_store::{AnyStore, Page, SessionStore, StoreError, Tags};
     /// # async fn example(store: AnyStore) -> Result<(), StoreError> {
     /// # let subjects = [];
     /// let mut next = Some(Page::first(100));
     /// while let Some(page) = next {
-    ///     let listed = store.list(&subjects, page).await?;
+    ///     let listed = store.list(Tags::Subjects(&subjects), page).await?;
     ///     next = page.next(&listed);
     /// }
     /// # Ok(())
     /// # }
     /// ```
     #[must_use]
-    pub fn next(self, returned: &[Listed]) -> Option<Self> {
+    pub fn next<T: AsRef<SessionId>>(self, returned: &[Listed<T>]) -> Option<Self> {
         let is_full = u32::try_from(returned.len()).is_ok_and(|length| length >= self.limit);
         let last = returned.last().filter(|_| is_full)?;
         let after = match last {
-            Ok(bucket) => bucket.id,
+            Ok(listed) => *listed.as_ref(),
             Err(unreadable) => unreadable.id,
         };
         Some(Self { after: Some(after), limit: self.limit })
@@ -453,8 +497,12 @@ impl<S: SessionStore> SessionStore for Arc<S> {
         S::remove(self, id, tombstone).await
     }
 
-    async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
-        S::list(self, subjects, page).await
+    async fn list(&self, tags: Tags<'_>, page: Page) -> Result<Vec<Listed>, StoreError> {
+        S::list(self, tags, page).await
+    }
+
+    async fn list_lifespans(&self, tags: Tags<'_>, page: Page) -> Result<Vec<Listed<Lifespan>>, StoreError> {
+        S::list_lifespans(self, tags, page).await
     }
 
     async fn count(&self) -> Result<u64, StoreError> {
@@ -471,6 +519,14 @@ impl<S: SessionStore> SessionStore for Arc<S> {
 
     async fn now(&self) -> Result<Option<Timestamp>, StoreError> {
         S::now(self).await
+    }
+
+    async fn not_before(&self) -> Result<Option<Timestamp>, StoreError> {
+        S::not_before(self).await
+    }
+
+    async fn raise_not_before(&self, at: Timestamp) -> Result<(), StoreError> {
+        S::raise_not_before(self, at).await
     }
 }
 

@@ -6,11 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secure_sessions_store::{
-    Bucket, CachedStore, Entry, Fingerprint, MemoryStore, Millis, Revision, SessionId, SessionStore, StoreError,
-    SubjectTag, Timestamp, Tombstone, Which,
+    Bucket, CachedStore, Entry, MemoryStore, Revision, SessionId, SessionStore, StoreError, Timestamp, Which,
 };
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio::time::advance;
+
+use crate::common::{next, session, tombstone};
+
+mod common;
 
 const BOUND: Duration = Duration::from_secs(2);
 
@@ -18,6 +22,12 @@ mod on_memory {
     use super::{BOUND, CachedStore, MemoryStore};
 
     secure_sessions_store::conformance_tests!(|| async { CachedStore::new(MemoryStore::new(), 1000, BOUND) });
+
+    mod vault {
+        use super::{BOUND, CachedStore, MemoryStore};
+
+        secure_sessions_store::vault_conformance_tests!(|| async { CachedStore::new(MemoryStore::new(), 1000, BOUND) });
+    }
 }
 
 #[cfg(feature = "sqlite")]
@@ -87,30 +97,10 @@ impl<S: SessionStore> SessionStore for Forwarded<S> {
 const NOW: u64 = 1_800_000_000_000;
 
 fn bucket(number: u32) -> Bucket {
-    let at = Timestamp::from_millis(NOW);
     let mut id = [0; 16];
     id[0] = number.to_be_bytes()[3];
     id[8..12].copy_from_slice(&number.to_be_bytes());
-    Bucket {
-        id: SessionId::from_bytes(id),
-        revision: Revision::FIRST,
-        subject: Some(SubjectTag::from_bytes([1; 16])),
-        label: None,
-        created_at: at,
-        last_seen_at: at,
-        expires_at: at.after(Millis::from_secs(28_800)),
-        idle_timeout: None,
-        rotated_at: at,
-        generation: 1,
-        current: Fingerprint::from_bytes([3; 16]),
-        retired: Vec::new(),
-        evicted: None,
-        handoff: None,
-    }
-}
-
-fn next(bucket: &Bucket) -> Bucket {
-    Bucket { revision: Revision::new(bucket.revision.get() + 1), ..bucket.clone() }
+    session(id, Timestamp::from_millis(NOW))
 }
 
 /// Looks at a session as the engine does, whose cookie is the newest: the revision that is found, and whether the store
@@ -124,6 +114,28 @@ async fn look<S: SessionStore>(cached: &CachedStore<S>, id: &SessionId) -> (Opti
         Entry::Tombstone(_) => 0,
     });
     (revision, true)
+}
+
+type Gated = CachedStore<Forwarded<MemoryStore>>;
+
+/// Returns a gate, a store whose calls need permits of it, and a session that is in the store.
+async fn gated(hooks: impl FnOnce(Arc<Semaphore>) -> Hooks) -> (Arc<Semaphore>, Gated, Bucket) {
+    let gate = Arc::new(Semaphore::new(0));
+    let hooks = hooks(Arc::clone(&gate));
+    let cached = CachedStore::new(Forwarded { inner: MemoryStore::new(), hooks }, 100, BOUND);
+    let kept = bucket(1);
+    cached.insert(&kept).await.unwrap();
+    (gate, cached, kept)
+}
+
+fn begin_look(cached: &Gated, id: SessionId) -> JoinHandle<(Option<u64>, bool)> {
+    let cached = cached.clone();
+    tokio::spawn(async move { look(&cached, &id).await })
+}
+
+fn begin_swap(cached: &Gated, kept: &Bucket) -> JoinHandle<Result<bool, StoreError>> {
+    let (cached, changed) = (cached.clone(), next(kept));
+    tokio::spawn(async move { cached.replace(&changed, Revision::FIRST).await })
 }
 
 #[tokio::test(start_paused = true)]
@@ -152,19 +164,11 @@ async fn a_revocation_elsewhere_is_seen_within_the_bound_and_at_once_by_a_load()
 
 #[tokio::test(start_paused = true)]
 async fn the_bound_counts_from_before_the_store_was_asked() {
-    let elsewhere = MemoryStore::new();
-    let gate = Arc::new(Semaphore::new(0));
-    let hooks = Hooks { loads: Some(Arc::clone(&gate)), ..Hooks::default() };
-    let cached = CachedStore::new(Forwarded { inner: elsewhere.clone(), hooks }, 100, BOUND);
-    let kept = bucket(1);
-    cached.insert(&kept).await.unwrap();
-    let slow = tokio::spawn({
-        let (cached, id) = (cached.clone(), kept.id);
-        async move { look(&cached, &id).await }
-    });
+    let (gate, cached, kept) = gated(|gate| Hooks { loads: Some(gate), ..Hooks::default() }).await;
+    let slow = begin_look(&cached, kept.id);
     tokio::task::yield_now().await;
     // The answer is on its way for longer than it may be used.
-    elsewhere.remove(&kept.id, None).await.unwrap();
+    cached.store().inner.remove(&kept.id, None).await.unwrap();
     advance(BOUND).await;
     gate.add_permits(2);
     assert_eq!(slow.await.unwrap(), (Some(1), true));
@@ -173,15 +177,8 @@ async fn the_bound_counts_from_before_the_store_was_asked() {
 
 #[tokio::test]
 async fn a_read_that_a_write_overtook_leaves_nothing_stale_behind() {
-    let gate = Arc::new(Semaphore::new(0));
-    let hooks = Hooks { loads: Some(Arc::clone(&gate)), ..Hooks::default() };
-    let cached = CachedStore::new(Forwarded { inner: MemoryStore::new(), hooks }, 100, BOUND);
-    let kept = bucket(1);
-    cached.insert(&kept).await.unwrap();
-    let slow = tokio::spawn({
-        let (cached, id) = (cached.clone(), kept.id);
-        async move { look(&cached, &id).await }
-    });
+    let (gate, cached, kept) = gated(|gate| Hooks { loads: Some(gate), ..Hooks::default() }).await;
+    let slow = begin_look(&cached, kept.id);
     // It has found the first revision, and is held on its way back.
     tokio::task::yield_now().await;
     assert!(cached.replace(&next(&kept), Revision::FIRST).await.unwrap());
@@ -192,15 +189,8 @@ async fn a_read_that_a_write_overtook_leaves_nothing_stale_behind() {
 
 #[tokio::test]
 async fn a_read_during_a_write_leaves_nothing_stale_behind() {
-    let gate = Arc::new(Semaphore::new(0));
-    let hooks = Hooks { swaps: Some(Arc::clone(&gate)), ..Hooks::default() };
-    let cached = CachedStore::new(Forwarded { inner: MemoryStore::new(), hooks }, 100, BOUND);
-    let kept = bucket(1);
-    cached.insert(&kept).await.unwrap();
-    let swap = tokio::spawn({
-        let (cached, changed) = (cached.clone(), next(&kept));
-        async move { cached.replace(&changed, Revision::FIRST).await }
-    });
+    let (gate, cached, kept) = gated(|gate| Hooks { swaps: Some(gate), ..Hooks::default() }).await;
+    let swap = begin_swap(&cached, &kept);
     tokio::task::yield_now().await;
     // The write has begun, and the store has not got it.
     assert_eq!(look(&cached, &kept.id).await, (Some(1), true));
@@ -213,17 +203,10 @@ async fn a_read_during_a_write_leaves_nothing_stale_behind() {
 
 #[tokio::test]
 async fn a_reader_who_saw_an_unfinished_write_is_not_shown_the_older_state_again() {
-    let gate = Arc::new(Semaphore::new(0));
-    let hooks = Hooks { swaps: Some(Arc::clone(&gate)), ..Hooks::default() };
-    let cached = CachedStore::new(Forwarded { inner: MemoryStore::new(), hooks }, 100, BOUND);
-    let kept = bucket(1);
-    cached.insert(&kept).await.unwrap();
+    let (gate, cached, kept) = gated(|gate| Hooks { swaps: Some(gate), ..Hooks::default() }).await;
     assert_eq!(look(&cached, &kept.id).await, (Some(1), true));
     gate.add_permits(1);
-    let swap = tokio::spawn({
-        let (cached, changed) = (cached.clone(), next(&kept));
-        async move { cached.replace(&changed, Revision::FIRST).await }
-    });
+    let swap = begin_swap(&cached, &kept);
     tokio::task::yield_now().await;
     // The store has it, and the writer has not been told.
     assert_eq!(look(&cached, &kept.id).await, (Some(1), false));
@@ -237,11 +220,7 @@ async fn a_reader_who_saw_an_unfinished_write_is_not_shown_the_older_state_again
 
 #[tokio::test]
 async fn a_write_that_was_given_up_is_no_reason_to_remember_what_was_before() {
-    let gate = Arc::new(Semaphore::new(0));
-    let hooks = Hooks { swaps: Some(Arc::clone(&gate)), ..Hooks::default() };
-    let cached = CachedStore::new(Forwarded { inner: MemoryStore::new(), hooks }, 100, BOUND);
-    let kept = bucket(1);
-    cached.insert(&kept).await.unwrap();
+    let (gate, cached, kept) = gated(|gate| Hooks { swaps: Some(gate), ..Hooks::default() }).await;
     assert_eq!(look(&cached, &kept.id).await, (Some(1), true));
     gate.add_permits(1);
     // The store has it, and the caller goes away before it is told.
@@ -255,14 +234,13 @@ async fn a_write_that_was_given_up_is_no_reason_to_remember_what_was_before() {
 async fn every_write_of_this_process_is_seen_at_once() {
     let cached = CachedStore::new(MemoryStore::new(), 100, Duration::from_secs(3600));
     let (kept, other, successor) = (bucket(1), bucket(2), bucket(3));
-    let tombstone = Tombstone { id: kept.id, ended_at: kept.created_at, expires_at: kept.expires_at, successor: None };
     for bucket in [&kept, &other] {
         cached.insert(bucket).await.unwrap();
         look(&cached, &bucket.id).await;
     }
     assert!(cached.replace(&next(&kept), Revision::FIRST).await.unwrap());
     assert_eq!(look(&cached, &kept.id).await, (Some(2), true));
-    assert!(cached.renew_into(&successor, &kept.id, Revision::new(2), tombstone).await.unwrap());
+    assert!(cached.renew_into(&successor, &kept.id, Revision::new(2), tombstone(&kept, None)).await.unwrap());
     assert_eq!(look(&cached, &kept.id).await, (Some(0), true));
     assert_eq!(look(&cached, &kept.id).await, (Some(0), true), "a tombstone was remembered");
     assert_eq!(look(&cached, &successor.id).await, (Some(1), true));

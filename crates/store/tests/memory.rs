@@ -18,3 +18,17 @@ mod shared {
 
     secure_sessions_store::conformance_tests!(|| async { Arc::new(MemoryStore::new()) });
 }
+
+mod vault {
+    use secure_sessions_store::MemoryStore;
+
+    secure_sessions_store::vault_conformance_tests!(|| async { MemoryStore::new() });
+}
+
+mod erased_vault {
+    use std::sync::Arc;
+
+    use secure_sessions_store::{AnyVaultStore, MemoryStore};
+
+    secure_sessions_store::vault_conformance_tests!(|| async { Arc::new(AnyVaultStore::new(MemoryStore::new())) });
+}

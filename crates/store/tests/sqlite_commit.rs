@@ -2,41 +2,28 @@
 #![cfg(feature = "sqlite")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use secure_sessions_store::sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use secure_sessions_store::{
-    Bucket, Entry, Fingerprint, Revision, SessionId, SessionStore, SqlOptions, SqlStore, StoreError, SubjectTag,
-    Timestamp, Tombstone, Which,
+    Bucket, Entry, Revision, SessionStore, SqlOptions, SqlStore, StoreError, Timestamp, Tombstone, Which,
 };
+
+use services::SmallDisk;
+
+use crate::common::session;
+
+mod common;
 
 const NOW: u64 = 1_800_000_000_000;
 
 fn bucket(id: u8) -> Bucket {
-    Bucket {
-        id: SessionId::from_bytes([id; 16]),
-        revision: Revision::FIRST,
-        subject: Some(SubjectTag::from_bytes([1; 16])),
-        label: None,
-        created_at: Timestamp::from_millis(NOW),
-        last_seen_at: Timestamp::from_millis(NOW),
-        expires_at: Timestamp::from_millis(NOW + 28_800_000),
-        idle_timeout: None,
-        rotated_at: Timestamp::from_millis(NOW),
-        generation: 1,
-        current: Fingerprint::from_bytes([3; 16]),
-        retired: Vec::new(),
-        evicted: None,
-        handoff: None,
-    }
+    session([id; 16], Timestamp::from_millis(NOW))
 }
 
 fn tombstone(id: u8) -> Tombstone {
-    let at = Timestamp::from_millis(NOW);
-    Tombstone { id: bucket(id).id, ended_at: at, expires_at: bucket(id).expires_at, successor: None }
+    common::tombstone(&bucket(id), None)
 }
 
 /// A login: the anonymous session `old` becomes `new`.
@@ -79,49 +66,9 @@ async fn after_a_refused_commit_the_same_connection_serves_the_next_login() {
     assert_eq!(store.remove_all(Which::Everything, None).await.unwrap(), 1);
 }
 
-/// A small file system of its own.
-struct Disk(PathBuf);
-
-impl Disk {
-    /// Returns `None`, and says so, if this process may not mount one.
-    fn mount() -> Option<Self> {
-        let path = std::env::temp_dir().join(format!("secure-sessions-commit-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(&path).output();
-        if mounted.is_ok_and(|output| output.status.success()) {
-            return Some(Self(path));
-        }
-        eprintln!("SKIPPED a full disk: only root can mount a small file system");
-        let _ = std::fs::remove_dir(&path);
-        None
-    }
-
-    /// Runs `work` while no room is left.
-    async fn while_full<T>(&self, work: impl Future<Output = T>) -> T {
-        use std::io::Write;
-        let ballast = self.0.join("ballast");
-        let mut file = std::fs::File::create(&ballast).unwrap();
-        while file.write_all(&[0; 4096]).is_ok() {}
-        let outcome = work.await;
-        std::fs::remove_file(&ballast).unwrap();
-        outcome
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-        let _ = std::fs::remove_dir(&self.0);
-    }
-}
-
 #[tokio::test]
 async fn a_disk_that_was_full_at_the_commit_takes_logins_again() {
-    let Some(disk) = Disk::mount() else { return };
+    let Some(disk) = SmallDisk::mount(4) else { return };
     let url = format!("sqlite:{}", disk.path().join("sessions.db").display());
     let store = SqlOptions::new().max_connections(1).connect(&url).await.unwrap();
     store.insert(&bucket(1)).await.unwrap();

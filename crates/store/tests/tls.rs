@@ -3,15 +3,19 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use redis::cluster::ClusterClientBuilder;
 use redis::{Client, TlsCertificates};
 use secure_sessions_store::{
-    Bucket, Fingerprint, Millis, RedisOptions, RedisStore, Revision, SessionId, SessionStore, SqlOptions, SqlStore,
-    StoreError, Timestamp,
+    Bucket, RedisOptions, RedisStore, SessionId, SessionStore, SqlOptions, SqlStore, StoreError,
 };
-use services::{Engine, Error, Service, Setup};
+use services::{Cluster, Engine, Service, Setup, or_skip};
+
+use crate::common::{are_found_again, now, session};
+
+mod common;
 
 /// Two authorities, and a server's certificate by the first of them.
 struct Certificates {
@@ -34,23 +38,21 @@ impl Certificates {
 fn authority() -> (String, Issuer<'static, KeyPair>) {
     let key = KeyPair::generate().unwrap();
     let mut parameters = CertificateParams::default();
+    // OpenSSL takes a certificate for self-signed whose names are the same.
+    parameters.distinguished_name.push(DnType::CommonName, "authority");
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let certificate = parameters.self_signed(&key).unwrap();
     (certificate.pem(), Issuer::new(parameters, key))
 }
 
-/// A server with a certificate; `None`, and said so, where the machine does not have it (which is no excuse in CI).
-fn started(engine: Engine, certificates: &Certificates, arguments: &[&str]) -> Option<Service> {
+/// A server with a certificate.
+fn setup(engine: Engine, certificates: &Certificates, arguments: &[&str]) -> Setup {
     let setup = Setup::new(engine).arguments(arguments.iter().copied());
-    let setup = setup.file("server.crt", &certificates.server).file("server.key", &certificates.key);
-    match setup.start() {
-        Ok(service) => Some(service),
-        Err(missing @ Error::Missing { .. }) if std::env::var("CI").as_deref() != Ok("true") => {
-            eprintln!("SKIPPED {}: {missing}", engine.name());
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
+    setup.file("server.crt", &certificates.server).file("server.key", &certificates.key)
+}
+
+fn started(engine: Engine, certificates: &Certificates, arguments: &[&str]) -> Option<Service> {
+    or_skip(setup(engine, certificates, arguments).start())
 }
 
 /// The authority's certificate as a file, beside the server's.
@@ -61,24 +63,7 @@ fn file(service: &Service, name: &str, certificate: &str) -> String {
 }
 
 fn bucket() -> Bucket {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let at = Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap());
-    Bucket {
-        id: SessionId::from_bytes([5; 16]),
-        revision: Revision::FIRST,
-        subject: None,
-        label: None,
-        created_at: at,
-        last_seen_at: at,
-        expires_at: at.after(Millis::from_secs(28_800)),
-        idle_timeout: None,
-        rotated_at: at,
-        generation: 1,
-        current: Fingerprint::from_bytes([3; 16]),
-        retired: Vec::new(),
-        evicted: None,
-        handoff: None,
-    }
+    session([5; 16], now())
 }
 
 async fn works(store: &impl SessionStore) {
@@ -154,4 +139,59 @@ async fn redis_over_tls_works_only_with_a_trusted_authority_s_certificate() {
     assert_refused(open(Some(&certificates.other)).await);
     // The system's authorities do not know it either.
     assert_refused(open(None).await);
+}
+
+/// The store asks on a connection of its own, which speaks no TLS, whether a node runs that a connection to broke.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_over_tls_is_found_again_after_its_connections_broke() {
+    let certificates = Certificates::new();
+    let mut urls = Vec::new();
+    let node = || {
+        let port = services::free_port()?.to_string();
+        urls.push(format!("rediss://127.0.0.1:{port}"));
+        let arguments = [
+            ["--tls-port", &port],
+            ["--tls-cluster", "yes"],
+            ["--tls-cert-file", "../server.crt"],
+            ["--tls-key-file", "../server.key"],
+            ["--tls-ca-cert-file", "../trusted.crt"],
+            ["--tls-auth-clients", "no"],
+        ];
+        Ok(setup(Engine::Redis, &certificates, arguments.as_flattened()).file("trusted.crt", &certificates.trusted))
+    };
+    let Some(cluster) = or_skip(Cluster::start_each(node)) else { return };
+    let trusted = TlsCertificates { client_tls: None, root_cert: Some(certificates.trusted.clone().into_bytes()) };
+    let store = RedisOptions::new().cluster(ClusterClientBuilder::new(urls).certs(trusted)).await.unwrap();
+    let sessions: Vec<Bucket> = (1..=30).map(|id| Bucket { id: SessionId::from_bytes([id; 16]), ..bucket() }).collect();
+    for session in &sessions {
+        store.insert(session).await.unwrap();
+    }
+    for node in cluster.nodes() {
+        node.redis_call(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
+    }
+    are_found_again(&store, &sessions).await;
+    // One that hangs is still told from one that runs.
+    let node = &cluster.nodes()[0];
+    node.redis_call(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
+    node.pause().unwrap();
+    let start = Instant::now();
+    let is_refused = async || {
+        for session in &sessions {
+            if let Err(error) = store.load(&session.id).await
+                && format!("{error:?}").contains("does not answer")
+            {
+                return true;
+            }
+        }
+        false
+    };
+    while !is_refused().await {
+        assert!(start.elapsed() < Duration::from_secs(30), "commands for it still wait");
+    }
+    node.resume().unwrap();
+    let start = Instant::now();
+    while store.count().await.is_err() {
+        assert!(start.elapsed() < Duration::from_secs(60), "it is not found again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

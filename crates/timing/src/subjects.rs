@@ -132,7 +132,7 @@ struct Site {
 
 const NOW: Timestamp = Timestamp::from_millis(1_750_000_000_000);
 const LATER: Timestamp = Timestamp::from_millis(1_760_000_000_000);
-const POLICY: BucketPolicy = BucketPolicy { grace: Millis::from_secs(60) };
+const POLICY: BucketPolicy = BucketPolicy { grace: Millis::from_secs(60), touch_step: None };
 
 impl Site {
     fn new() -> Self {
@@ -152,8 +152,9 @@ impl Site {
             meta: &meta,
             data: &DataMap::new(),
         };
-        let Issued { token, fingerprint, subject } = sealer.seal(&content, &mut SysRng).expect("little data");
-        let new = NewBucket { id, subject, label: None, expires_at: LATER, idle_timeout: None, first: fingerprint };
+        let Issued { token, fingerprint, subject, group } = sealer.seal(&content, &mut SysRng).expect("little data");
+        let new =
+            NewBucket { id, subject, group, label: None, expires_at: LATER, idle_timeout: None, first: fingerprint };
         Self { bucket: Bucket::create(new, NOW), sealer, token }
     }
 }

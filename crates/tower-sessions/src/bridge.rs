@@ -1,13 +1,16 @@
 //! Holds a request's session and translates changes into its operations, for both versions of tower-sessions.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use secure_sessions_axum::secure_sessions::{DeferredSession, Session};
-use secure_sessions_axum::{DataMap, EngineError, StoreError, Timestamp};
+use secure_sessions::json::{self, Stored};
+use secure_sessions::{DeferredSession, Session, SessionError as EngineError, Snapshot, StoreError, Timestamp};
+use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
-use crate::json::{self, Data, Stored};
+/// The data of a session, as tower-sessions keeps it.
+pub(crate) type Data = HashMap<String, Value>;
 
 /// Returns the subject of a session's data, or `None` if nobody is logged in.
 pub(crate) type SubjectOf = Arc<dyn Fn(&Data) -> Option<String> + Send + Sync>;
@@ -27,6 +30,8 @@ struct State {
     /// `true` once the handler has returned: the session's layer then commits.
     finishing: bool,
     failure: Option<EngineError>,
+    /// The reason why the request's DPoP proof was refused.
+    refused: Option<&'static str>,
 }
 
 /// The data that the peer's session had when it was loaded or saved last.
@@ -35,13 +40,13 @@ enum Known {
     /// It was not loaded.
     #[default]
     Nothing,
-    /// It was loaded. Most requests change nothing, so this copy stays encoded.
-    Loaded(DataMap),
+    /// It was loaded. Most requests change nothing, so it stays encoded.
+    Loaded(Snapshot),
     Saved(Data),
 }
 
 /// A loaded session: its data and its absolute deadline.
-pub(crate) type Record = (Data, OffsetDateTime);
+pub(crate) type Record = (Data, Timestamp);
 
 /// A call of the peer's session to its store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,12 +78,34 @@ impl Bridge {
     }
 
     pub(crate) async fn load(&self) -> Result<Option<Record>, EngineError> {
-        let session = self.deferred.session().await?;
+        let session = self.session().await?;
         let Some(expires_at) = session.expires_at() else { return Ok(None) };
-        let map = session.data();
-        let data = json::decode(&map);
-        self.state().known = Known::Loaded(map);
-        Ok(Some((data, at(expires_at))))
+        let snapshot = session.snapshot();
+        let mut data = json::values(&snapshot);
+        // Those that a spill-over or the native session moved to the vault. Most sessions have none, and ask nobody.
+        let private = session.vault().data().await?;
+        let known = if private.is_empty() {
+            Known::Loaded(snapshot)
+        } else {
+            data.extend(private.into_iter().filter_map(|(key, value)| Some((key, json::value(&value)?))));
+            Known::Saved(data.clone())
+        };
+        self.state().known = known;
+        Ok(Some((data, expires_at)))
+    }
+
+    /// Returns the native session. A refused proof is kept, because the peer's error would lose it.
+    async fn session(&self) -> Result<Session, EngineError> {
+        let session = self.deferred.session().await;
+        if let Err(EngineError::ProofRefused { reason }) = &session {
+            self.state().refused = Some(reason);
+        }
+        session
+    }
+
+    /// Returns the error of a request whose DPoP proof was refused, if its handler asked for the session.
+    pub(crate) fn refusal(&self) -> Option<EngineError> {
+        self.state().refused.map(|reason| EngineError::ProofRefused { reason })
     }
 
     /// Notes that the record was deleted. Only what follows tells why: a new id or the end of the session.
@@ -102,11 +129,11 @@ impl Bridge {
 
     /// Ends the session. Changes that follow belong to a new one.
     pub(crate) async fn end(&self) -> Result<(), EngineError> {
-        self.deferred.session().await?.logout()
+        self.session().await?.logout()
     }
 
     pub(crate) async fn expire(&self, expires: Expires) -> Result<(), EngineError> {
-        let session = self.deferred.session().await?;
+        let session = self.session().await?;
         let positive = |duration: Duration| std::time::Duration::try_from(duration).unwrap_or_default();
         match expires {
             Expires::WithTheBrowser => session.set_persistent(false),
@@ -126,27 +153,32 @@ impl Bridge {
     /// Makes the changes of a record. Inside the handler they are also committed. Returns the session's id if it has
     /// one already.
     pub(crate) async fn write(&self, asked: Asked, data: &Data) -> Result<Option<i128>, EngineError> {
-        let session = self.deferred.session().await?;
-        let written = self.translate(&session, asked, data);
-        let finishing = self.state().finishing;
-        let committed = match written {
-            Ok(()) if finishing => Ok(()),
-            Ok(()) => session.save().await,
-            Err(error) => {
-                // All or nothing: the record is one value to its session.
-                session.discard();
-                Err(error)
-            }
-        };
-        match committed {
-            Ok(()) => Ok(session.id().map(|handle| i128::from_le_bytes(handle.to_bytes()))),
-            Err(error) if finishing => {
+        match self.try_write(asked, data).await {
+            Err(error) if self.is_finishing() => {
                 let text = error.to_string();
                 self.state().failure = Some(error);
                 Err(EngineError::Store(StoreError::rejected(text)))
             }
-            Err(error) => Err(error),
+            written => written,
         }
+    }
+
+    async fn try_write(&self, asked: Asked, data: &Data) -> Result<Option<i128>, EngineError> {
+        let session = self.session().await?;
+        match self.translate(&session, asked, data) {
+            Ok(()) if self.is_finishing() => {}
+            Ok(()) => session.save().await?,
+            Err(error) => {
+                // All or nothing: the record is one value to its session.
+                session.discard();
+                return Err(error);
+            }
+        }
+        Ok(session.id().map(|handle| i128::from_le_bytes(handle.to_bytes())))
+    }
+
+    fn is_finishing(&self) -> bool {
+        self.state().finishing
     }
 
     fn translate(&self, session: &Session, asked: Asked, data: &Data) -> Result<(), EngineError> {
@@ -155,10 +187,14 @@ impl Bridge {
             (std::mem::take(&mut state.known), state.deleted.take())
         };
         let before = match known {
-            // Cleared before it was loaded.
-            Known::Nothing if asked == Asked::Save => json::decode(&session.data()),
+            // Cleared before it was loaded. What the vault holds is known by name alone, and equals no value.
+            Known::Nothing if asked == Asked::Save => {
+                let mut before = json::values(&session.snapshot());
+                before.extend(session.vault().keys().into_iter().map(|key| (key, Value::Null)));
+                before
+            }
             Known::Nothing => Data::new(),
-            Known::Loaded(map) => json::decode(&map),
+            Known::Loaded(snapshot) => json::values(&snapshot),
             Known::Saved(data) => data,
         };
         let written = self.apply(session, asked, deleted, &before, data);
@@ -227,6 +263,6 @@ impl fmt::Debug for Bridge {
     }
 }
 
-fn at(time: Timestamp) -> OffsetDateTime {
+pub(crate) fn at(time: Timestamp) -> OffsetDateTime {
     OffsetDateTime::UNIX_EPOCH.saturating_add(Duration::milliseconds(time.as_millis().try_into().unwrap_or(i64::MAX)))
 }

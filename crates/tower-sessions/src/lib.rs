@@ -4,8 +4,6 @@
 #[cfg(any(feature = "v0_14", feature = "v0_15"))]
 mod bridge;
 #[cfg(any(feature = "v0_14", feature = "v0_15"))]
-mod json;
-#[cfg(any(feature = "v0_14", feature = "v0_15"))]
 #[macro_use]
 mod version;
 

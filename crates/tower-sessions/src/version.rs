@@ -20,12 +20,12 @@ macro_rules! version {
         use tower_sessions_core::session::{Error, Expiry, Id, Record};
         use tower_sessions_core::{Session, SessionStore, session_store};
 
-        use crate::bridge::{Asked, Bridge, Expires, SubjectOf};
+        use crate::bridge::{Asked, Bridge, Expires, SubjectOf, at};
 
         /// The layer that gives each request a `Session` of tower-sessions.
         ///
         /// Add it inside of [`SessionLayer`](secure_sessions_axum::SessionLayer), and outside of the layers that use
-        /// the `Session`: the layer that is added last is the outermost.
+        /// the `Session`, as in the crate's example.
         #[derive(Clone, Default)]
         pub struct TowerSessionsLayer {
             subject: Option<SubjectOf>,
@@ -141,7 +141,14 @@ macro_rules! version {
                 loop {
                     match step.as_mut().project() {
                         Projection::Inner { inner, peer } => {
-                            let outcome = ready!(inner.poll(context));
+                            let mut outcome = ready!(inner.poll(context));
+                            let refusal = peer.as_ref().and_then(|peer| peer.store.0.refusal());
+                            if let (Ok(response), Some(error)) = (&mut outcome, refusal)
+                                && response.status().is_server_error()
+                            {
+                                // The handler failed for want of a session. The client must hear what to send instead.
+                                *response = SessionError::from(error).into_empty_response();
+                            }
                             match peer.take().filter(Peer::has_changed) {
                                 Some(peer) => {
                                     let finishing: Finishing = Box::pin(peer.finish());
@@ -232,7 +239,7 @@ macro_rules! version {
 
             async fn load(&self, id: &Id) -> session_store::Result<Option<Record>> {
                 let loaded = self.0.load().await.map_err(backend)?;
-                Ok(loaded.map(|(data, expiry_date)| Record { id: *id, data, expiry_date }))
+                Ok(loaded.map(|(data, expires_at)| Record { id: *id, data, expiry_date: at(expires_at) }))
             }
 
             async fn delete(&self, id: &Id) -> session_store::Result<()> {

@@ -274,6 +274,28 @@ async fn a_value_of_10_kb_is_refused_with_413_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn provider_tokens_of_8_kb_stay_in_a_session_of_tower_sessions() {
+    let store = MemoryStore::new();
+    let builder = SessionManager::builder(Keyring::generate().unwrap(), store.clone()).insecure_dev();
+    let manager = builder.vault(store).spill_over(1024).build().unwrap();
+    let mut browser = Browser::new(&ours_with(&manager, routes()));
+    assert_eq!(browser.get("/large").await.status, StatusCode::OK);
+    assert!(browser.cookie.len() < 1000, "the cookie has {} bytes", browser.cookie.len());
+    let large = "x".repeat(10_000);
+    assert_eq!(browser.get("/get/large").await.text, large);
+    // Another key changes, and the session moves to a new id: it stays.
+    browser.get("/set/a/one").await;
+    assert_eq!(browser.get("/get/large").await.text, large);
+    assert_eq!(browser.get("/set/large/short").await.status, StatusCode::OK);
+    assert_eq!(browser.get("/get/large").await.text, "short");
+    browser.get("/large").await;
+    browser.get("/remove/large").await;
+    assert!(!browser.get("/keys").await.text.contains("large"));
+    assert_eq!(browser.get("/save-large").await.status, StatusCode::OK);
+    assert_eq!(browser.get("/get/large").await.text, large);
+}
+
+#[tokio::test]
 async fn an_application_answers_in_its_own_way_where_a_change_is_refused() {
     let manager = testing::manager().0;
     let layer = SessionLayer::new(manager).on_error(|error: &EngineError, _: &axum::http::request::Parts| {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use secure_sessions_axum::{KeySourceError, Keyring};
 
+use crate::config::DATABASE_VARIABLE;
 use crate::format::{FormatError, SealKey};
 use crate::private::{self, PrivateError};
 
@@ -35,8 +36,8 @@ pub enum KeysError {
         /// Why not.
         source: io::Error,
     },
-    /// Others may have read or made the file.
-    #[error("the key file: {0}")]
+    /// Others may have read or made the file, or it cannot be made.
+    #[error("the key file beside the database ({DATABASE_VARIABLE}): {0}")]
     Private(#[from] PrivateError),
     /// The file holds no keyring.
     #[error(transparent)]

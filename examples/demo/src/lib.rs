@@ -20,6 +20,7 @@ pub mod second_factor;
 pub mod server;
 pub mod shell;
 pub mod shutdown;
+pub mod telemetry;
 pub mod users;
 pub mod visitor;
 pub mod when;

@@ -3,7 +3,9 @@
 #![expect(clippy::missing_errors_doc, reason = "they are handlers: `AppError` says what each can meet")]
 
 pub mod admin;
+pub mod binding;
 pub mod cart;
+pub mod health;
 pub mod home;
 pub mod lab;
 pub mod login;

@@ -12,6 +12,14 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PrivateError {
+    /// There is no directory to make it in.
+    #[error(
+        "{path} cannot be made, because its directory does not exist: make that first (`mkdir -p`), or name another one"
+    )]
+    NoDirectory {
+        /// The directory or file.
+        path: PathBuf,
+    },
     /// The system refused.
     #[error("{path} cannot be made or examined: {source}")]
     System {
@@ -21,7 +29,7 @@ pub enum PrivateError {
         source: io::Error,
     },
     /// The path leads elsewhere, or is of another kind.
-    #[error("{path} is a symbolic link, or not a {expected}")]
+    #[error("{path} is a symbolic link, or not a {expected}: remove it, or name another one")]
     Kind {
         /// The directory or file.
         path: PathBuf,
@@ -29,7 +37,7 @@ pub enum PrivateError {
         expected: &'static str,
     },
     /// Another user made it.
-    #[error("{path} belongs to another user")]
+    #[error("{path} belongs to another user: name another one")]
     Owner {
         /// The directory or file.
         path: PathBuf,
@@ -107,7 +115,11 @@ fn check(path: &Path, expected: &'static str, is_expected: impl Fn(&FileType) ->
 }
 
 fn system(path: &Path, source: io::Error) -> PrivateError {
-    PrivateError::System { path: path.to_owned(), source }
+    let path = path.to_owned();
+    match source.kind() {
+        io::ErrorKind::NotFound => PrivateError::NoDirectory { path },
+        _ => PrivateError::System { path, source },
+    }
 }
 
 #[cfg(test)]

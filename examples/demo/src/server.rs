@@ -15,8 +15,11 @@ use axum::http::request::Parts;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum_extra::extract::cookie::Key;
-use secure_sessions_axum::store::{Purge, PurgeHandle};
-use secure_sessions_axum::{BuildError, EngineError, SessionLayer, SessionManager, SqlStore, StoreError};
+use browser::Front;
+use secure_sessions_axum::{
+    BuildError, DeviceBound, DeviceLayer, EngineError, Metrics, PurgeHandle, SessionLayer, SessionManager, SqlStore,
+    StoreError,
+};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -26,7 +29,7 @@ use tower_http::csrf::CsrfLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::app::App;
-use crate::config::Config;
+use crate::config::{Config, DATABASE_VARIABLE, PORT_VARIABLE};
 use crate::error::{AppError, session_error};
 use crate::events::EventRing;
 use crate::format::FormatError;
@@ -36,11 +39,12 @@ use crate::lab::probe::{OUR_COOKIE, Probe, Side};
 use crate::lab::target::{ours, peer};
 use crate::lab::{Lab, LabError};
 use crate::lockout::Lockout;
-use crate::pages::{admin, cart, home, lab, login, preferences, sessions, step_up};
+use crate::pages::{admin, binding, cart, health, home, lab, login, preferences, sessions, step_up};
 use crate::private::{self, PrivateError};
 use crate::rows::Database;
 use crate::second_factor::{SecondFactor, SecondFactorError};
 use crate::shutdown::Stopping;
+use crate::telemetry::{Exporter, TelemetryError};
 use crate::users::{HashError, Users};
 use crate::visitor::COOKIE_LIMIT;
 
@@ -64,11 +68,14 @@ const CONTENT_SECURITY: &str = "default-src 'none'; script-src 'self'; style-src
 /// The demo, listening, and not yet serving.
 pub struct Server {
     listener: TcpListener,
+    /// In front of the listener, with `HTTPS=1`.
+    front: Option<Front>,
     router: Router,
     managers: [SessionManager; 2],
     stop: watch::Sender<()>,
     stopping: Stopping,
     purge: PurgeHandle,
+    exporter: Option<Exporter>,
 }
 
 /// Why the demo cannot start.
@@ -76,21 +83,24 @@ pub struct Server {
 #[non_exhaustive]
 pub enum StartError {
     /// The port is taken, or forbidden.
-    #[error("cannot listen on port {port}: {source}")]
+    #[error("cannot listen on port {port}: {source}; name another one in {PORT_VARIABLE}")]
     Listen {
         /// The port.
         port: u16,
         /// Why not.
         source: io::Error,
     },
+    /// The metrics.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
     /// The keys.
     #[error(transparent)]
     Keys(#[from] KeysError),
     /// The database's file.
-    #[error("the database: {0}")]
+    #[error("the database ({DATABASE_VARIABLE}): {0}")]
     Private(#[from] PrivateError),
-    /// The session store.
-    #[error(transparent)]
+    /// The session store. Its `Debug` names the causes.
+    #[error("the database ({DATABASE_VARIABLE}): {0:?}")]
     Store(#[from] StoreError),
     /// The session managers.
     #[error(transparent)]
@@ -120,10 +130,21 @@ impl Server {
     /// [`StartError`] says what is in the way.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let port = config.port;
-        let listening = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
-        let listener = listening.map_err(|source| StartError::Listen { port, source })?;
-        let address = listener.local_addr().map_err(|source| StartError::Listen { port, source })?;
+        let listen = |source| StartError::Listen { port, source };
+        // TLS is taken off in front of the server, as a proxy does it.
+        let plain_port = if config.https { 0 } else { port };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, plain_port)).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let front = match config.https {
+            true => Some(Front::start(port, address).await.map_err(listen)?),
+            false => None,
+        };
 
+        // First: what is described and counted before the recorder is there is lost.
+        let exporter = match config.metrics_port {
+            Some(port) => Some(Exporter::start(port).await?),
+            None => None,
+        };
         let keys = KeyFile::open_or_create(config.keys())?;
         let keyring = keys.keyring().map_err(KeysError::from)?;
         let leaked = keys.active().ok_or(KeysError::Format(FormatError::Key))?;
@@ -131,12 +152,21 @@ impl Server {
         private::file(&config.database)?;
         let store = SqlStore::connect(&config.database_url()).await?;
         let (events, lab_events) = (EventRing::new(KEPT_EVENTS), EventRing::new(KEPT_EVENTS));
-        let sessions = SessionManager::builder(keyring.clone(), store.clone())
-            .insecure_dev()
-            .cookie_name("demo")
-            .size_limit(COOKIE_LIMIT)
-            .observer(events.clone())
-            .build()?;
+        let builder = SessionManager::builder(keyring.clone(), store.clone());
+        let builder = match config.https {
+            true => builder
+                .cookie_name("__Host-demo")
+                .device_bound(DeviceBound::new().ticket_life(binding::TICKET_LIFE).exclude("/static")),
+            false => builder.insecure_dev().cookie_name("demo"),
+        };
+        let mut builder = builder.size_limit(COOKIE_LIMIT).observer(events.clone());
+        if let Some(clock) = &config.clock {
+            builder = builder.clock(clock.clone());
+        }
+        if exporter.is_some() {
+            builder = builder.observer(Metrics::new());
+        }
+        let sessions = builder.build()?;
         let targets = SessionManager::builder(keyring, store.clone())
             .insecure_dev()
             .cookie_name(OUR_COOKIE)
@@ -161,25 +191,56 @@ impl Server {
             wrong_codes: Lockout::default(),
             second_factor: SecondFactor::new()?,
             lab,
+            commands: front.as_ref().map(|front| ["victim", "thief"].map(|name| binding::chromium(front, name))),
+            clock: config.clock.clone(),
             stopping: stopping.clone(),
         };
         let managers = [sessions.clone(), targets.clone()];
+        let purge = sessions.spawn_purge();
         let router = pages(app)?
             .layer(SessionLayer::new(sessions).on_error(|error: &EngineError, _: &Parts| session_error(error)))
             .nest(Side::Ours.mount(), ours::router(users.clone(), targets))
             .nest(Side::Peer.mount(), peer::router(users, peer_key))
             .merge(files());
-        let purge = Purge::new(store).spawn();
-        Ok(Self { listener, router: guarded(router), managers, stop, stopping, purge })
+        // Outside of everything that may refuse a request: an answer such as 403 or 429 would end the binding.
+        let router = guarded(router).layer(DeviceLayer::new(managers[0].clone()));
+        Ok(Self { listener, front, router, managers, stop, stopping, purge, exporter })
     }
 
-    /// Where it listens.
+    /// Where it listens, over plain http.
     ///
     /// # Errors
     ///
     /// [`io::Error`] if the system does not say.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// Returns where a browser finds it: an origin.
+    ///
+    /// # Errors
+    ///
+    /// [`io::Error`] if the system does not say.
+    pub fn origin(&self) -> io::Result<String> {
+        match &self.front {
+            Some(front) => Ok(front.origin("localhost")),
+            None => Ok(format!("http://{}", self.address()?)),
+        }
+    }
+
+    /// Returns what takes TLS off in front of the server, with `HTTPS=1`.
+    #[must_use]
+    pub fn front(&self) -> Option<&Front> {
+        self.front.as_ref()
+    }
+
+    /// Where the metrics are; `None` if none are kept.
+    ///
+    /// # Errors
+    ///
+    /// [`io::Error`] if the system does not say.
+    pub fn metrics_address(&self) -> io::Result<Option<SocketAddr>> {
+        self.exporter.as_ref().map(Exporter::address).transpose()
     }
 
     /// Serves until `shutdown` is ready, and then waits for what is under way: for connections a limited time, because a
@@ -192,6 +253,15 @@ impl Server {
         // The address is what logins are limited by.
         let service = self.router.into_make_service_with_connect_info::<SocketAddr>();
         let stop = self.stop;
+        if let Some(exporter) = self.exporter {
+            let stopping = self.stopping.clone();
+            tokio::spawn(async move {
+                // The pages go on without their metrics.
+                if let Err(error) = exporter.serve(stopping).await {
+                    tracing::error!("metrics: {error}");
+                }
+            });
+        }
         let serving = axum::serve(self.listener, service).with_graceful_shutdown(async move {
             shutdown.await;
             drop(stop);
@@ -243,9 +313,12 @@ fn pages(app: App) -> Result<Router, StartError> {
         .route("/cart/note", post(cart::note))
         .route("/cart/overfill", post(cart::overfill))
         .route("/preferences", get(preferences::show).post(preferences::save))
+        .route("/device", get(binding::show))
+        .route("/device/thief", get(binding::thief).post(binding::use_stolen))
         .route("/lab", get(lab::show))
         .route("/lab/{attack}", get(lab::attack).post(lab::run))
         .route("/lab/{attack}/{run}", get(lab::report))
+        .route("/healthz", get(health::show))
         .fallback(async || AppError::NotFound)
         .merge(attempts)
         .with_state(app);

@@ -97,6 +97,7 @@ impl Shell {
             Some(("/preferences", "Preferences", None)),
             self.user.as_ref().map(|_| ("/sessions", "Your sessions", None)),
             self.is_admin.then_some(("/admin", "Admin", None)),
+            Some(("/device", "This device", None)),
             Some(("/lab", "Attack lab", None)),
         ]
         .into_iter()

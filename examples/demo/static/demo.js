@@ -31,3 +31,15 @@ if (feed) {
     while (feed.childElementCount > 50) feed.lastElementChild.remove();
   });
 }
+// The countdown of a ticket. At its end the page is loaded anew, to see who is still there.
+const left = document.querySelector("[data-left]");
+if (left) {
+  const end = performance.now() + Number(left.dataset.left);
+  const timer = setInterval(() => {
+    const seconds = Math.ceil((end - performance.now()) / 1000);
+    left.textContent = seconds < 60 ? `${Math.max(seconds, 0)} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+    if (seconds >= 0) return;
+    clearInterval(timer);
+    location.reload();
+  }, 250);
+}

@@ -41,6 +41,13 @@ async fn with_second_factor(browser: &mut Browser) -> Answer {
     browser.submit("/step-up", "/step-up", &[("code", &code)]).await
 }
 
+/// Returns a browser in which the administrator has logged in, with her second factor.
+async fn administrator(demo: &Demo) -> Browser {
+    let mut carol = logged_in(demo, CAROL).await;
+    with_second_factor(&mut carol).await;
+    carol
+}
+
 #[tokio::test]
 async fn a_session_in_another_browser_is_listed_by_its_name_and_ended_from_here() {
     let demo = Demo::start().await;
@@ -96,8 +103,7 @@ async fn the_administrators_page_asks_for_a_role_and_a_second_factor() {
 async fn after_the_drill_users_stay_logged_in_under_a_new_key_and_past_a_restart() {
     let demo = Demo::start().await;
     let (mut alice, mut bob) = (logged_in(&demo, ALICE).await, logged_in(&demo, BOB).await);
-    let mut carol = logged_in(&demo, CAROL).await;
-    with_second_factor(&mut carol).await;
+    let mut carol = administrator(&demo).await;
     let leaked = seal_key_id(&alice);
     let admin = carol.submit("/admin", "/admin/drill", &[]).await;
     assert!(admin.text.contains("key-compromised"), "{}", admin.text);
@@ -118,8 +124,7 @@ async fn after_the_drill_users_stay_logged_in_under_a_new_key_and_past_a_restart
 async fn an_administrator_ends_all_sessions_of_a_user() {
     let demo = Demo::start().await;
     let (mut alice, mut bob) = (logged_in(&demo, ALICE).await, logged_in(&demo, BOB).await);
-    let mut carol = logged_in(&demo, CAROL).await;
-    with_second_factor(&mut carol).await;
+    let mut carol = administrator(&demo).await;
     carol.submit("/admin", "/admin/revoke", &[("user", "alice")]).await;
     assert!(!is_logged_in(&mut alice).await && is_logged_in(&mut bob).await);
 }
@@ -127,8 +132,7 @@ async fn an_administrator_ends_all_sessions_of_a_user() {
 #[tokio::test]
 async fn the_live_feed_tells_what_happens_and_ends_with_its_session() {
     let demo = Demo::start().await;
-    let mut carol = logged_in(&demo, CAROL).await;
-    with_second_factor(&mut carol).await;
+    let mut carol = administrator(&demo).await;
     let mut feed = carol.stream("/admin/events").await;
     let mut alice = logged_in(&demo, ALICE).await;
     while !feed.next_line_with("data:").await.expect("an event").contains("\"name\":\"renewed\"") {}
@@ -136,14 +140,13 @@ async fn the_live_feed_tells_what_happens_and_ends_with_its_session() {
     while !feed.next_line_with("data:").await.expect("an event").contains("\"name\":\"ended\"") {}
     carol.submit("/sessions", "/sessions/logout-everywhere", &[]).await;
     let ended = async { while feed.next_line_with("data:").await.is_some() {} };
-    tokio::time::timeout(Duration::from_secs(20), ended).await.expect("the stream ends with its session");
+    tokio::time::timeout(Duration::from_secs(60), ended).await.expect("the stream ends with its session");
 }
 
 #[tokio::test]
 async fn the_live_feed_ends_at_a_logout_even_while_events_arrive() {
     let demo = Demo::start().await;
-    let mut carol = logged_in(&demo, CAROL).await;
-    with_second_factor(&mut carol).await;
+    let mut carol = administrator(&demo).await;
     let mut feed = carol.stream("/admin/events").await;
     let mut alice = logged_in(&demo, ALICE).await;
     feed.next_line_with("data:").await.expect("an event");
@@ -160,7 +163,7 @@ async fn the_live_feed_ends_at_a_logout_even_while_events_arrive() {
             heard.push(line);
         }
     };
-    let ended = tokio::time::timeout(Duration::from_secs(10), ended).await;
+    let ended = tokio::time::timeout(Duration::from_secs(60), ended).await;
     noise.abort();
     ended.expect("the stream ends with its session");
     assert!(!heard.iter().any(|line| line.contains("\"name\":\"rotated\"")), "{heard:?}");
@@ -169,11 +172,16 @@ async fn the_live_feed_ends_at_a_logout_even_while_events_arrive() {
 #[tokio::test]
 async fn the_demo_stops_while_a_live_feed_is_open() {
     let demo = Demo::start().await;
-    let mut carol = logged_in(&demo, CAROL).await;
-    with_second_factor(&mut carol).await;
+    let carol = administrator(&demo).await;
     let mut feed = carol.stream("/admin/events").await;
-    tokio::time::timeout(Duration::from_secs(5), demo.restart()).await.expect("the feed does not hold up the shutdown");
-    while feed.next_line_with("data:").await.is_some() {}
+    let stopped = async {
+        let again = demo.restart().await;
+        while feed.next_line_with("data:").await.is_some() {}
+        again
+    };
+    tokio::time::timeout(Duration::from_secs(60), stopped)
+        .await
+        .expect("the feed ends, and does not hold up the shutdown");
 }
 
 #[tokio::test]
@@ -181,7 +189,7 @@ async fn the_demo_stops_while_a_connection_is_open_without_a_request() {
     let demo = Demo::start().await;
     let connection = tokio::net::TcpStream::connect(demo.address).await.expect("connected");
     demo.browser().get("/").await;
-    tokio::time::timeout(Duration::from_secs(10), demo.restart()).await.expect("it does not hold up the shutdown");
+    tokio::time::timeout(Duration::from_secs(60), demo.restart()).await.expect("it does not hold up the shutdown");
     drop(connection);
 }
 

@@ -132,7 +132,9 @@ async fn each_attack_is_clicked_and_shows_its_outcome_side_by_side() {
 async fn no_page_is_wider_than_a_phone() {
     in_browser(Screen::Phone, async |page: Page| {
         let mut paths: Vec<String> =
-            ["/", "/login", "/cart", "/preferences", "/lab", "/lab/forge", "/nowhere"].map(Into::into).into();
+            ["/", "/login", "/cart", "/preferences", "/device", "/device/thief", "/lab", "/lab/forge", "/nowhere"]
+                .map(Into::into)
+                .into();
         for path in &paths {
             fits(&page, path).await;
         }

@@ -34,11 +34,41 @@ async fn a_visit_that_stores_nothing_sets_no_cookie_and_writes_no_row() {
 }
 
 #[tokio::test]
+async fn the_probe_of_a_load_balancer_says_ready_and_no_more() {
+    let demo = Demo::start().await;
+    let answer = demo.browser().get("/healthz").await;
+    assert_eq!((answer.status, answer.text.as_str()), (200, "ready\n"));
+    assert!(answer.headers.get("set-cookie").is_none());
+}
+
+#[tokio::test]
+async fn prometheus_finds_the_metrics_with_their_buckets_on_a_port_of_their_own() {
+    let demo = Demo::start().await;
+    let mut browser = demo.browser();
+    browser.log_in(ALICE.0, ALICE.1).await;
+    browser.get("/healthz").await;
+    let url = format!("http://{}/metrics", demo.metrics);
+    let text = reqwest::get(url).await.expect("an answer").text().await.expect("text");
+    for line in [
+        "# TYPE secure_sessions_events_total counter",
+        "secure_sessions_events_total{event=\"forged\",cause=\"\"} 0",
+        "# TYPE secure_sessions_store_call_duration_seconds histogram",
+        "secure_sessions_store_call_duration_seconds_bucket{operation=\"insert\",outcome=\"ok\",le=\"0.001\"}",
+        "# TYPE secure_sessions_commit_tries histogram",
+        "secure_sessions_commit_tries_bucket{le=\"1\"}",
+        "secure_sessions_healthy{check=\"write\"} 1",
+    ] {
+        assert!(text.contains(line), "{line} is not in:\n{text}");
+    }
+    assert_eq!(browser.get("/metrics").await.status, 404, "strangers do not reach them");
+}
+
+#[tokio::test]
 async fn every_page_forbids_what_is_not_from_here_and_needs_no_inline_code() {
     let demo = Demo::start().await;
     let mut browser = demo.browser();
     browser.log_in(ALICE.0, ALICE.1).await;
-    for path in ["/", "/login", "/cart", "/preferences", "/lab", "/lab/forge", "/nowhere"] {
+    for path in ["/", "/login", "/cart", "/preferences", "/device", "/device/thief", "/lab", "/lab/forge", "/nowhere"] {
         let page = browser.get(path).await;
         let policy = page.header("content-security-policy");
         assert!(

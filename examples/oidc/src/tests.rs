@@ -1,14 +1,18 @@
 //! The way of a user through the example, against a provider of the tests' own.
 
+mod logout;
 mod provider;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
 use openidconnect::AsyncHttpClient;
-use secure_sessions_axum::testing;
+use secure_sessions_axum::store::{Bucket, Revision, SessionId, Tombstone, Which, forward_methods};
+use secure_sessions_axum::{SessionStore, StoreError, testing};
+use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
 use self::provider::{CLIENT, Lie, SECRET, Server};
@@ -16,9 +20,60 @@ use super::*;
 
 const CALLBACK: &str = "http://localhost:3000/callback";
 
+/// A store in memory that can be down, slow, or silent about what it has done.
+#[derive(Clone)]
+struct Store {
+    memory: MemoryStore,
+    down: Arc<AtomicBool>,
+    /// `true` if the answer to the next renewal gets lost.
+    silent: Arc<AtomicBool>,
+    /// Each removal of several sessions takes one permit, and waits for it.
+    gate: Arc<Semaphore>,
+    /// The number of removals that came to the gate.
+    removals: Arc<AtomicUsize>,
+}
+
+impl Store {
+    fn new() -> Self {
+        Self {
+            memory: MemoryStore::new(),
+            down: Arc::default(),
+            silent: Arc::default(),
+            gate: Arc::new(Semaphore::new(1000)),
+            removals: Arc::default(),
+        }
+    }
+
+    fn up(&self) -> Result<&MemoryStore, StoreError> {
+        if self.down.load(Ordering::Relaxed) { Err(StoreError::Timeout) } else { Ok(&self.memory) }
+    }
+}
+
+impl SessionStore for Store {
+    forward_methods!(self => self.up()?; insert, load, replace, remove, list, count, purge_expired);
+
+    async fn renew_into(
+        &self,
+        bucket: &Bucket,
+        old: &SessionId,
+        expected: Revision,
+        tombstone: Tombstone,
+    ) -> Result<bool, StoreError> {
+        let renewed = self.up()?.renew_into(bucket, old, expected, tombstone).await?;
+        if self.silent.swap(false, Ordering::Relaxed) { Err(StoreError::Timeout) } else { Ok(renewed) }
+    }
+
+    async fn remove_all(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
+        self.removals.fetch_add(1, Ordering::Relaxed);
+        self.gate.acquire().await.unwrap().forget();
+        self.up()?.remove_all(which, except).await
+    }
+}
+
 struct Site {
     app: Router,
     manager: SessionManager,
+    store: Store,
     server: Arc<Server>,
     /// The provider as the browser reaches it.
     provider: Provider,
@@ -27,7 +82,9 @@ struct Site {
 impl Site {
     async fn start() -> Self {
         let server = Server::start().await;
-        let (manager, _clock) = testing::manager();
+        let store = Store::new();
+        let builder = SessionManager::builder(Keyring::generate().unwrap(), store.clone()).vault(store.memory.clone());
+        let manager = builder.insecure_dev().build().unwrap();
         let provider = Provider::new(
             IssuerUrl::new(server.base.clone()).unwrap(),
             ClientId::new(CLIENT.to_owned()),
@@ -35,30 +92,47 @@ impl Site {
             RedirectUrl::new(CALLBACK.to_owned()).unwrap(),
         )
         .unwrap();
-        Self { app: app(manager.clone(), provider.clone()), manager, server, provider }
+        let app = app(manager.clone(), provider.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        *server.logout_uri.lock().unwrap() = format!("http://{address}/backchannel-logout");
+        tokio::spawn(serve(listener, app.clone()).into_future());
+        Self { app, manager, store, server, provider }
     }
 
     fn browser(&self) -> Browser<'_> {
-        Browser { site: self, cookie: String::new() }
+        Browser { site: self, cookie: String::new(), at_the_provider: String::new() }
+    }
+
+    /// Returns a browser in which alice has logged in.
+    async fn logged_in(&self) -> Browser<'_> {
+        let mut browser = self.browser();
+        browser.log_in().await;
+        browser
     }
 }
 
-/// A browser with one cookie.
+/// A browser with one cookie here, and one at the provider.
 #[derive(Clone)]
 struct Browser<'s> {
     site: &'s Site,
     cookie: String,
+    at_the_provider: String,
 }
 
 /// An answer's status, and its text or the address that it redirects to.
 type Answered = (StatusCode, String);
+
+fn cookie(set: &header::HeaderValue) -> String {
+    set.to_str().unwrap().split(';').next().unwrap().to_owned()
+}
 
 impl Browser<'_> {
     async fn send(&mut self, request: axum::http::request::Builder) -> Answered {
         let request = request.header(header::COOKIE, &self.cookie).body(Body::empty()).unwrap();
         let response = self.site.app.clone().oneshot(request).await.unwrap();
         if let Some(set) = response.headers().get(header::SET_COOKIE) {
-            self.cookie = set.to_str().unwrap().split(';').next().unwrap().to_owned();
+            self.cookie = cookie(set);
         }
         let status = response.status();
         if let Some(location) = response.headers().get(header::LOCATION) {
@@ -79,11 +153,29 @@ impl Browser<'_> {
     async fn log_in_at_the_provider(&mut self) -> String {
         let (status, url) = self.send(Request::post("/login")).await;
         assert_eq!(status, StatusCode::SEE_OTHER, "{url}");
-        let request = Request::get(&url).body(Vec::new()).unwrap();
-        let response = self.site.provider.call(request).await.unwrap();
-        let back = response.headers()[header::LOCATION].to_str().unwrap().to_owned();
+        let back = self.visit_the_provider(&url).await;
         assert!(back.starts_with(CALLBACK), "{back}");
         back
+    }
+
+    /// Returns the address that the provider redirects the browser to.
+    async fn visit_the_provider(&mut self, url: &str) -> String {
+        let request = Request::get(url).header(header::COOKIE, &self.at_the_provider).body(Vec::new()).unwrap();
+        let response = self.site.provider.call(request).await.unwrap();
+        if let Some(set) = response.headers().get(header::SET_COOKIE) {
+            self.at_the_provider = cookie(set);
+        }
+        response.headers()[header::LOCATION].to_str().unwrap().to_owned()
+    }
+
+    async fn log_in(&mut self) {
+        let back = self.log_in_at_the_provider().await;
+        assert_eq!(self.get(&back).await, (StatusCode::SEE_OTHER, "/".to_owned()));
+        assert!(self.is_logged_in().await);
+    }
+
+    async fn is_logged_in(&mut self) -> bool {
+        self.home().await.contains("Hello alice.")
     }
 }
 
@@ -101,6 +193,49 @@ async fn the_providers_user_is_logged_in_with_a_new_id_and_its_time() {
 
     browser.send(Request::post("/logout")).await;
     assert!(!browser.home().await.contains("Hello"));
+}
+
+#[tokio::test]
+async fn tokens_of_8_kb_stay_in_the_session_and_call_the_provider() {
+    let site = Site::start().await;
+    let mut browser = site.browser();
+    assert_eq!(browser.get("/profile").await.0, StatusCode::UNAUTHORIZED);
+    let back = browser.log_in_at_the_provider().await;
+    browser.get(&back).await;
+    assert_eq!(browser.get("/profile").await, (StatusCode::OK, "alice@example.org".to_owned()));
+    assert!(browser.cookie.len() < 1000, "the cookie has {} bytes", browser.cookie.len());
+    let tokens: Tokens = {
+        let session = testing::look(&site.manager, &browser.cookie).await.unwrap();
+        session.vault().get(TOKENS).await.unwrap().unwrap()
+    };
+    assert!(tokens.access.secret().len() > 8000 && tokens.refresh.is_some());
+    // They went with the session.
+    browser.send(Request::post("/logout")).await;
+    assert_eq!(browser.get("/profile").await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn tokens_that_cannot_be_kept_leave_nobody_logged_in() {
+    let site = Site::start().await;
+    *site.server.lie.lock().unwrap() = Lie::Huge;
+    let mut browser = site.browser();
+    let back = browser.log_in_at_the_provider().await;
+    assert_eq!(browser.get(&back).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(!browser.is_logged_in().await);
+    assert_eq!(site.manager.sessions_of("alice").await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_login_that_the_store_did_not_confirm_logs_nobody_in() {
+    let site = Site::start().await;
+    let mut browser = site.browser();
+    let back = browser.log_in_at_the_provider().await;
+    site.store.silent.store(true, Ordering::Relaxed);
+    assert_eq!(browser.get(&back).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!browser.is_logged_in().await);
+    assert_eq!(site.manager.sessions_of("alice").await.unwrap().len(), 0);
+    // The next one is like any other.
+    browser.log_in().await;
 }
 
 #[tokio::test]

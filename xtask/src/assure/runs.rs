@@ -45,6 +45,24 @@ pub(super) fn misuse() -> Result<Outcome> {
     Ok(Outcome::Holds(format!("{cases} kinds of misuse are refused by the compiler")))
 }
 
+/// The fault log: a line for each engine and fault. The tests take turns, so that the times are their own.
+pub(super) fn faults() -> Result<Outcome> {
+    let run = cargo(["test", "--workspace", "--test", "fault_log"]).variable("RUST_TEST_THREADS", "1");
+    let printed = tests(&run)?;
+    let rows: Vec<&str> = printed.lines().filter_map(|line| Some(line.split_once("fault log: ")?.1)).collect();
+    ensure!(!rows.is_empty(), "no fault was tried");
+    println!(
+        "\n| engine | fault | answered | failed | longest outage | logged out | updates lost or doubled | logouts undone | accused | unremembered |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+    for row in &rows {
+        println!("{row}");
+    }
+    let planted = rows.iter().filter(|row| row.contains("(planted)")).count();
+    let real = rows.len() - planted;
+    Ok(Outcome::Holds(format!("{real} faults, no honest user was accused; {planted} planted faults found")))
+}
+
 /// Runs tests and gives what they print, which is shown too.
 pub(super) fn tests(run: &Invocation) -> Result<String> {
     let printed = run.clone().args(&["--", "--nocapture"]).output()?;

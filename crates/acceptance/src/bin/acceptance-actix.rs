@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use acceptance::{Account, Admin, Answer, App, Control, Query, Request, Verb, Work, config, control, routes, work};
+use acceptance::{
+    Account, Admin, Answer, App, Cart, Control, Payment, Query, Request, Verb, Work, config, control, routes, work,
+};
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
@@ -10,12 +12,11 @@ use actix_web::http::header::ContentType;
 use actix_web::middleware::{Condition, Next, from_fn};
 use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{Error, HttpRequest, HttpResponse, HttpServer, Route};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use secure_sessions_actix::{
     Allowed, CrossOrigin, CrossOriginMiddleware, CsrfForm, CsrfSession, LoggedIn, MaybeLoggedIn, Session, SessionError,
     SessionMiddleware, Typed, TypedOrDefault, Untouched,
 };
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 fn main() -> std::process::ExitCode {
@@ -29,11 +30,11 @@ fn main() -> std::process::ExitCode {
             actix_web::App::new()
                 .app_data(Data::new(app.clone()))
                 .configure(|config| routes(config, &app))
-                .wrap(sessions)
                 .wrap(Condition::new(
                     app.cross_origin.is_some(),
                     CrossOriginMiddleware::new(app.cross_origin.clone().unwrap_or_default()),
                 ))
+                .wrap(sessions)
         });
         if let Some(workers) = workers {
             server = server.workers(workers);
@@ -135,20 +136,8 @@ async fn index(app: Data<App>, head: HttpRequest) -> &'static str {
     "ok"
 }
 
-/// One line, `live` or `ended`, each 100 ms until the session has ended or the client hangs up.
 async fn live(session: Session) -> HttpResponse {
-    let lines = stream::unfold((session, true), |(session, goes_on)| async move {
-        if !goes_on {
-            return None;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        let (line, goes_on) = match session.is_live().await {
-            Ok(true) => ("live\n", true),
-            Ok(false) => ("ended\n", false),
-            Err(_) => ("unknown\n", true),
-        };
-        Some((Ok::<_, Error>(Bytes::from_static(line.as_bytes())), (session, goes_on)))
-    });
+    let lines = work::watched(session).map(|line| Ok::<_, Error>(Bytes::from_static(line.as_bytes())));
     HttpResponse::Ok().content_type(ContentType::plaintext()).streaming(lines)
 }
 
@@ -158,15 +147,6 @@ async fn two(first: Session, second: Session, head: HttpRequest) -> Result<HttpR
     first.insert(query.text("k"), query.text("v"))?;
     let seen = second.get::<String>(query.text("k"))?;
     Ok(response(Answer::ok(json!({ "second": seen }))))
-}
-
-/// Part of the session's data as a type of the application's.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Cart {
-    #[serde(default)]
-    items: Vec<String>,
-    #[serde(default)]
-    note: Option<String>,
 }
 
 async fn typed(mut cart: Typed<Cart>, head: HttpRequest) -> Result<HttpResponse, SessionError> {
@@ -195,10 +175,7 @@ async fn csrf(session: CsrfSession) -> Result<HttpResponse, SessionError> {
 
 /// What the session allows once the response's headers have gone ahead of its body.
 async fn late(session: Session) -> HttpResponse {
-    let body = stream::once(async move {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        Ok::<_, Error>(Bytes::from(work::late(&session).await.to_string()))
-    });
+    let body = stream::once(async move { Ok::<_, Error>(Bytes::from(work::late(&session).await.to_string())) });
     HttpResponse::Ok().content_type(ContentType::json()).streaming(body)
 }
 
@@ -220,14 +197,6 @@ async fn guard(
 
 async fn guarded(session: Session) -> Result<HttpResponse, SessionError> {
     Ok(response(Answer::ok(json!({ "guard": session.get::<String>("guard")? }))))
-}
-
-/// The fields of a form besides its token.
-#[derive(Deserialize)]
-struct Payment {
-    amount: u64,
-    #[serde(default)]
-    note: String,
 }
 
 async fn form(payment: CsrfForm<Payment>) -> Result<HttpResponse, SessionError> {

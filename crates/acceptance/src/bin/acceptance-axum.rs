@@ -4,7 +4,9 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use acceptance::{Account, Admin, Answer, App, Control, Query, Request, Verb, Work, control, routes, work};
+use acceptance::{
+    Account, Admin, Answer, App, Cart, Control, Payment, Query, Request, Verb, Work, control, routes, work,
+};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{RawQuery, Request as HttpRequest, State};
@@ -13,12 +15,11 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, on, post};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use secure_sessions_axum::{
-    Allowed, CrossOrigin, CrossOriginLayer, CsrfForm, CsrfSession, EngineError, LoggedIn, MaybeLoggedIn, Session,
-    SessionError, SessionLayer, Typed, TypedOrDefault, Untouched,
+    Allowed, CrossOrigin, CrossOriginLayer, CsrfForm, CsrfSession, DeviceLayer, EngineError, LoggedIn, MaybeLoggedIn,
+    Session, SessionError, SessionLayer, Typed, TypedOrDefault, Untouched,
 };
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 fn main() -> std::process::ExitCode {
@@ -53,7 +54,7 @@ fn routes(app: App) -> Router {
     if let Some(check) = app.cross_origin.clone() {
         router = router.layer(CrossOriginLayer::new(check));
     }
-    router.with_state(app)
+    router.layer(DeviceLayer::new(app.manager.clone())).with_state(app)
 }
 
 fn extra_routes(app: &App, mut router: Router<App>) -> Router<App> {
@@ -128,20 +129,8 @@ async fn index(State(app): State<App>, RawQuery(query): RawQuery) -> &'static st
     "ok"
 }
 
-/// One line, `live` or `ended`, each 100 ms until the session has ended or the client hangs up.
 async fn live(session: Session) -> Response {
-    let lines = stream::unfold((session, true), |(session, goes_on)| async move {
-        if !goes_on {
-            return None;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        let (line, goes_on) = match session.is_live().await {
-            Ok(true) => ("live\n", true),
-            Ok(false) => ("ended\n", false),
-            Err(_) => ("unknown\n", true),
-        };
-        Some((Ok::<_, Infallible>(line), (session, goes_on)))
-    });
+    let lines = work::watched(session).map(Ok::<_, Infallible>);
     ([(header::CONTENT_TYPE, "text/plain")], Body::from_stream(lines)).into_response()
 }
 
@@ -151,15 +140,6 @@ async fn two(first: Session, second: Session, RawQuery(query): RawQuery) -> Resu
     first.insert(query.text("k"), query.text("v"))?;
     let seen = second.get::<String>(query.text("k"))?;
     Ok(response(Answer::ok(json!({ "second": seen }))))
-}
-
-/// Part of the session's data as a type of the application's.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Cart {
-    #[serde(default)]
-    items: Vec<String>,
-    #[serde(default)]
-    note: Option<String>,
 }
 
 async fn typed(mut cart: Typed<Cart>, RawQuery(query): RawQuery) -> Result<Response, SessionError> {
@@ -188,10 +168,7 @@ async fn csrf(session: CsrfSession) -> Result<Response, SessionError> {
 
 /// What a handler may still do once the response's headers are gone.
 async fn late(session: Session) -> Response {
-    let lines = stream::once(async move {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        Ok::<_, Infallible>(work::late(&session).await.to_string())
-    });
+    let lines = stream::once(async move { Ok::<_, Infallible>(work::late(&session).await.to_string()) });
     ([(header::CONTENT_TYPE, "application/json")], Body::from_stream(lines)).into_response()
 }
 
@@ -208,14 +185,6 @@ async fn guard(session: Session, request: HttpRequest, next: Next) -> Result<Res
 
 async fn guarded(session: Session) -> Result<Response, SessionError> {
     Ok(response(Answer::ok(json!({ "guard": session.get::<String>("guard")? }))))
-}
-
-/// The fields of a form besides its token.
-#[derive(Deserialize)]
-struct Payment {
-    amount: u64,
-    #[serde(default)]
-    note: String,
 }
 
 async fn form(payment: CsrfForm<Payment>) -> Result<Response, SessionError> {

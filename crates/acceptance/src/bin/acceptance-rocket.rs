@@ -4,7 +4,7 @@ use std::io::Cursor;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use acceptance::{Account, Admin, Answer, App, Control, Query, Request, Verb, Work, control, routes, work};
+use acceptance::{Account, Admin, Answer, App, Cart, Control, Query, Request, Verb, Work, control, routes, work};
 use futures_util::{Stream, stream};
 use rocket::fairing::{AdHoc, Fairing};
 use rocket::http::{ContentType, Method, Status};
@@ -19,7 +19,6 @@ use secure_sessions_rocket::{
     Allowed, CrossOrigin, CrossOriginFairing, CsrfForm, CsrfSession, LoggedIn, MaybeLoggedIn, SameOrigin, Session,
     SessionError, SessionExt, SessionFairing, Typed, TypedOrDefault, Untouched,
 };
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 fn main() -> std::process::ExitCode {
@@ -181,21 +180,9 @@ async fn index(app: &State<App>, query: Parameters) -> &'static str {
     "ok"
 }
 
-/// One line, `live` or `ended`, each 100 ms until the session has ended or the client hangs up.
 #[get("/live")]
 fn live(session: Session) -> TextStream<impl Stream<Item = &'static str>> {
-    TextStream(stream::unfold((session, true), |(session, goes_on)| async move {
-        if !goes_on {
-            return None;
-        }
-        rocket::tokio::time::sleep(Duration::from_millis(100)).await;
-        let (line, goes_on) = match session.is_live().await {
-            Ok(true) => ("live\n", true),
-            Ok(false) => ("ended\n", false),
-            Err(_) => ("unknown\n", true),
-        };
-        Some((line, (session, goes_on)))
-    }))
+    TextStream(work::watched(session))
 }
 
 /// Two guards in one route share one state.
@@ -204,15 +191,6 @@ fn two(first: Session, second: Session, query: Parameters) -> Result<Shown, Sess
     first.insert(query.0.text("k"), query.0.text("v"))?;
     let seen = second.get::<String>(query.0.text("k"))?;
     Ok(Shown(Answer::ok(json!({ "second": seen }))))
-}
-
-/// Part of the session's data as a type of the application's.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Cart {
-    #[serde(default)]
-    items: Vec<String>,
-    #[serde(default)]
-    note: Option<String>,
 }
 
 #[post("/extra/typed")]
@@ -225,10 +203,7 @@ fn typed(mut cart: Typed<Cart>, query: Parameters) -> Result<Shown, SessionError
 /// A body that is made when the response's headers are gone.
 #[get("/extra/late")]
 fn late(session: Session) -> (ContentType, TextStream<impl Stream<Item = String>>) {
-    let body = stream::once(async move {
-        rocket::tokio::time::sleep(Duration::from_millis(50)).await;
-        work::late(&session).await.to_string()
-    });
+    let body = stream::once(async move { work::late(&session).await.to_string() });
     (ContentType::JSON, TextStream(body))
 }
 

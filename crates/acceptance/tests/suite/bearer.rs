@@ -1,5 +1,6 @@
 //! The same sessions as bearer tokens: `Authorization: Bearer` in, a response header out.
 
+use ::forge::device::Device;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
@@ -204,4 +205,40 @@ pub(crate) async fn d4_forged_bearer_tokens_raise_the_alarm(subject: Subject) {
     // Its bucket was asked whether it is a damaged token of its own holder.
     assert_eq!((metrics.event("forged"), metrics.all_calls()), (1, calls + 1));
     assert_eq!(api.state().await["subject"], "alice");
+}
+
+pub(crate) async fn d4_a_token_that_is_bound_by_dpop_works_with_its_key_alone(subject: Subject) {
+    const ORIGIN: &str = "https://api.example.org";
+    let server = subject.start_with(&[("BEARER", "1"), ("DPOP", ORIGIN)]).await;
+    let (owner, thief) = (Device::new(&[1; 32]), Device::new(&[2; 32]));
+    let login = |nonce: &str| {
+        // The query is part of the request and not of the proof.
+        let proof = owner.dpop("POST", &format!("{ORIGIN}/login"), nonce, None);
+        server.post("/login?user=alice&bearer=1").header("dpop", &proof).send()
+    };
+    // A login without a nonce is not processed, and its answer brings one.
+    let reply = login("").await;
+    assert_eq!((reply.status, reply.bearer(), reply.set_cookie()), (401, None, None));
+    assert_eq!(reply.all("www-authenticate"), [r#"DPoP error="use_dpop_nonce", algs="ES256""#]);
+    assert_eq!(server.metrics().await.all_calls(), 0);
+    let nonce = reply.all("dpop-nonce").remove(0);
+    let token = login(&nonce).await.new_token();
+    let get = |device: &Device, path: &str| {
+        let proof = device.dpop("GET", &format!("{ORIGIN}{path}"), &nonce, Some(&token));
+        server
+            .get("/extra/about?x=%2Fy")
+            .header("authorization", &format!("DPoP {token}"))
+            .header("dpop", &proof)
+            .send()
+    };
+    let about = get(&owner, "/extra/about").await.ok();
+    assert_eq!((&about["transport"], &about["device"]), (&json!("bearer"), &json!("bound")));
+    assert_eq!(get(&owner, "/state").await.status, 401);
+    assert_eq!(get(&thief, "/extra/about").await.ok()["device"], "missing");
+    let reply = server.get("/state").bearer(&token).send().await;
+    assert_no_token(&reply);
+    reply.assert_anonymous();
+    let metrics = server.metrics().await;
+    let events = ["device_bound", "device_missing", "device_mismatch", "device_endpoint_refused"];
+    assert_eq!(events.map(|name| metrics.event(name)), [1, 1, 1, 1]);
 }

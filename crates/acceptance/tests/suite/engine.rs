@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use services::{Error, Service};
+use services::{Error, Service, or_skip};
 
 use crate::support::client::alice;
 use crate::support::{Server, Setup, Store, Subject};
@@ -14,37 +14,27 @@ const AXUM: &str = env!("CARGO_BIN_EXE_acceptance-axum");
 
 #[test]
 fn a_postgres_that_dies_ends_no_session_and_revives_none() {
-    on(Store::Postgres, Service::postgres(), an_engine_that_dies_ends_no_session_and_revives_none);
+    on(Service::postgres(), an_engine_that_dies_ends_no_session_and_revives_none);
 }
 
 #[test]
 fn a_mariadb_that_dies_ends_no_session_and_revives_none() {
-    on(Store::MySql, Service::mariadb(), an_engine_that_dies_ends_no_session_and_revives_none);
+    on(Service::mariadb(), an_engine_that_dies_ends_no_session_and_revives_none);
 }
 
 #[test]
 fn a_postgres_that_hangs_is_a_503_in_time() {
-    on(Store::Postgres, Service::postgres(), an_engine_that_hangs_is_a_503_in_time);
+    on(Service::postgres(), an_engine_that_hangs_is_a_503_in_time);
 }
 
 #[test]
 fn a_mariadb_that_hangs_is_a_503_in_time() {
-    on(Store::MySql, Service::mariadb(), an_engine_that_hangs_is_a_503_in_time);
+    on(Service::mariadb(), an_engine_that_hangs_is_a_503_in_time);
 }
 
 /// Runs a case on an engine of its own, where the machine has one.
-fn on<F: Future<Output = ()>>(
-    store: Store,
-    service: Result<Service, Error>,
-    case: impl FnOnce(Setup, Arc<Service>) -> F,
-) {
-    let service = match service {
-        Ok(service) => Arc::new(service),
-        Err(missing @ Error::Missing { .. }) if std::env::var("CI").as_deref() != Ok("true") => {
-            return eprintln!("SKIPPED {}: {missing}", store.name());
-        }
-        Err(error) => panic!("{error}"),
-    };
+fn on<F: Future<Output = ()>>(service: Result<Service, Error>, case: impl FnOnce(Setup, Arc<Service>) -> F) {
+    let Some(service) = or_skip(service).map(Arc::new) else { return };
     let setup = Subject { binary: AXUM, store: Store::Memory }.setup().set("STORE", service.url());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let ended = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(180), case(setup, service)).await });

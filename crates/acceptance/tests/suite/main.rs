@@ -17,6 +17,7 @@ mod bearer;
 mod binding;
 mod cookie;
 mod data;
+mod device;
 mod drill;
 mod endings;
 mod engine;
@@ -34,6 +35,7 @@ mod subjects;
 mod tampering;
 mod theft;
 mod time;
+mod vault;
 mod wstg;
 
 use std::collections::BTreeSet;
@@ -90,6 +92,9 @@ macro_rules! cases_of {
             ;
             parallel:
                 c55_two_servers_on_one_database_add_up
+            ;
+            device:
+                c76_a_host_that_binds_no_session_does_not_unbind_one
             ;
             access:
                 c95_of_two_servers_on_one_store_exactly_one_takes_a_value_once
@@ -286,6 +291,12 @@ macro_rules! cases_of {
                 c98_a_form_without_its_sessions_token_is_refused_and_changes_nothing
                 c98_data_of_another_type_counts_as_its_default
             ;
+            vault:
+                c99_a_private_value_is_kept_with_its_session_and_goes_with_it
+                c99_a_large_value_spills_over_and_get_names_the_call_that_reads_it
+                c99_parallel_requests_lose_no_private_value
+                c99_a_5xx_keeps_no_private_value_and_a_limit_is_413
+            ;
             wstg:
                 wstg_sess_01_tokens_are_unpredictable_say_nothing_and_cannot_be_altered
                 wstg_sess_02_every_set_cookie_has_all_protective_attributes
@@ -329,6 +340,8 @@ macro_rules! cases_of {
                 d1_a_login_over_the_limit_is_refused_until_a_session_ends
                 d1_parallel_logins_never_exceed_a_limit_that_refuses_further_ones
                 d1_session_errors_of_a_handler_become_responses_of_the_applications_own
+                g1_the_providers_logout_ends_what_came_from_its_session_and_no_more
+                g1_a_thief_who_renews_against_the_providers_logout_does_not_survive_it
             ;
             binding:
                 d3_another_user_agent_is_refused_without_touching_cookie_or_session
@@ -345,6 +358,27 @@ macro_rules! cases_of {
                 d4_a_cookie_never_becomes_a_bearer_token
                 d4_without_cookies_every_session_is_a_bearer_token
                 d4_forged_bearer_tokens_raise_the_alarm
+                d4_a_token_that_is_bound_by_dpop_works_with_its_key_alone
+            ;
+            device:
+                c70_a_stolen_cookie_without_the_ticket_gets_nothing
+                c70_a_thief_whose_ticket_died_cannot_have_rotated_the_owner_out
+                c70_what_a_login_offers_follows_the_settings
+                c70_routes_can_ask_for_a_device_and_for_a_fresh_proof
+                c71_a_ticket_of_another_device_session_key_or_time_gets_nothing
+                c72_a_lost_registration_answer_locks_nobody_out
+                c72_tabs_that_come_at_once_bind_the_session_once
+                c72_a_request_under_way_when_the_session_is_bound_is_served
+                c72_a_registration_is_for_one_session_whatever_comes_in_between
+                c72_a_thief_without_the_challenge_cannot_bind_a_key
+                c73_a_refresh_depends_on_no_cookie_and_follows_one_that_came
+                c73_a_refresh_that_crosses_a_login_ends_no_newer_binding
+                c74_hostile_proofs_are_refused_without_ending_the_browsers_session
+                c75_a_handoff_needs_the_ticket_and_leaves_the_bucket_alone_without
+                c77_a_hundred_writers_across_a_refresh_add_up
+                c78_a_logout_needs_no_proof_and_takes_the_ticket_along
+                c79_a_store_that_is_down_ends_no_browsers_session
+                c79_a_store_that_refuses_writes_keeps_no_freshly_bound_browser_out
             ;
             drill:
                 d5_a_compromise_moves_all_clients_to_new_keys_and_reports_forgeries
@@ -378,6 +412,7 @@ macro_rules! cases_of {
                 c66_a_bucket_moved_to_another_subject_is_refused
                 c66_the_seal_key_and_a_writable_store_cannot_forge_but_both_keys_can
                 c66_a_restored_backup_is_noticed_and_not_before_ends_what_it_revived
+                c66_one_call_refuses_old_cookies_on_every_host_and_after_a_restart
             ;
             failure:
                 c67_a_killed_server_loses_no_acknowledged_write

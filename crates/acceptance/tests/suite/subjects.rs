@@ -234,3 +234,72 @@ pub(crate) async fn d1_session_errors_of_a_handler_become_responses_of_the_appli
     let reply = browser.post("/set?k=a&v=1").await;
     assert_eq!((reply.status, reply.all("x-own")), (503, vec!["1".to_owned()]));
 }
+
+const LOGOUT: &str = "/extra/provider-logout?iss=https%3A%2F%2Flogin.example&sid=";
+
+/// Returns the browser of a user who came from this session at the provider.
+async fn from_provider<'s>(server: &'s Server, user: &str, sid: &str) -> Browser<'s> {
+    let mut browser = server.browser();
+    browser.post(&steps(&[&format!("login-from:{user}={sid}")])).await.new_cookie();
+    browser
+}
+
+pub(crate) async fn g1_the_providers_logout_ends_what_came_from_its_session_and_no_more(subject: Subject) {
+    let server = subject.start().await;
+    let mut ended = [from_provider(&server, "alice", "1").await, from_provider(&server, "alice", "1").await];
+    let mut others = [from_provider(&server, "alice", "2").await, alice(&server).await];
+    // They go on for a while: changed, renewed, logged in anew from another session.
+    ended[0].post("/set?k=a&v=1").await.new_cookie();
+    ended[1].post("/renew").await.new_cookie();
+    let mut moved = from_provider(&server, "alice", "1").await;
+    moved.post(&steps(&["login-from:alice=2"])).await.new_cookie();
+
+    assert_eq!(server.post(&format!("{LOGOUT}3")).send().await.ok()["revoked"], 0);
+    assert_eq!(server.post(&format!("{LOGOUT}1")).send().await.ok()["revoked"], 2);
+    let event = server.event("ended").await;
+    assert_eq!((&event["reason"], &event["count"]), (&json!("ProviderLogout"), &json!(2)));
+    for browser in &mut ended {
+        browser.get("/state").await.assert_anonymous();
+    }
+    for browser in others.iter_mut().chain([&mut moved]) {
+        assert_eq!(browser.state().await["subject"], "alice");
+    }
+    assert_eq!(server.post(&format!("{LOGOUT}1")).send().await.ok()["revoked"], 0, "delivered again");
+    // A logout token without a session is about the user.
+    assert_eq!(server.post("/admin/revoke?user=alice").send().await.ok()["revoked"], 3);
+    let refused = server.post(LOGOUT).send().await;
+    assert_eq!(refused.status, 400, "{}", refused.text());
+}
+
+pub(crate) async fn g1_a_thief_who_renews_against_the_providers_logout_does_not_survive_it(subject: Subject) {
+    let server = subject.start().await;
+    for round in 0..5 {
+        let mut bystander = from_provider(&server, "alice", "2").await;
+        let mut thieves = Vec::new();
+        for _ in 0..3 {
+            thieves.push(from_provider(&server, "alice", "1").await);
+        }
+        // Each renews in a loop, as fast as it can, until it is thrown out.
+        let renewing = join_all(thieves.iter_mut().map(async |thief| {
+            for _ in 0..10_000 {
+                let reply = thief.post("/renew").await;
+                // 409: its session ended while this was under way.
+                if reply.status == 409 || reply.json()["subject"] != "alice" {
+                    return;
+                }
+            }
+            panic!("round {round}: a thief survived");
+        }));
+        let ending = async {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            server.post(&format!("{LOGOUT}1")).send().await.ok()["revoked"].as_u64().unwrap()
+        };
+        let (_, revoked) = futures_util::future::join(renewing, ending).await;
+        assert!(revoked >= 1, "round {round}");
+        assert_eq!(server.metrics().await.live(), 1, "round {round}");
+        for thief in &mut thieves {
+            thief.get("/state").await.assert_anonymous();
+        }
+        bystander.post("/logout").await.assert_removal();
+    }
+}

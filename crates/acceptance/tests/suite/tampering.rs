@@ -219,6 +219,32 @@ pub(crate) async fn c66_a_restored_backup_is_noticed_and_not_before_ends_what_it
     assert_eq!(again.state().await["subject"], "alice");
 }
 
+pub(crate) async fn c66_one_call_refuses_old_cookies_on_every_host_and_after_a_restart(subject: Subject) {
+    let one = subject.start().await;
+    let two = subject.setup().keys(&one.keys).database(one.database()).start().await;
+    let mut browser = alice(&one).await;
+    let old = browser.token();
+    assert_eq!(two.get("/state").cookie(&old).send().await.ok()["subject"], "alice", "it asks the store here");
+    one.advance(1_000).await;
+    two.advance(1_000).await;
+    let far = one.post("/admin/not-before?ms=9000000000000").send().await;
+    assert_eq!(far.status, 400, "in the future it would refuse every login");
+    // Both clocks were moved by a second, so that the cookie is older.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() + 1_000;
+    assert_eq!(one.post(&format!("/admin/not-before?ms={now}")).send().await.ok()["not_before"], json!(now));
+    one.get("/state").cookie(&old).send().await.assert_anonymous();
+    two.advance(10_000).await;
+    two.get("/state").cookie(&old).send().await.assert_anonymous();
+    assert_eq!(two.metrics().await.event("not_before"), 1);
+    drop(two);
+    let restarted =
+        subject.setup().keys(&one.keys).database(one.database()).set("CLOCK_OFFSET_MS", "11000").start().await;
+    restarted.get("/state").cookie(&old).send().await.assert_anonymous();
+    browser.post("/login?user=alice").await.new_cookie();
+    let new = browser.token();
+    assert_eq!(restarted.get("/state").cookie(&new).send().await.ok()["subject"], "alice", "new cookies are good");
+}
+
 pub(crate) async fn c66_logging_out_everywhere_races_a_renewing_thief_and_nothing_survives(subject: Subject) {
     let server = subject.start().await;
     for round in 0..10 {

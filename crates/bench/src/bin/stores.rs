@@ -1,12 +1,13 @@
-//! Our store on each engine beside other crates': `stores PEERS [--quick] [ENGINE..]`.
+//! Our store on each engine beside other crates': `stores PEERS [--quick] [--write] [ENGINE..]`.
 //!
-//! PEERS is the program of `crates/bench-peers`. As `stores side FRAMEWORK URL` it is our side, which takes orders.
+//! PEERS is the program of `crates/bench-peers`. With `--write` the table goes into the README, too. As `stores side
+//! FRAMEWORK URL` it is our side, which takes orders.
 
 use std::env;
 use std::ffi::OsString;
 
-use anyhow::{Result, bail};
-use bench::report::Report;
+use anyhow::{Result, bail, ensure};
+use bench::report::{self, Report};
 use bench::stores::{self, CONTESTS, Effort};
 
 fn main() -> Result<()> {
@@ -21,12 +22,17 @@ fn main() -> Result<()> {
 
 fn compare(peers: &str, options: &[&str]) -> Result<()> {
     let quick = options.contains(&"--quick");
+    if let Some(unknown) =
+        options.iter().find(|option| option.starts_with("--") && !["--quick", "--write"].contains(option))
+    {
+        bail!("no option {unknown}; there are --quick and --write");
+    }
     let wanted: Vec<String> =
         options.iter().filter(|option| !option.starts_with("--")).map(|name| name.to_lowercase()).collect();
     let effort = if quick {
-        Effort { passes: 5, reads: 10, writes: 5, stored: 500 }
+        Effort { passes: 9, reads: 2, writes: 1, stored: 500 }
     } else {
-        Effort { passes: 20, reads: 30, writes: 15, stored: 2000 }
+        Effort { passes: 20, reads: 4, writes: 2, stored: 2000 }
     };
     let (ours, peers) = (env::current_exe()?.into_os_string(), OsString::from(peers));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -36,6 +42,7 @@ fn compare(peers: &str, options: &[&str]) -> Result<()> {
         if !wanted.is_empty() && !wanted.iter().any(|wanted| name.starts_with(wanted)) {
             continue;
         }
+        eprintln!("== {}", contest.kind.name());
         match runtime.block_on(stores::contest(contest, &ours, &peers, effort)) {
             Ok(sides) => outcomes.push((contest.kind, sides)),
             Err(error) => match error.downcast_ref() {
@@ -46,6 +53,12 @@ fn compare(peers: &str, options: &[&str]) -> Result<()> {
             },
         }
     }
-    println!("{}\n{}\n{}", stores::speeds(&outcomes), stores::sizes(&outcomes), stores::verdicts(&outcomes));
-    Report::new("stores", stores::tables(&outcomes)).save()
+    ensure!(!outcomes.is_empty(), "nothing was measured: {} names no engine that is here", wanted.join(" or "));
+    let report = Report::new("stores", stores::tables(&outcomes));
+    let page = format!("{} passes, {}\n\n{}", effort.passes, report.machine.describe(), stores::page(&outcomes));
+    println!("{page}\n{}", stores::verdicts(&outcomes));
+    if options.contains(&"--write") {
+        report::put("stores", &page)?;
+    }
+    report.save()
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use futures_util::FutureExt;
 use secure_sessions::{Keyring, ManualClock, MemoryStore, Session, SessionManager};
 use secure_sessions_core::{Sealer, Sizes, SubjectTag};
-use secure_sessions_store::{Page, SessionStore};
+use secure_sessions_store::{Page, SessionStore, Tags};
 
 use super::curve::{Curve, Law};
 use super::measure::{Effort, Subject, points};
@@ -120,7 +120,7 @@ impl Client {
     fn retired(&self) -> Result<usize> {
         let page = Page { after: None, limit: 1 };
         let tags = [self.tag];
-        let buckets = self.store.list(&tags, page).now_or_never().context("not at once")??;
+        let buckets = self.store.list(Tags::Subjects(&tags), page).now_or_never().context("not at once")??;
         Ok(buckets.into_iter().next().context("the session is gone")??.retired.len())
     }
 

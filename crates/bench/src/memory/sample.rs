@@ -32,6 +32,7 @@ pub(crate) fn idle(number: u64, subject: bool) -> Bucket {
         id: id(number),
         revision: Revision::FIRST,
         subject: subject.then(|| SubjectTag::from_bytes(random(number, 77))),
+        group: None,
         label: None,
         created_at: at,
         last_seen_at: at,
@@ -42,6 +43,7 @@ pub(crate) fn idle(number: u64, subject: bool) -> Bucket {
         current: Fingerprint::from_bytes(random(number, 99)),
         retired: Vec::new(),
         evicted: None,
+        vault: None,
         handoff: None,
     }
 }

@@ -26,37 +26,69 @@ pub struct Machine {
     pub date: String,
     /// The versions of the frameworks and the peers, as the lock file has them.
     pub versions: BTreeMap<String, String>,
+    /// The versions of the other crates' stores and of their clients, as the lock file of their workspace has them.
+    #[serde(default)] // Reports from before have none.
+    pub peers: BTreeMap<String, String>,
 }
 
 /// The frameworks, the peers, and what sessions are sealed by.
-const CRATES: [&str; 12] = [
+const CRATES: [&str; 16] = [
     "actix-session",
+    "async-memcached",
     "actix-web",
     "axum",
     "axum-extra",
     "axum_session",
     "chacha20poly1305",
+    "redb",
+    "redis",
     "ring",
     "rocket",
     "secure-sessions",
     "sqlx",
     "tokio",
+    "tonic",
     "tower-sessions",
+];
+
+/// The peers of the benchmark of stores.
+const PEERS: [&str; 9] = [
+    "actix-session",
+    "axum_session",
+    "axum_session_redispool",
+    "axum_session_sqlx",
+    "fred",
+    "redis",
+    "tower-sessions",
+    "tower-sessions-redis-store",
+    "tower-sessions-sqlx-store",
 ];
 
 impl Machine {
     /// This one, now. What it does not tell is left empty.
     #[must_use]
     pub fn this() -> Self {
-        let lock = fs::read_to_string(package().join("../../Cargo.lock")).unwrap_or_default();
+        let lock = |path: &str| fs::read_to_string(package().join(path)).unwrap_or_default();
         Self {
             processor: processor(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
             cores: thread::available_parallelism().map_or(0, usize::from),
             system: said_by(Command::new("uname").args(["-s", "-r", "-m"])),
             rustc: said_by(Command::new("rustc").arg("--version")),
             date: OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
-            versions: versions(&lock, &CRATES),
+            versions: versions(&lock("../../Cargo.lock"), &CRATES),
+            peers: versions(&lock("../bench-peers/Cargo.lock"), &PEERS),
         }
+    }
+
+    /// One paragraph about it.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let listed = |versions: &BTreeMap<String, String>| {
+            versions.iter().map(|(name, version)| format!("{name} {version}")).collect::<Vec<_>>().join(", ")
+        };
+        let Self { processor, cores, system, rustc, date, versions, peers } = self;
+        let (versions, peers) = (listed(versions), listed(peers));
+        format!("{date}, {cores} cores of {processor}, {system}, {rustc}. {versions}. Peers: {peers}.")
     }
 }
 
@@ -101,8 +133,11 @@ mod unit {
     #[test]
     fn every_crate_that_is_named_is_in_the_lock_file() {
         let machine = Machine::this();
-        let missing: Vec<_> = CRATES.iter().filter(|name| !machine.versions.contains_key(**name)).collect();
-        assert!(missing.is_empty(), "{missing:?}");
+        let missing = CRATES.iter().filter(|name| !machine.versions.contains_key(**name));
+        let missing = missing.chain(PEERS.iter().filter(|name| !machine.peers.contains_key(**name)));
+        assert_eq!(missing.collect::<Vec<_>>(), Vec::<&&str>::new());
+        let described = machine.describe();
+        assert!(described.contains(", redb ") && described.contains("Peers: actix-session "), "{described}");
         assert!(machine.date.ends_with('Z') && machine.rustc.starts_with("rustc "), "{machine:?}");
     }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::{ALLOCATIONS, Lines, READS, Turns, WRITES};
 use crate::cases::Framework::{self, Actix, Axum, Rocket};
 use crate::cases::Kind::{self, Read, Unseen, Write};
-use crate::cases::{NO_OP, PRIVATE_JAR, REMEMBERING, RING, RUSTCRYPTO, SHIM, UNSEALED};
+use crate::cases::{NO_OP, PRIVATE_JAR, REMEMBERING, RING, RUSTCRYPTO, SHIM, SHIM_REMEMBERING, UNSEALED};
 use crate::measure::{Quartiles, paired};
 
 /// A number of ours and how much it may be.
@@ -29,9 +29,10 @@ impl fmt::Display for Goal {
 }
 
 /// Multiples of what a peer takes over the bare route, in the hot loop.
-const RATIOS: [(Framework, Kind, &str, &str, f64); 14] = [
+const RATIOS: [(Framework, Kind, &str, &str, f64); 15] = [
     (Axum, Read, RUSTCRYPTO, Axum.usual(), 1.1),
     (Axum, Read, SHIM, Axum.usual(), 1.3),
+    (Axum, Read, SHIM_REMEMBERING, Axum.usual(), 1.3),
     (Axum, Write, RUSTCRYPTO, Axum.usual(), 2.2),
     (Axum, Write, RING, Axum.usual(), 1.75),
     (Axum, Read, RUSTCRYPTO, PRIVATE_JAR, 0.42),

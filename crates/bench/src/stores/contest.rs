@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 
 use anyhow::{Context, Result, ensure};
-use bench_load::{AT_ONCE, Order};
+use bench_load::{Order, SESSIONS};
 
 use super::engine::{Engine, Kind};
 use super::process::SideProcess;
@@ -27,38 +27,66 @@ pub struct Contestant {
     argument: &'static str,
     /// Where an SQL database has its sessions.
     table: &'static str,
-    /// Whether its bytes are measured: not if it stores what another one stores.
+    /// Says if its bytes are measured: not if it stores what another one stores, or the engine does not tell.
     sized: bool,
 }
 
-/// How many sides of a contest are ours: with the defaults, and sealed by ring.
-pub const OURS_FIRST: usize = 2;
+/// Counts the sides of a contest that are ours: with the defaults, sealed by ring, and remembering tokens besides.
+pub const OURS_FIRST: usize = 3;
 
 const OURS: Contestant =
-    Contestant { name: "secure-sessions, axum", argument: "axum", table: "secure_sessions", sized: true };
+    Contestant { name: "secure-sessions", argument: "axum", table: "secure_sessions", sized: true };
 const OURS_BY_RING: Contestant =
-    Contestant { name: "secure-sessions, axum, ring", argument: "axum-ring", sized: false, ..OURS };
-const OURS_ON_ACTIX: Contestant = Contestant { name: "secure-sessions, actix", argument: "actix", ..OURS };
+    Contestant { name: "secure-sessions, ring", argument: "axum-ring", sized: false, ..OURS };
+const OURS_REMEMBERING: Contestant =
+    Contestant { name: "secure-sessions, ring, remembering", argument: "axum-remembering", ..OURS_BY_RING };
+const OURS_ON_ACTIX: Contestant = Contestant { name: "secure-sessions, Actix", argument: "actix", ..OURS };
 const OURS_ON_ACTIX_BY_RING: Contestant =
-    Contestant { name: "secure-sessions, actix, ring", argument: "actix-ring", sized: false, ..OURS };
-const TOWER_SQLITE: Contestant =
-    Contestant { name: "tower-sessions, sqlx", argument: "tower", table: "tower_sessions", sized: true };
-const TOWER_SERVER: Contestant = Contestant { table: "tower_sessions.session", ..TOWER_SQLITE };
-const TOWER_AS_DOCUMENTED: Contestant =
-    Contestant { name: "the same, pool as documented", argument: "tower-documented", sized: false, ..TOWER_SERVER };
-const TOWER_REDIS: Contestant = Contestant { name: "tower-sessions, redis", ..TOWER_SQLITE };
-const ACTIX_REDIS: Contestant = Contestant { name: "actix-session, redis", argument: "actix", ..TOWER_SQLITE };
+    Contestant { name: "secure-sessions, Actix, ring", argument: "actix-ring", sized: false, ..OURS };
+const OURS_ON_ACTIX_REMEMBERING: Contestant = Contestant {
+    name: "secure-sessions, Actix, ring, remembering",
+    argument: "actix-remembering",
+    ..OURS_ON_ACTIX_BY_RING
+};
+const OURS_UNSIZED: Contestant = Contestant { sized: false, ..OURS };
+
+const TOWER: Contestant =
+    Contestant { name: "tower-sessions", argument: "tower", table: "tower_sessions", sized: true };
+const TOWER_SERVER: Contestant = Contestant { table: "tower_sessions.session", ..TOWER };
+const TOWER_AS_DOCUMENTED: Contestant = Contestant {
+    name: "tower-sessions, pool as documented",
+    argument: "tower-documented",
+    sized: false,
+    ..TOWER_SERVER
+};
+const ACTIX: Contestant = Contestant { name: "actix-session", argument: "actix", ..TOWER };
+const AXUM_SESSION: Contestant =
+    Contestant { name: "axum_session", argument: "axum_session", table: "sessions", sized: true };
 
 /// All of them.
-pub const CONTESTS: [Contest; 7] = [
-    Contest { kind: Kind::Sqlite, sides: &[OURS, OURS_BY_RING, TOWER_SQLITE] },
-    Contest { kind: Kind::Postgres, sides: &[OURS, OURS_BY_RING, TOWER_SERVER, TOWER_AS_DOCUMENTED] },
-    Contest { kind: Kind::MariaDb, sides: &[OURS, OURS_BY_RING, TOWER_SERVER, TOWER_AS_DOCUMENTED] },
-    Contest { kind: Kind::RedisAlways, sides: &[OURS, OURS_BY_RING, TOWER_REDIS] },
-    Contest { kind: Kind::RedisAlways, sides: &[OURS_ON_ACTIX, OURS_ON_ACTIX_BY_RING, ACTIX_REDIS] },
-    Contest { kind: Kind::RedisEverySecond, sides: &[OURS, OURS_BY_RING, TOWER_REDIS] },
-    Contest { kind: Kind::RedisEverySecond, sides: &[OURS_ON_ACTIX, OURS_ON_ACTIX_BY_RING, ACTIX_REDIS] },
+pub const CONTESTS: [Contest; 12] = [
+    Contest { kind: Kind::Memory, sides: &[OURS, OURS_BY_RING, OURS_REMEMBERING, TOWER, AXUM_SESSION] },
+    Contest { kind: Kind::Sqlite, sides: &[OURS, OURS_BY_RING, OURS_REMEMBERING, TOWER] },
+    Contest { kind: Kind::Redb, sides: &[OURS_UNSIZED, OURS_BY_RING, OURS_REMEMBERING] },
+    Contest {
+        kind: Kind::Postgres,
+        sides: &[OURS, OURS_BY_RING, OURS_REMEMBERING, TOWER_SERVER, TOWER_AS_DOCUMENTED, AXUM_SESSION],
+    },
+    Contest {
+        kind: Kind::MariaDb,
+        sides: &[OURS, OURS_BY_RING, OURS_REMEMBERING, TOWER_SERVER, TOWER_AS_DOCUMENTED, AXUM_SESSION],
+    },
+    Contest { kind: Kind::RedisAlways, sides: &ON_AXUM_AND_REDIS },
+    Contest { kind: Kind::RedisAlways, sides: &ON_ACTIX_AND_REDIS },
+    Contest { kind: Kind::RedisEverySecond, sides: &ON_AXUM_AND_REDIS },
+    Contest { kind: Kind::RedisEverySecond, sides: &ON_ACTIX_AND_REDIS },
+    Contest { kind: Kind::RedisCluster, sides: &[OURS, OURS_BY_RING, OURS_REMEMBERING, TOWER] },
+    Contest { kind: Kind::Etcd, sides: &[OURS_UNSIZED, OURS_BY_RING, OURS_REMEMBERING] },
+    Contest { kind: Kind::Memcached, sides: &[OURS, OURS_BY_RING, OURS_REMEMBERING] },
 ];
+
+const ON_AXUM_AND_REDIS: [Contestant; 5] = [OURS, OURS_BY_RING, OURS_REMEMBERING, TOWER, AXUM_SESSION];
+const ON_ACTIX_AND_REDIS: [Contestant; 4] = [OURS_ON_ACTIX, OURS_ON_ACTIX_BY_RING, OURS_ON_ACTIX_REMEMBERING, ACTIX];
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
@@ -93,11 +121,11 @@ impl Measured {
         quantile(&sorted(&self.rates), 0.5)
     }
 
-    /// Bytes that the engine has written for each request.
+    /// Bytes that were written for each request, where anything says so.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a count for people")]
-    pub fn written_each(&self) -> f64 {
-        self.written as f64 / self.latencies.len() as f64
+    pub fn written_each(&self) -> Option<f64> {
+        Some(self.written as f64 / self.latencies.len() as f64).filter(|bytes| *bytes >= 1.0)
     }
 
     /// How many times as fast as the other it is, pass by pass, in ascending order.
@@ -115,8 +143,8 @@ pub struct Size {
     pub after_login: f64,
     /// After its first write.
     pub after_write: f64,
-    /// After two reads in the minutes after that.
-    pub settled: f64,
+    /// After two reads in the minutes after that. Not measured in the application's own memory.
+    pub settled: Option<f64>,
 }
 
 /// What was measured of one side.
@@ -149,15 +177,17 @@ pub async fn contest(contest: &Contest, ours: &OsStr, peers: &OsStr, effort: Eff
         } else {
             SideProcess::start(peers, &[side.argument, &url])
         }?;
-        process.tell(Order::LogIn(AT_ONCE))?;
+        process.tell(Order::LogIn(SESSIONS))?;
         sides.push(process);
     }
     let mut done = vec![<[Measured; 3]>::default(); sides.len()];
+    // A request of microseconds is asked more often: a pass must outlast what else takes a core for a moment.
+    let times = if contest.kind == Kind::Memory { 10 } else { 1 };
+    let (read, write) = (Order::Read(effort.reads * times), Order::Write(effort.writes * times));
     // The first pass warms caches and pools up and is not kept.
     for pass in 0..=effort.passes {
         sides.iter_mut().try_for_each(settle)?;
-        let orders = [Order::Read(effort.reads), Order::Write(effort.writes), Order::Read(effort.reads)];
-        for (which, order) in orders.into_iter().enumerate() {
+        for (which, order) in [read, write, read].into_iter().enumerate() {
             for turn in 0..sides.len() {
                 // Nobody always follows the same one.
                 let number = if pass % 2 == 0 { turn } else { sides.len() - 1 - turn };
@@ -217,6 +247,9 @@ fn add(sum: &mut Measured, pass: Measured) {
 
 /// Fills the emptied store with sessions, and follows what they take.
 async fn size(engine: &Engine, side: &Contestant, process: &mut SideProcess, sessions: usize) -> Result<Size> {
+    if engine.kind() == Kind::Memory {
+        return size_in_process(process, sessions);
+    }
     engine.clear(side.table, side.argument).await?;
     process.tell(Order::LogIn(sessions))?;
     let after_login = each(engine, side, sessions).await?;
@@ -224,7 +257,20 @@ async fn size(engine: &Engine, side: &Contestant, process: &mut SideProcess, ses
     let after_write = each(engine, side, sessions).await?;
     settle(process)?;
     let settled = each(engine, side, sessions).await?;
-    Ok(Size { after_login, after_write, settled })
+    Ok(Size { after_login, after_write, settled: Some(settled) })
+}
+
+/// Adds sessions to the side's own memory, and follows how much that grows.
+#[expect(clippy::cast_precision_loss, reason = "a size for people")]
+fn size_in_process(process: &mut SideProcess, sessions: usize) -> Result<Size> {
+    /// Memory is asked for in pages and tables: there are more sessions than in a store that tells bytes.
+    const TIMES: usize = 20;
+    let sessions = sessions * TIMES;
+    // The allocator first hands out what lies about free.
+    process.grow(Order::Grow(sessions / 10, 1))?;
+    let mut each =
+        |writes| -> Result<f64> { Ok(process.grow(Order::Grow(sessions, writes))? as f64 / sessions as f64) };
+    Ok(Size { after_login: each(0)?, after_write: each(1)?, settled: None })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a size for people")]

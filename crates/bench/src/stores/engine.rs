@@ -1,17 +1,22 @@
 //! The engines: how each is started, and what it says that it has written and stores.
 
-use std::path::Path;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 
-use anyhow::{Context, Result};
-use services::{Engine as Server, Service, Setup};
+use anyhow::{Context, Result, bail, ensure};
+use services::{Cluster, Engine as Server, Service, Setup};
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection, Row, SqliteConnection};
 use tempfile::TempDir;
 
 /// The engines that sessions are kept in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// The application's own memory.
+    Memory,
     /// SQLite: a file in WAL mode, synchronous=FULL.
     Sqlite,
+    /// redb: a file that is synced before it answers.
+    Redb,
     /// PostgreSQL with its defaults.
     Postgres,
     /// MariaDB with its defaults, but for a smaller buffer pool.
@@ -20,6 +25,12 @@ pub enum Kind {
     RedisAlways,
     /// Redis that syncs its file once a second.
     RedisEverySecond,
+    /// A Redis cluster of three nodes, which sync their files before they answer.
+    RedisCluster,
+    /// etcd with its defaults, one node.
+    Etcd,
+    /// Memcached, which keeps everything in memory.
+    Memcached,
 }
 
 impl Kind {
@@ -27,11 +38,16 @@ impl Kind {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Memory => "memory",
             Self::Sqlite => "SQLite",
+            Self::Redb => "redb",
             Self::Postgres => "PostgreSQL",
             Self::MariaDb => "MariaDB",
             Self::RedisAlways => "Redis, always",
             Self::RedisEverySecond => "Redis, everysec",
+            Self::RedisCluster => "Redis cluster",
+            Self::Etcd => "etcd",
+            Self::Memcached => "Memcached",
         }
     }
 }
@@ -40,10 +56,17 @@ impl Kind {
 #[derive(Debug)]
 pub struct Engine {
     kind: Kind,
-    /// Of SQLite: a folder for the files.
-    folder: Option<TempDir>,
-    /// Of the others.
-    service: Option<Service>,
+    running: Running,
+}
+
+#[derive(Debug)]
+enum Running {
+    /// In the process of each side.
+    Inside,
+    /// Files in a folder, one for each side.
+    Files(TempDir),
+    Server(Service),
+    Cluster(Cluster),
 }
 
 impl Engine {
@@ -58,37 +81,52 @@ impl Engine {
             let arguments = ["--auto-aof-rewrite-percentage", "0", "--appendfsync", sync];
             Setup::new(Server::Redis).arguments(arguments).start()
         };
-        let service = match kind {
-            Kind::Sqlite => {
-                let folder = tempfile::Builder::new().prefix("secure-sessions-bench-").tempdir()?;
-                return Ok(Self { kind, folder: Some(folder), service: None });
+        let running = match kind {
+            Kind::Memory => Running::Inside,
+            Kind::Sqlite | Kind::Redb => {
+                Running::Files(tempfile::Builder::new().prefix("secure-sessions-bench-").tempdir()?)
             }
-            Kind::Postgres => Service::postgres()?,
-            Kind::MariaDb => Service::mariadb()?,
-            Kind::RedisAlways => redis("always")?,
-            Kind::RedisEverySecond => redis("everysec")?,
+            Kind::Postgres => Running::Server(Service::postgres()?),
+            Kind::MariaDb => Running::Server(Service::mariadb()?),
+            Kind::RedisAlways => Running::Server(redis("always")?),
+            Kind::RedisEverySecond => Running::Server(redis("everysec")?),
+            Kind::RedisCluster => Running::Cluster(Cluster::start()?),
+            Kind::Etcd => Running::Server(Setup::new(Server::Etcd).start()?),
+            Kind::Memcached => Running::Server(Setup::new(Server::Memcached).start()?),
         };
-        Ok(Self { kind, folder: None, service: Some(service) })
+        Ok(Self { kind, running })
     }
 
-    /// Where a side finds it. SQLite has a file for each side, so that neither's pages are among the other's.
+    /// Which it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Returns where a side finds it. Each side has a file of its own, so that neither's pages are among the other's.
     #[must_use]
     pub fn url(&self, side: &str) -> String {
-        match (&self.folder, &self.service) {
-            (Some(folder), _) => format!("sqlite:{}", file(folder.path(), side)),
-            (None, Some(service)) => service.url().to_owned(),
-            (None, None) => String::new(),
+        match &self.running {
+            Running::Inside => "memory:".to_owned(),
+            Running::Files(folder) => {
+                let scheme = if self.kind == Kind::Redb { "redb" } else { "sqlite" };
+                format!("{scheme}:{}", folder.path().join(format!("{side}.db")).display())
+            }
+            Running::Server(service) => service.url().to_owned(),
+            Running::Cluster(cluster) => cluster.urls(),
         }
     }
 
-    /// Bytes that it has written so far to its log of changes. `None` for SQLite, where that is up to the side's own process.
+    /// Bytes that it has written so far to its log of changes. `None` if that is up to the side's own process; always 0 if it
+    /// keeps no log, or does not say.
     ///
     /// # Errors
     ///
     /// If the engine does not say.
     pub async fn written(&self) -> Result<Option<u64>> {
         let number = match self.kind {
-            Kind::Sqlite => return Ok(None),
+            Kind::Memory | Kind::Etcd | Kind::Memcached => return Ok(Some(0)),
+            Kind::Sqlite | Kind::Redb => return Ok(None),
             Kind::Postgres => {
                 let position = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint";
                 self.postgres().await?.fetch_one(position).await?.try_get::<i64, _>(0)?.to_string()
@@ -97,10 +135,13 @@ impl Engine {
                 let position = "SHOW GLOBAL STATUS LIKE 'Innodb_lsn_current'";
                 self.mariadb().await?.fetch_one(position).await?.try_get::<String, _>(1)?
             }
-            Kind::RedisAlways | Kind::RedisEverySecond => {
-                let info = self.service()?.redis_call(&["INFO", "persistence"])?;
-                let size = info.lines().find_map(|line| line.strip_prefix("aof_current_size:"));
-                size.context("no aof_current_size")?.trim().to_owned()
+            Kind::RedisAlways | Kind::RedisEverySecond | Kind::RedisCluster => {
+                return self
+                    .of_all_redis(&["INFO", "persistence"], |info| {
+                        let size = info.lines().find_map(|line| line.strip_prefix("aof_current_size:"));
+                        Ok(size.context("no aof_current_size")?.trim().parse()?)
+                    })
+                    .map(Some);
             }
         };
         Ok(Some(number.parse().with_context(|| format!("not a number: {number}"))?))
@@ -113,6 +154,8 @@ impl Engine {
     /// If the engine refuses.
     pub async fn clear(&self, table: &str, side: &str) -> Result<()> {
         match self.kind {
+            // These are not sized.
+            Kind::Memory | Kind::Redb | Kind::Etcd => {}
             Kind::Sqlite => {
                 self.sqlite(side).await?.execute(AssertSqlSafe(format!("DELETE FROM {table}"))).await?;
             }
@@ -122,20 +165,26 @@ impl Engine {
             Kind::MariaDb => {
                 self.mariadb().await?.execute(AssertSqlSafe(format!("TRUNCATE {table}"))).await?;
             }
-            Kind::RedisAlways | Kind::RedisEverySecond => {
-                self.service()?.redis_call(&["FLUSHALL"])?;
+            Kind::RedisAlways | Kind::RedisEverySecond | Kind::RedisCluster => {
+                self.of_all_redis(&["FLUSHALL"], |_| Ok(0))?;
+            }
+            Kind::Memcached => {
+                let said = self.memcached("flush_all")?;
+                ensure!(said == ["OK"], "flush_all was answered {said:?}");
             }
         }
         Ok(())
     }
 
-    /// Bytes that this table takes with its indexes, once the engine has tidied it up; of Redis all keys' memory.
+    /// Bytes that this table takes with its indexes, once the engine has tidied it up; of Redis and Memcached those of all
+    /// keys.
     ///
     /// # Errors
     ///
     /// If the engine does not say.
     pub async fn stored(&self, table: &str, side: &str) -> Result<u64> {
         let bytes = match self.kind {
+            Kind::Memory | Kind::Redb | Kind::Etcd => bail!("{} does not say what it stores", self.kind.name()),
             Kind::Sqlite => {
                 let mut connection = self.sqlite(side).await?;
                 connection.execute("VACUUM").await?;
@@ -161,7 +210,12 @@ impl Engine {
                 );
                 connection.fetch_one(AssertSqlSafe(size)).await?.try_get::<i64, _>(0)?
             }
-            Kind::RedisAlways | Kind::RedisEverySecond => return self.redis_memory(),
+            Kind::RedisAlways | Kind::RedisEverySecond | Kind::RedisCluster => return self.redis_memory(),
+            Kind::Memcached => {
+                let said = self.memcached("stats")?;
+                let bytes = said.iter().find_map(|line| line.strip_prefix("STAT bytes "));
+                return bytes.context("no bytes")?.parse().context("not a number");
+            }
         };
         u64::try_from(bytes).context("less than nothing")
     }
@@ -170,12 +224,33 @@ impl Engine {
     fn redis_memory(&self) -> Result<u64> {
         const TOTAL: &str = "local total = 0 for _, key in ipairs(redis.call('KEYS', '*')) do \
                              total = total + redis.call('MEMORY', 'USAGE', key, 'SAMPLES', 0) end return total";
-        let total = self.service()?.redis_call(&["EVAL", TOTAL, "0"])?;
-        total.parse().with_context(|| format!("not a number: {total}"))
+        self.of_all_redis(&["EVAL", TOTAL, "0"], |total| {
+            total.parse().with_context(|| format!("not a number: {total}"))
+        })
+    }
+
+    /// Asks each node of Redis, and returns the sum of the numbers in their answers.
+    fn of_all_redis(&self, command: &[&str], read: impl Fn(&str) -> Result<u64>) -> Result<u64> {
+        let nodes = match &self.running {
+            Running::Cluster(cluster) => cluster.nodes(),
+            _ => std::slice::from_ref(self.service()?),
+        };
+        nodes.iter().map(|node| read(&node.redis_call(command)?)).sum()
+    }
+
+    /// Gives Memcached a command, and returns the lines of its answer.
+    fn memcached(&self, command: &str) -> Result<Vec<String>> {
+        let mut connection = TcpStream::connect(("127.0.0.1", self.service()?.port()))?;
+        connection.write_all(format!("{command}\r\nquit\r\n").as_bytes())?;
+        Ok(BufReader::new(connection).lines().collect::<Result<_, _>>()?)
     }
 
     fn service(&self) -> Result<&Service> {
-        self.service.as_ref().context("no server")
+        if let Running::Server(service) = &self.running {
+            Ok(service)
+        } else {
+            bail!("{} is no server", self.kind.name())
+        }
     }
 
     async fn sqlite(&self, side: &str) -> Result<SqliteConnection> {
@@ -189,8 +264,4 @@ impl Engine {
     async fn mariadb(&self) -> Result<MySqlConnection> {
         Ok(MySqlConnection::connect(self.service()?.url()).await?)
     }
-}
-
-fn file(folder: &Path, side: &str) -> String {
-    folder.join(format!("{side}.db")).display().to_string()
 }

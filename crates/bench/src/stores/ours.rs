@@ -5,30 +5,40 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use axum::Router;
 use axum::routing::get;
 use bench_load::contents::{COUNT, FILL, FIRST_COUNT, READ, TEXTS, WRITE, status, text};
 use bench_load::{POOL, Side, application};
 use http::StatusCode;
-use secure_sessions::{Aead, Session as Engine};
+use secure_sessions::{Aead, Builder, Session as Engine};
 use secure_sessions_axum::{
     Clock, EngineError, Keyring, Session, SessionError, SessionLayer, SessionManager, SystemClock,
 };
-use secure_sessions_store::{RedisStore, SqlOptions, Timestamp};
+use secure_sessions_store::{EtcdStore, MemcachedStore, MemoryStore, RedbStore, RedisStore, SqlOptions, Timestamp};
 
-/// Our side on the framework of this name (`axum`, or `axum-ring` to seal by ring), with its store at this URL.
+/// The tokens that a side remembers: more than it has sessions at a time.
+const REMEMBERED: usize = 10_000;
+
+/// Our side on the framework of this name, with its store at this URL: `axum` with the defaults, `axum-ring` sealed by
+/// ring, `axum-remembering` sealed by ring and remembering tokens.
 ///
 /// # Errors
 ///
 /// If the store cannot be opened, or there is no such framework.
 pub async fn side(framework: &str, url: &str) -> Result<Side> {
     let clock = Passing::default();
-    let (framework, aead) = match framework.strip_suffix("-ring") {
-        Some(framework) => (framework, Aead::Ring),
-        None => (framework, Aead::default()),
-    };
-    let manager = manager(url, clock.clone(), aead).await?;
+    let (framework, setting) = framework.split_once('-').unwrap_or((framework, ""));
+    let long = Duration::from_secs(400 * 24 * 60 * 60);
+    // The data and its token fill a cookie that the default limit refuses.
+    let builder = builder(url).await?.clock(clock.clone()).absolute_timeout(long).size_limit(4000);
+    let manager = match setting {
+        "" => builder,
+        "ring" => builder.aead(Aead::Ring),
+        "remembering" => builder.aead(Aead::Ring).remember_tokens(REMEMBERED),
+        other => bail!("no setting {other}"),
+    }
+    .build()?;
     let call = match framework {
         "axum" => application::axum(axum_application(manager)),
         "actix" => actix::application(manager).await,
@@ -37,15 +47,22 @@ pub async fn side(framework: &str, url: &str) -> Result<Side> {
     Ok(Side { call, pass: Rc::new(move |millis| clock.pass(millis)) })
 }
 
-async fn manager(url: &str, clock: Passing, aead: Aead) -> Result<SessionManager> {
+/// A builder with the store at this URL. It erases the store's type: one that is erased already would cost each call twice.
+async fn builder(url: &str) -> Result<Builder> {
+    let (scheme, place) = url.split_once(':').with_context(|| format!("not a URL: {url}"))?;
     let keyring = Keyring::generate()?;
-    let builder = if url.starts_with("redis:") {
-        SessionManager::builder(keyring, RedisStore::connect(url).await?)
-    } else {
-        SessionManager::builder(keyring, SqlOptions::new().max_connections(POOL).connect(url).await?)
-    };
-    let long = Duration::from_secs(400 * 24 * 60 * 60);
-    Ok(builder.aead(aead).clock(clock).absolute_timeout(long).build()?)
+    Ok(match scheme {
+        "memory" => SessionManager::builder(keyring, MemoryStore::new()),
+        "redb" => SessionManager::builder(keyring, RedbStore::open(place).await?),
+        "redis" if url.contains(',') => {
+            let nodes: Vec<&str> = url.split(',').collect();
+            SessionManager::builder(keyring, RedisStore::connect_cluster(&nodes).await?)
+        }
+        "redis" => SessionManager::builder(keyring, RedisStore::connect(url).await?),
+        "http" => SessionManager::builder(keyring, EtcdStore::connect(&[url]).await?),
+        "tcp" => SessionManager::builder(keyring, MemcachedStore::open_lossy(url).await?),
+        _ => SessionManager::builder(keyring, SqlOptions::new().max_connections(POOL).connect(url).await?),
+    })
 }
 
 /// A clock that lets time pass between two writes of a session. Without it a grace would be full of them, and each

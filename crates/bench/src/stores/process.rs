@@ -53,6 +53,17 @@ impl SideProcess {
         self.hear()?.parse()
     }
 
+    /// Gives an order to add sessions. Returns the bytes by which its memory has grown.
+    ///
+    /// # Errors
+    ///
+    /// If it was not carried out.
+    pub fn grow(&mut self, order: Order) -> Result<u64> {
+        self.say(order)?;
+        let answer = self.hear()?;
+        answer.parse().with_context(|| format!("{} answered {answer}", self.name))
+    }
+
     fn say(&mut self, order: Order) -> Result<()> {
         let orders = self.orders.as_mut().context("it takes no orders any more")?;
         writeln!(orders, "{order}").with_context(|| format!("{} has gone", self.name))

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 const GRACE: Millis = Millis::from_secs(60);
-const POLICY: BucketPolicy = BucketPolicy { grace: GRACE };
+const POLICY: BucketPolicy = BucketPolicy { grace: GRACE, touch_step: None };
 const IDLE: Millis = Millis::from_secs(30 * 60);
 const LIFETIME: Millis = Millis::from_secs(8 * 60 * 60);
 
@@ -26,6 +26,7 @@ fn fresh() -> Bucket {
     let new = NewBucket {
         id: SessionId::from_bytes([1; 16]),
         subject: None,
+        group: None,
         label: None,
         expires_at: at(0).after(LIFETIME),
         idle_timeout: Some(IDLE),
@@ -44,6 +45,7 @@ fn succession(bucket: &Bucket) -> Succession {
         fingerprint: of(generation),
         handoff: vec![0; 100],
         subject: bucket.subject,
+        group: None,
         label: bucket.label.clone(),
         expires_at: bucket.expires_at,
         idle_timeout: bucket.idle_timeout,
@@ -154,13 +156,34 @@ fn a_bucket_expires_once_idle_for_longer_than_timeout_plus_damping_step() {
 fn the_nonzero_damping_step_is_the_least_of_minute_idle_20th_and_grace() {
     let step = |idle: Option<u64>, grace: u64| {
         let bucket = Bucket { idle_timeout: idle.map(Millis::new), ..fresh() };
-        bucket.touch_step(&BucketPolicy { grace: Millis::new(grace) }).get()
+        bucket.touch_step(&BucketPolicy { grace: Millis::new(grace), touch_step: None }).get()
     };
     assert_eq!(step(None, 600_000), 60_000);
     assert_eq!(step(Some(30 * 60_000), 600_000), 60_000);
     assert_eq!(step(Some(60_000), 600_000), 3000);
     assert_eq!(step(None, 2000), 2000);
     assert_eq!(step(Some(0), 0), 1);
+}
+
+#[test]
+fn a_policys_own_step_is_cut_at_a_quarter_of_the_idle_timeout() {
+    let step = |idle: Option<u64>, step: u64| {
+        let bucket = Bucket { idle_timeout: idle.map(Millis::new), ..fresh() };
+        bucket.touch_step(&BucketPolicy { touch_step: Some(Millis::new(step)), ..POLICY }).get()
+    };
+    assert_eq!(step(Some(30 * 60_000), 300_000), 300_000, "more than a grace");
+    assert_eq!(step(None, 300_000), 300_000);
+    assert_eq!(step(Some(8 * 60_000), 300_000), 120_000);
+    assert_eq!(step(None, 3_600_000), MAX_TOUCH_STEP.get());
+    assert_eq!(step(Some(0), 0), 1);
+}
+
+/// The purge does not know the policy, and must not be earlier than the expiry.
+#[test]
+fn with_the_longest_step_a_bucket_expires_before_it_may_be_purged() {
+    let bucket = Bucket { idle_timeout: Some(Millis::from_secs(3600)), expires_at: at(1_000_000), ..fresh() };
+    let policy = BucketPolicy { touch_step: Some(MAX_TOUCH_STEP), ..POLICY };
+    assert!(bucket.is_expired(bucket.purge_at(), &policy));
 }
 
 #[test]
@@ -392,8 +415,16 @@ proptest! {
             prop_assert!(next.retired.iter().all(|retired| retired.superseded_at <= next.rotated_at));
             prop_assert!(next.retired.is_empty() || next.handoff.is_some(), "whoever is alive can be led on");
             prop_assert!(next.to_record().len() <= LONGEST_RECORD);
-            // What was pushed out and may be alive is below the watermark, whose times never move backwards either.
-            let alive = bucket.evicted.filter(|evicted| evicted.dead_after.is_none_or(|last| next.last_seen_at <= last));
+            // What was pushed out and may be alive is below the watermark, whose times never move backwards either. A write
+            // long after the arrival that it was made for can find out that the watermark is dead by now.
+            let found_out = |evicted: &Evicted| {
+                let (presented, _) = now?;
+                let arrived_at = presented.at.min(next.last_seen_at);
+                let moved_on = presented.generation > evicted.generation;
+                (moved_on && arrived_at > evicted.superseded_at.after(GRACE)).then(|| arrived_at.after(GRACE))
+            };
+            let end_of = |evicted: &Evicted| evicted.dead_after.or_else(|| found_out(evicted));
+            let alive = bucket.evicted.filter(|evicted| end_of(evicted).is_none_or(|last| next.last_seen_at <= last));
             if let Some(before) = alive {
                 let after = next.evicted.expect("alive");
                 prop_assert!(after.generation >= before.generation && after.superseded_at >= before.superseded_at);
@@ -492,6 +523,15 @@ fn a_watermark_lives_as_long_as_the_last_that_was_pushed_out() {
     let again = (0..130).fold(seen, |bucket, _| rotated(&bucket, bucket.generation, at(63)));
     let evicted = again.evicted.expect("pushed out");
     assert_eq!((evicted.generation, evicted.superseded_at, evicted.dead_after), (131, at(63), None));
+}
+
+#[test]
+fn a_slow_handler_s_write_drops_a_watermark_that_its_arrival_ended() {
+    let bucket = crowded(1);
+    let presented = arrival(bucket.generation, at(62));
+    let late = bucket.touched(&presented, at(122), &POLICY);
+    assert_eq!(late.evicted.expect("alive to its last moment").dead_after, Some(at(122)));
+    assert!(bucket.touched(&presented, millis_at(122_001), &POLICY).evicted.is_none());
 }
 
 #[test]

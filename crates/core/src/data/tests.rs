@@ -124,7 +124,8 @@ fn a_value_is_all_of_its_bytes_and_the_names_in_it_may_be_long() {
 
 #[test]
 fn what_is_too_large_is_counted_and_not_kept() {
-    let mut writer = Bounded { small: SecretArray([0; Bounded::SMALL]), large: None, length: 0 };
+    let (small, limit) = (SecretArray([0; Bounded::SMALL]), MAX_TOKEN);
+    let mut writer = Bounded { small, large: None, length: 0, limit };
     for _ in 0..5 {
         std::io::Write::write_all(&mut writer, &[7; 1000]).expect("it never fails");
     }

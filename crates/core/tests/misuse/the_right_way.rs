@@ -4,7 +4,7 @@ use secure_sessions_core::{
     Bucket, BucketPolicy, DataMap, FingerprintKey, Keyring, Opened, SealKey, Sealer, Timestamp, Verdict,
 };
 
-fn main() {
+pub(crate) fn main() {
     let seal = SealKey::from_bytes([1; 32]);
     let fingerprint = FingerprintKey::from_bytes([2; 32]);
     let _ = (format!("{seal:?}"), seal.to_text(), fingerprint.id());

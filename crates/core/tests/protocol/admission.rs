@@ -202,7 +202,7 @@ fn a_client_that_never_takes_the_newest_token_is_led_to_it_every_time() {
 
 #[test]
 fn a_grace_of_nothing_still_admits_the_newest_token() {
-    let policy = BucketPolicy { grace: Millis::ZERO };
+    let policy = BucketPolicy { grace: Millis::ZERO, touch_step: None };
     let session = Session::anonymous("data");
     let opened = session.sealer.open(session.token.clone()).expect("ours");
     let verdict = session.sealer.admit(&session.bucket, opened, later(1), None, &policy);
@@ -217,14 +217,15 @@ fn newer_reads(token: &Token) -> Vec<u8> {
 #[test]
 fn an_older_build_that_rotates_drops_none_of_a_newer_one_s_entries() {
     let mut session = Session::new(crate::support::fixtures::sealer(), Some("alice"), "old");
-    // The newer build writes entry 9, between ours, and entry 20, after them.
+    // The newer build writes entry 0, before ours, and entry 20, after them.
     let mut plaintext = raw::read(&SEAL, CONTEXT, session.token.as_bytes()).expect("both have the keys");
-    let (device, other) = ([0x09, 0x82, 0x01, 0x43, 7, 7, 7], [0x14, 0xa1, 0x61, b'x', 0x1b, 0, 0, 0, 0, 0, 0, 0, 1]);
-    let tag = plaintext.meta.len() - 18;
+    let (early, other) = ([0x00, 0x82, 0x01, 0x43, 7, 7, 7], [0x14, 0xa1, 0x61, b'x', 0x1b, 0, 0, 0, 0, 0, 0, 0, 1]);
     plaintext.meta[0] += 2;
     let meta = plaintext.meta.clone();
-    let (before, tag) = meta.split_at(tag);
-    plaintext.meta = [before, &device, tag, &other].concat();
+    let (head, ours) = meta.split_at(1);
+    plaintext.meta = [head, &early, ours, &other].concat();
+    // The subject's tag is the last of ours.
+    let (before, tag) = ours.split_at(ours.len() - 18);
     let (token, fingerprint) = raw::token(&SEAL, &FINGERPRINT, CONTEXT, &[1; 24], &plaintext.to_bytes());
     let token = Token::from_bytes(token).expect("a token");
     session.bucket.current = secure_sessions_core::Fingerprint::from_bytes(fingerprint);
@@ -249,7 +250,7 @@ fn an_older_build_that_rotates_drops_none_of_a_newer_one_s_entries() {
 
         let read = newer_reads(&issued.token);
         let persistent = [0x04, if generation == 2 { 0xf5 } else { 0xf4 }];
-        let expected = [&[0xa5][..], &before[1..], &persistent, &device, tag, &other].concat();
+        let expected = [&[0xa5][..], &early, before, &persistent, tag, &other].concat();
         assert_eq!(read, expected, "generation {generation}");
         newest = admitted(session.present(&issued.token, later(5)));
         assert_eq!((newest.meta.subject.as_deref(), text(&newest).as_str()), (Some("alice"), "old"));

@@ -44,7 +44,7 @@ fn an_independent_program_opens_and_reproduces_every_frozen_vector() {
         return;
     }
     let report = succeeded(&program().output().expect("python3 starts"));
-    for file in ["keys.json", "token.json", "handoff.json", "tags.json", "data.json", "negative.json"] {
+    for file in ["keys.json", "token.json", "handoff.json", "tags.json", "data.json", "vault.json", "negative.json"] {
         assert!(report.contains(file), "{report}");
     }
 }
@@ -97,6 +97,7 @@ fn a_token_that_the_independent_program_sealed_is_opened_and_admitted() {
         let new = NewBucket {
             id: opened.session_id(),
             subject: Some(sealer.subject_tag("Zoë")),
+            group: None,
             label: None,
             expires_at: Timestamp::from_millis(issued_at + 1000),
             idle_timeout: None,
@@ -104,7 +105,7 @@ fn a_token_that_the_independent_program_sealed_is_opened_and_admitted() {
         };
         let mut bucket = Bucket::create(new, Timestamp::from_millis(issued_at));
         bucket.generation = 42;
-        let policy = BucketPolicy { grace: Millis::from_secs(60) };
+        let policy = BucketPolicy { grace: Millis::from_secs(60), touch_step: None };
         let now = Timestamp::from_millis(issued_at + 1);
         let Verdict::Current(admitted) = sealer.admit(&bucket, opened, now, None, &policy) else {
             panic!("not admitted")

@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests may panic")]
 
 mod admission;
+mod devices;
 mod handoff;
 mod histories;
 mod independent;

@@ -91,6 +91,7 @@ fn no_public_type_shows_a_secret() {
             fingerprint,
             handoff,
             subject: Some(tag),
+            group: None,
             label: Some(label.clone()),
             expires_at: START,
             idle_timeout: None,
@@ -101,6 +102,7 @@ fn no_public_type_shows_a_secret() {
         &NewBucket {
             id,
             subject: Some(tag),
+            group: None,
             label: Some(label),
             expires_at: START,
             idle_timeout: None,

@@ -3,17 +3,19 @@
 use std::path::Path;
 
 use secure_sessions_core::{
-    Bucket, BucketPolicy, Content, DecodeError, Fingerprint, FingerprintKey, Handle, HandoffError, HandoffKey, KeyKind,
-    KeyState, Keyring, Millis, NewBucket, Opened, Refusal, SealKey, Sealer, SessionId, Sizes, SubjectTag, Timestamp,
-    Token, Verdict,
+    Bucket, BucketPolicy, Content, DecodeError, DeviceIdentifier, DeviceKey, DevicePolicy, DeviceTicket, Fingerprint,
+    FingerprintKey, Handle, HandoffError, HandoffKey, KeyKind, KeyState, Keyring, Millis, NewBucket, Opened,
+    ProviderSession, Refusal, SealKey, Sealer, SessionId, Sizes, SubjectTag, Timestamp, Token, VaultId, Verdict,
 };
 use serde::de::DeserializeOwned;
 
 use crate::support::random::Replay;
-use crate::support::vectors::{DataCase, File, HandoffCase, KeyCase, NegativeCase, TagCase, TokenCase};
+use crate::support::vectors::{
+    DataCase, DeviceCase, File, HandoffCase, KeyCase, NegativeCase, TagCase, TokenCase, VaultCase, reference,
+};
 use crate::support::{fixtures, generate, hex, raw};
 
-const POLICY: BucketPolicy = BucketPolicy { grace: Millis::from_secs(60) };
+const POLICY: BucketPolicy = BucketPolicy { grace: Millis::from_secs(60), touch_step: None };
 
 fn text_of(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testvectors").join(name);
@@ -39,6 +41,7 @@ fn bucket(id: SessionId, generation: u32, fingerprint: &str, subject: Option<&st
     let new = NewBucket {
         id,
         subject: subject.map(|tag| SubjectTag::from_bytes(hex::array(tag))),
+        group: None,
         label: None,
         expires_at: Timestamp::from_millis(expires_at),
         idle_timeout: None,
@@ -95,6 +98,7 @@ fn sealing_with_the_recorded_random_bytes_gives_exactly_the_frozen_tokens() {
         assert_eq!(issued.token.encode(), case.cookie, "{}", case.name);
         assert_eq!(hex::encode(issued.fingerprint.as_bytes()), case.fingerprint, "{}", case.name);
         assert_eq!(issued.subject.map(|tag| hex::encode(tag.as_bytes())), case.subject_tag, "{}", case.name);
+        assert_eq!(issued.group.map(|tag| hex::encode(tag.as_bytes())), case.group_tag, "{}", case.name);
         assert!(case.token.ends_with(&case.issue_mark), "{}", case.name);
         assert!(replay.0.is_empty(), "{}: {} recorded bytes are left", case.name, replay.0.len());
         assert!(case.context.len() + case.cookie.len() <= case.limit, "{}", case.name);
@@ -135,11 +139,38 @@ fn opening_the_frozen_tokens_gives_exactly_what_went_in() {
 }
 
 #[test]
+fn private_values_have_their_frozen_blobs_and_open_to_what_went_in() {
+    for case in cases::<VaultCase>("vault.json") {
+        let sizes = Sizes::default_for(case.context.len()).expect("the default");
+        let ring = Keyring::builder().seal_key(SealKey::from_bytes([9; 32]));
+        let ring = ring.fingerprint_key(FingerprintKey::from_bytes([8; 32])).build().expect("any ring");
+        let sealer = Sealer::new(ring.into(), &case.context, sizes).expect("a context");
+        let reference = reference(&hex::decode(&case.reference));
+        let key = reference.blob_key();
+        assert_eq!(key.id(), reference.blob_id());
+        assert_eq!(hex::encode(key.id().as_bytes()), case.blob_id, "{}", case.name);
+        let value = hex::decode(&case.value);
+        assert_eq!(hex::encode(&sealer.seal_blob(&key, &value)), case.blob, "{}", case.name);
+        let opened = sealer.open_blob(&key, hex::decode(&case.blob)).expect("its own");
+        assert_eq!(*opened, *value, "{}", case.name);
+        let vault = VaultId::of(&handoff_key(&case.handoff_key));
+        assert_eq!(hex::encode(vault.as_bytes()), case.vault_id, "{}", case.name);
+    }
+}
+
+#[test]
 fn the_token_vectors_cover_every_kind_of_case() {
     let cases = cases::<TokenCase>("token.json");
-    for part in
-        ["empty session", "nested", "every meta entry", "accepted", "leaked", "largest payload", "longest token"]
-    {
+    for part in [
+        "empty session",
+        "nested",
+        "every meta entry",
+        "private values",
+        "accepted",
+        "leaked",
+        "largest payload",
+        "longest token",
+    ] {
         assert!(cases.iter().any(|case| case.name.contains(part)), "{part}");
     }
     let states: std::collections::BTreeSet<_> = cases.iter().map(|case| case.seal_key_state.as_str()).collect();
@@ -191,6 +222,9 @@ fn tags_handles_csrf_tokens_labels_and_bindings_are_as_frozen() {
         let sizes = Sizes::default_for(case.context.len()).expect("the default");
         let sealer = Sealer::new(ring.clone(), &case.context, sizes).expect("a context");
         assert_eq!(hex::encode(sealer.subject_tag(&case.subject).as_bytes()), case.subject_tag);
+        let session = ProviderSession::new(&case.issuer, &case.sid).expect("a session");
+        assert_eq!(hex::encode(session.as_bytes()), case.provider_session);
+        assert_eq!(hex::encode(sealer.group_tag(&session).as_bytes()), case.group_tag);
         let handle: Handle = case.handle.parse().expect("a handle");
         assert_eq!(ring.handle(&id), handle);
 
@@ -207,6 +241,41 @@ fn tags_handles_csrf_tokens_labels_and_bindings_are_as_frozen() {
         let binding = ring.bind(&id, case.label.as_bytes());
         assert_eq!(hex::encode(&binding), case.binding);
         assert!(ring.is_bound_to(&binding, &id, case.label.as_bytes()));
+    }
+}
+
+#[test]
+fn devices_their_stamped_texts_and_their_proofs_are_as_frozen() {
+    let policy = |life| DevicePolicy { ticket_life: Millis::new(life), grace: Millis::from_secs(60) };
+    for case in cases::<DeviceCase>("device.json") {
+        let ring = Keyring::builder()
+            .seal_key(SealKey::from_bytes([1; 32]))
+            .fingerprint_key(case.key.parse().expect("a key"))
+            .build()
+            .expect("a ring");
+        let sealer = Sealer::new(ring.into(), "x", Sizes::default_for(1).expect("the default")).expect("a context");
+        let (ring, policy, now) = (sealer.keyring(), policy(case.ticket_life), Timestamp::from_millis(case.now));
+        let key = DeviceKey::from_bytes(hex::array(&case.public_key));
+        let handle: Handle = case.handle.parse().expect("a handle");
+        assert_eq!(ring.handle(&SessionId::from_bytes(hex::array(&case.session_id))), handle);
+        assert_eq!(hex::encode(key.id().as_bytes()), case.device);
+
+        let identifier = ring.read_identifier(case.identifier.as_bytes()).expect("an identifier");
+        let handle = Some(handle);
+        assert!(identifier == DeviceIdentifier { key, handle });
+        let ticket = ring.read_ticket(case.ticket.as_bytes()).expect("a ticket");
+        assert!(ticket == DeviceTicket { not_after: now.after(policy.ticket_life), device: key.id(), handle });
+        assert_eq!(ring.issue_ticket(key.id(), handle, now, &policy), case.ticket);
+        assert_eq!(ring.issue_identifier(&identifier), case.identifier);
+        assert_eq!(
+            ring.registration_challenge(case.handle.parse().expect("a handle"), now),
+            case.registration_challenge
+        );
+        assert_eq!(ring.refresh_challenge(key.id(), now), case.refresh_challenge);
+        assert_eq!(ring.dpop_nonce(now), case.dpop_nonce);
+        let registered = sealer.register_device(case.registration_proof.as_bytes(), now, &policy);
+        assert!(registered.expect("its own key") == identifier);
+        sealer.prove_device(case.refresh_proof.as_bytes(), &identifier, now, &policy).expect("its own key");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The parts of a request that the engine reads: headers, method, peer address and body size.
+//! The parts of a request that the engine reads: headers, method, path, peer address and body size.
 
 use std::net::IpAddr;
 
@@ -44,6 +44,15 @@ pub trait RequestHead {
 
     /// Returns the method, in upper case.
     fn method(&self) -> &str;
+
+    /// Returns the path of the request's URL as the client sent it, or `None` if the framework does not report it. A query
+    /// after it does not matter.
+    ///
+    /// Only a DPoP proof is compared with it, and refused without it: see
+    /// [`Builder::dpop`](crate::Builder::dpop).
+    fn path(&self) -> Option<&str> {
+        None
+    }
 
     /// Returns the address that the connection comes from, or `None` if the framework does not report it.
     fn peer(&self) -> Option<IpAddr> {

@@ -48,9 +48,25 @@ pub struct Reply {
     pub(crate) read: bool,
     /// Boxed, because most requests move a reply without one.
     pub(crate) failure: Option<Box<SessionError>>,
-    pub(crate) clear_site_data: Option<Arc<str>>,
     /// `true` if the response's status is 304.
     pub(crate) not_modified: bool,
+    /// Boxed, because few responses have any.
+    pub(crate) rare: Option<Box<RareHeaders>>,
+}
+
+/// The headers that only the responses to a login or a logout have, and those about a device's ticket or DPoP.
+#[derive(Default)]
+pub(crate) struct RareHeaders {
+    /// The value of `Clear-Site-Data`.
+    pub(crate) clear_site_data: Option<Arc<str>>,
+    /// The value of `Secure-Session-Registration`, which asks the browser to register a key.
+    pub(crate) registration: Option<String>,
+    /// The `Set-Cookie` that removes the ticket.
+    pub(crate) removal: Option<String>,
+    /// The value of `DPoP-Nonce`.
+    pub(crate) nonce: Option<String>,
+    /// The value of `WWW-Authenticate`, for a 401 alone. The nonce then goes with it.
+    pub(crate) challenge: Option<String>,
 }
 
 /// The request headers that a session may come in: a response that read a session depends on them.
@@ -85,7 +101,11 @@ impl Reply {
 
     /// Records the response's status.
     pub(crate) fn to(self, status: u16) -> Self {
-        Self { not_modified: status == 304, ..self }
+        let mut rare = self.rare;
+        if let Some(rare) = rare.as_mut().filter(|rare| rare.challenge.is_some() && status != 401) {
+            (rare.challenge, rare.nonce) = (None, None);
+        }
+        Self { not_modified: status == 304, rare, ..self }
     }
 
     /// Returns the error that replaces the response, or `None`. If there is one, the request's changes were not kept.
@@ -104,7 +124,11 @@ impl Reply {
     ///    or the status is 304. The headers of a 304 replace those of the response that the client has stored, which
     ///    already says how long it may be kept.
     /// 4. Adds to `Vary` the request headers that a session may come in: `Cookie`, `Authorization`, or both.
-    /// 5. Adds the configured `Clear-Site-Data` on a logout, unless the application set one itself.
+    /// 5. Offers to bind the session of a login to a device, and removes a ticket that is worth nothing any more, if
+    ///    sessions are bound to devices.
+    /// 6. Sets `DPoP-Nonce` where a client needs the next one, and adds `WWW-Authenticate: DPoP` to a 401, if
+    ///    [`Builder::dpop`](crate::Builder::dpop) is on.
+    /// 7. Adds the configured `Clear-Site-Data` on a logout, unless the application set one itself.
     pub fn apply(&self, headers: &mut dyn ResponseHeaders) {
         if let Some(cookie) = &self.set_cookie {
             headers.append("set-cookie", cookie, true);
@@ -114,7 +138,23 @@ impl Reply {
             headers.remove(name);
             headers.append(name, token, true);
         }
-        let sends = self.set_cookie.is_some() || self.bearer.is_some();
+        let mut sends = self.set_cookie.is_some() || self.bearer.is_some();
+        if let Some(rare) = &self.rare {
+            if let Some(cookie) = &rare.removal {
+                headers.append("set-cookie", cookie, true);
+            }
+            if let Some(offer) = &rare.registration {
+                headers.append("secure-session-registration", offer, true);
+            }
+            if let Some(nonce) = &rare.nonce {
+                headers.remove("dpop-nonce");
+                headers.append("dpop-nonce", nonce, false);
+            }
+            if let Some(challenge) = &rare.challenge {
+                headers.append("www-authenticate", challenge, false);
+            }
+            sends |= rare.removal.is_some() || rare.registration.is_some() || rare.nonce.is_some();
+        }
         if sends {
             if !mentions(headers, "cache-control", &["no-store", "private"]) {
                 headers.set("cache-control", "no-store");
@@ -131,7 +171,7 @@ impl Reply {
                 }
             }
         }
-        if let Some(list) = &self.clear_site_data
+        if let Some(list) = self.rare.as_ref().and_then(|rare| rare.clear_site_data.as_deref())
             && !is_present(headers, "clear-site-data")
         {
             headers.append("clear-site-data", list, false);
@@ -258,7 +298,8 @@ mod tests {
 
     #[test]
     fn a_logout_clears_site_data_unless_the_application_set_that_header() {
-        let reply = Reply { clear_site_data: Some("\"cache\"".into()), ..Reply::default() };
+        let rare = RareHeaders { clear_site_data: Some("\"cache\"".into()), ..RareHeaders::default() };
+        let reply = Reply { rare: Some(rare.into()), ..Reply::default() };
         assert_eq!(applied(&reply, &[]), pairs(&[("clear-site-data", "\"cache\"")]));
         let own = [("clear-site-data", "\"*\"")];
         assert_eq!(applied(&reply, &own), pairs(&own));

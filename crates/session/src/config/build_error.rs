@@ -48,9 +48,24 @@ pub enum BuildError {
         /// The problem, and what to change.
         problem: &'static str,
     },
+    /// The binding to devices cannot work with these paths, or with this cookie.
+    #[error("device_bound: {problem}")]
+    Device {
+        /// The problem, and what to change.
+        problem: &'static str,
+    },
+    /// The binding of bearer tokens to keys cannot work with the other settings, or names no valid origin.
+    #[error("dpop: {problem}")]
+    Dpop {
+        /// The problem, and what to change.
+        problem: &'static str,
+    },
     /// The session limit is zero.
     #[error("session_limit is 0: nobody could log in; leave it out, or allow at least one session")]
     SessionLimit,
+    /// Values are to spill over, and there is no vault for them.
+    #[error("spill_over is set, and there is no vault for large values to go to; call `vault(store)` too")]
+    NoVault,
     /// A header's name is invalid.
     #[error("{setting} is `{name}`: a header's name is written in lower case, of letters, digits and `-`")]
     Header {

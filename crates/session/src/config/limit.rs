@@ -17,9 +17,9 @@ pub enum SessionLimit {
     /// No limit.
     #[default]
     None,
-    /// At most this many: a login ends the sessions that were created first.
+    /// At most this many sessions: a login ends the sessions that were created first.
     EvictOldest(u32),
-    /// At most this many: a further login is refused with
+    /// At most this many sessions: a further login is refused with
     /// [`SessionError::TooManySessions`](crate::SessionError::TooManySessions) when it is committed. Call
     /// [`Session::save`](crate::Session::save) in the handler to get the error there, and
     /// [`discard`](crate::Session::discard) to respond without the login.

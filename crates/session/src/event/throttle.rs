@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use secure_sessions_core::{Handle, KeyId};
 
+use crate::event::measure::Measure;
 use crate::event::{Event, Observer};
 
 /// The number of events of one kind that pass.
@@ -57,6 +58,15 @@ impl<O: Observer> Observer for Throttled<O> {
     fn observe(&self, event: &Event) {
         let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.throttle.pass(event, now, |event| self.observer.observe(event));
+    }
+
+    // A measurement adds to a few numbers, and fills nothing.
+    fn measure(&self, measure: &Measure) {
+        self.observer.measure(measure);
+    }
+
+    fn wants_measures(&self) -> bool {
+        self.observer.wants_measures()
     }
 }
 

@@ -47,7 +47,7 @@ impl Event {
     /// | --- | --- |
     /// | `authn_login_success` | a session was created or renewed by a login |
     /// | `session_created`, `session_renewed` | the same without a login |
-    /// | `session_expired` | it was logged out or revoked, or reached its timeout; `reason` says which |
+    /// | `session_expired` | it was logged out, revoked or ended by the identity provider, or reached its timeout; `reason` says which |
     /// | `session_use_after_expire` | a token of a session that had ended was presented |
     /// | `authn_token_reuse` | a dead token was presented: theft |
     /// | `crypt_decrypt_fail` | a token names a key that we do not have |
@@ -72,11 +72,18 @@ impl Event {
             Self::Forged { .. } => "session_forged",
             Self::Unremembered { .. } => "session_unremembered",
             Self::StoreTampered { .. } => "session_store_tampered",
+            Self::VaultLost { .. } => "session_vault_lost",
             Self::Ambiguous { .. } => "session_ambiguous",
             Self::BindingMismatch { .. } => "session_binding_mismatch",
+            Self::DeviceOffered { .. } => "session_device_offered",
+            Self::DeviceBound { .. } => "session_device_bound",
+            Self::DeviceMissing { .. } => "session_device_missing",
+            Self::DeviceMismatch { .. } => "session_device_mismatch",
+            Self::DeviceEndpointRefused { .. } => "session_device_endpoint_refused",
             Self::LoginRefused { .. } => "session_login_refused",
             Self::KeysChanged { .. } => "session_keys_changed",
             Self::KeyReloadFailed { .. } => "session_key_reload_failed",
+            Self::NotBefore { .. } => "session_not_before",
             Self::StoreError { .. } => "session_store_error",
             Self::ConflictRetry { .. } => "session_conflict_retry",
             Self::Unreadable { .. } => "session_unreadable",
@@ -87,14 +94,21 @@ impl Event {
     #[must_use]
     pub fn severity(&self) -> Severity {
         match self {
-            Self::Forged { .. } | Self::StoreTampered { .. } | Self::Replayed { .. } => Severity::Critical,
+            Self::Forged { .. }
+            | Self::StoreTampered { .. }
+            | Self::VaultLost { altered: true, .. }
+            | Self::Replayed { .. }
+            | Self::DeviceMismatch { .. } => Severity::Critical,
             Self::Unremembered { .. }
+            | Self::VaultLost { altered: false, .. }
             | Self::UnknownKey { .. }
             | Self::LaterVersion { .. }
             | Self::CriticalEntry { .. }
             | Self::CrowdedOut { .. }
             | Self::Ambiguous { .. }
             | Self::BindingMismatch { .. }
+            | Self::DeviceMissing { .. }
+            | Self::DeviceEndpointRefused { .. }
             | Self::LoginRefused { .. }
             | Self::KeyReloadFailed { .. }
             | Self::StoreError { .. }
@@ -109,7 +123,10 @@ impl Event {
             | Self::HandedOff { .. }
             | Self::Ended { .. }
             | Self::Expired { .. }
+            | Self::DeviceOffered { .. }
+            | Self::DeviceBound { .. }
             | Self::KeysChanged { .. }
+            | Self::NotBefore { .. }
             | Self::ConflictRetry { .. } => Severity::Info,
         }
     }
@@ -126,15 +143,20 @@ impl Event {
             Self::Rotated { reason: RotationReason::CompromisedKey, .. } => "compromised_key",
             Self::Ended { reason: EndReason::Logout, .. } => "logout",
             Self::Ended { reason: EndReason::Revoked, .. } => "revoked",
+            Self::Ended { reason: EndReason::ProviderLogout, .. } => "provider_logout",
             Self::Ended { reason: EndReason::Evicted, .. } => "evicted",
             Self::Ended { reason: EndReason::Replaced, .. } => "replaced",
             Self::Ended { reason: EndReason::PresentedAfterEnd, .. } => "presented_after_end",
             Self::Expired { .. } => "timeout",
             Self::Replayed { revoked: true, .. } => "revoked",
             Self::Replayed { revoked: false, .. } => "refused",
+            Self::VaultLost { altered: true, .. } => "altered",
+            Self::VaultLost { altered: false, .. } => "missing",
             Self::StoreError { operation, .. } => operation,
             Self::CrossOrigin { reason, .. } => reason.name(),
             Self::Suppressed { event, .. } => event,
+            Self::DeviceMissing { skipped: Some(skipped), .. } => skipped.name(),
+            Self::DeviceEndpointRefused { reason } => reason,
             Self::LaterVersion { .. } => "later_version",
             Self::CriticalEntry { .. }
             | Self::CrowdedOut { .. }
@@ -145,9 +167,14 @@ impl Event {
             | Self::UnknownKey { .. }
             | Self::Ambiguous { .. }
             | Self::BindingMismatch { .. }
+            | Self::DeviceOffered { .. }
+            | Self::DeviceBound { .. }
+            | Self::DeviceMissing { skipped: None, .. }
+            | Self::DeviceMismatch { .. }
             | Self::LoginRefused { .. }
             | Self::KeysChanged { .. }
             | Self::KeyReloadFailed { .. }
+            | Self::NotBefore { .. }
             | Self::ConflictRetry { .. }
             | Self::Unreadable { .. }
             | Self::CsrfMismatch { .. } => "",
@@ -178,6 +205,7 @@ impl Event {
             Self::StoreError { message, .. } | Self::KeyReloadFailed { message } => {
                 vec![("message", text(message.clone()))]
             }
+            Self::NotBefore { at } => vec![("at", Detail::Number(at.as_millis()))],
             Self::ConflictRetry { attempt, .. } => vec![("attempt", Detail::Number((*attempt).into()))],
             Self::CrossOrigin { origin, refused, .. } => {
                 let mut details = vec![("refused", Detail::Flag(*refused))];
@@ -193,8 +221,14 @@ impl Event {
             | Self::Expired { .. }
             | Self::Unremembered { .. }
             | Self::StoreTampered { .. }
+            | Self::VaultLost { .. }
             | Self::CrowdedOut { .. }
             | Self::BindingMismatch { .. }
+            | Self::DeviceOffered { .. }
+            | Self::DeviceBound { .. }
+            | Self::DeviceMissing { .. }
+            | Self::DeviceMismatch { .. }
+            | Self::DeviceEndpointRefused { .. }
             | Self::CsrfMismatch { .. } => Vec::new(),
         }
     }

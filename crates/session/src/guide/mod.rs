@@ -8,7 +8,10 @@
 //! | [`threat_model`] | what an attacker gets who has a key, the store, a cookie; and what nothing here protects |
 //! | [`standards`] | OWASP ASVS 5.0 and WSTG, NIST SP 800-63B-4, RFC 6265bis, RFC 9700: each line, and what meets it |
 //! | [`csrf`] | which defence against requests of other sites is wanted when |
-//! | [`operations`] | events, counters, the audit log, limits; what to do when one of them goes off |
+//! | [`operations`] | events, metrics, the health check, the audit log, limits |
+//! | [`operations::health`] | the route for a load balancer's probe, in each framework |
+//! | [`operations::runbook`] | what to do when the store is down, a key has leaked, a backup was restored, an alert fires |
+//! | [`privacy`] | what is stored of a person, where and how long; erasure, access and retention under the GDPR |
 //! | [`frameworks`] | how Leptos, Dioxus and loco take these sessions, and crates that want another session |
 //!
 //! A claim names the test that shows it: `cargo xtask claims` checks that each exists. Tests whose names begin with `c` and
@@ -38,7 +41,16 @@ pub mod migrating {
 }
 
 #[doc = include_str!("operations.md")]
-pub mod operations {}
+pub mod operations {
+    #[cfg_attr(not(doctest), doc = include_str!("operations/health.md"))]
+    pub mod health {}
+
+    #[doc = include_str!("operations/runbook.md")]
+    pub mod runbook {}
+}
+
+#[doc = include_str!("privacy.md")]
+pub mod privacy {}
 
 #[doc = include_str!("protocol.md")]
 pub mod protocol {}
@@ -60,6 +72,9 @@ pub mod using {
     #[cfg_attr(not(doctest), doc = include_str!("using/deployment.md"))]
     pub mod deployment {}
 
+    #[cfg_attr(not(doctest), doc = include_str!("using/devices.md"))]
+    pub mod devices {}
+
     #[cfg_attr(not(doctest), doc = include_str!("using/errors.md"))]
     pub mod errors {}
 
@@ -72,6 +87,12 @@ pub mod using {
     #[cfg_attr(not(doctest), doc = include_str!("using/oauth.md"))]
     pub mod oauth {}
 
+    #[cfg_attr(not(doctest), doc = include_str!("using/single_logout.md"))]
+    pub mod single_logout {}
+
     #[cfg_attr(not(doctest), doc = include_str!("using/testing.md"))]
     pub mod testing {}
+
+    #[cfg_attr(not(doctest), doc = include_str!("using/vault.md"))]
+    pub mod vault {}
 }

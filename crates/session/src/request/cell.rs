@@ -6,13 +6,17 @@ use std::thread::ThreadId;
 
 use once_cell::race::OnceBox;
 
+use crate::error::SessionError;
 use crate::manager::SessionManager;
+use crate::request::dpop::ProofRefused;
 use crate::request::state::State;
 
 pub(crate) struct Request {
     pub(crate) manager: SessionManager,
     /// The state once it is loaded. It is boxed, so that a request that never asks for its session stays small.
     state: OnceBox<Mutex<State>>,
+    /// The reason why the request was refused for its DPoP proof. It then has no state. Boxed, as few requests have one.
+    refused: OnceBox<ProofRefused>,
     /// The gate that admits one load or commit at a time.
     pub(crate) gate: tokio::sync::Mutex<()>,
     /// `true` once the session was asked for, even if its load failed: the response then depends on the cookie.
@@ -28,6 +32,7 @@ impl Request {
         Self {
             manager,
             state: OnceBox::new(),
+            refused: OnceBox::new(),
             gate: tokio::sync::Mutex::const_new(()),
             looked_at: AtomicBool::new(false),
             untouched: AtomicBool::new(false),
@@ -49,6 +54,18 @@ impl Request {
     pub(crate) fn loaded_state(&self) -> Option<MutexGuard<'_, State>> {
         // No code of the application runs under this lock, and none of ours panics, so it cannot be poisoned.
         self.state.get().map(|state| state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Refuses the request for its proof, and returns the error. It is reported once, however often a session is asked for.
+    pub(crate) fn refuse(&self, refused: ProofRefused) -> SessionError {
+        if self.refused.set(Box::new(refused)).is_ok() {
+            refused.report(&self.manager);
+        }
+        refused.error()
+    }
+
+    pub(crate) fn refused(&self) -> Option<ProofRefused> {
+        self.refused.get().copied()
     }
 
     pub(crate) fn was_looked_at(&self) -> bool {

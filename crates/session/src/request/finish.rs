@@ -5,12 +5,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crate::adapter::reply::Reply;
+use crate::adapter::reply::{RareHeaders, Reply};
 use crate::detached::Detached;
 use crate::error::SessionError;
+use crate::event::Event;
 use crate::manager::SessionManager;
 use crate::request::cell::Request;
 use crate::request::commit::{self, When};
+use crate::request::dpop;
 use crate::request::state::{Admission, Base, State};
 use crate::request::upkeep::{is_rotation_due, is_touch_due};
 use crate::transport::Transport;
@@ -66,8 +68,9 @@ fn commits(status: u16) -> bool {
 /// Ends a request whose session was asked for, and which takes no more changes.
 pub(crate) fn finish(request: &Arc<Request>, status: u16) -> Finish {
     let Some(mut state) = request.loaded_state() else {
-        // The store failed while loading. The handler's response says so, and must not be cached.
-        return Finish(Inner::Now(Some(read_only(&request.manager).to(status))));
+        // The store failed while loading, or the proof was refused. The handler's response says so, and must not be cached.
+        let rare = request.refused().map(|refused| Box::new(refused.headers(&request.manager)));
+        return Finish(Inner::Now(Some(Reply { rare, ..read_only(&request.manager) }.to(status))));
     };
     let failed = !commits(status);
     if failed {
@@ -124,10 +127,7 @@ fn is_settled(manager: &SessionManager, state: &State) -> bool {
 
 /// Returns the headers to send, for the session's own transport alone.
 fn reply(manager: &SessionManager, state: &State) -> Reply {
-    // Not together with the cookie of a session that begins after the logout: the browser would clear that cookie too.
-    let clear_site_data =
-        manager.clear_site_data().filter(|_| state.ended_by_logout && state.live().is_none()).cloned();
-    let reply = Reply { clear_site_data, ..read_only(manager) };
+    let reply = Reply { rare: rare_headers(manager, state), ..read_only(manager) };
     match (state.caller.transport, manager.bearer()) {
         (Transport::Bearer, Some(bearer)) => {
             let token = match &state.base {
@@ -149,6 +149,50 @@ fn reply(manager: &SessionManager, state: &State) -> Reply {
             Reply { set_cookie, ..reply }
         }
     }
+}
+
+/// Returns the headers of a login or a logout: `Clear-Site-Data`, the offer to bind the session to a device, and the removal
+/// of a ticket that is worth nothing any more; and those about DPoP.
+fn rare_headers(manager: &SessionManager, state: &State) -> Option<Box<RareHeaders>> {
+    // Not together with the cookie of a session that begins after the logout: the browser would clear that cookie too.
+    let clear_site_data =
+        manager.clear_site_data().filter(|_| state.ended_by_logout && state.live().is_none()).cloned();
+    let devices = manager.devices().filter(|_| state.caller.transport == Transport::Cookie);
+    // An old session is never offered: an attacker who stole its cookie could bind it, and lock its user out.
+    let offering = devices.filter(|devices| state.logged_in && devices.offers());
+    let registration = offering.zip(state.live()).filter(|(_, live)| {
+        let meta = &live.newest.meta;
+        // A logout after the login, in the same request, leaves a session of nobody.
+        meta.subject.is_some() && meta.device.is_none()
+    });
+    let registration = registration.map(|(devices, live)| {
+        let session = manager.handle(&live.bucket.id);
+        manager.emit(&Event::DeviceOffered { session });
+        let challenge = manager.sealer(Transport::Cookie).keyring().registration_challenge(session, manager.now());
+        let path = &devices.settings.path;
+        format!(r#"(ES256);path="{path}";challenge="{challenge}";authorization="{session}""#)
+    });
+    // A login leaves a ticket alone: the browser replaces it when it has registered its key.
+    let is_outdated = state.ended_by_logout && state.caller.has_ticket();
+    let removal = devices.filter(|_| state.remove_ticket || is_outdated);
+    let removal = removal.map(|devices| devices.cookie.remove().to_owned());
+    let RareHeaders { nonce, challenge, .. } = dpop_headers(manager, state);
+    let any = clear_site_data.is_some() || registration.is_some() || removal.is_some() || nonce.is_some();
+    any.then(|| Box::new(RareHeaders { clear_site_data, registration, removal, nonce, challenge }))
+}
+
+/// Returns the headers about DPoP: the next nonce where it is due, and what a 401 asks the client for.
+fn dpop_headers(manager: &SessionManager, state: &State) -> RareHeaders {
+    if manager.dpop().is_none() || state.caller.transport != Transport::Bearer {
+        return RareHeaders::default();
+    }
+    if state.remove_ticket {
+        return dpop::challenge(manager, Some("use_dpop_nonce"));
+    }
+    if state.live().is_none() {
+        return dpop::challenge(manager, state.device.is_refused().then_some("invalid_token"));
+    }
+    if state.caller.possession.is_nonce_due(manager.now()) { dpop::next_nonce(manager) } else { RareHeaders::default() }
 }
 
 /// Returns the reply to a request that only read its session: caching headers, and no token.

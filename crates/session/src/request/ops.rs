@@ -1,12 +1,16 @@
 //! The pending changes of a request: a log of operations, applied to the newest state at commit.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use secure_sessions_core::{DataMap, Meta, Millis, SecretBytes, Timestamp};
+use secure_sessions_core::{
+    DataMap, DeviceId, Meta, Millis, ProviderSession, References, SecretBytes, Timestamp, VaultError,
+};
 
 use crate::error::SessionError;
 use crate::request::messages::FlashChanges;
 use crate::request::once::TakeOnce;
+use crate::request::private::{Private, PrivateUpdate};
 
 /// A change that depends on the current data: it runs now, and again on the newest state after a conflict.
 pub(crate) type Change = Arc<dyn Fn(&mut DataMap) -> Result<(), SessionError> + Send + Sync>;
@@ -24,6 +28,10 @@ pub(crate) enum Operation {
     Clear,
     Change(Change),
     TakeOnce(Arc<TakeOnce>),
+    /// Sets a value in the vault.
+    Keep(Arc<Private>),
+    /// Changes a value in the vault. The commit runs the closure before it applies the result here.
+    Update(Arc<PrivateUpdate>),
 }
 
 impl Operation {
@@ -40,8 +48,39 @@ impl Operation {
             Self::TakeOnce(take) => {
                 take.apply(data);
             }
+            // A key is in one place: what is kept in the vault leaves the cookie.
+            Self::Keep(private) => {
+                data.remove(private.key());
+            }
+            Self::Update(update) => {
+                data.remove(update.key());
+            }
         }
         Ok(())
+    }
+
+    /// Does to the references what [`apply`](Self::apply) does to the data.
+    pub(crate) fn apply_to_vault(&self, references: &mut References) -> Result<(), VaultError> {
+        match self {
+            Self::Insert { key, .. } | Self::Remove { key } => {
+                references.remove(key);
+            }
+            Self::Clear => *references = References::default(),
+            Self::Keep(private) => references.insert(private.key(), private.reference().clone())?,
+            Self::Update(update) => update.apply(references)?,
+            Self::Change(_) | Self::TakeOnce(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Returns `true` if it changes these references.
+    fn changes_vault(&self, references: &References) -> bool {
+        match self {
+            Self::Insert { key, .. } | Self::Remove { key } => references.get(key).is_some(),
+            Self::Clear => !references.is_empty(),
+            Self::Keep(_) | Self::Update(_) => true,
+            Self::Change(_) | Self::TakeOnce(_) => false,
+        }
     }
 }
 
@@ -81,14 +120,17 @@ pub(crate) struct Settings {
     pub(crate) idle_timeout: Option<Millis>,
     pub(crate) persistent: Option<bool>,
     pub(crate) flash: FlashChanges,
+    /// The device that an unbound session is to be bound to.
+    pub(crate) device: Option<DeviceId>,
 }
 
-/// The subject who logged in, with time and assurance level.
+/// The subject who logged in, with time, assurance level and the session at the identity provider.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Authenticated {
     pub(crate) subject: String,
     pub(crate) at: Timestamp,
     pub(crate) assurance: Option<u8>,
+    pub(crate) provider_session: Option<ProviderSession>,
 }
 
 impl Authenticated {
@@ -96,6 +138,9 @@ impl Authenticated {
         meta.subject = Some(self.subject.clone());
         meta.authenticated_at = Some(self.at);
         meta.assurance_level = self.assurance;
+        meta.provider_session = self.provider_session;
+        // The session before may have been somebody else's, or an attacker's: the binding is offered anew.
+        meta.device = None;
     }
 }
 
@@ -115,6 +160,11 @@ impl StepUp {
 
 impl Settings {
     pub(crate) fn is_empty(&self) -> bool {
+        self.are_upkeep() && self.device.is_none()
+    }
+
+    /// Returns `true` if the application made none of these changes. Binding a session to its device is upkeep.
+    fn are_upkeep(&self) -> bool {
         self.login.is_none()
             && self.step_up.is_none()
             && self.lifetime.is_none()
@@ -141,6 +191,10 @@ impl Settings {
         meta.idle_timeout = self.idle_timeout.or(meta.idle_timeout);
         meta.persistent = self.persistent.or(meta.persistent);
         self.flash.apply(meta);
+        // Another request may have bound the session meanwhile. Its device stays.
+        if let Some(device) = self.device.filter(|_| self.login.is_none()) {
+            meta.device.get_or_insert(device);
+        }
     }
 }
 
@@ -168,11 +222,26 @@ impl Pending {
 
     /// Returns `true` if there is any change besides an ending.
     pub(crate) fn has_changes(&self) -> bool {
-        !self.operations.is_empty()
-            || self.mark.is_some()
-            || !self.settings.is_empty()
-            || self.label.is_some()
-            || self.keep
+        self.changes_content() || !self.settings.is_empty()
+    }
+
+    /// Returns `true` if the application changed nothing.
+    pub(crate) fn is_upkeep(&self) -> bool {
+        self.ending.is_none() && !self.changes_content() && self.settings.are_upkeep()
+    }
+
+    fn changes_content(&self) -> bool {
+        !self.operations.is_empty() || self.mark.is_some() || self.label.is_some() || self.keep
+    }
+
+    /// Returns `true` if somebody logs in.
+    pub(crate) fn logs_in(&self) -> bool {
+        self.mark == Some(Mark::Login)
+    }
+
+    /// Returns `true` if the commit begins another session than the one that the request came with, or ends that one.
+    pub(crate) fn leaves_session(&self) -> bool {
+        self.ending.is_some() || self.logs_in()
     }
 
     /// Returns the removals whose value one request alone may get.
@@ -210,6 +279,35 @@ impl Pending {
         *self = Self { ending, era: self.era.wrapping_add(1), endings: self.endings, ..Self::default() };
     }
 
+    /// Returns `true` if these changes concern the vault of a session with these references.
+    pub(crate) fn changes_vault(&self, references: &References) -> bool {
+        self.operations.iter().any(|operation| operation.changes_vault(references))
+    }
+
+    /// Returns the references after these changes.
+    pub(crate) fn applied_to_vault<'r>(
+        &self,
+        references: Cow<'r, References>,
+    ) -> Result<Cow<'r, References>, VaultError> {
+        if !self.changes_vault(&references) {
+            return Ok(references);
+        }
+        let mut references = references.into_owned();
+        for operation in &self.operations {
+            operation.apply_to_vault(&mut references)?;
+        }
+        Ok(Cow::Owned(references))
+    }
+
+    /// Returns the private values among these changes.
+    pub(crate) fn privates(&self) -> impl Iterator<Item = Arc<Private>> + '_ {
+        self.operations.iter().filter_map(|operation| match operation {
+            Operation::Keep(private) => Some(Arc::clone(private)),
+            Operation::Update(update) => update.result(),
+            _ => None,
+        })
+    }
+
     /// Returns the data after these changes.
     pub(crate) fn applied_to(&self, data: &DataMap) -> Result<DataMap, SessionError> {
         let mut data = data.clone();
@@ -242,6 +340,9 @@ impl Pending {
         if carried.label == self.label {
             self.label = None;
         }
+        if carried.settings.device == self.settings.device {
+            self.settings.device = None;
+        }
         self.settings.flash.drop_committed(&carried.settings.flash);
         // The attempt has created the session, so the id that a CSRF token depends on exists.
         self.keep = false;
@@ -260,7 +361,8 @@ impl Pending {
             (Some(Mark::Login), Some(Mark::Renew)) => Some(Mark::Login),
             (before, since) => since.or(before),
         };
-        let Settings { login, step_up, lifetime, idle_timeout, persistent, flash } = std::mem::take(&mut self.settings);
+        let Settings { login, step_up, lifetime, idle_timeout, persistent, flash, device } =
+            std::mem::take(&mut self.settings);
         let settings = &mut taken.settings;
         // A login replaces an earlier step-up: that one was another authentication's.
         settings.step_up = step_up.or(settings.step_up.filter(|_| login.is_none()));
@@ -268,6 +370,7 @@ impl Pending {
         settings.lifetime = lifetime.or(settings.lifetime);
         settings.idle_timeout = idle_timeout.or(settings.idle_timeout);
         settings.persistent = persistent.or(settings.persistent);
+        settings.device = device.or(settings.device);
         settings.flash = std::mem::take(&mut settings.flash).then(flash);
         taken.label = self.label.take().or(taken.label);
         taken.keep |= self.keep;

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use secure_sessions_core::{Bucket, SessionId, Timestamp};
+use secure_sessions_core::{Bucket, Lifespan, SessionId, Timestamp};
 use secure_sessions_store::SessionStore;
 use tokio::time::Instant;
 
@@ -40,12 +40,12 @@ impl<'m> SessionSlot<'m> {
         let limit = manager.session_limit();
         let Some(most) = limit.most() else { return Ok(None) };
         let evicts = matches!(limit, SessionLimit::EvictOldest(_));
-        let mut others = manager.buckets(subject).await?;
-        others.retain(|bucket| Some(&bucket.id) != old);
+        let mut others = manager.lifespans(subject).await?;
+        others.retain(|other| Some(&other.id) != old);
         if !evicts && others.len() >= to_usize(most) {
             return Err(refuse(manager, most));
         }
-        let last = others.iter().map(|bucket| bucket.created_at).max().unwrap_or_default();
+        let last = others.iter().map(|other| other.created_at).max().unwrap_or_default();
         Ok(Some(Self { manager, subject: subject.to_owned(), limit: most, evicts, last }))
     }
 
@@ -60,16 +60,16 @@ impl<'m> SessionSlot<'m> {
     pub(crate) async fn enforce(self, own: &Bucket) -> Result<(), SessionError> {
         let deadline = Instant::now() + WAIT;
         loop {
-            let Ok(mut all) = self.manager.buckets(&self.subject).await else { return Ok(()) };
+            let Ok(mut all) = self.manager.lifespans(&self.subject).await else { return Ok(()) };
             let Some(excess) = all.len().checked_sub(to_usize(self.limit)).filter(|excess| *excess > 0) else {
                 return Ok(());
             };
-            all.sort_unstable_by_key(|bucket| (bucket.created_at, bucket.id));
+            all.sort_unstable_by_key(|session| (session.created_at, session.id));
             if self.evicts {
                 self.evict(&all[..excess]).await;
                 return Ok(());
             }
-            let in_time = all.iter().take(to_usize(self.limit)).any(|bucket| bucket.id == own.id);
+            let in_time = all.iter().take(to_usize(self.limit)).any(|session| session.id == own.id);
             if !in_time || Instant::now() >= deadline {
                 return self.withdraw(own).await;
             }
@@ -80,14 +80,17 @@ impl<'m> SessionSlot<'m> {
 
     /// Ends the oldest sessions. Every login ends the same ones, so two logins never end one another. A login that is
     /// itself among the oldest ends, as if the others had come a moment later.
-    async fn evict(&self, oldest: &[Bucket]) {
-        for bucket in oldest {
+    async fn evict(&self, oldest: &[Lifespan]) {
+        for session in oldest {
+            // If the store does not say it now, the vault is left to the purge.
+            let vault = self.manager.vault_of(&session.id).await.ok().flatten();
             // Removed under its own id alone: a session that is renewed meanwhile is left for the next login to end.
-            match self.manager.store().remove(&bucket.id, None).await {
+            match self.manager.store().remove(&session.id, None).await {
                 Ok(true) => {
-                    self.manager.forget(&bucket.id);
-                    let session = Some(self.manager.handle(&bucket.id));
+                    self.manager.forget(&session.id);
+                    let session = Some(self.manager.handle(&session.id));
                     self.manager.emit(&Event::Ended { session, count: 1, reason: EndReason::Evicted, logged_in: true });
+                    self.manager.delete_vaults(vault.as_slice()).await;
                 }
                 Ok(false) => {}
                 // One session too many is better than a login that fails.
@@ -101,6 +104,7 @@ impl<'m> SessionSlot<'m> {
     async fn withdraw(&self, own: &Bucket) -> Result<(), SessionError> {
         let removed = self.manager.store().remove(&own.id, None).await;
         removed.map_err(|error| self.manager.store_failed("remove", error))?;
+        self.manager.delete_vaults(own.vault.as_slice()).await;
         Err(refuse(self.manager, self.limit))
     }
 }

@@ -1,19 +1,23 @@
 //! The state of one request: the session that it stands on, and its pending changes.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::ThreadId;
 
 use secure_sessions_core::{
-    Admitted, Arrival, Bucket, CLOCK_TOLERANCE, DataMap, Fingerprint, Meta, Sealer, SessionId, Token,
+    Admitted, Arrival, Bucket, CLOCK_TOLERANCE, DataMap, Fingerprint, Meta, References, Sealer, SessionId, Token,
+    Tombstone, VaultId,
 };
 
 use crate::error::SessionError;
 use crate::manager::SessionManager;
 use crate::request::caller::Caller;
+use crate::request::device::Standing;
+use crate::request::ending::Owns;
 use crate::request::ops::{Ending, Operation, Pending};
 
 /// One request's session and pending changes, kept behind the request's lock.
+#[derive(Default)]
 pub(crate) struct State {
     pub(crate) base: Base,
     /// The base's data with every operation of this request applied; `None` if it equals the base's data.
@@ -29,12 +33,20 @@ pub(crate) struct State {
     pub(crate) closures: Vec<ThreadId>,
     /// `true` if the request came with a cookie of our name, or with a bearer token.
     pub(crate) presented: bool,
+    /// If the request is served no session, those that it presented tokens of, in ascending order.
+    pub(crate) unserved: Vec<SessionId>,
     /// `true` if the response removes that cookie or token.
     pub(crate) remove_cookie: bool,
     pub(crate) caller: Caller,
     /// `true` once a logout is committed: the response may then clear the browser's site data.
     pub(crate) ended_by_logout: bool,
     pub(crate) also: Also,
+    /// How the request stands to the device of the session that it presented.
+    pub(crate) device: Standing,
+    /// `true` if the response takes the ticket away, so that the browser proves its device anew.
+    pub(crate) remove_ticket: bool,
+    /// `true` once a login is committed: the response may then offer to bind the session to a device.
+    pub(crate) logged_in: bool,
 }
 
 /// The sessions that the request presented, except the one that it is served as.
@@ -42,11 +54,22 @@ pub(crate) struct State {
 pub(crate) struct Also {
     /// The live, admitted sessions: a login ends them, and so does a logout.
     pub(crate) admitted: Vec<Other>,
-    /// The sessions with an authentic token but no verdict: renewed within the last grace, or unreadable in the store.
-    /// A logout ends them. A login does not, because the browser may be about to get the cookie of one.
+    /// The sessions with an authentic token but no verdict: renewed within the last grace, unreadable in the store, or
+    /// bound to a device that the request does not prove. A logout ends them. A login does not, because the browser may
+    /// be about to get the cookie of one.
     pub(crate) unjudged: Vec<Other>,
     /// The sessions that are over by this host's clock. A logout ends them, because they may be alive by that of another.
     pub(crate) expired: Vec<Other>,
+}
+
+impl Also {
+    pub(crate) fn ids(&self) -> impl Iterator<Item = SessionId> {
+        [&self.admitted, &self.unjudged, &self.expired].into_iter().flatten().map(|other| other.id)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ids().next().is_none()
+    }
 }
 
 /// A session that the request presented, but is not served as.
@@ -54,11 +77,14 @@ pub(crate) struct Also {
 pub(crate) struct Other {
     pub(crate) id: SessionId,
     pub(crate) subject: Option<String>,
+    pub(crate) vault: Owns,
 }
 
 impl From<&Admission> for Other {
     fn from(live: &Admission) -> Self {
-        Self { id: live.bucket.id, subject: live.newest.meta.subject.clone() }
+        // Another request may have given it a vault since it was loaded, under the name that it was to have.
+        let vault = Owns::Known(Some(live.vault()));
+        Self { id: live.bucket.id, subject: live.newest.meta.subject.clone(), vault }
     }
 }
 
@@ -67,6 +93,12 @@ impl From<&Admission> for Other {
 pub(crate) enum Base {
     Anonymous(Anonymous),
     Live(Arc<Admission>),
+}
+
+impl Default for Base {
+    fn default() -> Self {
+        Self::Anonymous(Anonymous::default())
+    }
 }
 
 /// The state of a request without a session.
@@ -92,9 +124,16 @@ pub(crate) struct Admission {
     pub(crate) is_corrected: bool,
     /// `true` if this request created the bucket: no other client can have moved on from its newest token.
     pub(crate) made_here: bool,
+    /// `true` if the request was under way when its session was bound to a device: it cannot bring a ticket yet.
+    pub(crate) came_unbound: bool,
 }
 
 impl Admission {
+    /// Returns the name of the session's vault, which it has even before there is anything in it.
+    pub(crate) fn vault(&self) -> VaultId {
+        self.bucket.vault.unwrap_or_else(|| VaultId::of(&self.newest.handoff_key))
+    }
+
     /// Admits a session. A deadline further away than the session's whole lifetime was written by a clock that ran
     /// ahead, so it is corrected.
     pub(crate) fn new(
@@ -104,7 +143,8 @@ impl Admission {
         arrival: Arrival,
         to_deliver: Option<Token>,
     ) -> Self {
-        let mut live = Self { bucket, newest, arrival, to_deliver, is_corrected: false, made_here: false };
+        let mut live =
+            Self { bucket, newest, arrival, to_deliver, is_corrected: false, made_here: false, came_unbound: false };
         let (_, lifetime) = manager.lifetimes(&live.newest.meta);
         let latest = arrival.at.after(lifetime);
         if live.bucket.expires_at > latest.after(CLOCK_TOLERANCE) {
@@ -121,26 +161,19 @@ pub(crate) struct Attempt {
     pub(crate) id: SessionId,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) after: Arc<Admission>,
+    /// The tombstone that the write was to leave of the session before, if it was a renewal.
+    pub(crate) tombstone: Option<Tombstone>,
     /// The changes that the write contained: all that were pending.
     pub(crate) carried: Pending,
 }
 
 impl State {
-    pub(crate) fn new(base: Base, presented: bool, remove_cookie: bool, caller: Caller) -> Self {
-        Self {
-            base,
-            view: None,
-            pending: Pending::default(),
-            next_id: None,
-            unresolved: None,
-            version: 0,
-            closures: Vec::new(),
-            presented,
-            remove_cookie,
-            caller,
-            ended_by_logout: false,
-            also: Also::default(),
-        }
+    /// Returns the state of a request that has changed nothing yet. It is large, so it is made in the place where it stays.
+    pub(crate) fn boxed(base: Base, presented: bool, remove_cookie: bool, caller: Caller) -> Box<Mutex<Self>> {
+        let mut boxed = Box::<Mutex<Self>>::default();
+        let state = boxed.get_mut().unwrap_or_else(PoisonError::into_inner);
+        (state.base, state.presented, state.remove_cookie, state.caller) = (base, presented, remove_cookie, caller);
+        boxed
     }
 
     pub(crate) fn live(&self) -> Option<&Admission> {
@@ -148,6 +181,11 @@ impl State {
             Base::Live(live) => Some(live),
             Base::Anonymous(_) => None,
         }
+    }
+
+    /// Returns `true` if the request is served no session although it presented some, and only a login can begin another one.
+    pub(crate) fn is_refused(&self) -> bool {
+        matches!(&self.base, Base::Anonymous(anonymous) if anonymous.only_login) && !self.unserved.is_empty()
     }
 
     /// Returns the base's data with the pending operations applied, if there are any.
@@ -162,11 +200,27 @@ impl State {
 
     /// Returns the data as this request sees it, or `None` if there is none at all.
     pub(crate) fn data(&self) -> Option<&DataMap> {
-        self.view.as_ref().or_else(|| {
-            // After a plain logout the request must not read on in the ended session's data.
-            let keeps_data = self.pending.ending.as_ref().is_none_or(|ending| ending.keeps_data);
-            self.live().filter(|_| keeps_data).map(|live| &live.newest.data)
-        })
+        self.view.as_ref().or_else(|| self.data_source().map(|live| &live.newest.data))
+    }
+
+    /// Returns the references to the vault as this request sees them.
+    pub(crate) fn references(&self) -> Cow<'_, References> {
+        let base = match self.data_source() {
+            Some(live) => Cow::Borrowed(&live.newest.meta.vault),
+            None => Cow::Owned(References::default()),
+        };
+        // Each operation was applied when it was logged. On the base of another commit it may exceed a limit, which the
+        // next commit reports.
+        self.pending.applied_to_vault(base.clone()).unwrap_or(base)
+    }
+
+    /// Returns the session whose data this request goes on from. After a plain logout it must not read on in the ended
+    /// session's data.
+    pub(crate) fn data_source(&self) -> Option<&Arc<Admission>> {
+        match &self.base {
+            Base::Live(live) if self.pending.ending.as_ref().is_none_or(|ending| ending.keeps_data) => Some(live),
+            _ => None,
+        }
     }
 
     /// Returns the engine's own entries as this request sees them.
@@ -177,6 +231,12 @@ impl State {
         };
         if !self.pending.settings.is_empty() {
             self.pending.settings.apply(meta.to_mut());
+        }
+        if !self.pending.operations.is_empty() || self.pending.ending.is_some() {
+            let references = self.references();
+            if *references != meta.vault {
+                meta.to_mut().vault = references.into_owned();
+            }
         }
         // The size check must count a binding now: the commit adds it only when it seals the token.
         self.caller.reserve(&mut meta);
@@ -201,11 +261,20 @@ impl State {
 
     /// Logs an operation that results in `data`, if that fits the cookie. Otherwise nothing is changed.
     pub(crate) fn change(&mut self, operation: Operation, data: DataMap, sealer: &Sealer) -> Result<(), SessionError> {
-        sealer.check_size(&self.meta(), &data)?;
         self.pending.operations.push(operation);
+        if let Err(error) = self.check_fits(&data, sealer) {
+            self.pending.operations.pop();
+            return Err(error);
+        }
         self.view = Some(data);
         self.version += 1;
         Ok(())
+    }
+
+    fn check_fits(&self, data: &DataMap, sealer: &Sealer) -> Result<(), SessionError> {
+        let references = self.data_source().map_or_else(Cow::default, |live| Cow::Borrowed(&live.newest.meta.vault));
+        self.pending.applied_to_vault(references)?;
+        Ok(sealer.check_size(&self.meta(), data)?)
     }
 
     /// Discards all changes except a logout.

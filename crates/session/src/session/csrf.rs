@@ -18,26 +18,33 @@ impl Session {
     /// compression cannot leak it (BREACH), and takes no room in the cookie.
     ///
     /// The token is valid as long as its session: renew, login and logout end it, a rotation does not. If there is no
-    /// session, this creates one, so that a login form is protected too.
+    /// session, this creates one, so that a login form is protected too. Where the request's session is refused but must keep
+    /// its cookie, such as that of another client, none is created: the token is then valid for a client with the same cookies
+    /// that is served no session.
     ///
     /// # Errors
     ///
     /// [`SessionError::Random`] if the system's randomness fails; [`SessionError::Finished`] if a session would have to
     /// be created and the response's headers are already sent.
     pub fn csrf_token(&self) -> Result<String, SessionError> {
-        let id = {
+        let (id, refused) = {
             let state = self.state();
-            current_id(&state)
+            // A logout that ends some of them removes the cookie.
+            let keeps_cookie = state.pending.ending.is_none() || state.also.is_empty();
+            (current_id(&state), (state.is_refused() && keeps_cookie).then(|| state.unserved.clone()))
         };
-        let id = match id {
-            Some(id) => id,
-            None => {
+        let sealer = self.request().manager.sealer(Transport::Cookie);
+        let id = match (id, refused) {
+            (Some(id), _) => id,
+            // No session begins here before a login, and its form is to pass.
+            (None, Some(refused)) => return Ok(sealer.keyring().csrf_token_of_refused(&refused, &mut SysRng)?),
+            (None, None) => {
                 let mut state = self.changeable()?;
                 state.pending.keep = true;
                 *state.next_id.insert(SessionId::random(&mut SysRng)?)
             }
         };
-        Ok(self.request().manager.sealer(Transport::Cookie).keyring().csrf_token(&id, &mut SysRng)?)
+        Ok(sealer.keyring().csrf_token(&id, &mut SysRng)?)
     }
 
     /// Returns a hidden input with a [CSRF token](Self::csrf_token), to put into each form that posts back. The
@@ -102,8 +109,15 @@ impl Session {
     #[must_use]
     pub fn is_csrf_token(&self, text: &str) -> bool {
         // The client made this request with the session that it presented, so a pending login must not count here.
-        let id = self.session_id();
-        id.is_some_and(|id| self.request().manager.sealer(Transport::Cookie).keyring().is_csrf_token_of(text, &id))
+        let sealer = self.request().manager.sealer(Transport::Cookie);
+        match self.session_id() {
+            Some(id) => sealer.keyring().is_csrf_token_of(text, &id),
+            // The page may have come while the cookie was to be kept, which can be over by now.
+            None => {
+                let state = self.state();
+                !state.unserved.is_empty() && sealer.keyring().is_csrf_token_of_refused(text, &state.unserved)
+            }
+        }
     }
 
     /// Refuses a request whose form field is not a CSRF token of this session, and raises an [`Event::CsrfMismatch`].

@@ -36,12 +36,13 @@ impl Session {
     /// [`SessionError::Store`] if the store fails.
     pub fn touch(&self) -> impl Future<Output = Result<bool, SessionError>> + Send + use<> {
         let request = Arc::clone(self.request());
-        let live = self.state().live().map(|live| (live.bucket.id, live.arrival));
+        let live = self.state().live().map(|live| (live.bucket.id, live.arrival, live.newest.issued_at));
         async move {
-            match live {
-                Some((id, arrival)) => upkeep::touch_now(&request.manager, &id, &arrival).await,
-                None => Ok(false),
+            let Some((id, arrival, issued_at)) = live else { return Ok(false) };
+            if request.manager.refuses_of(issued_at).await? {
+                return Ok(false);
             }
+            upkeep::touch_now(&request.manager, &id, &arrival).await
         }
     }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use secure_sessions_core::{DataMap, Meta, Timestamp};
+use secure_sessions_core::{DataMap, Meta, MetaError, ProviderSession, Timestamp};
 
 use crate::error::SessionError;
 use crate::request::ops::{Authenticated, Ending, Mark, StepUp, Why};
@@ -15,7 +15,7 @@ use crate::session::Session;
 /// # use secure_sessions::{Login, testing};
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), secure_sessions::SessionError> {
 /// # let (manager, _) = testing::manager();
-/// # let cookie = testing::session(&manager).with(|session| {
+/// # let cookie = testing::session(&manager).with(move |session| {
 /// session.login_with(Login::new("alice").assurance(2).label("Firefox on Linux"))
 /// # }).cookie().await?;
 /// # assert!(!cookie.is_empty());
@@ -29,12 +29,14 @@ pub struct Login {
     pub(crate) assurance: Option<u8>,
     pub(crate) authenticated_at: Option<Timestamp>,
     pub(crate) label: Option<String>,
+    pub(crate) provider_session: Option<Result<ProviderSession, MetaError>>,
 }
 
 impl Login {
     /// Creates a login of `subject`: a stable identifier of the account, at most 512 bytes.
     pub fn new(subject: impl Into<String>) -> Self {
-        Self { subject: subject.into(), assurance: None, authenticated_at: None, label: None }
+        let subject = subject.into();
+        Self { subject, assurance: None, authenticated_at: None, label: None, provider_session: None }
     }
 
     /// Sets how strongly the subject authenticated, on your own scale; by convention NIST's AAL, 1 to 3.
@@ -53,6 +55,30 @@ impl Login {
     /// Sets the label of this session in the subject's list of sessions, at most 512 bytes: see [`Session::set_label`].
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
+        self
+    }
+
+    /// Names the session at an identity provider that this login came from: the claims `iss` and `sid` of the ID token, at most
+    /// 2048 bytes each. When the provider says that its session is over, end all that came from it by
+    /// [`SessionManager::revoke_provider_session`](crate::SessionManager::revoke_provider_session).
+    ///
+    /// The store keeps a keyed tag of the pair. A later login replaces it, with that of its own or with none.
+    ///
+    /// ```
+    /// # use secure_sessions::{Login, testing};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), secure_sessions::SessionError> {
+    /// # let (manager, _) = testing::manager();
+    /// # let (issuer, sub, sid) = ("https://login.example", "24400320", "08a5019c");
+    /// # let cookie = testing::session(&manager).with(move |session| {
+    /// session.login_with(Login::new(format!("{issuer} {sub}")).provider_session(issuer, sid))
+    /// # }).cookie().await?;
+    /// # assert!(!cookie.is_empty());
+    /// assert_eq!(manager.revoke_provider_session(issuer, sid).await?, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn provider_session(mut self, issuer: &str, sid: &str) -> Self {
+        self.provider_session = Some(ProviderSession::new(issuer, sid));
         self
     }
 }
@@ -78,25 +104,27 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// The errors of [`login`](Self::login), and [`SessionError::Label`] if the label is longer than 512 bytes. Nothing
-    /// is changed then.
+    /// The errors of [`login`](Self::login), [`SessionError::Label`] if the label is longer than 512 bytes, and
+    /// [`SessionError::Meta`] if a claim of [`Login::provider_session`](crate::Login::provider_session) is empty or too long.
+    /// Nothing is changed then.
     pub fn login_with(&self, login: Login) -> Result<(), SessionError> {
-        let Login { subject, assurance, authenticated_at, label } = login;
+        let Login { subject, assurance, authenticated_at, label, provider_session } = login;
+        let provider_session = provider_session.transpose().map_err(SessionError::Meta)?;
         label.as_deref().map_or(Ok(()), Self::check_label)?;
         let mut state = self.changeable()?;
         let now = self.request().manager.now();
         let at = authenticated_at.map_or(now, |at| at.min(now));
         // One subject's session must leave nothing to another.
         let replaces = state.subject().is_some_and(|current| current != subject);
-        let authenticated = Authenticated { subject, at, assurance };
-        let (mut meta, data) = if replaces {
-            let mut meta = Cow::Owned(Meta::default());
-            state.caller.reserve(&mut meta);
-            (meta.into_owned(), DataMap::new())
+        let authenticated = Authenticated { subject, at, assurance, provider_session };
+        let (meta, data) = if replaces {
+            (Meta::default(), DataMap::new())
         } else {
             (state.meta().into_owned(), state.data().cloned().unwrap_or_default())
         };
-        authenticated.apply(&mut meta);
+        let mut meta: Cow<'_, Meta> = Cow::Owned(meta);
+        authenticated.apply(meta.to_mut());
+        state.caller.reserve(&mut meta);
         self.sealer(&state).check_size(&meta, &data)?;
         if replaces {
             let why = state.pending.ending.as_ref().map_or(Why::Replaced, |before| before.why);

@@ -50,7 +50,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Data`] if the value is of another type: it stays. Otherwise the errors of [`save`](Self::save):
+    /// [`SessionError::Data`] if the value is of another type: it stays. [`SessionError::InVault`] if it is in the vault: it
+    /// stays there too. Otherwise the errors of [`save`](Self::save):
     /// with [`SessionError::Ended`], another request may have taken the value and logged in with it.
     pub async fn take_once<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, SessionError> {
         let Some(taken) = self.log_take_once::<T>(key)? else { return Ok(None) };
@@ -62,6 +63,7 @@ impl Session {
     /// Logs the removal. Returns `None` if there is nothing to remove.
     fn log_take_once<T: DeserializeOwned>(&self, key: &str) -> Result<Option<Arc<TakeOnce>>, SessionError> {
         let mut state = self.changeable()?;
+        Self::refuse_private(&state, key)?;
         let mut data = state.data().cloned().unwrap_or_default();
         let take = Arc::new(TakeOnce::new(key, |value| decode::<T>(value).is_ok()));
         if take.apply(&mut data) {

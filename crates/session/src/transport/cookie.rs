@@ -106,7 +106,7 @@ impl CookieConfig {
         Ok(())
     }
 
-    fn attributes(&self) -> String {
+    pub(crate) fn attributes(&self) -> String {
         let mut text = format!("; Path={}", self.path);
         if let Some(domain) = &self.domain {
             text.push_str("; Domain=");
@@ -171,6 +171,12 @@ impl CookieWriter {
 
     pub(crate) fn remove(&self) -> &str {
         &self.removal
+    }
+
+    /// Returns `true` if browsers send the cookie with requests that other sites cause.
+    #[cfg(feature = "device")]
+    pub(crate) fn is_cross_site(&self) -> bool {
+        self.attributes.contains("; SameSite=None")
     }
 }
 

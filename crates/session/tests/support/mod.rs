@@ -2,6 +2,11 @@
 
 #![allow(dead_code, reason = "not every test file uses all of it")]
 
+pub mod address;
+pub mod faulty;
+pub mod output;
+pub mod shelf;
+
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -15,6 +15,8 @@ CREATE TABLE secure_sessions (
     fingerprint  BYTEA,  -- of the current token
     retired      BYTEA,  -- the superseded tokens that are not dead yet
     handoff      BYTEA,  -- the current token, sealed for those who hold a superseded one
+    vault        BYTEA,  -- the name of the vault with its private values
+    group_tag    BYTEA,  -- a keyed tag of the session at the identity provider that it came from
     ended_at     BIGINT, -- set: a tombstone
     successor    BYTEA,  -- of a tombstone: the id that a logged-in session moved to
     due_at       BIGINT NOT NULL, -- from when on the row may be deleted; at most 2^63 - 1
@@ -24,18 +26,16 @@ CREATE TABLE secure_sessions (
         CASE WHEN ended_at IS NULL
         THEN revision IS NOT NULL AND created_at IS NOT NULL AND last_seen_at IS NOT NULL AND rotated_at IS NOT NULL
             AND generation IS NOT NULL AND fingerprint IS NOT NULL AND octet_length(fingerprint) = 16
-            AND successor IS NULL
-        ELSE revision IS NULL AND subject IS NULL AND handoff IS NULL
-            AND (successor IS NULL OR octet_length(successor) = 16)
+            AND successor IS NULL AND (vault IS NULL OR octet_length(vault) = 16)
+            AND (group_tag IS NULL OR octet_length(group_tag) = 16)
+        ELSE revision IS NULL AND subject IS NULL AND handoff IS NULL AND vault IS NULL
+            AND group_tag IS NULL AND (successor IS NULL OR octet_length(successor) = 16)
         END
     )
-) WITH (fillfactor = 85); -- room for the next version of a row beside it
-
--- What is sealed does not get smaller.
-ALTER TABLE secure_sessions ALTER COLUMN label SET STORAGE EXTERNAL;
-ALTER TABLE secure_sessions ALTER COLUMN handoff SET STORAGE EXTERNAL;
+);
 
 CREATE INDEX secure_sessions_subject ON secure_sessions (subject, id) WHERE subject IS NOT NULL;
+CREATE INDEX secure_sessions_group_tag ON secure_sessions (group_tag, id) WHERE group_tag IS NOT NULL;
 CREATE INDEX secure_sessions_purge_at ON secure_sessions (purge_at);
 
 COMMENT ON TABLE secure_sessions IS 'sessions of secure-sessions; times are milliseconds since the Unix epoch';
@@ -46,6 +46,8 @@ COMMENT ON COLUMN secure_sessions.generation IS 'of the current token';
 COMMENT ON COLUMN secure_sessions.fingerprint IS 'of the current token';
 COMMENT ON COLUMN secure_sessions.retired IS 'the superseded tokens that are not dead yet';
 COMMENT ON COLUMN secure_sessions.handoff IS 'the current token, sealed for those who hold a superseded one';
+COMMENT ON COLUMN secure_sessions.vault IS 'the name of the vault with its private values';
+COMMENT ON COLUMN secure_sessions.group_tag IS 'a keyed tag of the session at the identity provider that it came from';
 COMMENT ON COLUMN secure_sessions.ended_at IS 'set: a tombstone';
 COMMENT ON COLUMN secure_sessions.successor IS 'of a tombstone: the id that a logged-in session moved to';
 COMMENT ON COLUMN secure_sessions.due_at IS 'from when on the row may be deleted';

@@ -8,7 +8,7 @@ use super::sample::{
     Outcome, before, bucket, bucket_of, expect, expect_count, expect_list, expect_nothing, expect_tombstone, full, id,
     largest, list, next, now, renewed, same, subject, tombstone,
 };
-use crate::{AnyStore, SessionStore, StoreError, Which};
+use crate::{AnyStore, SessionStore, StoreError, Tags, Which};
 
 pub(super) async fn every_field_is_kept(stores: &Stores) -> Outcome {
     let store = stores.make().await;
@@ -47,7 +47,7 @@ pub(super) async fn the_largest_entry_is_kept(stores: &Stores) -> Outcome {
     let largest = largest(1);
     store.insert(&largest).await?;
     expect(&store, &largest).await?;
-    let listed = list(&store, &[subject(0xff)], crate::Page::first(10)).await?;
+    let listed = list(&store, Tags::Subjects(&[subject(0xff)]), crate::Page::first(10)).await?;
     ensure!(listed.len() == 1, "the largest bucket is not in its subject's list");
     super::sample::same(&listed[0], &largest)?;
     // Beyond an `i64`, one apart.
@@ -126,7 +126,7 @@ pub(super) async fn a_look_without_a_wait_knows_of_every_own_write(stores: &Stor
     expect_looks_to_agree(&store, &successor.id).await?;
     store.insert(&bucket_of(3, subject(1))).await?;
     expect_looks_to_agree(&store, &id(3)).await?;
-    store.remove_all(Which::Subjects(&[subject(1)]), None).await?;
+    store.remove_all(Which::Tagged(Tags::Subjects(&[subject(1)])), None).await?;
     expect_looks_to_agree(&store, &id(3)).await
 }
 

@@ -69,7 +69,7 @@ pub(super) async fn a_tombstone_stays_until_it_is_purged(stores: &Stores) -> Out
         ensure!(!store.remove(&id(1), again).await?, "a removal of a tombstone returned true");
         expect_tombstone(&store, &standing).await?;
     }
-    if !stores.expire_by_themselves {
+    if !stores.expire_by_themselves() {
         let just_before = super::sample::before(standing.expires_at, crate::Millis::new(1));
         ensure!(store.purge_expired(just_before, 10).await? == 0, "a tombstone was purged before its time");
         expect_tombstone(&store, &standing).await?;

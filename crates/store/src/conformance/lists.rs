@@ -7,7 +7,7 @@ use super::sample::{
     Outcome, bucket, bucket_of, expect, expect_count, expect_list, expect_nothing, expect_tombstone, full, id, list,
     next, renewed, same, subject, tombstone,
 };
-use crate::{Page, SessionStore, Which};
+use crate::{Page, SessionStore, Tags, Which};
 
 /// A number of sessions that is more than a store may handle at once.
 const MANY: u64 = 600;
@@ -26,7 +26,7 @@ pub(super) async fn a_list_has_every_bucket_of_the_subjects_and_no_other(stores:
     expect_list(&store, &[one, one, subject(77), one], vec![id(1), id(3)]).await?;
     expect_list(&store, &[subject(77)], vec![]).await?;
     expect_list(&store, &[], vec![]).await?;
-    let listed = list(&store, &[subject(9)], Page::first(10)).await?;
+    let listed = list(&store, Tags::Subjects(&[subject(9)]), Page::first(10)).await?;
     ensure!(listed.len() == 1, "a list of one bucket has {}", listed.len());
     let loaded = super::sample::load(&store, &id(5)).await?;
     same(&listed[0], &loaded)
@@ -46,7 +46,7 @@ pub(super) async fn pages_cover_the_list_in_order_without_a_gap(stores: &Stores)
     for limit in [1, 4, 5, 12, 13, u32::MAX] {
         let (mut listed, mut turn) = (Vec::new(), Some(Page::first(limit)));
         while let Some(page) = turn {
-            let buckets = store.list(&subjects, page).await?;
+            let buckets = store.list(Tags::Subjects(&subjects), page).await?;
             ensure!(buckets.len() as u64 <= u64::from(limit), "a page of {limit} has {} buckets", buckets.len());
             listed.extend(buckets.iter().flatten().map(|bucket| bucket.id));
             ensure!(listed.len() <= ids.len(), "pages of {limit} list a bucket twice");
@@ -54,10 +54,39 @@ pub(super) async fn pages_cover_the_list_in_order_without_a_gap(stores: &Stores)
         }
         ensure!(listed == ids, "pages of {limit} do not list all buckets by ascending id");
     }
-    let nothing = store.list(&subjects, Page::first(0)).await?;
+    let nothing = store.list(Tags::Subjects(&subjects), Page::first(0)).await?;
     ensure!(nothing.is_empty(), "a page of no buckets has {}", nothing.len());
-    let behind = store.list(&subjects, Page { after: ids.last().copied(), limit: 5 }).await?;
+    let behind = store.list(Tags::Subjects(&subjects), Page { after: ids.last().copied(), limit: 5 }).await?;
     ensure!(behind.is_empty(), "a page behind the last id has {} buckets", behind.len());
+    Ok(())
+}
+
+pub(super) async fn lifespans_are_listed_as_their_buckets_are(stores: &Stores) -> Outcome {
+    let store = stores.make().await;
+    let subjects = [subject(1), subject(2), subject(1)];
+    for number in 0..12 {
+        let times = bucket_of(number, subjects[usize::from(number % 3 == 0)]);
+        store.insert(&Bucket { id: id(number), subject: times.subject, ..full(number) }).await?;
+        store.insert(&bucket_of(number + 100, subject(3))).await?;
+    }
+    store.insert(&bucket_of(200, subject(1))).await?;
+    store.remove(&id(200), Some(tombstone(id(200)))).await?;
+    for limit in [1, 5, 12, 13] {
+        let mut turn = Some(Page::first(limit));
+        while let Some(page) = turn {
+            let buckets = store.list(Tags::Subjects(&subjects), page).await?;
+            let lifespans = store.list_lifespans(Tags::Subjects(&subjects), page).await?;
+            let of_buckets: Vec<_> = buckets.iter().flatten().map(Bucket::lifespan).collect();
+            let listed: Vec<_> = lifespans.iter().flatten().copied().collect();
+            ensure!(listed == of_buckets, "a page of {limit} lifespans is not that of their buckets");
+            ensure!(page.next(&lifespans).is_some() == page.next(&buckets).is_some(), "the last pages differ");
+            turn = page.next(&buckets);
+        }
+    }
+    let nothing = store.list_lifespans(Tags::Subjects(&[]), Page::first(5)).await?;
+    ensure!(nothing.is_empty(), "no subjects have {} lifespans", nothing.len());
+    let nothing = store.list_lifespans(Tags::Subjects(&subjects), Page::first(0)).await?;
+    ensure!(nothing.is_empty(), "a page of no lifespans has {}", nothing.len());
     Ok(())
 }
 
@@ -89,10 +118,13 @@ pub(super) async fn remove_all_ends_the_subjects_sessions_save_one(stores: &Stor
     }
     store.remove(&id(8), Some(standing)).await?;
 
-    ensure!(store.remove_all(Which::Subjects(&[]), None).await? == 0, "no subjects were taken for some");
-    ensure!(store.remove_all(Which::Subjects(&[subject(77)]), None).await? == 0, "an unknown subject had sessions");
+    ensure!(store.remove_all(Which::Tagged(Tags::Subjects(&[])), None).await? == 0, "no subjects were taken for some");
+    ensure!(
+        store.remove_all(Which::Tagged(Tags::Subjects(&[subject(77)])), None).await? == 0,
+        "an unknown subject had sessions"
+    );
     let subjects = [subject(1), subject(2), subject(1)];
-    let removed = store.remove_all(Which::Subjects(&subjects), Some(&id(2))).await?;
+    let removed = store.remove_all(Which::Tagged(Tags::Subjects(&subjects)), Some(&id(2))).await?;
     ensure!(removed == 4, "{removed} sessions are said to be ended, not 4");
     for number in [1, 3, 4, 5] {
         expect_nothing(&store, &id(number)).await?;
@@ -102,10 +134,10 @@ pub(super) async fn remove_all_ends_the_subjects_sessions_save_one(stores: &Stor
     expect(&store, &nobodys).await?;
     expect_tombstone(&store, &standing).await?;
     // An exception of somebody else, or of nobody, spares none of theirs.
-    let removed = store.remove_all(Which::Subjects(&[subject(1)]), Some(&other.id)).await?;
+    let removed = store.remove_all(Which::Tagged(Tags::Subjects(&[subject(1)])), Some(&other.id)).await?;
     ensure!(removed == 1, "{removed} sessions are said to be ended, not 1");
     expect_nothing(&store, &id(2)).await?;
-    let removed = store.remove_all(Which::Subjects(&[subject(3)]), Some(&id(99))).await?;
+    let removed = store.remove_all(Which::Tagged(Tags::Subjects(&[subject(3)])), Some(&id(99))).await?;
     ensure!(removed == 1, "{removed} sessions are said to be ended, not 1");
     expect_count(&store, 1).await
 }
@@ -139,7 +171,7 @@ pub(super) async fn remove_all_ends_any_number_of_sessions(stores: &Stores) -> O
         store.insert(&Bucket { subject: Some(subject(1)), ..bucket(number) }).await?;
     }
     store.insert(&bucket_of(MANY, subject(2))).await?;
-    let removed = store.remove_all(Which::Subjects(&[subject(1)]), Some(&id(5))).await?;
+    let removed = store.remove_all(Which::Tagged(Tags::Subjects(&[subject(1)])), Some(&id(5))).await?;
     ensure!(removed == MANY - 1, "{removed} sessions are said to be ended, not {}", MANY - 1);
     expect_count(&store, 2).await?;
     expect_list(&store, &[subject(1)], vec![id(5)]).await

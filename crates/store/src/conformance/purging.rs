@@ -1,24 +1,24 @@
 //! The removal of what is past its deadline.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use secure_sessions_core::{Bucket, MAX_TOUCH_STEP, Millis, PURGE_DELAY, Tombstone};
+use secure_sessions_core::{Bucket, DEFAULT_TOUCH_STEP, Millis, PURGE_DELAY, Tombstone};
 
 use super::Stores;
 use super::sample::{
-    HOUR, Outcome, SECOND, before, bucket, bucket_of, due, expect, expect_count, expect_list, expect_nothing,
-    expect_tombstone, id, next, now, subject, tombstone,
+    HOUR, LATEST, Outcome, SECOND, SOON, before, bucket, bucket_of, due, expect, expect_count, expect_list,
+    expect_nothing, expect_tombstone, id, next, now, subject, tombstone,
 };
 use crate::SessionStore;
 
 pub(super) async fn a_purge_removes_what_is_due_and_spares_the_living(stores: &Stores) -> Outcome {
-    if stores.expire_by_themselves {
+    if stores.expire_by_themselves() {
         return Ok(());
     }
     let store = stores.make().await;
     let at = now().after(HOUR);
     let idle = |number, purge_at| Bucket {
-        last_seen_at: before(before(before(purge_at, PURGE_DELAY), MAX_TOUCH_STEP), SECOND),
+        last_seen_at: before(before(before(purge_at, PURGE_DELAY), DEFAULT_TOUCH_STEP), SECOND),
         idle_timeout: Some(SECOND),
         ..bucket(number)
     };
@@ -47,7 +47,7 @@ pub(super) async fn a_purge_removes_what_is_due_and_spares_the_living(stores: &S
 }
 
 pub(super) async fn a_purge_honours_its_limit(stores: &Stores) -> Outcome {
-    if stores.expire_by_themselves {
+    if stores.expire_by_themselves() {
         return Ok(());
     }
     let store = stores.make().await;
@@ -69,7 +69,7 @@ pub(super) async fn a_purge_honours_its_limit(stores: &Stores) -> Outcome {
 }
 
 pub(super) async fn a_purge_goes_by_the_newest_deadline(stores: &Stores) -> Outcome {
-    if stores.expire_by_themselves {
+    if stores.expire_by_themselves() {
         return Ok(());
     }
     let store = stores.make().await;
@@ -88,7 +88,7 @@ pub(super) async fn a_purge_goes_by_the_newest_deadline(stores: &Stores) -> Outc
 }
 
 pub(super) async fn what_was_purged_is_gone_everywhere(stores: &Stores) -> Outcome {
-    if stores.expire_by_themselves {
+    if stores.expire_by_themselves() {
         return Ok(());
     }
     let store = stores.make().await;
@@ -109,16 +109,20 @@ pub(super) async fn what_was_purged_is_gone_everywhere(stores: &Stores) -> Outco
 /// Tests all stores; only those that expire entries by themselves need to wait.
 pub(super) async fn what_expires_in_real_time_goes_and_the_living_stay(stores: &Stores) -> Outcome {
     let store = stores.make().await;
-    let soon = now().after(Millis::new(500));
+    let soon = now().after(SOON);
     let (goes, is_seen, lives) = (due(1, soon), due(2, soon), bucket_of(3, subject(1)));
     for kept in [&goes, &is_seen, &lives, &bucket(4)] {
         store.insert(kept).await?;
     }
     store.remove(&id(4), Some(Tombstone { expires_at: soon, ..tombstone(id(4)) })).await?;
     let seen = Bucket { expires_at: bucket(2).expires_at, ..next(&is_seen, 2) };
-    ensure!(store.replace(&seen, is_seen.revision).await?, "a session was gone half a second before its deadline");
-    if stores.expire_by_themselves {
-        tokio::time::sleep(Duration::from_millis(1500)).await;
+    ensure!(store.replace(&seen, is_seen.revision).await?, "a session was gone before its deadline");
+    if stores.expire_by_themselves() {
+        let start = Instant::now();
+        while start.elapsed() < LATEST && (store.load(&goes.id).await?.is_some() || store.load(&id(4)).await?.is_some())
+        {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         store.purge_expired(now(), 100).await?;
     } else {
         // Such a store knows no time but the one that it is told.

@@ -7,7 +7,9 @@ use super::sample::{
     Outcome, bucket_of, expect, expect_list, expect_nothing, expect_tombstone, full, id, next, renewed, subject,
     tombstone,
 };
-use crate::{AnyStore, SessionStore};
+use crate::{AnyStore, SessionStore, StoreError, Timestamp};
+
+const NOT_BEFORE: Timestamp = Timestamp::from_millis(1_700_000_000_001);
 
 /// Checks that all acknowledged writes are still there after the store was opened again, and that two open stores see each
 /// other's writes. Migrations run several times, too.
@@ -62,10 +64,18 @@ async fn write(store: &AnyStore) -> Outcome {
     store.remove(&id(3), Some(tombstone(id(3)))).await?;
     let old = bucket_of(1, subject(1));
     store.renew_into(&renewed(&old, 5), &old.id, old.revision, tombstone(old.id)).await?;
-    Ok(())
+    match store.raise_not_before(NOT_BEFORE).await {
+        Ok(()) | Err(StoreError::Unsupported(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn check(store: &AnyStore) -> Outcome {
+    let keeps_it = match store.not_before().await? {
+        Some(kept) => kept == NOT_BEFORE,
+        None => matches!(store.raise_not_before(NOT_BEFORE).await, Err(StoreError::Unsupported(_))),
+    };
+    ensure!(keeps_it, "the time before which tokens are refused is not there any more");
     expect_nothing(store, &id(2)).await?;
     for ended in [1, 3] {
         let entry = store.load(&id(ended)).await?;

@@ -2,16 +2,16 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use secure_sessions_core::{
-    Bucket, Entry, Evicted, Fingerprint, Millis, PURGE_DELAY, Retired, Revision, SessionId, SubjectTag, Timestamp,
-    Tombstone,
+    Bucket, Entry, Evicted, Fingerprint, GroupTag, Millis, NewBucket, PURGE_DELAY, Retired, Revision, SessionId,
+    SubjectTag, Timestamp, Tombstone, VaultId,
 };
 use tokio::sync::Barrier;
 
 use super::failure::Broken;
-use crate::{AnyStore, Page, SessionStore};
+use crate::{AnyStore, Page, SessionStore, Tags};
 
 pub(super) type Outcome<T = ()> = Result<T, Broken>;
 
@@ -23,8 +23,13 @@ pub(super) const LONGEST_HANDOFF: usize = 65_535;
 pub(super) const SECOND: Millis = Millis::from_secs(1);
 pub(super) const HOUR: Millis = Millis::from_secs(60 * 60);
 
+/// The time to a deadline that a backend sees by its own clock: a busy machine has done by then what comes before it.
+pub(super) const SOON: Millis = Millis::from_secs(3);
+/// The longest wait for what has such a deadline: the clock of some servers has a step of a second, or is late.
+pub(super) const LATEST: Duration = Duration::from_secs(20);
+
 /// A time near the system's clock.
-pub(super) fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(Millis::from(since).get())
 }
@@ -46,25 +51,20 @@ pub(super) fn subject(number: u8) -> SubjectTag {
     SubjectTag::from_bytes([number; 16])
 }
 
+pub(super) fn group(number: u8) -> GroupTag {
+    GroupTag::from_bytes([number; 16])
+}
+
 /// Makes a live session without optional fields, except for its idle timeout.
 pub(super) fn bucket(number: u64) -> Bucket {
-    let now = now();
-    Bucket {
-        id: id(number),
-        revision: Revision::FIRST,
-        subject: None,
-        label: None,
-        created_at: now,
-        last_seen_at: now,
-        expires_at: now.after(Millis::new(8 * HOUR.get())),
-        idle_timeout: Some(Millis::new(HOUR.get() / 2)),
-        rotated_at: now,
-        generation: 1,
-        current: Fingerprint::from_bytes([7; 16]),
-        retired: Vec::new(),
-        evicted: None,
-        handoff: None,
-    }
+    Bucket { idle_timeout: Some(Millis::new(HOUR.get() / 2)), ..session(id(number), now()) }
+}
+
+/// Makes a session without optional fields that begins at `at` and lasts for eight hours.
+pub(crate) fn session(id: SessionId, at: Timestamp) -> Bucket {
+    let (first, expires_at) = (Fingerprint::from_bytes([7; 16]), at.after(Millis::new(8 * HOUR.get())));
+    let new = NewBucket { id, subject: None, group: None, label: None, expires_at, idle_timeout: None, first };
+    Bucket::create(new, at)
 }
 
 pub(super) fn bucket_of(number: u64, subject: SubjectTag) -> Bucket {
@@ -79,6 +79,7 @@ pub(super) fn full(number: u64) -> Bucket {
         id: id(number),
         revision: Revision::new(41),
         subject: Some(subject(9)),
+        group: Some(group(8)),
         label: Some("Büro – 東京 – 🦀 – \u{202e}olleh".as_bytes().to_vec()),
         created_at: now,
         last_seen_at: step(1),
@@ -102,6 +103,7 @@ pub(super) fn full(number: u64) -> Bucket {
             },
         ],
         evicted: Some(Evicted { generation: 1, superseded_at: step(6), dead_after: None }),
+        vault: Some(VaultId::from_bytes(*b"a vault's name..")),
         handoff: Some((0..=255).cycle().take(700).collect()),
     }
 }
@@ -119,6 +121,7 @@ pub(super) fn largest(number: u64) -> Bucket {
         id: id(number),
         revision: Revision::new(u64::MAX),
         subject: Some(subject(0xff)),
+        group: Some(group(0xff)),
         label: Some(vec![0xff; LONGEST_LABEL]),
         created_at: last,
         last_seen_at: last,
@@ -133,6 +136,7 @@ pub(super) fn largest(number: u64) -> Bucket {
             superseded_at: last,
             dead_after: Some(Timestamp::from_millis(u64::MAX - 1)),
         }),
+        vault: Some(VaultId::from_bytes([0xfd; 16])),
         handoff: Some(vec![0xfe; LONGEST_HANDOFF]),
     }
 }
@@ -195,9 +199,18 @@ pub(super) async fn expect_nothing(store: &AnyStore, id: &SessionId) -> Outcome 
 }
 
 /// Checks that the list of a subject, on one page, has exactly these ids.
-pub(super) async fn expect_list(store: &AnyStore, subjects: &[SubjectTag], mut ids: Vec<SessionId>) -> Outcome {
+pub(super) async fn expect_list(store: &AnyStore, subjects: &[SubjectTag], ids: Vec<SessionId>) -> Outcome {
+    expect_tagged(store, Tags::Subjects(subjects), ids).await
+}
+
+/// Checks that the list of a group, on one page, has exactly these ids.
+pub(super) async fn expect_group(store: &AnyStore, groups: &[GroupTag], ids: Vec<SessionId>) -> Outcome {
+    expect_tagged(store, Tags::Groups(groups), ids).await
+}
+
+async fn expect_tagged(store: &AnyStore, tags: Tags<'_>, mut ids: Vec<SessionId>) -> Outcome {
     ids.sort_unstable();
-    let listed: Vec<_> = list(store, subjects, Page::first(1000)).await?.iter().map(|bucket| bucket.id).collect();
+    let listed: Vec<_> = list(store, tags, Page::first(1000)).await?.iter().map(|bucket| bucket.id).collect();
     ensure!(
         listed == ids,
         "the list has {} ids, other than or in another order than the {} expected",
@@ -208,8 +221,8 @@ pub(super) async fn expect_list(store: &AnyStore, subjects: &[SubjectTag], mut i
 }
 
 /// Lists a page of a store in which every entry can be read.
-pub(super) async fn list(store: &AnyStore, subjects: &[SubjectTag], page: Page) -> Outcome<Vec<Bucket>> {
-    let listed = store.list(subjects, page).await?.into_iter().collect::<Result<_, _>>();
+pub(super) async fn list(store: &AnyStore, tags: Tags<'_>, page: Page) -> Outcome<Vec<Bucket>> {
+    let listed = store.list(tags, page).await?.into_iter().collect::<Result<_, _>>();
     listed.map_err(|_| Broken::new("an entry that was just kept is listed as unreadable"))
 }
 
@@ -227,6 +240,7 @@ pub(super) fn same(loaded: &Bucket, kept: &Bucket) -> Outcome {
         ("id", loaded.id == kept.id),
         ("revision", loaded.revision == kept.revision),
         ("subject", loaded.subject == kept.subject),
+        ("group", loaded.group == kept.group),
         ("label", loaded.label == kept.label),
         ("created_at", loaded.created_at == kept.created_at),
         ("last_seen_at", loaded.last_seen_at == kept.last_seen_at),
@@ -241,6 +255,7 @@ pub(super) fn same(loaded: &Bucket, kept: &Bucket) -> Outcome {
         ),
         ("retired (times)", loaded.retired.iter().map(decided).eq(kept.retired.iter().map(decided))),
         ("evicted", loaded.evicted == kept.evicted),
+        ("vault", loaded.vault == kept.vault),
         ("handoff", loaded.handoff == kept.handoff),
     ] {
         ensure!(equal, "the field `{field}` is not what was kept");

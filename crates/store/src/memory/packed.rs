@@ -1,7 +1,8 @@
 //! An entry as the memory store keeps it: the fields of every session in one place, the rest behind one pointer.
 
 use secure_sessions_core::{
-    Bucket, Entry, Evicted, Fingerprint, Millis, Retired, Revision, SessionId, SubjectTag, Timestamp, Tombstone,
+    Bucket, Entry, Evicted, Fingerprint, GroupTag, Millis, Retired, Revision, SessionId, SubjectTag, Timestamp,
+    Tombstone, VaultId,
 };
 
 /// Bytes of a slot, which every session takes.
@@ -28,8 +29,10 @@ pub(super) struct PackedBucket {
     unsettled: Option<Box<Unsettled>>,
 }
 
-/// The fields that a session has for a while after a rotation, and the label, which few have.
+/// The fields that a session has for a while after a rotation, and those that few have: group, vault and label.
 struct Unsettled {
+    group: Option<GroupTag>,
+    vault: Option<VaultId>,
     label: Option<Box<[u8]>>,
     retired: Box<[Retired]>,
     evicted: Option<Evicted>,
@@ -56,6 +59,13 @@ impl Packed {
         }
     }
 
+    pub(super) fn group(&self) -> Option<&GroupTag> {
+        match self {
+            Self::Bucket(bucket) => bucket.unsettled.as_ref().and_then(|unsettled| unsettled.group.as_ref()),
+            Self::Tombstone(_) => None,
+        }
+    }
+
     pub(super) fn purge_at(&self) -> Timestamp {
         match self {
             Self::Bucket(bucket) => bucket.settled().purge_at(),
@@ -68,6 +78,8 @@ impl PackedBucket {
     pub(super) fn unpack(&self) -> Bucket {
         let mut bucket = self.settled();
         if let Some(unsettled) = &self.unsettled {
+            bucket.group = unsettled.group;
+            bucket.vault = unsettled.vault;
             bucket.label = unsettled.label.as_deref().map(Vec::from);
             bucket.retired = unsettled.retired.to_vec();
             bucket.evicted = unsettled.evicted;
@@ -82,6 +94,7 @@ impl PackedBucket {
             id: self.id,
             revision: self.revision,
             subject: self.subject,
+            group: None,
             label: None,
             created_at: self.created_at,
             last_seen_at: self.last_seen_at,
@@ -92,6 +105,7 @@ impl PackedBucket {
             current: self.current,
             retired: Vec::new(),
             evicted: None,
+            vault: None,
             handoff: None,
         }
     }
@@ -99,10 +113,16 @@ impl PackedBucket {
 
 impl From<&Bucket> for Packed {
     fn from(bucket: &Bucket) -> Self {
-        let is_settled =
-            bucket.label.is_none() && bucket.retired.is_empty() && bucket.evicted.is_none() && bucket.handoff.is_none();
+        let is_settled = bucket.group.is_none()
+            && bucket.vault.is_none()
+            && bucket.label.is_none()
+            && bucket.retired.is_empty()
+            && bucket.evicted.is_none()
+            && bucket.handoff.is_none();
         let unsettled = (!is_settled).then(|| {
             Box::new(Unsettled {
+                group: bucket.group,
+                vault: bucket.vault,
                 label: bucket.label.as_deref().map(Box::from),
                 retired: bucket.retired.as_slice().into(),
                 evicted: bucket.evicted,

@@ -1,13 +1,13 @@
-//! One shard: a dense list of slots, and two tables of slot numbers, by id and by subject.
+//! One shard: a dense list of slots, and tables of slot numbers, by id, by subject and by group.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use hashbrown::HashTable;
-use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Timestamp};
+use secure_sessions_core::{Bucket, Entry, GroupTag, Revision, SessionId, SubjectTag, Timestamp};
 
 use self::slots::Slots;
 use super::packed::Packed;
-use crate::Which;
+use crate::{Tag, Tags, Which};
 
 mod slots;
 
@@ -26,7 +26,7 @@ impl Hashes {
     }
 }
 
-/// A shard: the entries whose ids belong to it, with a subject index over them.
+/// A shard: the entries whose ids belong to it, with indexes by subject and by group over them.
 ///
 /// Slots are numbered from 0 without a gap, the last moves into the place of one that is removed. A number is four
 /// bytes in a table, where the id itself would be sixteen.
@@ -35,6 +35,7 @@ pub(super) struct Shard {
     slots: Slots,
     by_id: HashTable<u32>,
     by_subject: HashTable<u32>,
+    by_group: HashTable<u32>,
     buckets: u64,
 }
 
@@ -71,7 +72,8 @@ impl Shard {
 
     /// Replaces the entry in the slot by one with the same id; returns the old one.
     pub(super) fn replace(&mut self, hashes: &Hashes, slot: u32, packed: Packed) -> Packed {
-        if self.slots.at(slot).subject() == packed.subject() {
+        let old = self.slots.at(slot);
+        if old.subject() == packed.subject() && old.group() == packed.group() {
             self.buckets -= u64::from(self.is_bucket(slot));
             self.buckets += u64::from(matches!(packed, Packed::Bucket(_)));
             return self.slots.replace(slot, packed);
@@ -92,19 +94,22 @@ impl Shard {
             if let Some(subject) = moved.subject() {
                 renumber(&mut self.by_subject, hashes.of(subject.as_bytes()), last, slot);
             }
+            if let Some(group) = moved.group() {
+                renumber(&mut self.by_group, hashes.of(group.as_bytes()), last, slot);
+            }
         }
         self.slots.swap_remove(slot)
     }
 
-    /// Returns the first buckets of these subjects with ids above `after`, by ascending id, and the number it looked at.
+    /// Returns the first buckets with these tags and with ids above `after`, by ascending id, and the number it looked at.
     pub(super) fn list(
         &self,
         hashes: &Hashes,
-        subjects: &[SubjectTag],
+        tags: Tags<'_>,
         after: Option<SessionId>,
         limit: usize,
     ) -> (usize, Vec<Bucket>) {
-        let found = subjects.iter().flat_map(|subject| self.of_subject(hashes, subject));
+        let found = tags.iter().flat_map(|tag| self.with_tag(hashes, tag));
         let mut found: Vec<(SessionId, u32)> = found.map(|slot| (*self.slots.at(slot).id(), slot)).collect();
         let seen = found.len();
         found.retain(|(id, _)| after.is_none_or(|after| *id > after));
@@ -131,7 +136,7 @@ impl Shard {
         step: usize,
         limit: usize,
     ) -> (usize, Vec<Packed>) {
-        let Which::Subjects(subjects) = which else {
+        let Which::Tagged(tags) = which else {
             let spared = except.is_some_and(|id| self.find_bucket(hashes, id).is_some());
             if self.buckets == u64::from(spared) {
                 return (0, Vec::new());
@@ -140,12 +145,11 @@ impl Shard {
             return self.take(hashes, below, step, limit, doomed);
         };
         let mut taken = Vec::new();
-        for subject in subjects {
+        for tag in tags.iter() {
             while taken.len() < limit {
                 // A removal renumbers slots, so remove one at a time.
-                let found = self
-                    .of_subject(hashes, subject)
-                    .find(|slot| except.is_none_or(|id| self.slots.at(*slot).id() != id));
+                let found =
+                    self.with_tag(hashes, tag).find(|slot| except.is_none_or(|id| self.slots.at(*slot).id() != id));
                 let Some(slot) = found else { break };
                 taken.push(self.remove(hashes, slot));
             }
@@ -202,14 +206,21 @@ impl Shard {
         self.find(hashes.of(id.as_bytes()), id).filter(|slot| self.is_bucket(*slot))
     }
 
-    fn of_subject(&self, hashes: &Hashes, subject: &SubjectTag) -> impl Iterator<Item = u32> {
-        self.by_subject
-            .iter_hash(hashes.of(subject.as_bytes()))
-            .copied()
-            .filter(move |slot| self.slots.at(*slot).subject() == Some(subject))
+    fn with_tag(&self, hashes: &Hashes, tag: Tag) -> impl Iterator<Item = u32> + use<'_> {
+        let index = match tag {
+            Tag::Subject(_) => &self.by_subject,
+            Tag::Group(_) => &self.by_group,
+        };
+        index.iter_hash(hashes.of(tag.as_bytes())).copied().filter(move |slot| {
+            let packed = self.slots.at(*slot);
+            match &tag {
+                Tag::Subject(subject) => packed.subject() == Some(subject),
+                Tag::Group(group) => packed.group() == Some(group),
+            }
+        })
     }
 
-    /// Counts the slot, and adds it to the subject index.
+    /// Counts the slot, and adds it to the indexes.
     fn link(&mut self, hashes: &Hashes, slot: u32) {
         self.buckets += u64::from(self.is_bucket(slot));
         let slots = &self.slots;
@@ -219,13 +230,22 @@ impl Shard {
             let rehash = |slot: &u32| slots.at(*slot).subject().map_or(0, hash);
             self.by_subject.insert_unique(hash(subject), slot, rehash);
         }
+        let hash = |group: &GroupTag| hashes.of(group.as_bytes());
+        if let Some(group) = slots.at(slot).group() {
+            // Every entry in the index has a group.
+            let rehash = |slot: &u32| slots.at(*slot).group().map_or(0, hash);
+            self.by_group.insert_unique(hash(group), slot, rehash);
+        }
     }
 
-    /// Removes the slot from count and index: the opposite of [`link`](Self::link).
+    /// Removes the slot from count and indexes: the opposite of [`link`](Self::link).
     fn unlink(&mut self, hashes: &Hashes, slot: u32) {
         self.buckets -= u64::from(self.is_bucket(slot));
         if let Some(subject) = self.slots.at(slot).subject() {
             take_out(&mut self.by_subject, hashes.of(subject.as_bytes()), slot);
+        }
+        if let Some(group) = self.slots.at(slot).group() {
+            take_out(&mut self.by_group, hashes.of(group.as_bytes()), slot);
         }
     }
 
@@ -233,9 +253,11 @@ impl Shard {
     fn shrink(&mut self, hashes: &Hashes) {
         let slots = &self.slots;
         shrink(&mut self.by_id, |slot| hashes.of(slots.at(*slot).id().as_bytes()));
-        // Every entry in the index has a subject.
+        // Every entry in an index has a tag of its kind.
         let of_subject = |slot: &u32| slots.at(*slot).subject().map_or(0, |subject| hashes.of(subject.as_bytes()));
         shrink(&mut self.by_subject, of_subject);
+        let of_group = |slot: &u32| slots.at(*slot).group().map_or(0, |group| hashes.of(group.as_bytes()));
+        shrink(&mut self.by_group, of_group);
     }
 }
 
@@ -262,14 +284,14 @@ fn shrink(table: &mut HashTable<u32>, hash_of: impl Fn(&u32) -> u64) {
 
 #[cfg(test)]
 impl Shard {
-    /// Returns the number of entries that both tables have room for.
-    pub(super) fn room(&self) -> [usize; 2] {
-        [self.by_id.capacity(), self.by_subject.capacity()]
+    /// Returns the number of entries that the tables have room for.
+    pub(super) fn room(&self) -> [usize; 3] {
+        [self.by_id.capacity(), self.by_subject.capacity(), self.by_group.capacity()]
     }
 
-    /// Panics unless both tables name exactly the slots that they should.
+    /// Panics unless all tables name exactly the slots that they should.
     pub(super) fn check(&self, hashes: &Hashes) {
-        let mut subjects = 0;
+        let (mut subjects, mut groups) = (0, 0);
         let mut buckets = 0;
         for slot in 0..self.slots.len() {
             let packed = self.slots.at(slot);
@@ -277,11 +299,16 @@ impl Shard {
             buckets += u64::from(self.is_bucket(slot));
             if let Some(subject) = packed.subject() {
                 subjects += 1;
-                assert_eq!(self.of_subject(hashes, subject).filter(|other| *other == slot).count(), 1);
+                let found = self.with_tag(hashes, Tag::Subject(*subject));
+                assert_eq!(found.filter(|other| *other == slot).count(), 1);
+            }
+            if let Some(group) = packed.group() {
+                groups += 1;
+                assert_eq!(self.with_tag(hashes, Tag::Group(*group)).filter(|other| *other == slot).count(), 1);
             }
         }
         assert_eq!(self.by_id.len(), self.slots.len() as usize);
-        assert_eq!(self.by_subject.len(), subjects);
+        assert_eq!((self.by_subject.len(), self.by_group.len()), (subjects, groups));
         assert_eq!(self.buckets, buckets);
     }
 }

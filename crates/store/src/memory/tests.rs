@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use secure_sessions_core::{Fingerprint, Millis, Retired};
+use secure_sessions_core::{Fingerprint, GroupTag, Millis, Retired, SubjectTag, VaultId};
 
 use super::*;
 
@@ -17,6 +17,7 @@ fn bucket(id: u8, subject: Option<u8>, revision: u64, expires: u64, extras: u8) 
         id: SessionId::from_bytes([id; 16]),
         revision: Revision::new(revision),
         subject: subject.map(|tag| SubjectTag::from_bytes([tag; 16])),
+        group: (extras & 64 != 0).then(|| GroupTag::from_bytes([subject.unwrap_or(9); 16])),
         label: (extras & 1 != 0).then(|| vec![id; 3]),
         created_at: at(0),
         last_seen_at: at(0),
@@ -26,6 +27,7 @@ fn bucket(id: u8, subject: Option<u8>, revision: u64, expires: u64, extras: u8) 
         generation: 2,
         current: Fingerprint::from_bytes([id; 16]),
         retired: (0..extras & 4).map(retired).collect(),
+        vault: (extras & 32 != 0).then_some(VaultId::from_bytes([id; 16])),
         evicted: (extras & 16 != 0).then(|| retired(9).into()),
         handoff: (extras & 8 != 0).then(|| vec![id; 5]),
     }
@@ -63,9 +65,35 @@ enum Operation {
     Replace(Bucket, u64),
     RenewInto(Bucket, u8, u64, Tombstone),
     Remove(u8, Option<Tombstone>),
-    RemoveAll(Option<Vec<u8>>, Option<u8>),
-    List(Vec<u8>, Option<u8>, u32),
+    RemoveAll(Option<Tagged>, Option<u8>),
+    List(Tagged, Option<u8>, u32),
     Purge(u64, u32),
+}
+
+#[derive(Debug, Clone)]
+enum Tagged {
+    Subjects(Vec<SubjectTag>),
+    Groups(Vec<GroupTag>),
+}
+
+impl Tagged {
+    fn tags(&self) -> Tags<'_> {
+        match self {
+            Self::Subjects(subjects) => Tags::Subjects(subjects),
+            Self::Groups(groups) => Tags::Groups(groups),
+        }
+    }
+}
+
+fn any_tags() -> impl Strategy<Value = Tagged> {
+    (any::<bool>(), prop::collection::vec(0..3_u8, 0..4)).prop_map(|(groups, numbers)| {
+        let subjects = tags(&numbers);
+        if groups {
+            Tagged::Groups(subjects.iter().map(|tag| GroupTag::from_bytes(*tag.as_bytes())).collect())
+        } else {
+            Tagged::Subjects(subjects)
+        }
+    })
 }
 
 fn any_operation() -> impl Strategy<Value = Operation> {
@@ -82,10 +110,10 @@ fn any_operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(bucket, old, expected, expires)| Operation::RenewInto(bucket, old, expected, tombstone(old, expires))),
         3 => (id(), prop::option::of(0..8_u64))
             .prop_map(|(id, expires)| Operation::Remove(id, expires.map(|expires| tombstone(id, expires)))),
-        1 => (prop::option::weighted(0.9, prop::collection::vec(0..3_u8, 0..3)), prop::option::of(id()))
-            .prop_map(|(subjects, except)| Operation::RemoveAll(subjects, except)),
-        2 => (prop::collection::vec(0..3_u8, 0..4), prop::option::of(id()), 0..12_u32)
-            .prop_map(|(subjects, after, limit)| Operation::List(subjects, after, limit)),
+        1 => (prop::option::weighted(0.9, any_tags()), prop::option::of(id()))
+            .prop_map(|(tags, except)| Operation::RemoveAll(tags, except)),
+        2 => (any_tags(), prop::option::of(id()), 0..12_u32)
+            .prop_map(|(tags, after, limit)| Operation::List(tags, after, limit)),
         1 => (0..4_000_000_u64, 0..20_u32).prop_map(|(now, limit)| Operation::Purge(now, limit)),
     ]
 }
@@ -134,9 +162,9 @@ async fn apply(store: &MemoryStore, model: &mut Model, operation: Operation) {
                 model.0.extend(tombstone.map(|tombstone| (id, Entry::Tombstone(tombstone))));
             }
         }
-        Operation::RemoveAll(subjects, except) => {
-            let (subjects, except) = (subjects.as_deref().map(tags), except.map(|id| SessionId::from_bytes([id; 16])));
-            let which = subjects.as_deref().map_or(Which::Everything, Which::Subjects);
+        Operation::RemoveAll(tagged, except) => {
+            let except = except.map(|id| SessionId::from_bytes([id; 16]));
+            let which = tagged.as_ref().map_or(Which::Everything, |tagged| Which::Tagged(tagged.tags()));
             let doomed: Vec<_> = model
                 .buckets()
                 .filter(|bucket| which.covers(bucket) && Some(bucket.id) != except)
@@ -145,17 +173,15 @@ async fn apply(store: &MemoryStore, model: &mut Model, operation: Operation) {
             assert_eq!(store.remove_all(which, except.as_ref()).await.unwrap(), doomed.len() as u64);
             model.0.retain(|id, _| !doomed.contains(id));
         }
-        Operation::List(subjects, after, limit) => {
-            let (subjects, after) = (tags(&subjects), after.map(|id| SessionId::from_bytes([id; 16])));
+        Operation::List(tagged, after, limit) => {
+            let (tags, after) = (tagged.tags(), after.map(|id| SessionId::from_bytes([id; 16])));
             let expected: Vec<_> = model
                 .buckets()
-                .filter(|bucket| {
-                    Which::Subjects(&subjects).covers(bucket) && after.is_none_or(|after| bucket.id > after)
-                })
+                .filter(|bucket| tags.covers(bucket) && after.is_none_or(|after| bucket.id > after))
                 .take(limit as usize)
                 .map(Bucket::to_record)
                 .collect();
-            let listed = store.list(&subjects, Page { after, limit }).await.unwrap();
+            let listed = store.list(tags, Page { after, limit }).await.unwrap();
             assert_eq!(listed.iter().flatten().map(Bucket::to_record).collect::<Vec<_>>(), expected);
         }
         Operation::Purge(now, limit) => {
@@ -214,7 +240,7 @@ async fn a_shard_of_many_entries_stays_consistent_while_it_grows_and_shrinks() {
     let store = MemoryStore::new();
     let ids = ids_of_one_shard(700);
     for (expires, id) in (0..).zip(&ids) {
-        let kept = Bucket { id: *id, ..bucket(1, Some((expires % 5) as u8), 1, expires, 0) };
+        let kept = Bucket { id: *id, ..bucket(1, Some((expires % 5) as u8), 1, expires, 64) };
         store.insert(&kept).await.unwrap();
     }
     check(&store);
@@ -227,7 +253,7 @@ async fn a_shard_of_many_entries_stays_consistent_while_it_grows_and_shrinks() {
     assert_eq!(store.purge_expired(Timestamp::from_millis(hour + 649), 10_000).await.unwrap(), 648);
     check(&store);
     assert_eq!(store.count().await.unwrap(), 49);
-    assert_eq!(store.list(&tags(&[0, 1, 2, 3, 4]), Page::first(100)).await.unwrap().len(), 49);
+    assert_eq!(store.list(Tags::Subjects(&tags(&[0, 1, 2, 3, 4])), Page::first(100)).await.unwrap().len(), 49);
     assert_eq!(store.purge_expired(Timestamp::from_millis(u64::MAX), 10_000).await.unwrap(), 49);
     check(&store);
 }
@@ -238,7 +264,7 @@ async fn the_tables_of_a_shard_give_their_room_back_once_most_entries_have_gone(
     let room = || store.0.shards[0].0.lock().room();
     let ids = ids_of_one_shard(3_000);
     for (expires, id) in (0..).zip(&ids) {
-        let kept = Bucket { id: *id, ..bucket(1, Some((expires % 250) as u8), 1, expires, 0) };
+        let kept = Bucket { id: *id, ..bucket(1, Some((expires % 250) as u8), 1, expires, 64) };
         store.insert(&kept).await.unwrap();
     }
     let full = room();
@@ -360,19 +386,22 @@ async fn many_sessions_of_one_subject_are_listed_and_ended_while_others_go_on() 
                 }
             });
             tokio::task::yield_now().await;
-            assert_eq!(store.list(&tags(&[1]), Page::first(u32::MAX)).await.unwrap().len() as u64, MANY);
+            assert_eq!(
+                store.list(Tags::Subjects(&tags(&[1])), Page::first(u32::MAX)).await.unwrap().len() as u64,
+                MANY
+            );
             let whole = turns.get();
             assert!(whole >= 100, "the list let others in {whole} times");
             let (mut listed, mut next) = (0, Some(Page::first(100)));
             while let Some(page) = next {
-                let found = store.list(&tags(&[1]), page).await.unwrap();
+                let found = store.list(Tags::Subjects(&tags(&[1])), page).await.unwrap();
                 listed += found.len() as u64;
                 next = page.next(&found);
                 tokio::task::yield_now().await;
             }
             assert_eq!(listed, MANY);
             let paged = turns.get();
-            assert_eq!(store.remove_all(Which::Subjects(&tags(&[1])), None).await.unwrap(), MANY);
+            assert_eq!(store.remove_all(Which::Tagged(Tags::Subjects(&tags(&[1]))), None).await.unwrap(), MANY);
             let ended = turns.get() - paged;
             others.abort();
             assert!(ended >= 500, "the end of all let others in {ended} times");
@@ -392,7 +421,9 @@ async fn a_page_costs_what_is_on_it_and_not_what_the_subject_has() {
     }
     // Those behind the page are locked, and so not needed.
     let _behind: Vec<_> = store.0.shards[16..].iter().map(|shard| shard.0.lock()).collect();
-    let page = futures_util::FutureExt::now_or_never(store.list(&tags(&[1]), Page::first(100))).unwrap().unwrap();
+    let page = futures_util::FutureExt::now_or_never(store.list(Tags::Subjects(&tags(&[1])), Page::first(100)))
+        .unwrap()
+        .unwrap();
     assert_eq!(page.len(), 100);
     assert!(page.iter().flatten().all(|bucket| bucket.id.as_bytes()[0] < 16));
 }

@@ -1,10 +1,11 @@
 use std::sync::Mutex;
 
-use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Tombstone};
+use secure_sessions_core::{Bucket, Entry, Revision, SessionId, Tombstone};
 use tokio::time::{Instant, sleep};
 
 use super::*;
-use crate::{Page, Which};
+use crate::conformance::sample::session;
+use crate::{Page, Tags, Which};
 
 /// A store that plays a script of outcomes, then finds nothing due, and records the calls.
 #[derive(Clone, Default)]
@@ -46,7 +47,7 @@ impl SessionStore for Scripted {
     async fn remove(&self, _: &SessionId, _: Option<Tombstone>) -> Result<bool, StoreError> {
         Err(StoreError::Timeout)
     }
-    async fn list(&self, _: &[SubjectTag], _: Page) -> Result<Vec<crate::Listed>, StoreError> {
+    async fn list(&self, _: Tags<'_>, _: Page) -> Result<Vec<crate::Listed>, StoreError> {
         Err(StoreError::Timeout)
     }
     async fn count(&self) -> Result<u64, StoreError> {
@@ -92,6 +93,15 @@ async fn rounds_come_at_the_interval_with_jitter_and_the_total_is_returned() {
         let pause = pair[1].at - pair[0].at;
         assert!(pause >= MINUTE && pause <= MINUTE * 3 / 2 + Duration::from_millis(10), "{pause:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interval_without_end_leaves_it_at_one_round() {
+    let store = Scripted::new(vec![Ok(1)]);
+    let handle = Purge::new(store.clone()).interval(Duration::MAX).jitter(Duration::MAX).spawn();
+    sleep(MINUTE).await;
+    assert!(handle.task.as_ref().is_some_and(|task| !task.is_finished()), "it waits, and has not panicked");
+    assert_eq!((handle.stop().await, store.calls().len()), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -164,22 +174,7 @@ async fn it_goes_by_the_systems_clock_unless_told_otherwise() {
         expires_at: Timestamp::from_millis(system_time().as_millis() + 60_000),
         successor: None,
     };
-    let bucket = Bucket {
-        id: ended.id,
-        revision: Revision::FIRST,
-        subject: None,
-        label: None,
-        created_at: ended.ended_at,
-        last_seen_at: ended.ended_at,
-        expires_at: ended.ended_at,
-        idle_timeout: None,
-        rotated_at: ended.ended_at,
-        generation: 1,
-        current: secure_sessions_core::Fingerprint::from_bytes([0; 16]),
-        retired: Vec::new(),
-        evicted: None,
-        handoff: None,
-    };
+    let bucket = session(ended.id, ended.ended_at);
     store.insert(&bucket).await.unwrap();
     store.remove(&ended.id, Some(ended)).await.unwrap();
     assert_eq!(Purge::new(store.clone()).run_once().await.unwrap(), 0);

@@ -4,20 +4,23 @@
 //! recognises its own first run. If it does not, nobody knows what happened, and that is an error.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use redis::aio::ConnectionLike;
+use futures_util::FutureExt;
 use redis::cluster::ClusterClientBuilder;
-use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use redis::io::tcp::TcpSettings;
-use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value, cmd, pipe};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value, cmd};
 use secure_sessions_core::Timestamp;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::cluster::Cluster;
 use super::error::{self, Server, unexpected};
+use super::replicas::{Failure, Fate, Line, Policy, Reached, Replicas, Written};
 use super::single::{Single, is_replica};
+use super::target::{Target, tcp};
 use crate::StoreError;
 
 /// The pause before a server that settles is asked again.
@@ -30,15 +33,23 @@ const SETTLING: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct Connection {
     link: Link,
+    replicas: Arc<Replicas>,
     server: Server,
     /// The time for one command.
     timeout: Duration,
+    /// Set to `true` if the server's `SET` compares (`IFEQ`).
+    set_compares: Arc<AtomicBool>,
 }
 
 #[derive(Clone)]
 enum Link {
-    Single(Arc<Single>),
-    Cluster(ClusterConnection),
+    /// A connection for all calls, and one for those that wait for a replica: a `WAIT` holds up all that comes after it.
+    Single {
+        main: Arc<Single>,
+        waiting: Arc<Single>,
+        line: Arc<Line>,
+    },
+    Cluster(Arc<Cluster>),
 }
 
 /// The answer of a server.
@@ -46,6 +57,7 @@ pub(super) struct Answer {
     pub(super) value: Value,
     /// Set to `true` if the command was sent twice, and may have been carried out the first time.
     pub(super) is_second: bool,
+    reached: Reached,
 }
 
 /// A server that holds keys.
@@ -55,17 +67,27 @@ pub(super) enum Node {
     Of { host: String, port: u16 },
 }
 
+/// Where a write has to arrive before it is acknowledged.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Until<'a> {
+    /// At the server.
+    Server,
+    /// At a replica of the server that has this key, if there are replicas.
+    Replica(&'a str),
+}
+
 impl Connection {
-    pub(super) async fn single(client: Client, limit: Duration) -> Result<Self, StoreError> {
+    pub(super) async fn single(
+        target: Target,
+        server: Server,
+        policy: Policy,
+        limit: Duration,
+    ) -> Result<Self, StoreError> {
         provide_cryptography();
-        let info = client.get_connection_info();
-        let settings = tcp(info.tcp_settings().clone(), limit);
-        let server = Server::single(info);
-        let client = Client::open(info.clone().set_tcp_settings(settings));
-        let client = client.map_err(|error| server.unreachable(&error))?;
-        let single = Single::new(client, limit);
+        let target = Arc::new(target);
+        let main = Arc::new(Single::new(Arc::clone(&target), limit));
         let primary = async {
-            match single.connect().await {
+            match main.connect().await {
                 Err(error) if is_replica(&error) => Ok(false),
                 outcome => outcome.map(|()| true),
             }
@@ -75,57 +97,79 @@ impl Connection {
                 "{server}: the server is a replica, which may lag behind its primary: connect to the primary"
             )));
         }
-        Ok(Self { link: Link::Single(Arc::new(single)), server, timeout: limit })
+        // It connects when it is needed.
+        let waiting = Arc::new(Single::new(target, limit));
+        let replicas = Arc::new(Replicas::new(policy, server.clone(), limit));
+        let line = Arc::new(Line::new(Arc::clone(&replicas), server.to_string()));
+        Ok(Self::new(Link::Single { main, waiting, line }, replicas, server, limit))
     }
 
     pub(super) async fn cluster(
         builder: ClusterClientBuilder,
         server: Server,
+        policy: Policy,
         limit: Duration,
     ) -> Result<Self, StoreError> {
         provide_cryptography();
         let client = builder
-            .connection_timeout(limit)
+            // While the driver connects to a node that it misses, it sends nothing to the others.
+            .connection_timeout(limit / 4)
             .response_timeout(limit)
             // It would send a command again that may have been carried out, without saying so.
             .retries(0)
             .tcp_settings(tcp(TcpSettings::default(), limit))
             .build()
             .map_err(|error| error::misconfigured(&error))?;
-        let connection = connect(limit, &server, client.get_async_connection()).await?;
-        Ok(Self { link: Link::Cluster(connection), server, timeout: limit })
+        let replicas = Arc::new(Replicas::new(policy, server.clone(), limit));
+        let cluster = connect(limit, &server, Cluster::connect(client, Arc::clone(&replicas))).await?;
+        Ok(Self::new(Link::Cluster(Arc::new(cluster)), replicas, server, limit))
+    }
+
+    fn new(link: Link, replicas: Arc<Replicas>, server: Server, limit: Duration) -> Self {
+        Self { link, replicas, server, timeout: limit, set_compares: Arc::default() }
     }
 
     pub(super) fn is_cluster(&self) -> bool {
         matches!(self.link, Link::Cluster(_))
     }
 
+    pub(super) fn replicas(&self) -> &Replicas {
+        &self.replicas
+    }
+
     /// Runs a command on the server that its key is on: in a cluster the slot's primary.
     pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        let answer = self.within(command, self.send(command)).await?;
+        let answer = self.within(command, self.send(command, Until::Server)).await?;
         redis::from_redis_value(answer.value).map_err(|_| unexpected())
     }
 
     /// Runs a command; if its error is of the expected kind, the other one.
+    ///
+    /// # Errors
+    ///
+    /// Also if no replica has the write, and the store is to report that.
     pub(super) async fn query_or(
         &self,
         command: Cmd,
+        until: Until<'_>,
         expected: impl Fn(&RedisError) -> bool + Send,
         other: impl FnOnce() -> Cmd + Send,
     ) -> Result<Answer, StoreError> {
-        self.within(&command, async {
-            match self.send(&command).await {
-                Err(error) if expected(&error) => self.send(&other()).await,
+        let answer = self.within(&command, async {
+            match self.send(&command, until).await {
+                Err(error) if expected(&error) => self.send(&other(), until).await,
                 outcome => outcome,
             }
-        })
-        .await
+        });
+        let answer = answer.await?;
+        self.replicas.judge(answer.reached)?;
+        Ok(answer)
     }
 
     /// Runs a command, and returns `true` if the user has no right to it.
     pub(super) async fn is_denied(&self, command: &Cmd) -> Result<bool, StoreError> {
         self.within(command, async {
-            match self.send(command).await {
+            match self.send(command, Until::Server).await {
                 Err(error) if error.is_io_error() => Err(error),
                 Err(error) => Ok(error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)),
                 Ok(_) => Ok(false),
@@ -134,19 +178,36 @@ impl Connection {
         .await
     }
 
+    /// Finds out if the server's `SET` compares: that of Valkey does since 8.1, that of Redis since 8.4. No session has this
+    /// key.
+    pub(super) async fn ask_if_set_compares(&self, key: &str) -> Result<(), StoreError> {
+        let mut set = cmd("SET");
+        set.arg(key).arg("").arg("IFEQ").arg("-");
+        let compares = self.within(&set, async {
+            match self.send(&set, Until::Server).await {
+                Err(error) if error.is_io_error() => Err(error),
+                outcome => Ok(outcome.is_ok()),
+            }
+        });
+        self.set_compares_from_now_on(compares.await?);
+        Ok(())
+    }
+
+    pub(super) fn set_compares(&self) -> bool {
+        self.set_compares.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_compares_from_now_on(&self, compares: bool) {
+        self.set_compares.store(compares, Ordering::Relaxed);
+    }
+
     /// Runs a command on this node.
     pub(super) async fn query_on<T: FromRedisValue>(&self, node: &Node, command: Cmd) -> Result<T, StoreError> {
         let value = match (&self.link, node) {
-            (Link::Cluster(connection), Node::Of { host, port }) => {
-                let routing = SingleNodeRoutingInfo::ByAddress { host: host.clone(), port: *port };
-                let mut connection = connection.clone();
-                self.within(&command, async {
-                    let routing = RoutingInfo::SingleNode(routing);
-                    connection.route_command(command.clone(), routing).await.and_then(Value::extract_error)
-                })
-                .await?
+            (Link::Cluster(cluster), Node::Of { host, port }) => {
+                self.within(&command, cluster.send_to(host, *port, command.clone())).await?
             }
-            _ => self.within(&command, self.send(&command)).await?.value,
+            _ => self.within(&command, self.send(&command, Until::Server)).await?.value,
         };
         redis::from_redis_value(value).map_err(|_| unexpected())
     }
@@ -158,8 +219,8 @@ impl Connection {
     /// that a slot has moved.)
     pub(super) async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let command = |name: &str| {
-            let mut get = cmd(name);
-            get.arg(key);
+            let mut get = Cmd::with_capacity(2, name.len() + key.len());
+            get.arg(name).arg(key);
             get
         };
         if self.is_cluster() {
@@ -167,7 +228,7 @@ impl Connection {
         }
         // A primary that refuses all writes for now, because its disk fails or its replicas are gone, still reads.
         let takes_no_writes = |error: &RedisError| matches!(error.code(), Some("MISCONF" | "NOREPLICAS"));
-        let answer = self.query_or(command("GETEX"), takes_no_writes, || command("GET")).await?;
+        let answer = self.query_or(command("GETEX"), Until::Server, takes_no_writes, || command("GET")).await?;
         redis::from_redis_value(answer.value).map_err(|_| unexpected())
     }
 
@@ -179,23 +240,9 @@ impl Connection {
 
     /// Returns the servers that hold keys.
     pub(super) async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
-        if !self.is_cluster() {
-            return Ok(vec![Node::Only]);
-        }
-        let slots: Vec<Vec<Value>> = self.query(cmd("CLUSTER").arg("SLOTS")).await?;
-        let mut nodes: Vec<(String, u16)> = Vec::new();
-        for range in slots {
-            // The first and last slot, the primary, its replicas.
-            let primary = range.into_iter().nth(2).ok_or_else(unexpected)?;
-            let Value::Array(fields) = primary else { return Err(unexpected()) };
-            let [host, port, ..] = fields.as_slice() else { return Err(unexpected()) };
-            let host = redis::from_redis_value_ref(host).map_err(|_| unexpected())?;
-            let port = redis::from_redis_value_ref(port).map_err(|_| unexpected())?;
-            if !nodes.contains(&(host, port)) {
-                nodes.push((redis::from_redis_value_ref(&fields[0]).map_err(|_| unexpected())?, port));
-            }
-        }
-        Ok(nodes.into_iter().map(|(host, port)| Node::Of { host, port }).collect())
+        let Link::Cluster(cluster) = &self.link else { return Ok(vec![Node::Only]) };
+        let primaries = self.within(cmd("CLUSTER").arg("SLOTS"), cluster.primaries()).await?;
+        Ok(primaries.iter().map(|shard| Node::Of { host: shard.host.clone(), port: shard.port }).collect())
     }
 
     /// Refuses a server that may evict sessions.
@@ -219,18 +266,21 @@ impl Connection {
     }
 
     /// Sends a command, and sends it again if that helps and does no harm.
-    async fn send(&self, command: &Cmd) -> Result<Answer, RedisError> {
+    async fn send(&self, command: &Cmd, until: Until<'_>) -> Result<Answer, RedisError> {
         let start = Instant::now();
         let (mut is_second, mut pause) = (false, FIRST_PAUSE);
         loop {
-            let error = match self.send_once(command).await {
-                Ok(value) => return Ok(Answer { value, is_second }),
-                Err(error) => error,
+            let Failure { error, fate } = match self.send_once(command, until).await {
+                Ok(Written { value, reached, is_second: again }) => {
+                    return Ok(Answer { value, is_second: is_second || again, reached });
+                }
+                Err(failure) => failure,
             };
-            if self.is_settling(&error) && start.elapsed() < SETTLING {
+            if fate != Fate::Done && self.is_settling(&error) && start.elapsed() < SETTLING {
+                is_second |= fate == Fate::Unknown;
                 sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
-            } else if is_broken(&error) && !is_second {
+            } else if (fate == Fate::Done || is_broken(&error)) && !is_second {
                 is_second = true;
             } else {
                 return Err(error);
@@ -243,25 +293,44 @@ impl Connection {
         command: &Cmd,
         work: impl Future<Output = Result<T, RedisError>>,
     ) -> Result<T, StoreError> {
-        match timeout(self.timeout, work).await {
+        // Pinned here: the future is large, and would be moved once more.
+        match timeout(self.timeout, pin!(work)).await {
             Ok(outcome) => outcome.map_err(|error| self.server.failed(command, &error)),
             Err(_) => Err(StoreError::Timeout),
         }
     }
 
-    async fn send_once(&self, command: &Cmd) -> Result<Value, RedisError> {
-        match &self.link {
-            Link::Single(single) => single.send(command).await,
-            Link::Cluster(connection) => {
-                let mut connection = connection.clone();
-                match connection.req_packed_command(command).await.and_then(Value::extract_error) {
-                    Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::Ask) => {
-                        ask(&mut connection, command, error).await
-                    }
-                    outcome => outcome,
-                }
+    async fn send_once(&self, command: &Cmd, until: Until<'_>) -> Result<Written, Failure> {
+        match (&self.link, until) {
+            (Link::Single { main, .. }, Until::Server) => Ok(Written::once(main.send(command).await?, Reached::Server)),
+            (Link::Cluster(cluster), Until::Server) => Ok(Written::once(cluster.send(command).await?, Reached::Server)),
+            // Boxed: these are rare, and would make the future of each call larger.
+            (Link::Single { main, waiting, line }, Until::Replica(key)) => {
+                self.send_and_wait(main, waiting, line, command, key).boxed().await
             }
+            (Link::Cluster(cluster), Until::Replica(key)) => cluster.send_and_wait(command, key).boxed().await,
         }
+    }
+
+    async fn send_and_wait(
+        &self,
+        main: &Arc<Single>,
+        waiting: &Arc<Single>,
+        line: &Arc<Line>,
+        command: &Cmd,
+        key: &str,
+    ) -> Result<Written, Failure> {
+        if main.replicas().await == 0 {
+            return Ok(Written::once(main.send(command).await?, self.replicas.reached_alone()));
+        }
+        waiting.stay_with(main);
+        let waiting = Arc::clone(waiting);
+        let written = line.send(command, key, move |pipe, _: &str| Arc::clone(&waiting).send_all(pipe)).await?;
+        if written.reached == Reached::NoReplica {
+            // Perhaps there are none any more.
+            main.count_replicas().await;
+        }
+        Ok(written)
     }
 
     /// Returns `true` if the error says that nothing was done yet, and that the server, or the one that takes its place, will
@@ -293,17 +362,10 @@ fn is_broken(error: &RedisError) -> bool {
     error.is_connection_dropped() && !error.is_connection_refusal() && !error.is_timeout()
 }
 
-/// Follows a slot to the node that it is moving to.
-async fn ask(connection: &mut ClusterConnection, command: &Cmd, error: RedisError) -> Result<Value, RedisError> {
-    let to = error.redirect_node().and_then(|(address, _)| {
-        let (host, port) = address.rsplit_once(':')?;
-        Some(SingleNodeRoutingInfo::ByAddress { host: host.to_owned(), port: port.parse().ok()? })
-    });
-    let Some(to) = to else { return Err(error) };
-    let mut asking = pipe();
-    asking.cmd("ASKING").add_command(command.clone());
-    let mut answers = connection.route_pipeline(asking, 0, 2, to).await?;
-    answers.pop().map_or(Err(error), Value::extract_error)
+/// Returns `true` if the server does not know an option of a command, and so did nothing.
+pub(super) fn is_syntax_error(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::ResponseError)
+        && error.detail().is_some_and(|detail| detail.starts_with("syntax error"))
 }
 
 /// Chooses the cryptography for TLS, unless the application has chosen one: the driver panics if the process has none, or if
@@ -314,16 +376,6 @@ fn provide_cryptography() {
         // Somebody else may have been faster.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
-}
-
-/// Gives up a peer that has vanished silently after a few timeouts, not after the kernel's quarter of an hour.
-fn tcp(settings: TcpSettings, limit: Duration) -> TcpSettings {
-    let settings = settings.set_nodelay(true);
-    #[cfg(target_os = "linux")]
-    let settings = settings.set_user_timeout(limit.saturating_mul(3));
-    #[cfg(not(target_os = "linux"))]
-    let _ = limit;
-    settings
 }
 
 async fn connect<T>(

@@ -26,6 +26,17 @@ impl Server {
         })
     }
 
+    /// Names the primary of this name, and the sentinels that tell where it is.
+    pub(super) fn named(name: &str, sentinels: &[ConnectionInfo]) -> Self {
+        let sentinels: Vec<_> = sentinels.iter().map(|sentinel| sentinel.addr().to_string()).collect();
+        Self(format!("redis `{name}`, by the sentinels at {}", sentinels.join(", ")).into())
+    }
+
+    /// Names a primary of which only the sentinels know more.
+    pub(super) fn unnamed() -> Self {
+        Self("the redis that the sentinels name".into())
+    }
+
     /// Translates an error of a command.
     pub(super) fn failed(&self, command: &Cmd, error: &RedisError) -> StoreError {
         read(&self.0, Some(command), error)
@@ -70,11 +81,11 @@ fn read(server: &str, command: Option<&Cmd>, error: &RedisError) -> StoreError {
         | ErrorKind::RESP3NotSupported
         | ErrorKind::Server(ServerErrorKind::NoPerm | ServerErrorKind::CrossSlot) => StoreError::rejected(said),
         ErrorKind::UnexpectedReturnType | ErrorKind::Parse => StoreError::corrupt(said),
-        ErrorKind::Server(ServerErrorKind::ResponseError) => {
+        ErrorKind::Server(ServerErrorKind::ResponseError) if code(error) == Some("ERR") => {
             let is_full = error.detail().is_some_and(|detail| detail.starts_with("max number of clients"));
             if is_full { StoreError::unavailable(said) } else { StoreError::rejected(said) }
         }
-        ErrorKind::Extension => match error.code() {
+        ErrorKind::Extension | ErrorKind::Server(ServerErrorKind::ResponseError) => match code(error) {
             Some("NOAUTH" | "WRONGPASS") => StoreError::rejected(said),
             Some("WRONGTYPE") => StoreError::corrupt(said),
             // Out of memory, no disk, too few replicas, a slow script: all of these may pass.
@@ -82,6 +93,18 @@ fn read(server: &str, command: Option<&Cmd>, error: &RedisError) -> StoreError {
         },
         _ => StoreError::unavailable(said),
     }
+}
+
+/// Returns the code of an error. Redis 6.2 reports that of a command in a script behind a text of its own: `ERR Error running
+/// script (call to f_..): @user_script:1: @user_script: 1: -OOM command not allowed`.
+fn code(error: &RedisError) -> Option<&str> {
+    let is_code = |word: &&str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase());
+    let in_script = || {
+        let said = error.detail()?.strip_prefix("Error running script")?;
+        let mut first_words = said.split(": ").filter_map(|part| part.split(' ').next());
+        first_words.find_map(|word| Some(word.trim_start_matches('-')).filter(is_code))
+    };
+    in_script().or_else(|| error.code())
 }
 
 /// Returns the command's first word, which is never a key.
@@ -95,13 +118,16 @@ fn name(command: &Cmd) -> Option<&str> {
 /// Returns what happened, and what to do if that is known.
 fn reason(command: Option<&str>, error: &RedisError) -> String {
     let begins = |text: &str| error.detail().is_some_and(|detail| detail.starts_with(text));
-    match (error.kind(), error.code()) {
+    match (error.kind(), code(error)) {
         // The cause is the operating system's error, or that of TLS. Neither knows a key.
         (ErrorKind::Io, _) => match error.source() {
             Some(cause) => format!("I/O error: {cause}"),
             None => "I/O error".to_owned(),
         },
         (ErrorKind::InvalidClientConfig, _) => of_settings(error),
+        (ErrorKind::MasterNameNotFoundBySentinel, _) => {
+            "no sentinel knows a primary of this name that is up: check the name, or wait for the failover".to_owned()
+        }
         (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS")) => {
             "the server refuses the user or the password, or wants one: check those in the URL".to_owned()
         }
@@ -129,7 +155,8 @@ fn of_settings(error: &RedisError) -> String {
     // Behind the dash come the kind and details.
     let said = said.split(" - ").next().unwrap_or_default();
     let hint = if said == "Redis URL did not parse" {
-        "; expected `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]`, or `rediss://` for TLS, or `redis+unix:///PATH`"
+        "; expected `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]`, or `rediss://` for TLS, or `redis+unix:///PATH`, or \
+         `redis+sentinel://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]..]/NAME[/DATABASE]`"
     } else if said.contains("TLS") && cfg!(not(feature = "redis-rustls")) {
         "; turn on the feature `redis-rustls`"
     } else {
@@ -178,6 +205,27 @@ mod tests {
         let said = format!("{:?}", server.unreachable(&none));
         assert!(said.contains("database 3: there is no database of this number"), "{said}");
         assert!(!said.contains("hunter2"), "{said}");
+    }
+
+    #[test]
+    fn the_code_of_a_command_in_a_script_counts_on_redis_6_2() {
+        let failed = |said: &str| {
+            let detail = format!("Error running script (call to f_62e6aa): @user_script:1: {said}");
+            let error = RedisError::from((ErrorKind::Server(ServerErrorKind::ResponseError), "", detail));
+            Server::cluster(&[]).failed(&cmd("EVALSHA"), &error)
+        };
+        for (said, code) in [
+            ("@user_script: 1: -OOM command not allowed when used memory > 'maxmemory'.", "OOM"),
+            ("@user_script: 1: -MISCONF Errors writing to the AOF file: No space left on device", "MISCONF"),
+        ] {
+            let failure = failed(said);
+            assert!(matches!(failure, StoreError::Unavailable(_)), "{failure:?}");
+            assert!(format!("{failure:?}").contains(&format!("({code})")), "{failure:?}");
+        }
+        let changed = failed("WRONGTYPE Operation against a key holding the wrong kind of value");
+        assert!(matches!(changed, StoreError::Corrupt(_)), "{changed:?}");
+        let broken = failed("user_script:1: Script attempted to access nonexistent global variable 'x'");
+        assert!(matches!(broken, StoreError::Rejected(_)), "{broken:?}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Tombstone};
+use secure_sessions_core::{Bucket, Entry, Revision, SessionId, Tombstone};
 use tokio::time::{Instant, sleep};
 
 use super::Inner;
@@ -30,8 +30,7 @@ pub(super) async fn renew_into(
     }
     let renewal = Renewal {
         inner: Arc::clone(inner),
-        write: Write::bucket(bucket),
-        subject: bucket.subject,
+        write: Write::renewal(bucket),
         old: *old,
         expected,
         tombstone: Write::tombstone(tombstone),
@@ -50,9 +49,9 @@ async fn in_one_step(
 ) -> Result<bool, StoreError> {
     let (write, tombstone) = (Write::bucket(bucket), Write::tombstone(tombstone));
     let (new, old) = (inner.keys.entry(&bucket.id), inner.keys.entry(old));
-    let index = bucket.subject.as_ref().map(|subject| inner.keys.subject(subject));
+    let indexes = inner.indexes(&write);
     let mut keys = vec![new.as_str(), old.as_str()];
-    keys.extend(index.as_deref());
+    keys.extend(indexes.iter().map(String::as_str));
     match inner.connection.renew_into(&keys, &write, expected, &tombstone).await? {
         Outcome::Done => Ok(true),
         Outcome::Duplicate => Err(StoreError::Duplicate),
@@ -72,7 +71,6 @@ async fn taken(inner: &Inner, old: &SessionId, expected: Revision) -> Result<boo
 struct Renewal {
     inner: Arc<Inner>,
     write: Write,
-    subject: Option<SubjectTag>,
     old: SessionId,
     expected: Revision,
     tombstone: Write,
@@ -80,7 +78,7 @@ struct Renewal {
 
 impl Renewal {
     async fn begin(self) -> Result<bool, StoreError> {
-        match self.inner.insert(&self.write, self.subject.as_ref()).await {
+        match self.inner.insert(&self.write).await {
             Ok(()) => {}
             Err(StoreError::Duplicate) => return taken(&self.inner, &self.old, self.expected).await,
             Err(error) => {

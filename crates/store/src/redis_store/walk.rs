@@ -2,25 +2,21 @@
 
 use std::collections::HashSet;
 use std::sync::PoisonError;
-use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use redis::cmd;
 use secure_sessions_core::{Entry, SessionId};
-use tokio::time::Instant;
 
 use super::Inner;
 use super::connection::Node;
 use super::error::unexpected;
-use super::scripts::Swept;
+use super::scripts::{Removed, Swept};
 use super::value::split;
+use crate::passes::PassCount;
 use crate::{StoreError, Which};
 
 /// The number of keys that `SCAN` looks at in one step.
 const STEP: usize = 1000;
-/// The longest walk that counts. A longer one may miss a tombstone of the shortest grace, and is repeated. (Those of logged-in
-/// sessions stay for hours.)
-const SHORT_WALK: Duration = Duration::from_secs(20);
 /// The steps of tidying in one call.
 const TIDY_STEPS: usize = 4;
 /// The number of sessions ended at a time.
@@ -60,19 +56,21 @@ pub(super) async fn count(inner: &Inner) -> Result<u64, StoreError> {
 /// A session that is renewed during a pass leaves a tombstone under its key, and its place in the index: the pass finds one or
 /// the other, and another pass follows. So no session escapes by renewing itself. A place without a session may belong to one
 /// that is about to be written, so each pass looks there again.
+///
+/// Where many sessions are renewed all the time, or a pass takes long, that would never come to an end: see [`PassCount`].
 pub(super) async fn remove_all(inner: &Inner, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
     if !inner.connection.is_cluster() {
         return sweep(inner, which, except).await;
     }
     let mut passes = Passes { inner, which, except, known_ends: HashSet::new(), removed: 0 };
+    let mut count = PassCount::begin();
     loop {
-        let start = Instant::now();
         let mut again = false;
         match which {
-            Which::Subjects(subjects) => {
+            Which::Tagged(tags) => {
                 let mut ids = HashSet::new();
-                for subject in subjects {
-                    ids.extend(inner.index.all_members(subject).await?.iter().map(|member| split(member).0));
+                for tag in tags.iter() {
+                    ids.extend(inner.index.all_members(&tag).await?.iter().map(|member| split(member).0));
                 }
                 again |= passes.end(ids.into_iter().collect()).await?;
             }
@@ -85,7 +83,7 @@ pub(super) async fn remove_all(inner: &Inner, which: Which<'_>, except: Option<&
                 }
             }
         }
-        if !again && start.elapsed() < SHORT_WALK {
+        if count.was_last(again) {
             return Ok(passes.removed);
         }
     }
@@ -95,8 +93,8 @@ pub(super) async fn remove_all(inner: &Inner, which: Which<'_>, except: Option<&
 /// part that is still to come into one that was gone through: its tombstone tells.
 async fn sweep(inner: &Inner, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
     let (mut known_ends, mut removed) = (HashSet::new(), 0);
+    let mut count = PassCount::begin();
     loop {
-        let start = Instant::now();
         let mut again = false;
         let mut take = |swept: Swept| {
             removed += swept.removed;
@@ -107,11 +105,11 @@ async fn sweep(inner: &Inner, which: Which<'_>, except: Option<&SessionId>) -> R
         };
         let (connection, keys) = (&inner.connection, &inner.keys);
         match which {
-            Which::Subjects(subjects) => {
-                for subject in subjects {
+            Which::Tagged(tags) => {
+                for tag in tags.iter() {
                     let mut bound = Some(b"-".to_vec());
                     while let Some(from) = bound {
-                        let step = connection.end_some(keys, subject, subjects, except, &from, IN_ONE_SCRIPT);
+                        let step = connection.end_some(keys, &tag, tags, except, &from, IN_ONE_SCRIPT);
                         bound = take(step.await?);
                     }
                 }
@@ -123,7 +121,7 @@ async fn sweep(inner: &Inner, which: Which<'_>, except: Option<&SessionId>) -> R
                 }
             }
         }
-        if !again && start.elapsed() < SHORT_WALK {
+        if count.was_last(again) {
             return Ok(removed);
         }
     }
@@ -141,7 +139,7 @@ struct Passes<'a> {
 enum Found {
     /// The id had a session, which we ended.
     Session,
-    /// The id has a session of another subject.
+    /// The id has a session without these tags.
     Other,
     /// The session is gone: it may have been renewed meanwhile.
     End,
@@ -168,7 +166,7 @@ impl Passes<'_> {
     }
 
     async fn end_one(&self, id: &SessionId) -> Result<Found, StoreError> {
-        if let Which::Subjects(_) = self.which {
+        if let Which::Tagged(_) = self.which {
             match self.inner.load(id).await {
                 Ok(Some(Entry::Bucket(bucket))) if self.which.covers(&bucket) => {}
                 Ok(Some(Entry::Bucket(_))) => return Ok(Found::Other),
@@ -179,7 +177,11 @@ impl Passes<'_> {
                 Err(error) => return Err(error),
             }
         }
-        Ok(if self.inner.remove(id, None).await? { Found::Session } else { Found::End })
+        Ok(match self.inner.remove(id, None).await? {
+            Removed::Bucket(_) => Found::Session,
+            // It is looked for once more.
+            Removed::Nothing | Removed::Unknown => Found::End,
+        })
     }
 }
 
@@ -199,10 +201,10 @@ pub(super) async fn tidy(inner: &Inner) -> Result<(), StoreError> {
             progress = Progress::default();
             break;
         };
-        let mut scan = Scan { node: node.clone(), pattern: inner.keys.all_subjects(), cursor: Some(progress.cursor) };
+        let mut scan = Scan { node: node.clone(), pattern: inner.keys.all_indexes(), cursor: Some(progress.cursor) };
         let keys = scan.next(inner).await?.unwrap_or_default();
-        for subject in keys.iter().filter_map(|key| inner.keys.subject_of(key)) {
-            inner.index.tidy_subject(&subject).await?;
+        for tag in keys.iter().filter_map(|key| inner.keys.tag_of(key)) {
+            inner.index.tidy_index(&tag).await?;
         }
         progress = match scan.cursor {
             Some(cursor) => Progress { cursor, ..progress },
@@ -239,34 +241,18 @@ impl Scan {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-    use secure_sessions_core::{Bucket, Fingerprint, Revision, SubjectTag, Timestamp, Tombstone};
+    use secure_sessions_core::{Bucket, Revision, SubjectTag, Tombstone};
     use services::Shared;
 
     use super::super::value::Write;
     use super::*;
-    use crate::RedisOptions;
+    use crate::conformance::sample::{now, session};
+    use crate::{RedisOptions, Tags};
 
     const SUBJECT: SubjectTag = SubjectTag::from_bytes([1; 16]);
 
     fn bucket(id: u8) -> Bucket {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        let now = Timestamp::from_millis(u64::try_from(now.as_millis()).unwrap());
-        Bucket {
-            id: SessionId::from_bytes([id; 16]),
-            revision: Revision::FIRST,
-            subject: Some(SUBJECT),
-            label: None,
-            created_at: now,
-            last_seen_at: now,
-            expires_at: now.after(Duration::from_secs(600).into()),
-            idle_timeout: None,
-            rotated_at: now,
-            generation: 1,
-            current: Fingerprint::from_bytes([id; 16]),
-            retired: Vec::new(),
-            evicted: None,
-            handoff: None,
-        }
+        Bucket { subject: Some(SUBJECT), ..session(SessionId::from_bytes([id; 16]), now()) }
     }
 
     /// A renewal in a cluster takes three steps: a place in the index, the new session, the end of the old one. A pass
@@ -278,12 +264,12 @@ mod tests {
         let store = RedisOptions::new().prefix(prefix).connect_cluster(urls.split(',')).await.unwrap();
         let inner = &store.0;
         let (old, new) = (bucket(1), bucket(2));
-        inner.insert(&Write::bucket(&old), Some(&SUBJECT)).await.unwrap();
+        inner.insert(&Write::bucket(&old)).await.unwrap();
 
-        let which = Which::Subjects(&[SUBJECT]);
+        let which = Which::Tagged(Tags::Subjects(&[SUBJECT]));
         let mut passes = Passes { inner, which, except: None, known_ends: HashSet::new(), removed: 0 };
         let write = Write::bucket(&new);
-        let ticket = inner.index.add(&SUBJECT, &write).await.unwrap();
+        let ticket = inner.index.add(&write).await.unwrap();
         assert!(!passes.end(vec![new.id]).await.unwrap(), "nothing ended that a pass could follow");
         inner.connection.insert(&inner.keys.entry(&new.id), &write, Some(&ticket)).await.unwrap();
         let tombstone = Tombstone { id: old.id, ended_at: old.created_at, expires_at: old.expires_at, successor: None };

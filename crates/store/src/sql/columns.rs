@@ -1,7 +1,8 @@
 //! Translates entries to the columns of a row and back.
 
 use secure_sessions_core::{
-    Bucket, Entry, Fingerprint, Millis, Revision, SessionId, SubjectTag, Timestamp, Tombstone, record,
+    Bucket, Entry, Fingerprint, GroupTag, Lifespan, Millis, Revision, SessionId, SubjectTag, Timestamp, Tombstone,
+    VaultId, record,
 };
 
 use super::dialect::{Row, Value};
@@ -9,7 +10,7 @@ use crate::{Listed, StoreError, Unreadable};
 
 /// A bucket's columns, the id last, in the order of the statements that write them. `retired` is borrowed, since
 /// it has to be encoded first.
-pub(super) fn values<'a>(bucket: &'a Bucket, retired: &'a [u8]) -> [Value<'a>; 15] {
+pub(super) fn values<'a>(bucket: &'a Bucket, retired: &'a [u8]) -> [Value<'a>; 17] {
     let due_at = deadline(bucket.purge_at());
     [
         integer(bucket.revision.get()),
@@ -24,6 +25,8 @@ pub(super) fn values<'a>(bucket: &'a Bucket, retired: &'a [u8]) -> [Value<'a>; 1
         Value::Bytes(Some(bucket.current.as_bytes())),
         Value::Bytes(Some(retired).filter(|retired| !retired.is_empty())),
         Value::Bytes(bucket.handoff.as_deref()),
+        Value::Bytes(bucket.vault.as_ref().map(|vault| vault.as_bytes().as_slice())),
+        Value::Bytes(bucket.group.as_ref().map(|group| group.as_bytes().as_slice())),
         due_at,
         due_at,
         id(&bucket.id),
@@ -92,6 +95,8 @@ pub(super) fn entry(row: &impl Row) -> Result<Entry, StoreError> {
         retired,
         evicted,
         handoff: row.bytes(12)?,
+        vault: row.bytes(15)?.map(|vault| exactly(Some(vault)).map(VaultId::from_bytes)).transpose()?,
+        group: row.bytes(16)?.map(|group| exactly(Some(group)).map(GroupTag::from_bytes)).transpose()?,
     }))
 }
 
@@ -104,6 +109,21 @@ pub(super) fn listed(row: &impl Row) -> Result<Option<Listed>, StoreError> {
     })
 }
 
+/// Reads the row of a lifespan. Fails only if the row does not even have an id.
+pub(super) fn listed_lifespan(row: &impl Row) -> Result<Listed<Lifespan>, StoreError> {
+    let id = SessionId::from_bytes(exactly(row.bytes(0)?)?);
+    let lifespan = || {
+        Ok(Lifespan {
+            id,
+            created_at: required_time(row, 1)?,
+            last_seen_at: required_time(row, 2)?,
+            expires_at: required_time(row, 3)?,
+            idle_timeout: row.integer(4)?.map(|idle| Millis::new(idle.cast_unsigned())),
+        })
+    };
+    Ok(lifespan().map_err(|error| Unreadable { id, error }))
+}
+
 /// Reads the first column, which no row of ours lacks.
 pub(super) fn required(row: &impl Row, column: usize) -> Result<u64, StoreError> {
     row.integer(column)?.map(i64::cast_unsigned).ok_or_else(|| StoreError::corrupt("a column is null"))
@@ -113,6 +133,6 @@ fn required_time(row: &impl Row, column: usize) -> Result<Timestamp, StoreError>
     required(row, column).map(Timestamp::from_millis)
 }
 
-fn exactly(bytes: Option<Vec<u8>>) -> Result<[u8; 16], StoreError> {
+pub(super) fn exactly(bytes: Option<Vec<u8>>) -> Result<[u8; 16], StoreError> {
     bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| StoreError::corrupt("a column does not have 16 bytes"))
 }

@@ -38,10 +38,29 @@ pub(super) struct Spelling {
     pub(super) purge: &'static str,
     /// If that statement leaves out rows that others have locked, the one that waits for them.
     pub(super) purge_waiting: Option<&'static str>,
+    /// The end of an insertion of blobs: one that is there already keeps its value, and the later of both deadlines.
+    pub(super) or_else: &'static str,
+    /// The statement that deletes blobs that are due, the oldest first, and checks the deadline again. Parameters: now, now, the
+    /// most to delete.
+    pub(super) purge_vault: &'static str,
+    /// The rows that one purging statement looks for: it keeps other writers waiting for as long as it runs.
+    pub(super) purge_batch: u64,
+    /// Set to `true` if every writer waits for a purging statement: after each, the purge rests for as long as it took.
+    pub(super) rests: bool,
     /// The statement, if there is one, that keeps all others from writing to the table until the transaction ends.
     pub(super) lock: Option<&'static str>,
     /// The query for the server's time in milliseconds, if it has a clock of its own.
     pub(super) now: Option<&'static str>,
+}
+
+/// A statement after a migration that makes the tables faster or smaller. A database that does not know it may refuse it.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "only PostgreSQL has any"))]
+pub(super) struct Tuning {
+    /// The version of the migration.
+    pub(super) after: u64,
+    /// In it, the default table's name stands for the configured one.
+    pub(super) statement: &'static str,
 }
 
 /// A database, with its pool of connections.
@@ -54,6 +73,10 @@ pub(super) trait Dialect: Send + Sync + 'static {
     /// The steps that lead from an empty database to the newest table, in their order. In each, the default table's
     /// name stands for the configured one.
     const MIGRATIONS: &'static [&'static str];
+    /// What follows a migration, and only makes the tables faster or smaller.
+    const TUNING: &'static [Tuning];
+    /// Set to `true` if a transaction can take back changes of tables.
+    const TAKES_TABLES_BACK: bool;
 
     /// Refuses connections with settings that break the contract.
     fn check(&self) -> impl Future<Output = Result<(), Failure>> + Send;
@@ -71,8 +94,8 @@ pub(super) trait Dialect: Send + Sync + 'static {
     /// Begins a transaction that will write. Dropped without [`Transaction::commit`], it is rolled back.
     fn begin(&self) -> impl Future<Output = Result<Self::Transaction, Failure>> + Send;
 
-    /// Begins a migration of this table; other processes that want to migrate wait. On an error it is rolled back, if the
-    /// database can roll back changes of tables; otherwise a migration may run again over a part of itself.
+    /// Begins a migration of this table. On an error it is rolled back, if the database can take back changes of tables;
+    /// otherwise other processes that want to migrate wait for its end, and a migration may run again over a part of itself.
     fn begin_migrating(&self, table: &str) -> impl Future<Output = Result<Self::Transaction, Failure>> + Send;
 }
 
@@ -92,6 +115,9 @@ pub(super) trait Transaction: Send {
 
     /// Runs the statements of a script, which has no parameters.
     fn run_script(&mut self, script: SqlStr) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Runs a statement that the database may refuse: then nothing of it has happened, and the transaction goes on.
+    fn try_script(&mut self, script: SqlStr) -> impl Future<Output = Result<(), Failure>> + Send;
 
     fn commit(self) -> impl Future<Output = Result<(), Failure>> + Send;
 

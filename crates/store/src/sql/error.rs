@@ -31,6 +31,22 @@ pub(super) enum Meaning {
     Rejected,
 }
 
+impl Failure {
+    /// Returns the same failure, for another caller of the same transaction.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn again(&self) -> Self {
+        Self::Store(match self {
+            Self::Conflict => return Self::Conflict,
+            Self::Store(StoreError::Duplicate) => StoreError::Duplicate,
+            Self::Store(StoreError::Timeout) => StoreError::Timeout,
+            Self::Store(StoreError::Unavailable(cause)) => StoreError::unavailable(cause.to_string()),
+            Self::Store(StoreError::Corrupt(cause)) => StoreError::corrupt(cause.to_string()),
+            Self::Store(StoreError::Rejected(cause)) => StoreError::rejected(cause.to_string()),
+            Self::Store(StoreError::Unsupported(what)) => StoreError::Unsupported(what),
+        })
+    }
+}
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self::Store(error)

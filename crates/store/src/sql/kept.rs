@@ -33,6 +33,15 @@ pub(super) struct Care {
     pub(super) closes: bool,
 }
 
+/// The kept connections that need no check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// Those that were used a moment ago.
+    LastUsed,
+    /// None: one that was used a moment ago has turned out to be broken.
+    Nothing,
+}
+
 /// A pool, with connections kept from it.
 pub(super) struct Kept<DB: Database> {
     pool: Pool<DB>,
@@ -61,6 +70,8 @@ pub(super) struct Held<DB: Database> {
     /// The connection; `None` once it is closed.
     connection: Option<Source<DB>>,
     open_since: Instant,
+    /// Set to `true` if an earlier call used it.
+    was_kept: bool,
     closes: bool,
     turn: Option<OwnedSemaphorePermit>,
 }
@@ -139,13 +150,14 @@ impl<DB: Database> Kept<DB> {
     }
 
     /// Returns a connection that is in order, as far as is known.
-    pub(super) async fn acquire(&self, deadline: tokio::time::Instant) -> Result<Held<DB>, Error> {
+    pub(super) async fn acquire(&self, deadline: tokio::time::Instant, trust: Trust) -> Result<Held<DB>, Error> {
         let mut turn = self.turn().await?;
         if let Some(own) = &self.own {
             let idle = own.idle().pop();
             if let Some(Idle { mut held, since }) = idle {
                 held.turn = turn;
-                if self.works(&mut held, since).await {
+                held.was_kept = true;
+                if self.works(&mut held, since, trust).await {
                     return Ok(held);
                 }
                 turn = held.turn.take();
@@ -160,7 +172,7 @@ impl<DB: Database> Kept<DB> {
             None => Source::Pool(self.pool.acquire().await?),
         };
         let (open_since, closes) = (Instant::now(), self.care.closes);
-        Ok(Held { connection: Some(source), open_since, closes, turn })
+        Ok(Held { connection: Some(source), open_since, was_kept: false, closes, turn })
     }
 
     /// Waits for a turn, and for room in the pool, to take a connection from there.
@@ -202,9 +214,9 @@ impl<DB: Database> Kept<DB> {
         Ok(Some(turn.map_err(|_| Error::PoolClosed)?))
     }
 
-    async fn works(&self, held: &mut Held<DB>, idle_since: Instant) -> bool {
+    async fn works(&self, held: &mut Held<DB>, idle_since: Instant, trust: Trust) -> bool {
         match (self.care.ask, &mut held.connection) {
-            (Some((after, longest)), Some(source)) if idle_since.elapsed() >= after => {
+            (Some((after, longest)), Some(source)) if trust == Trust::Nothing || idle_since.elapsed() >= after => {
                 matches!(timeout(longest, source.connection().ping()).await, Ok(Ok(())))
             }
             _ => true,
@@ -234,6 +246,11 @@ impl<DB: Database> Held<DB> {
 
     fn is_old(&self) -> bool {
         self.connection.as_ref().is_some_and(|source| self.open_since.elapsed() >= source.lasts_for())
+    }
+
+    #[cfg(any(feature = "mysql", feature = "postgres"))]
+    pub(super) fn was_kept(&self) -> bool {
+        self.was_kept
     }
 
     #[cfg(any(feature = "mysql", feature = "postgres"))]

@@ -34,12 +34,21 @@ impl Engine for MySql {
                   ORDER BY purge_at LIMIT $3",
         purge: "DELETE FROM secure_sessions WHERE purge_at <= $1 AND due_at <= $2 ORDER BY purge_at LIMIT $3",
         purge_waiting: None,
+        or_else: "ON DUPLICATE KEY UPDATE purge_at = GREATEST(purge_at, VALUES(purge_at))",
+        purge_vault: "DELETE FROM secure_sessions_vault WHERE purge_at <= $1 AND purge_at <= $2 ORDER BY purge_at LIMIT $3",
+        purge_batch: 1000,
+        rests: false,
         // Its own would need a right of its own, and end the transaction.
         lock: None,
-        // With an argument, it would read a local time, which may be ambiguous.
-        now: Some("SELECT CAST(UNIX_TIMESTAMP() AS SIGNED) * 1000"),
+        // `UNIX_TIMESTAMP` would drop the milliseconds, or with an argument read a local time, which may be ambiguous.
+        now: Some("SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000"),
     };
-    const MIGRATIONS: &'static [&'static str] = &[include_str!("../../migrations/mysql/0001_sessions.sql")];
+    const MIGRATIONS: &'static [&'static str] = &[
+        include_str!("../../migrations/mysql/0001_sessions.sql"),
+        include_str!("../../migrations/mysql/0002_not_before.sql"),
+        include_str!("../../migrations/mysql/0003_vault.sql"),
+    ];
+    const TAKES_TABLES_BACK: bool = false;
     const BEGIN: &'static str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION";
     // With `completion_type` CHAIN a plain one would begin another transaction, which nobody commits.
     const COMMIT: &'static str = "COMMIT AND NO CHAIN NO RELEASE";

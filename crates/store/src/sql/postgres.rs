@@ -9,13 +9,18 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPool, PgRow}
 use sqlx::{AssertSqlSafe, Error, SqlSafeStr, SqlStr};
 use tokio::time::timeout;
 
-use super::dialect::{Row, Spelling, Value};
+use super::dialect::{Row, Spelling, Tuning, Value};
 use super::error::{Failure, Meaning};
 use super::server::{Engine, Lease, ServerTransaction, settings};
 use crate::StoreError;
 
 /// The longest wait for a turn at a connection that a pooler shares.
 const LONGEST_TURN: Duration = Duration::from_secs(1);
+
+/// Begins a migration. CockroachDB changes no table in a transaction that is less than serializable, and, unless this setting
+/// of its own is off, commits before each such change; PostgreSQL minds neither.
+const BEGIN_MIGRATING: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; \
+                               SELECT set_config(name, 'off', true) FROM pg_settings WHERE name = 'autocommit_before_ddl'";
 
 /// PostgreSQL.
 pub(super) struct Postgres;
@@ -48,11 +53,33 @@ impl Engine for Postgres {
             "DELETE FROM secure_sessions WHERE due_at <= $2 AND id = ANY(ARRAY(SELECT id FROM secure_sessions \
              WHERE purge_at <= $1 AND due_at <= $2 ORDER BY purge_at LIMIT $3 FOR UPDATE))",
         ),
+        or_else: "ON CONFLICT (vault, id) DO UPDATE \
+                  SET purge_at = GREATEST(secure_sessions_vault.purge_at, excluded.purge_at)",
+        // It is found once, as the array above.
+        purge_vault: "WITH due AS MATERIALIZED (SELECT vault, id FROM secure_sessions_vault WHERE purge_at <= $1 \
+                      ORDER BY purge_at LIMIT $3 FOR UPDATE) \
+                      DELETE FROM secure_sessions_vault AS kept USING due \
+                      WHERE kept.vault = due.vault AND kept.id = due.id AND kept.purge_at <= $2",
+        purge_batch: 1000,
+        rests: false,
         // This lock does not block readers.
         lock: Some("LOCK TABLE secure_sessions IN SHARE ROW EXCLUSIVE MODE"),
         now: Some("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"),
     };
-    const MIGRATIONS: &'static [&'static str] = &[include_str!("../../migrations/postgres/0001_sessions.sql")];
+    const MIGRATIONS: &'static [&'static str] = &[
+        include_str!("../../migrations/postgres/0001_sessions.sql"),
+        include_str!("../../migrations/postgres/0002_not_before.sql"),
+        include_str!("../../migrations/postgres/0003_vault.sql"),
+    ];
+    const TUNING: &'static [Tuning] = &[
+        // Room for the next version of a row beside it.
+        Tuning { after: 1, statement: "ALTER TABLE secure_sessions SET (fillfactor = 85)" },
+        // What is sealed does not get smaller.
+        Tuning { after: 1, statement: "ALTER TABLE secure_sessions ALTER COLUMN label SET STORAGE EXTERNAL" },
+        Tuning { after: 1, statement: "ALTER TABLE secure_sessions ALTER COLUMN handoff SET STORAGE EXTERNAL" },
+        Tuning { after: 3, statement: "ALTER TABLE secure_sessions_vault ALTER COLUMN value SET STORAGE EXTERNAL" },
+    ];
+    const TAKES_TABLES_BACK: bool = true;
     const BEGIN: &'static str = "BEGIN ISOLATION LEVEL READ COMMITTED";
     const COMMIT: &'static str = "COMMIT";
     const ROLL_BACK: &'static str = "ROLLBACK";
@@ -66,6 +93,9 @@ impl Engine for Postgres {
     /// - A standby is refused: it may lag behind acknowledged writes. After a failover, a name can lead to one for a moment.
     ///
     /// Through a pooler, nothing is set: others share the server's connections. Then `off` is refused.
+    ///
+    /// Without one, the connection is nobody else's, and what it prepares has names of the driver's. A pooler in session mode
+    /// that is set not to reset its connections leaves such names of an earlier client behind: they are removed.
     async fn prepare(connection: &mut PgConnection, timeout: Duration, is_shared: bool) -> Result<(), Error> {
         if is_shared {
             let statement = "SELECT pg_is_in_recovery(), current_setting('synchronous_commit') = 'off'";
@@ -83,7 +113,7 @@ impl Engine for Postgres {
             format!("CASE WHEN current_setting('{setting}') = '0' THEN set_config('{setting}', '{millis}', false) END")
         };
         let statement = format!(
-            "SELECT pg_is_in_recovery(), {}, {}, CASE WHEN current_setting('synchronous_commit') = 'off' \
+            "DEALLOCATE ALL; SELECT pg_is_in_recovery(), {}, {}, CASE WHEN current_setting('synchronous_commit') = 'off' \
              THEN set_config('synchronous_commit', 'on', false) END",
             unless_set("statement_timeout"),
             unless_set("idle_in_transaction_session_timeout"),
@@ -168,11 +198,9 @@ impl Engine for Postgres {
         Ok(())
     }
 
-    async fn begin_migrating(mut lease: Lease<Self>, table: &str) -> Result<ServerTransaction<Self>, Failure> {
-        // `IF NOT EXISTS` alone fails if two do it at the same time.
-        let begin = format!("BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('{table}_migrations', 0))");
-        lease.run_script(AssertSqlSafe(begin).into_sql_str()).await?;
-        Ok(ServerTransaction::new(lease, "COMMIT", "ROLLBACK"))
+    async fn begin_migrating(mut lease: Lease<Self>, _: &str) -> Result<ServerTransaction<Self>, Failure> {
+        lease.run_script(BEGIN_MIGRATING.into_sql_str()).await?;
+        Ok(ServerTransaction::new(lease, Self::COMMIT, Self::ROLL_BACK))
     }
 }
 

@@ -12,9 +12,9 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Database, Error, Pool, Sql
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::dialect::{Dialect, Row, Spelling, Transaction, Value};
+use super::dialect::{Dialect, Row, Spelling, Transaction, Tuning, Value};
 use super::error::{Failure, Meaning, from_driver};
-use super::kept::{Care, Held, Kept};
+use super::kept::{Care, Held, Kept, Trust};
 use crate::StoreError;
 
 /// The idle time after which a connection is checked before its use. After a restart of the server none works.
@@ -34,6 +34,10 @@ pub(super) trait Engine: Sized + Send + Sync + 'static {
 
     const SPELLING: Spelling;
     const MIGRATIONS: &'static [&'static str];
+    /// See [`Dialect::TUNING`].
+    const TUNING: &'static [Tuning] = &[];
+    /// See [`Dialect::TAKES_TABLES_BACK`].
+    const TAKES_TABLES_BACK: bool;
     /// A script that begins a transaction in which every statement sees what is committed at its own beginning.
     const BEGIN: &'static str;
     const COMMIT: &'static str;
@@ -146,8 +150,11 @@ impl<E: Engine> Server<E> {
     }
 
     async fn lease(&self) -> Result<Lease<E>, Failure> {
-        let deadline = Instant::now() + self.timeout;
-        let held = outcome::<E, _>(timeout_at(deadline, self.kept.acquire(deadline)).await)?;
+        self.lease_until(Instant::now() + self.timeout, Trust::LastUsed).await
+    }
+
+    async fn lease_until(&self, deadline: Instant, trust: Trust) -> Result<Lease<E>, Failure> {
+        let held = outcome::<E, _>(timeout_at(deadline, self.kept.acquire(deadline, trust)).await)?;
         let is_shared = self.is_shared.load(Ordering::Relaxed);
         Ok(Lease { held, kept: Arc::clone(&self.kept), deadline, timeout: self.timeout, is_shared })
     }
@@ -220,6 +227,17 @@ impl<E: Engine> Lease<E> {
         self.judge(answer)
     }
 
+    /// Runs a script, and keeps the connection open if the server refuses it.
+    async fn offer_script(&mut self, script: SqlStr) -> Result<(), Failure> {
+        let deadline = self.deadline;
+        let answer = timeout_at(deadline, E::run_script(self.connection()?, script)).await;
+        let outcome = outcome::<E, ()>(answer);
+        if !matches!(outcome, Ok(()) | Err(Failure::Store(StoreError::Rejected(_)))) {
+            self.held.close();
+        }
+        outcome
+    }
+
     /// Keeps the connection for the next call, unless it is closed.
     fn release(self) {
         if !self.held.is_closed() {
@@ -255,6 +273,8 @@ impl<E: Engine> Dialect for Server<E> {
 
     const SPELLING: Spelling = E::SPELLING;
     const MIGRATIONS: &'static [&'static str] = E::MIGRATIONS;
+    const TUNING: &'static [Tuning] = E::TUNING;
+    const TAKES_TABLES_BACK: bool = E::TAKES_TABLES_BACK;
 
     async fn check(&self) -> Result<(), Failure> {
         self.find_out().await?;
@@ -271,9 +291,18 @@ impl<E: Engine> Dialect for Server<E> {
         outcome
     }
 
+    /// Reads; tries once more if a connection that was kept from an earlier call turns out to be broken: the server closed it
+    /// a moment ago. (A write is not tried again: it may have happened.)
     async fn fetch(&self, statement: SqlStr, values: &[Value<'_>]) -> Result<Vec<RowOf<E>>, Failure> {
         let mut lease = self.lease().await?;
-        let outcome = lease.fetch(statement, values).await;
+        let deadline = lease.deadline;
+        let mut outcome = lease.fetch(statement.clone(), values).await;
+        if lease.held.was_kept() && matches!(outcome, Err(Failure::Store(StoreError::Unavailable(_)))) {
+            // Its place is needed, if there is only one.
+            drop(lease);
+            lease = self.lease_until(deadline, Trust::Nothing).await?;
+            outcome = lease.fetch(statement, values).await;
+        }
         lease.release();
         outcome
     }
@@ -323,6 +352,16 @@ impl<E: Engine> Transaction for ServerTransaction<E> {
 
     async fn run_script(&mut self, script: SqlStr) -> Result<(), Failure> {
         self.lease.run_script(script).await
+    }
+
+    async fn try_script(&mut self, script: SqlStr) -> Result<(), Failure> {
+        self.lease.run_script("SAVEPOINT secure_sessions".into_sql_str()).await?;
+        match self.lease.offer_script(script).await {
+            Err(Failure::Store(StoreError::Rejected(_))) => {
+                self.lease.run_script("ROLLBACK TO SAVEPOINT secure_sessions".into_sql_str()).await
+            }
+            outcome => outcome,
+        }
     }
 
     async fn commit(mut self) -> Result<(), Failure> {

@@ -1,21 +1,23 @@
 //! The contract of a store, in statements; the same for every database.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use secure_sessions_core::{Bucket, Entry, Revision, SessionId, SubjectTag, Timestamp, Tombstone};
+use secure_sessions_core::{BlobId, Bucket, Entry, Lifespan, Revision, SessionId, Timestamp, Tombstone, VaultId};
 use sqlx::SqlStr;
+use tokio::time::sleep;
 
 use super::columns::{self, deadline, id_or_none, integer};
 use super::dialect::{Dialect, Row, Transaction, Value};
 use super::error::Failure;
 use super::migrate::migrate;
 use super::statements::Statements;
-use crate::{Listed, Page, StoreError, Which};
+use crate::{Listed, Page, StoreError, Tag, Tags, Which};
 
 /// The ids that one pass of `remove_all` finds and deletes.
 const REMOVE_BATCH: usize = 250;
-/// The rows that one purging statement deletes: it blocks other writers for as long as it runs.
-const PURGE_BATCH: u64 = 1000;
+/// The longest rest of a purge after a statement that took long, or that waited for others.
+const LONGEST_REST: Duration = Duration::from_millis(250);
 /// The number of times that one call lets others go first.
 const MOST_CONFLICTS: u32 = 100;
 
@@ -34,17 +36,21 @@ impl<D> Clone for Table<D> {
 }
 
 impl<D: Dialect> Table<D> {
-    /// Opens the table, and makes it first if it is missing.
-    pub(super) async fn open(dialect: D, name: &str) -> Result<Self, StoreError> {
-        migrate(&dialect, name).await?;
-        Ok(Self(Arc::new(Shared { dialect, statements: Statements::new(name, D::SPELLING) })))
+    /// Opens the table, and makes or changes it first if that is needed and allowed.
+    pub(super) async fn open(dialect: D, name: &str, may_change: bool) -> Result<Self, StoreError> {
+        migrate(&dialect, name, may_change).await?;
+        let table = Self(Arc::new(Shared { dialect, statements: Statements::new(name, D::SPELLING) }));
+        // A right that is missing there is found now, and not when a request waits.
+        table.not_before().await?;
+        table.get(&VaultId::from_bytes([0; 16]), &[BlobId::from_bytes([0; 16])]).await?;
+        Ok(table)
     }
 
     pub(super) fn dialect(&self) -> &D {
         &self.0.dialect
     }
 
-    fn statements(&self) -> &Statements {
+    pub(super) fn statements(&self) -> &Statements {
         &self.0.statements
     }
 
@@ -62,7 +68,7 @@ impl<D: Dialect> Table<D> {
     pub(super) async fn replace(&self, bucket: &Bucket, expected: Revision) -> Result<bool, StoreError> {
         let retired = bucket.retired_to_bytes();
         let values = with(&columns::values(bucket, &retired), integer(expected.get()));
-        if let Some(statement) = &self.statements().replace_of_subject
+        if let Some(statement) = &self.statements().replace_in_place
             && unless_conflict(self.dialect().execute(statement.clone(), &values).await.map(|rows| rows > 0))?
         {
             return Ok(true);
@@ -124,14 +130,25 @@ impl<D: Dialect> Table<D> {
         Ok(removed > 0)
     }
 
-    pub(super) async fn list(&self, subjects: &[SubjectTag], page: Page) -> Result<Vec<Listed>, StoreError> {
-        if subjects.is_empty() || page.limit == 0 {
+    pub(super) async fn list(&self, tags: Tags<'_>, page: Page) -> Result<Vec<Listed>, StoreError> {
+        let distinct = distinct(tags);
+        if distinct.is_empty() || page.limit == 0 {
             return Ok(Vec::new());
         }
-        let mut values = tags(subjects);
-        values.extend([id_or_none(page.after.as_ref()), integer(page.limit.into())]);
-        let rows = self.dialect().fetch(self.statements().list(subjects.len()), &values).await?;
+        let values = page_of(&distinct, &page);
+        let rows = self.dialect().fetch(self.statements().list(column(tags), distinct.len()), &values).await?;
         rows.iter().filter_map(|row| columns::listed(row).transpose()).collect()
+    }
+
+    pub(super) async fn list_lifespans(&self, tags: Tags<'_>, page: Page) -> Result<Vec<Listed<Lifespan>>, StoreError> {
+        let distinct = distinct(tags);
+        if distinct.is_empty() || page.limit == 0 {
+            return Ok(Vec::new());
+        }
+        let values = page_of(&distinct, &page);
+        let statement = self.statements().list_lifespans(column(tags), distinct.len());
+        let rows = self.dialect().fetch(statement, &values).await?;
+        rows.iter().map(columns::listed_lifespan).collect()
     }
 
     pub(super) async fn count(&self) -> Result<u64, StoreError> {
@@ -144,22 +161,26 @@ impl<D: Dialect> Table<D> {
     /// the last. The next one blocks all renewals, if the database can do that: a client that renews without a pause is in
     /// the middle of a renewal nearly always.
     pub(super) async fn remove_all(&self, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
-        let (find, mut values) = match which {
-            Which::Subjects([]) => return Ok(0),
-            Which::Subjects(subjects) => (self.statements().ids_of(subjects.len()), tags(subjects)),
-            Which::Everything => (self.statements().ids(), Vec::new()),
+        let distinct = if let Which::Tagged(tags) = which { distinct(tags) } else { Vec::new() };
+        let find = match which {
+            Which::Tagged(_) if distinct.is_empty() => return Ok(0),
+            Which::Tagged(tags) => self.statements().ids_of(column(tags), distinct.len()),
+            Which::Everything => self.statements().ids(),
         };
+        let mut values: Vec<_> = distinct.iter().map(value).collect();
         values.extend([id_or_none(except), integer(REMOVE_BATCH as u64)]);
-        let (mut removed, mut conflicts, mut alone) = (0, 0, false);
+        let (mut removed, mut conflicts, mut alone, mut locks) = (0, 0, false, true);
         loop {
             match self.remove_found(&find, &values, alone).await {
                 Ok(pass) => {
                     removed += pass.deleted;
-                    alone = pass.deleted < pass.found as u64;
+                    alone = locks && pass.deleted < pass.found as u64;
                     if pass.is_last() {
                         return Ok(removed);
                     }
                 }
+                // A database of PostgreSQL's kind that has no such lock: its passes alone have to catch up.
+                Err(Failure::Store(StoreError::Rejected(_))) if alone => (alone, locks) = (false, false),
                 // Nothing of this pass happened. The writer in its way has made progress, so this ends.
                 Err(Failure::Conflict) if conflicts < MOST_CONFLICTS => conflicts += 1,
                 Err(failure) => return Err(failure.into()),
@@ -196,19 +217,31 @@ impl<D: Dialect> Table<D> {
         let (limit, now) = (u64::from(limit), deadline(now));
         let mut removed = 0;
         while removed < limit {
-            let batch = (limit - removed).min(PURGE_BATCH);
-            // A touch leaves `purge_at` as it is, since the column is indexed. Here it catches up.
-            while self.write(&self.statements().advance, &[now, now, integer(PURGE_BATCH)]).await? == PURGE_BATCH {}
+            let (batch, begun) = ((limit - removed).min(D::SPELLING.purge_batch), Instant::now());
             let mut deleted = self.write(&self.statements().purge, &[now, now, integer(batch)]).await?;
             if let Some(waiting) = self.statements().purge_waiting.as_ref().filter(|_| deleted < batch) {
                 deleted += self.write(waiting, &[now, now, integer(batch - deleted)]).await?;
             }
             removed += deleted;
             if deleted < batch {
+                self.advance(now).await?;
                 break;
             }
+            rest_after::<D>(begun).await;
         }
         Ok(removed)
+    }
+
+    /// Moves the purge's dates of entries that live on to their deadlines: a touch leaves them as they are, since the column is
+    /// indexed. This comes after all that was due is gone, so that neither of the two looks through the rows of the other.
+    async fn advance(&self, now: Value<'_>) -> Result<(), StoreError> {
+        loop {
+            let (batch, begun) = (D::SPELLING.purge_batch, Instant::now());
+            if self.write(&self.statements().advance, &[now, now, integer(batch)]).await? < batch {
+                return Ok(());
+            }
+            rest_after::<D>(begun).await;
+        }
     }
 
     pub(super) async fn now(&self) -> Result<Option<Timestamp>, StoreError> {
@@ -218,7 +251,7 @@ impl<D: Dialect> Table<D> {
     }
 
     /// Runs a statement in a transaction of its own; retries it once if it lost against another one.
-    async fn write(&self, statement: &SqlStr, values: &[Value<'_>]) -> Result<u64, StoreError> {
+    pub(super) async fn write(&self, statement: &SqlStr, values: &[Value<'_>]) -> Result<u64, StoreError> {
         let mut conflicts = 0;
         loop {
             match self.dialect().execute(statement.clone(), values).await {
@@ -226,6 +259,13 @@ impl<D: Dialect> Table<D> {
                 outcome => return Ok(outcome?),
             }
         }
+    }
+}
+
+/// Rests as long as the statement took that began then, if everybody waited for it.
+pub(super) async fn rest_after<D: Dialect>(begun: Instant) {
+    if D::SPELLING.rests {
+        sleep(begun.elapsed().min(LONGEST_REST)).await;
     }
 }
 
@@ -250,8 +290,36 @@ fn unless_conflict(outcome: Result<bool, Failure>) -> Result<bool, StoreError> {
     }
 }
 
-fn tags(subjects: &[SubjectTag]) -> Vec<Value<'_>> {
-    subjects.iter().map(|subject| Value::Bytes(Some(subject.as_bytes()))).collect()
+/// Returns the column of such tags, which has an index.
+fn column(tags: Tags<'_>) -> &'static str {
+    match tags {
+        Tags::Subjects(_) => "subject",
+        Tags::Groups(_) => "group_tag",
+    }
+}
+
+fn value(tag: &Tag) -> Value<'_> {
+    Value::Bytes(Some(tag.as_bytes()))
+}
+
+fn distinct(tags: Tags<'_>) -> Vec<Tag> {
+    let mut distinct = Vec::new();
+    for tag in tags.iter() {
+        if !distinct.contains(&tag) {
+            distinct.push(tag);
+        }
+    }
+    distinct
+}
+
+/// Returns the parameters of a list's page.
+fn page_of<'a>(tags: &'a [Tag], page: &'a Page) -> Vec<Value<'a>> {
+    let (after, limit) = (id_or_none(page.after.as_ref()), integer(page.limit.into()));
+    let mut values: Vec<_> = tags.iter().flat_map(|tag| [value(tag), after, limit]).collect();
+    if tags.len() > 1 {
+        values.push(limit);
+    }
+    values
 }
 
 fn with<'a>(values: &[Value<'a>], last: Value<'a>) -> Vec<Value<'a>> {

@@ -1,26 +1,12 @@
-use secure_sessions_core::{Fingerprint, Millis};
+use secure_sessions_core::{GroupTag, SubjectTag};
 
 use super::*;
-use crate::{AnyStore, MemoryStore};
+use crate::conformance::sample::session;
+use crate::{AnyStore, MemoryStore, Tag};
 
 fn bucket(id: u8, subject: Option<u8>) -> Bucket {
-    let at = Timestamp::from_millis(5);
-    Bucket {
-        id: SessionId::from_bytes([id; 16]),
-        revision: Revision::FIRST,
-        subject: subject.map(|tag| SubjectTag::from_bytes([tag; 16])),
-        label: None,
-        created_at: at,
-        last_seen_at: at,
-        expires_at: at.after(Millis::from_secs(60)),
-        idle_timeout: None,
-        rotated_at: at,
-        generation: 1,
-        current: Fingerprint::from_bytes([0; 16]),
-        retired: Vec::new(),
-        evicted: None,
-        handoff: None,
-    }
+    let subject = subject.map(|tag| SubjectTag::from_bytes([tag; 16]));
+    Bucket { subject, ..session(SessionId::from_bytes([id; 16]), Timestamp::from_millis(5)) }
 }
 
 #[test]
@@ -29,17 +15,24 @@ fn a_full_page_has_a_next_and_a_short_one_has_none() {
     let next = page.next(&[Ok(bucket(1, None)), Ok(bucket(2, None))]).unwrap();
     assert_eq!((next.after, next.limit), (Some(bucket(2, None).id), 2));
     assert!(next.next(&[Ok(bucket(3, None))]).is_none());
-    assert!(next.next(&[]).is_none());
-    assert!(Page::first(0).next(&[]).is_none());
+    assert!(next.next::<Bucket>(&[]).is_none());
+    assert!(Page::first(0).next::<Bucket>(&[]).is_none());
 }
 
 #[test]
-fn everything_covers_the_anonymous_and_subjects_do_not() {
+fn everything_covers_the_anonymous_and_tags_do_not() {
     let tags = [SubjectTag::from_bytes([1; 16])];
     assert!(Which::Everything.covers(&bucket(1, None)));
-    assert!(Which::Subjects(&tags).covers(&bucket(1, Some(1))));
-    assert!(!Which::Subjects(&tags).covers(&bucket(1, Some(2))));
-    assert!(!Which::Subjects(&tags).covers(&bucket(1, None)));
+    assert!(Which::Tagged(Tags::Subjects(&tags)).covers(&bucket(1, Some(1))));
+    assert!(!Which::Tagged(Tags::Subjects(&tags)).covers(&bucket(1, Some(2))));
+    assert!(!Which::Tagged(Tags::Subjects(&tags)).covers(&bucket(1, None)));
+    let groups = [GroupTag::from_bytes([1; 16])];
+    assert!(!Which::Tagged(Tags::Groups(&groups)).covers(&bucket(1, Some(1))), "the same bytes are no group");
+    let grouped = Bucket { group: Some(groups[0]), ..bucket(1, Some(2)) };
+    assert!(Which::Tagged(Tags::Groups(&groups)).covers(&grouped));
+    assert_eq!(Tag::of(&grouped).map(|tag| *tag.as_bytes()).collect::<Vec<_>>(), [[2; 16], [1; 16]]);
+    assert!(Tag::of(&grouped).all(|tag| tag.is_of(&grouped) && !tag.is_of(&bucket(1, None))));
+    assert!(Tags::Groups(&[]).is_empty() && !Tags::Groups(&groups).is_empty());
 }
 
 #[tokio::test]

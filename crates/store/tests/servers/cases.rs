@@ -1,15 +1,19 @@
 //! The properties of every server, beside the contract.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use secure_sessions_store::sqlx::mysql::MySqlPoolOptions;
 use secure_sessions_store::sqlx::postgres::PgPoolOptions;
 use secure_sessions_store::{
-    Bucket, Entry, Page, Retired, Revision, SessionStore, SqlOptions, SqlPool, SqlStore, StoreError, Timestamp, Which,
+    Bucket, Entry, Page, Retired, Revision, SessionStore, SqlOptions, SqlPool, SqlStore, StoreError, Tags, Timestamp,
+    Which,
 };
 
-use crate::support::{Database, Kind, NOW, all_of, assert_transient, expect, next, numbered, run, session, tombstone};
+use crate::common::{SUBJECT, listed, next};
+use crate::support::{Database, Kind, NOW, all_of, assert_transient, expect, numbered, run, session, tombstone};
 
 macro_rules! on_every_server {
     ($($case:ident)*) => {
@@ -89,8 +93,8 @@ async fn a_missing_table_may_be_made_by_many_at_once(database: Database) {
         }
         let table = &database.table;
         let mut admin = database.admin().await;
-        assert_eq!(admin.numbers(&format!("SELECT version FROM {table}_migrations")).await, [1]);
-        admin.run(&format!("DROP TABLE {table}, {table}_migrations")).await;
+        assert_eq!(admin.numbers(&format!("SELECT version FROM {table}_migrations ORDER BY version")).await, [1, 2, 3]);
+        admin.run(&format!("DROP TABLE {table}, {table}_vault, {table}_not_before, {table}_migrations")).await;
     }
 }
 
@@ -111,11 +115,15 @@ async fn a_user_without_the_right_to_change_tables_can_use_one_that_is_there(dat
     let grant = database.kind.pick(
         &format!(
             "CREATE ROLE {user} LOGIN PASSWORD 'p'; REVOKE CREATE ON SCHEMA public FROM {user}; \
-             GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {user}; GRANT SELECT ON {table}_migrations TO {user}"
+             GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {user}; GRANT SELECT ON {table}_migrations TO {user}; \
+             GRANT SELECT, INSERT, UPDATE, DELETE ON {table}_vault TO {user}; \
+             GRANT SELECT, INSERT ON {table}_not_before TO {user}"
         ),
         &format!(
             "CREATE USER {user}@'%' IDENTIFIED BY 'p'; GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {user}@'%'; \
-             GRANT SELECT ON {table}_migrations TO {user}@'%'"
+             GRANT SELECT ON {table}_migrations TO {user}@'%'; \
+             GRANT SELECT, INSERT, UPDATE, DELETE ON {table}_vault TO {user}@'%'; \
+             GRANT SELECT, INSERT ON {table}_not_before TO {user}@'%'"
         ),
     );
     admin.run(&grant).await;
@@ -126,6 +134,9 @@ async fn a_user_without_the_right_to_change_tables_can_use_one_that_is_there(dat
     assert!(store.renew_into(&session(2), &session(1).id, Revision::FIRST, tombstone(session(1).id)).await.unwrap());
     assert_eq!(store.remove_all(Which::Everything, None).await.unwrap(), 1);
     assert_eq!(store.purge_expired(session(1).purge_at(), 10).await.unwrap(), 1);
+    let at = session(1).created_at;
+    store.raise_not_before(at).await.unwrap();
+    assert_eq!(store.not_before().await.unwrap(), Some(at));
     store.close().await;
     let remove =
         database.kind.pick(&format!("DROP OWNED BY {user}; DROP ROLE {user}"), &format!("DROP USER {user}@'%'"));
@@ -174,7 +185,7 @@ async fn a_call_is_one_statement_and_a_renewal_one_transaction(database: Databas
 }
 
 async fn a_locked_row_makes_a_call_fail_in_time_and_nothing_is_lost(database: Database) {
-    let timeout = Duration::from_millis(500);
+    let timeout = Duration::from_secs(1);
     let store = database.options().timeout(timeout).connect(&database.url).await.unwrap();
     let patient = database.open().await;
     for bucket in [session(1), session(2)] {
@@ -185,7 +196,7 @@ async fn a_locked_row_makes_a_call_fail_in_time_and_nothing_is_lost(database: Da
     elsewhere.run(&format!("BEGIN; UPDATE {table} SET revision = 7 WHERE id = {}", literal(&database, 1))).await;
     let (changed, successor) = (next(&session(1)), session(3));
     let since = Instant::now();
-    let within = Duration::from_secs(10);
+    let within = Duration::from_secs(40);
     assert_transient(store.replace(&changed, Revision::FIRST).await, since, within);
     assert_transient(store.remove(&changed.id, None).await, since, within);
     assert_transient(
@@ -212,7 +223,7 @@ fn literal(database: &Database, id: u8) -> String {
 }
 
 async fn an_exhausted_pool_makes_a_call_fail_in_time_and_serves_again(database: Database) {
-    let timeout = Duration::from_millis(500);
+    let (timeout, within) = (Duration::from_secs(1), Duration::from_secs(20));
     let pool = own_pool(&database, 2, "SELECT 1").await;
     let store = SqlOptions::new().table(&database.table).timeout(timeout).pool(pool.clone()).await.unwrap();
     store.insert(&session(1)).await.unwrap();
@@ -224,10 +235,10 @@ async fn an_exhausted_pool_makes_a_call_fail_in_time_and_serves_again(database: 
         _ => unreachable!("no other server"),
     };
     for _ in 0..3 {
-        assert_transient(store.load(&session(1).id).await, Instant::now(), Duration::from_secs(5));
         let (since, stone) = (Instant::now(), tombstone(session(1).id));
+        assert_transient(store.load(&stone.id).await, since, within);
         let renewal = store.renew_into(&session(2), &stone.id, Revision::FIRST, stone).await;
-        assert_transient(renewal, since, Duration::from_secs(5));
+        assert_transient(renewal, since, within);
     }
     drop(held);
     assert!(store.replace(&next(&session(1)), Revision::FIRST).await.unwrap());
@@ -373,15 +384,18 @@ async fn an_unreadable_row_is_listed_as_such_and_removed_like_any_other(database
         }
         let (literal, table) = (literal(&database, 2), &database.table);
         admin.run(&format!("UPDATE {table} SET generation = -1 WHERE id = {literal}")).await;
-        let listed = store.list(&[subject], Page::first(2)).await.unwrap();
+        let listed = store.list(Tags::Subjects(&[subject]), Page::first(2)).await.unwrap();
         assert!(matches!(&listed[0], Ok(bucket) if bucket.id == session(1).id));
         let Err(unreadable) = &listed[1] else { panic!("a spoilt row was read") };
         assert!(unreadable.id == session(2).id && matches!(unreadable.error, StoreError::Corrupt(_)));
-        let rest = store.list(&[subject], Page::first(2).next(&listed).unwrap()).await.unwrap();
+        let rest = store.list(Tags::Subjects(&[subject]), Page::first(2).next(&listed).unwrap()).await.unwrap();
         assert!(matches!(&rest[..], [Ok(bucket)] if bucket.id == session(3).id));
         match ending {
             0 => assert!(store.remove(&session(2).id, None).await.unwrap()),
-            1 => assert_eq!(store.remove_all(Which::Subjects(&[subject]), Some(&session(3).id)).await.unwrap(), 2),
+            1 => assert_eq!(
+                store.remove_all(Which::Tagged(Tags::Subjects(&[subject])), Some(&session(3).id)).await.unwrap(),
+                2
+            ),
             2 => assert_eq!(store.remove_all(Which::Everything, None).await.unwrap(), 3),
             _ => assert!(store.remove(&session(2).id, Some(tombstone(session(2).id))).await.unwrap()),
         }
@@ -395,41 +409,33 @@ async fn many_sessions_of_one_subject_are_listed_and_ended_while_others_go_on(da
     const MANY: u32 = 20_000;
     let (store, other) = (database.open().await, database.open().await);
     make_many(&database, &store, MANY).await;
-    let subject = [session(1).subject.unwrap()];
     let own = Bucket { subject: None, ..numbered(u64::MAX) };
     other.insert(&own).await.unwrap();
-    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let stop = Arc::new(AtomicBool::new(false));
+    let swaps = Arc::new(AtomicU32::new(0));
     let client = tokio::spawn({
-        let stop = std::sync::Arc::clone(&stop);
+        let (stop, swaps) = (Arc::clone(&stop), Arc::clone(&swaps));
         async move {
-            let (mut current, mut longest, mut calls) = (own, Duration::ZERO, 0_u32);
-            while !stop.load(std::sync::atomic::Ordering::SeqCst) {
-                let start = Instant::now();
+            let mut current = own;
+            while !stop.load(Ordering::SeqCst) {
                 assert!(other.replace(&next(&current), current.revision).await.unwrap());
-                longest = longest.max(start.elapsed());
                 current = next(&current);
-                calls += 1;
+                swaps.fetch_add(1, Ordering::SeqCst);
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            (longest, calls)
         }
     });
-    let start = Instant::now();
-    let (mut listed, mut page) = (0, Some(Page::first(1000)));
-    while let Some(this) = page {
-        let found = store.list(&subject, this).await.unwrap();
-        listed += found.len();
-        page = this.next(&found);
-    }
-    let listing = start.elapsed();
-    assert_eq!(store.remove_all(Which::Subjects(&subject), None).await.unwrap(), u64::from(MANY));
-    let ending = start.elapsed() - listing;
-    stop.store(true, std::sync::atomic::Ordering::SeqCst);
-    let (longest, calls) = client.await.unwrap();
-    println!("{:?}: listed in {listing:?}, ended in {ending:?}; longest of {calls} swaps {longest:?}", database.kind);
+    let listed = listed(&store, 1000).await;
+    let listing = swaps.load(Ordering::SeqCst);
+    assert_eq!(store.remove_all(Which::Tagged(Tags::Subjects(&[SUBJECT])), None).await.unwrap(), u64::from(MANY));
+    let ending = swaps.load(Ordering::SeqCst) - listing;
+    stop.store(true, Ordering::SeqCst);
+    client.await.unwrap();
+    println!("{:?}: {listing} swaps beside the list, {ending} beside the end", database.kind);
     assert_eq!(listed, MANY as usize);
     assert_eq!(store.count().await.unwrap(), 1);
-    assert!(longest < Duration::from_secs(2), "another client waited for {longest:?}");
+    // A client that waits until all have ended makes one swap meanwhile, or two.
+    assert!(listing >= 5 && ending >= 5, "{listing} swaps beside the list, {ending} beside the end");
 }
 
 async fn a_lost_table_is_rejected(database: Database) {
@@ -449,11 +455,9 @@ async fn a_closed_store_is_unavailable(database: Database) {
 
 async fn a_wrong_address_or_password_is_an_error_in_time(database: Database) {
     let since = Instant::now();
-    // A port that nobody listens on.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let scheme = database.kind.pick("postgres", "mysql");
     let options = || database.options().timeout(Duration::from_secs(2));
-    let nobody = options().connect(&format!("{scheme}://nobody:topsecret@127.0.0.1:{free}/none")).await;
+    let nobody = options().connect(&format!("{scheme}://nobody:topsecret@127.0.0.1:1/none")).await;
     assert!(!all_of(nobody.as_ref().unwrap_err()).contains("topsecret"));
     assert_transient(nobody, since, Duration::from_secs(10));
     // The server is there; the database is not.
@@ -537,7 +541,8 @@ async fn logging_many_out_against_each_other_ends_all(database: Database) {
         stores[0].insert(bucket).await.unwrap();
     }
     let subject = [session(1).subject.unwrap()];
-    let ended = join_all((0..6).map(|caller| stores[caller % 2].remove_all(Which::Subjects(&subject), None)));
+    let ended =
+        join_all((0..6).map(|caller| stores[caller % 2].remove_all(Which::Tagged(Tags::Subjects(&subject)), None)));
     let touched = join_all(sessions.iter().step_by(3).map(|bucket| stores[1].replace(bucket, bucket.revision)));
     let (ended, _) = futures_util::future::join(ended, touched).await;
     let total: u64 = ended.into_iter().map(Result::unwrap).sum();

@@ -1,17 +1,13 @@
 //! A host whose clock differs from the server's.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use secure_sessions_store::{Bucket, Millis, Purge, SessionStore, SqlOptions, Timestamp};
 
+use crate::common::now;
 use crate::support::{Database, Kind, expect, run, session};
 
 const TWO_HOURS: Millis = Millis::from_secs(7200);
-
-fn host_time() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    Timestamp::from_millis(Millis::from(since).get())
-}
 
 /// A session that may be purged from then on.
 fn due(id: u8, at: Timestamp) -> Bucket {
@@ -22,17 +18,17 @@ fn due(id: u8, at: Timestamp) -> Bucket {
 
 async fn purging_from_a_host_ahead(database: Database) {
     let store = database.open().await;
-    let now = host_time();
-    let alive = due(1, now.after(Millis::from_secs(3600)));
-    let over = due(2, Timestamp::from_millis(now.as_millis() - 60_000));
+    let present = now();
+    let alive = due(1, present.after(Millis::from_secs(3600)));
+    let over = due(2, Timestamp::from_millis(present.as_millis() - 60_000));
     store.insert(&alive).await.unwrap();
     store.insert(&over).await.unwrap();
-    let ahead = Purge::new(store.clone()).clock(|| host_time().after(TWO_HOURS));
+    let ahead = Purge::new(store.clone()).clock(|| now().after(TWO_HOURS));
     assert_eq!(ahead.run_once().await.unwrap(), 1);
     expect(&store, &alive).await;
     // And one whose clock is behind goes by its own.
     store.insert(&over).await.unwrap();
-    let behind = Purge::new(store.clone()).clock(|| Timestamp::from_millis(host_time().as_millis() - 7_200_000));
+    let behind = Purge::new(store.clone()).clock(|| Timestamp::from_millis(now().as_millis() - 7_200_000));
     assert_eq!(behind.run_once().await.unwrap(), 0);
 }
 
@@ -55,13 +51,13 @@ fn the_time_of_a_store_is_that_of_its_server() {
         let options = format!("?options=-c%20search_path%3D{schema},pg_catalog,public");
         let store =
             SqlOptions::new().table(&database.table).connect(&format!("{}{options}", database.url)).await.unwrap();
-        assert_is_about(store.now().await.unwrap().unwrap(), host_time().after(TWO_HOURS));
+        assert_is_about(store.now().await.unwrap().unwrap(), now().after(TWO_HOURS));
         store.close().await;
         admin.run(&format!("DROP SCHEMA {schema} CASCADE")).await;
     });
     run(Kind::MySql, |database| async move {
         let store = database.open().await;
-        assert_is_about(store.now().await.unwrap().unwrap(), host_time());
+        assert_is_about(store.now().await.unwrap().unwrap(), now());
     });
 }
 

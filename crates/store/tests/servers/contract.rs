@@ -1,26 +1,41 @@
 //! The conformance suite, over real connections.
 
-use secure_sessions_store::conformance::{self, Stores};
+use secure_sessions_store::conformance;
+use services::Shared;
 
+use crate::common::{stores, vault_stores};
 use crate::support::{Database, Kind, OnTable, block_on};
 
-fn stores(kind: Kind) -> Stores {
-    match kind.shared().url() {
-        Some(_) => Stores::new(move || OnTable::new(kind)),
-        None => Stores::missing(kind.shared().name()),
-    }
+async fn on_postgres(_: String) -> OnTable {
+    OnTable::new(Kind::Postgres).await
+}
+
+async fn on_mysql(_: String) -> OnTable {
+    OnTable::new(Kind::MySql).await
 }
 
 mod on_postgres {
     use super::*;
 
-    secure_sessions_store::conformance_tests!(stores(Kind::Postgres));
+    secure_sessions_store::conformance_tests!(stores(Shared::Postgres, super::on_postgres));
+}
+
+mod vault_on_postgres {
+    use super::*;
+
+    secure_sessions_store::vault_conformance_tests!(vault_stores(Shared::Postgres, super::on_postgres));
 }
 
 mod on_mysql {
     use super::*;
 
-    secure_sessions_store::conformance_tests!(stores(Kind::MySql));
+    secure_sessions_store::conformance_tests!(stores(Shared::MySql, super::on_mysql));
+}
+
+mod vault_on_mysql {
+    use super::*;
+
+    secure_sessions_store::vault_conformance_tests!(vault_stores(Shared::MySql, super::on_mysql));
 }
 
 #[test]

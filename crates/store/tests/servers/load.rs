@@ -7,7 +7,8 @@ use std::time::Duration;
 use secure_sessions_store::{Bucket, Entry, Revision, SessionId, SessionStore, SqlStore, StoreError};
 use tokio::task::JoinHandle;
 
-use crate::support::{is_same, next, numbered, tombstone};
+use crate::common::next;
+use crate::support::{is_same, numbered, tombstone};
 
 /// The steps of each session, one after another.
 const STEPS: u64 = 5;

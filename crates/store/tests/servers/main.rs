@@ -7,12 +7,17 @@
 mod cases;
 mod clocks;
 mod commits;
+#[path = "../common/mod.rs"]
+mod common;
 mod connects;
 mod contract;
 mod faults;
+mod lists;
 mod load;
+mod migrations;
 mod mysql;
 mod pooler;
 mod postgres;
+mod retries;
 mod support;
 mod touches;

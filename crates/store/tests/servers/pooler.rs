@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use secure_sessions_store::sqlx::postgres::PgConnectOptions;
 use secure_sessions_store::sqlx::{Connection, PgConnection};
-use secure_sessions_store::{Page, Revision, SessionStore, SqlOptions, SqlStore, Which};
+use secure_sessions_store::{Page, Revision, SessionStore, SqlOptions, SqlStore, Tags, Which};
 use services::Service;
 
-use crate::support::{Admin, Kind, block_on, expect, next, numbered, session, tombstone};
+use crate::common::next;
+use crate::support::{Admin, Kind, block_on, expect, numbered, session, tombstone};
 
 /// A PgBouncer, killed at the end.
 struct Pooler {
@@ -26,6 +27,10 @@ struct Pooler {
 impl Pooler {
     /// Returns `None`, and says so, if the machine does not have it; with `CI=true` in the environment the test fails.
     fn start(server: &Service, mode: &str, size: u32) -> Option<Self> {
+        Self::start_with(server, mode, size, "")
+    }
+
+    fn start_with(server: &Service, mode: &str, size: u32, more: &str) -> Option<Self> {
         let Some(program) =
             ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"].into_iter().find(|path| PathBuf::from(path).exists())
         else {
@@ -42,7 +47,7 @@ impl Pooler {
         write!(
             file,
             "[databases]\npostgres = host=127.0.0.1 user=postgres port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-             unix_socket_dir =\nauth_type = any\npool_mode = {mode}\ndefault_pool_size = {size}\n",
+             unix_socket_dir =\nauth_type = any\npool_mode = {mode}\ndefault_pool_size = {size}\n{more}\n",
             server.port()
         )
         .unwrap();
@@ -91,9 +96,9 @@ async fn live(store: &SqlStore, from: u64) {
 async fn everything(store: &SqlStore) {
     live(store, 0).await;
     let subjects = [session(1).subject.unwrap()];
-    assert_eq!(store.list(&subjects, Page::first(100)).await.unwrap().len(), 40);
+    assert_eq!(store.list(Tags::Subjects(&subjects), Page::first(100)).await.unwrap().len(), 40);
     assert!(store.remove(&numbered(1).id, Some(tombstone(numbered(1).id))).await.unwrap());
-    assert_eq!(store.remove_all(Which::Subjects(&subjects), None).await.unwrap(), 39);
+    assert_eq!(store.remove_all(Which::Tagged(Tags::Subjects(&subjects)), None).await.unwrap(), 39);
     assert_eq!(store.count().await.unwrap(), 0);
     assert!(store.purge_expired(session(1).purge_at(), 1000).await.unwrap() > 0);
     assert!(store.now().await.unwrap().is_some());
@@ -129,6 +134,20 @@ fn a_pooled_connection_is_left_as_it_was() {
         let left = "SELECT (SELECT count(*) FROM pg_prepared_statements)::text, current_setting('statement_timeout')";
         assert_eq!(other.texts(left).await, [["0", "0"]]);
         store.close().await;
+    });
+}
+
+/// It does not reset the server's connections, so that the names of one client's statements are there for the next.
+#[test]
+fn a_pooler_that_resets_no_connection_leaves_no_name_in_the_way() {
+    let Some(server) = Kind::Postgres.service(|setup| setup) else { return };
+    let Some(pooler) = Pooler::start_with(&server, "session", 2, "server_reset_query =") else { return };
+    block_on(async {
+        for _ in 0..3 {
+            let store = SqlOptions::new().max_connections(2).connect(&pooler.url).await.unwrap();
+            everything(&store).await;
+            store.close().await;
+        }
     });
 }
 

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use secure_sessions_store::sqlx::{self, Connection, MySqlConnection, PgConnection, Row};
 use secure_sessions_store::{
-    Bucket, Entry, Fingerprint, Millis, Revision, SessionId, SessionStore, SqlOptions, SqlStore, StoreError,
-    SubjectTag, Timestamp, Tombstone,
+    Bucket, Entry, Millis, SessionId, SessionStore, SqlOptions, SqlStore, StoreError, Timestamp, Tombstone, VaultStore,
 };
-use services::{Engine, Error, Service, Setup, Shared};
+use services::{Engine, Service, Setup, Shared, or_skip};
+
+use crate::common;
 
 pub(crate) const NOW: u64 = 1_800_000_000_000;
 
@@ -37,14 +38,7 @@ impl Kind {
 
     /// A server of the test's own, to be broken. None, and said so, where the machine does not have it.
     pub(crate) fn service(self, setup: impl FnOnce(Setup) -> Setup) -> Option<Service> {
-        match setup(Setup::new(self.engine())).start() {
-            Ok(service) => Some(service),
-            Err(missing @ Error::Missing { .. }) if std::env::var("CI").as_deref() != Ok("true") => {
-                eprintln!("SKIPPED {self:?}: {missing}");
-                None
-            }
-            Err(error) => panic!("{error}"),
-        }
+        or_skip(setup(Setup::new(self.engine())).start())
     }
 
     /// The text for one or the other.
@@ -81,6 +75,11 @@ impl Database {
         self.options().connect(&self.url).await.unwrap()
     }
 
+    /// The server's host and port.
+    pub(crate) fn place(&self) -> String {
+        self.url.split_once('@').unwrap().1.split('/').next().unwrap().to_owned()
+    }
+
     pub(crate) async fn admin(&self) -> Admin {
         Admin::connect(self.kind, &self.url).await.unwrap()
     }
@@ -94,7 +93,11 @@ impl Drop for Database {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 if let Ok(mut admin) = Admin::connect(kind, &url).await {
-                    admin.run(&format!("DROP TABLE IF EXISTS {table}, {table}_migrations")).await;
+                    admin
+                        .run(&format!(
+                            "DROP TABLE IF EXISTS {table}, {table}_vault, {table}_not_before, {table}_migrations"
+                        ))
+                        .await;
                 }
             });
         });
@@ -180,22 +183,8 @@ pub(crate) fn block_on(future: impl Future<Output = ()>) {
 }
 
 pub(crate) fn session(id: u8) -> Bucket {
-    Bucket {
-        id: SessionId::from_bytes([id; 16]),
-        revision: Revision::FIRST,
-        subject: Some(SubjectTag::from_bytes([1; 16])),
-        label: None,
-        created_at: Timestamp::from_millis(NOW),
-        last_seen_at: Timestamp::from_millis(NOW),
-        expires_at: Timestamp::from_millis(NOW + 28_800_000),
-        idle_timeout: Some(Millis::from_secs(1800)),
-        rotated_at: Timestamp::from_millis(NOW),
-        generation: 1,
-        current: Fingerprint::from_bytes([3; 16]),
-        retired: Vec::new(),
-        evicted: None,
-        handoff: Some(vec![7; 700]),
-    }
+    let (idle_timeout, handoff) = (Some(Millis::from_secs(1800)), Some(vec![7; 700]));
+    Bucket { idle_timeout, handoff, ..common::session([id; 16], Timestamp::from_millis(NOW)) }
 }
 
 /// A session of its own for every number.
@@ -208,11 +197,6 @@ pub(crate) fn numbered(number: u64) -> Bucket {
 pub(crate) fn tombstone(id: SessionId) -> Tombstone {
     let at = Timestamp::from_millis(NOW);
     Tombstone { id, ended_at: at, expires_at: at.after(Millis::from_secs(60)), successor: None }
-}
-
-/// A revision after that one.
-pub(crate) fn next(bucket: &Bucket) -> Bucket {
-    Bucket { revision: Revision::new(bucket.revision.get() + 1), ..bucket.clone() }
 }
 
 pub(crate) fn is_same(one: &Bucket, other: &Bucket) -> bool {
@@ -265,5 +249,9 @@ impl Drop for OnTable {
 
 impl SessionStore for OnTable {
     secure_sessions_store::forward_methods!(self => &self.0;
-        insert, load, replace, renew_into, remove, list, count, remove_all, purge_expired);
+        insert, load, replace, renew_into, remove, list, count, remove_all, purge_expired, not_before, raise_not_before);
+}
+
+impl VaultStore for OnTable {
+    secure_sessions_store::forward_vault_methods!(self => &self.0; put, get, delete, delete_all, prolong, purge);
 }

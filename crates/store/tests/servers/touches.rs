@@ -8,7 +8,7 @@ use crate::support::{Database, Kind, run, session};
 
 /// A session that is seen again, so many seconds later.
 fn touched(bucket: &Bucket, seconds: u64) -> Bucket {
-    let mut next = crate::support::next(bucket);
+    let mut next = crate::common::next(bucket);
     next.last_seen_at = next.last_seen_at.after(Millis::from_secs(seconds));
     next
 }
@@ -26,7 +26,7 @@ async fn the_purge_follows(database: Database) {
     assert_eq!(store.purge_expired(first.purge_at(), 10).await.unwrap(), 0, "it is not due any more");
     assert_eq!(admin.numbers(&purge_at).await, [later.purge_at().as_millis().cast_signed()], "the purge moved it");
 
-    let shorter = Bucket { idle_timeout: Some(Millis::from_secs(60)), ..crate::support::next(&later) };
+    let shorter = Bucket { idle_timeout: Some(Millis::from_secs(60)), ..crate::common::next(&later) };
     assert!(shorter.purge_at() < later.purge_at());
     assert!(store.replace(&shorter, later.revision).await.unwrap());
     assert_eq!(store.purge_expired(shorter.purge_at(), 10).await.unwrap(), 1, "an earlier deadline counts at once");

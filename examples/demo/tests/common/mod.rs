@@ -4,10 +4,12 @@
 
 use std::net::SocketAddr;
 
+use browser::Front;
 use demo::config::Config;
 use demo::server::Server;
 use reqwest::header::{CONTENT_TYPE, COOKIE, HeaderMap, LOCATION, SET_COOKIE};
 use reqwest::{Client, Method, Url};
+use secure_sessions_axum::ManualClock;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -15,6 +17,11 @@ use tokio::task::JoinHandle;
 /// A running demo.
 pub(crate) struct Demo {
     pub(crate) address: SocketAddr,
+    /// Where a browser finds it.
+    pub(crate) origin: String,
+    /// The arguments with which Chromium trusts it, if it is served over https.
+    pub(crate) arguments: Option<[String; 2]>,
+    pub(crate) metrics: SocketAddr,
     directory: TempDir,
     shutdown: oneshot::Sender<()>,
     serving: JoinHandle<std::io::Result<()>>,
@@ -22,25 +29,34 @@ pub(crate) struct Demo {
 
 impl Demo {
     pub(crate) async fn start() -> Self {
-        Self::start_in(TempDir::new().expect("a directory")).await
+        Self::start_in(TempDir::new().expect("a directory"), None).await
     }
 
-    async fn start_in(directory: TempDir) -> Self {
-        let config = Config { port: 0, database: directory.path().join("demo.sqlite") };
+    /// Over https, with sessions that go by this clock.
+    pub(crate) async fn over_https(clock: ManualClock) -> Self {
+        Self::start_in(TempDir::new().expect("a directory"), Some(clock)).await
+    }
+
+    async fn start_in(directory: TempDir, clock: Option<ManualClock>) -> Self {
+        let database = directory.path().join("demo.sqlite");
+        let config = Config { port: 0, database, https: clock.is_some(), clock, metrics_port: Some(0) };
         let server = Server::start(&config).await.expect("a server");
         let address = server.address().expect("its address");
+        let origin = server.origin().expect("its address");
+        let arguments = server.front().map(Front::chromium_arguments);
+        let metrics = server.metrics_address().expect("its address").expect("metrics");
         let (shutdown, stopped) = oneshot::channel();
         let serving = tokio::spawn(server.serve(async {
             stopped.await.ok();
         }));
-        Self { address, directory, shutdown, serving }
+        Self { address, origin, arguments, metrics, directory, shutdown, serving }
     }
 
     /// Ends, and starts again on the same files.
     pub(crate) async fn restart(self) -> Self {
         self.shutdown.send(()).expect("still running");
         self.serving.await.expect("no panic").expect("no error");
-        Self::start_in(self.directory).await
+        Self::start_in(self.directory, None).await
     }
 
     pub(crate) fn directory(&self) -> &std::path::Path {

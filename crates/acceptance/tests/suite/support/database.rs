@@ -10,7 +10,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, MySqlConnection, PgConnect
 use super::server::Store;
 
 /// The store's tables.
-const TABLES: [&str; 2] = ["secure_sessions", "secure_sessions_migrations"];
+const TABLES: [&str; 4] =
+    ["secure_sessions", "secure_sessions_not_before", "secure_sessions_vault", "secure_sessions_migrations"];
 
 /// A database of this case's own, removed when the last server on it is gone: a file, a schema of a PostgreSQL or a
 /// database of a MariaDB or MySQL.

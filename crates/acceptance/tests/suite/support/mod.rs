@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod database;
+pub(crate) mod device;
 pub(crate) mod forge;
 pub(crate) mod hostile;
 pub(crate) mod run;

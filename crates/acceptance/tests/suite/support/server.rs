@@ -272,7 +272,7 @@ impl Server {
 
     /// Waits for so many events with this name on standard error, and gives them in order.
     pub(crate) async fn events(&self, name: &str, count: usize) -> Vec<Value> {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let events = self.log().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
             let events: Vec<Value> = events.filter(|event| event["event"] == name).collect();
@@ -299,7 +299,7 @@ impl Server {
     }
 
     async fn log_line<T>(&self, wanted: &str, pick: impl Fn(&str) -> Option<T>) -> T {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             if let Some(found) = self.log().iter().find_map(|line| pick(line)) {
                 return found;

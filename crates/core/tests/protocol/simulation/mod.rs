@@ -68,7 +68,7 @@ impl Conditions {
     }
 
     fn policy(&self) -> BucketPolicy {
-        BucketPolicy { grace: Millis::new(self.grace) }
+        BucketPolicy { grace: Millis::new(self.grace), touch_step: None }
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) trait Wire {
 const NEVER: Timestamp = Timestamp::from_millis(u64::MAX);
 
 fn new_bucket(id: SessionId, first: Fingerprint, now: Timestamp) -> Bucket {
-    let new = NewBucket { id, subject: None, label: None, expires_at: NEVER, idle_timeout: None, first };
+    let new = NewBucket { id, subject: None, group: None, label: None, expires_at: NEVER, idle_timeout: None, first };
     Bucket::create(new, now)
 }
 
@@ -44,6 +44,7 @@ fn succession(bucket: &Bucket, fingerprint: Fingerprint, handoff: Vec<u8>) -> Su
         fingerprint,
         handoff,
         subject: bucket.subject,
+        group: None,
         label: None,
         expires_at: bucket.expires_at,
         idle_timeout: bucket.idle_timeout,
@@ -165,7 +166,7 @@ impl Wire for Sealed {
 
     fn newest(&self, bucket: &Bucket, held: &Token, now: Timestamp) -> Option<(u64, Token)> {
         let opened = self.sealer.open(held.clone()).expect("ours");
-        let policy = BucketPolicy { grace: secure_sessions_core::Millis::ZERO };
+        let policy = BucketPolicy { grace: secure_sessions_core::Millis::ZERO, touch_step: None };
         if let Verdict::Current(admitted) = self.sealer.admit(bucket, opened, now, None, &policy) {
             return Some((state_of(&admitted), held.clone()));
         }

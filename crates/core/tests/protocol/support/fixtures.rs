@@ -12,7 +12,7 @@ use super::random::Stream;
 pub(crate) const CONTEXT: &str = "__Host-session";
 pub(crate) const SEAL: [u8; 32] = [0x51; 32];
 pub(crate) const FINGERPRINT: [u8; 32] = [0xf1; 32];
-pub(crate) const POLICY: BucketPolicy = BucketPolicy { grace: Millis::from_secs(60) };
+pub(crate) const POLICY: BucketPolicy = BucketPolicy { grace: Millis::from_secs(60), touch_step: None };
 /// When the sessions of these tests begin.
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_750_000_000_000);
 pub(crate) const LIFETIME: Millis = Millis::from_secs(8 * 60 * 60);
@@ -78,6 +78,7 @@ impl Session {
         let new = NewBucket {
             id,
             subject: issued.subject,
+            group: None,
             label: None,
             expires_at: START.after(LIFETIME),
             idle_timeout: Some(Millis::from_secs(30 * 60)),
@@ -109,6 +110,7 @@ impl Session {
             fingerprint: issued.fingerprint,
             handoff,
             subject: issued.subject,
+            group: None,
             label: None,
             expires_at: self.bucket.expires_at,
             idle_timeout: self.bucket.idle_timeout,

@@ -1,9 +1,11 @@
 //! Makes the frozen vectors: the same ones each time.
 
+mod devices;
 mod foreign;
 mod handoffs;
 mod negatives;
 mod tokens;
+mod vaults;
 
 use std::collections::BTreeMap;
 
@@ -24,11 +26,10 @@ pub(crate) fn files() -> Vec<(&'static str, String)> {
         ("keys.json", file("Keys, their ids and every subkey (HKDF-SHA256).", key_cases())),
         ("token.json", file("Tokens with all that went into them; each opens and is admitted.", tokens::cases())),
         ("handoff.json", file("Handoffs; each gives its token, or is refused.", handoffs::cases())),
-        (
-            "tags.json",
-            file("Subject tags, handles, CSRF tokens, labels and bindings of a fingerprint key.", tag_cases()),
-        ),
+        ("tags.json", file("Tags, handles, CSRF tokens, labels and bindings of a fingerprint key.", tag_cases())),
+        ("device.json", file("Devices, their stamped texts and proofs.", devices::cases())),
         ("data.json", file("Data maps of other writers, each with what a reader finds in it.", foreign::cases())),
+        ("vault.json", file("Private values with their references and blobs.", vaults::cases())),
         ("negative.json", file("Cookie values that are refused, each with the reason.", negatives::cases())),
     ]
 }
@@ -79,7 +80,10 @@ fn key_cases() -> Vec<KeyCase> {
             key: fingerprint_text(label),
             bytes: hex::encode(&bytes),
             id: FingerprintKey::from_bytes(bytes).id().to_string(),
-            subkeys: subkeys(&bytes, &["fingerprint", "subject", "csrf", "label", "handle", "binding"]),
+            subkeys: subkeys(
+                &bytes,
+                &["fingerprint", "subject", "group", "csrf", "label", "handle", "binding", "device"],
+            ),
         });
     }
     cases
@@ -87,12 +91,14 @@ fn key_cases() -> Vec<KeyCase> {
 
 fn tag_cases() -> Vec<TagCase> {
     let mut cases = Vec::new();
-    for (label, subject, text) in [
-        ("fingerprint 1", "alice", "Firefox on Debian"),
-        ("fingerprint 2", "alice", ""),
-        ("fingerprint 1", "Zoë \u{1f512}", "Büro \u{1f5a5}"),
-        ("fingerprint 1", "", "no subject has an empty name, its tag is defined all the same"),
+    let (issuer, sid) = ("https://login.example", "08a5019c-17e1-4977");
+    for (label, subject, text, (issuer, sid)) in [
+        ("fingerprint 1", "alice", "Firefox on Debian", (issuer, sid)),
+        ("fingerprint 2", "alice", "", (issuer, sid)),
+        ("fingerprint 1", "Zoë \u{1f512}", "Büro \u{1f5a5}", ("https://login.exampl", "e08a5019c-17e1-4977")),
+        ("fingerprint 1", "", "no subject has an empty name, its tag is defined all the same", ("Zoë", "\u{1f512}")),
     ] {
+        let provider_session = raw::provider_session(issuer, sid);
         let mut random = Stream::new(&format!("secure-sessions test vectors, tags {label} {subject}"));
         let id = SessionId::random(&mut random).expect("random");
         let ring = keys(&["seal 1"], &[label]).ring();
@@ -104,6 +110,10 @@ fn tag_cases() -> Vec<TagCase> {
             subject: subject.to_owned(),
             context: COOKIE.to_owned(),
             subject_tag: hex::encode(&raw::subject_tag(&key(label), COOKIE, subject)),
+            issuer: issuer.to_owned(),
+            sid: sid.to_owned(),
+            provider_session: hex::encode(&provider_session),
+            group_tag: hex::encode(&raw::group_tag(&key(label), COOKIE, &provider_session)),
             handle: ring.handle(&id).to_string(),
             csrf_secret: hex::encode(&raw::hmac(&raw::derive(&key(label), "csrf"), id.as_bytes())),
             csrf_mask: hex::encode(&mask),

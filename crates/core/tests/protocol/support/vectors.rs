@@ -1,11 +1,15 @@
 //! The shape of the vector files. Bytes are hexadecimal, times milliseconds since the epoch.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use secure_sessions_core::{DataMap, Keyring, Meta, Millis, Sealer, SizeClasses, Sizes, Timestamp};
+use secure_sessions_core::{
+    DataMap, DeviceId, Keyring, Meta, Millis, ProviderSession, Reference, Sealer, SizeClasses, Sizes, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 use super::hex;
+use super::random::Replay;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct File<C> {
@@ -47,6 +51,10 @@ pub(crate) struct MetaEntries {
     pub(crate) lifetime: Option<u64>,
     pub(crate) binding: Option<String>,
     pub(crate) flash: Option<String>,
+    /// The bytes of each reference by its key.
+    pub(crate) vault: Option<BTreeMap<String, String>>,
+    pub(crate) device: Option<String>,
+    pub(crate) provider_session: Option<String>,
 }
 
 impl MetaEntries {
@@ -60,6 +68,10 @@ impl MetaEntries {
             lifetime: meta.lifetime.map(Millis::get),
             binding: meta.binding.as_deref().map(hex::encode),
             flash: meta.flash.as_deref().map(hex::encode),
+            // The secrets of a reference do not come out of it: the case has them.
+            vault: None,
+            device: meta.device.map(|device| hex::encode(device.as_bytes())),
+            provider_session: meta.provider_session.map(|session| hex::encode(session.as_bytes())),
         }
     }
 
@@ -73,8 +85,34 @@ impl MetaEntries {
         meta.lifetime = self.lifetime.map(Millis::new);
         meta.binding = self.binding.as_deref().map(hex::decode);
         meta.flash = self.flash.as_deref().map(hex::decode);
+        for (key, bytes) in self.vault.iter().flatten() {
+            meta.vault.insert(key, reference(&hex::decode(bytes))).expect("within the limits");
+        }
+        meta.device = self.device.as_deref().map(|device| DeviceId::from_bytes(hex::array(device)));
+        meta.provider_session =
+            self.provider_session.as_deref().map(|session| ProviderSession::from_bytes(hex::array(session)));
         meta
     }
+}
+
+/// The reference of these bytes: the secret, and the length of the value.
+pub(crate) fn reference(bytes: &[u8]) -> Reference {
+    let (secret, length) = bytes.split_last_chunk().expect("a length");
+    Reference::draw(u16::from_be_bytes(*length).into(), &mut Replay(secret)).expect("32 bytes")
+}
+
+/// One private value with its reference and its blob.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct VaultCase {
+    pub(crate) name: String,
+    pub(crate) context: String,
+    pub(crate) reference: String,
+    pub(crate) value: String,
+    pub(crate) blob_id: String,
+    pub(crate) blob: String,
+    /// The handoff key of the session that put its first value, and the name of its vault.
+    pub(crate) handoff_key: String,
+    pub(crate) vault_id: String,
 }
 
 /// One token with all that went into it.
@@ -104,6 +142,8 @@ pub(crate) struct TokenCase {
     pub(crate) fingerprint: String,
     /// The tag of the subject, under the fingerprint key of the token.
     pub(crate) subject_tag: Option<String>,
+    /// The tag of the group, for the bucket.
+    pub(crate) group_tag: Option<String>,
     /// The states of the two keys in the ring.
     pub(crate) seal_key_state: String,
     pub(crate) fingerprint_key_state: String,
@@ -163,6 +203,11 @@ pub(crate) struct TagCase {
     /// The cookie whose subject it is.
     pub(crate) context: String,
     pub(crate) subject_tag: String,
+    /// A session at an identity provider.
+    pub(crate) issuer: String,
+    pub(crate) sid: String,
+    pub(crate) provider_session: String,
+    pub(crate) group_tag: String,
     /// As it is shown: 22 characters of base64url.
     pub(crate) handle: String,
     /// Unmasked.
@@ -193,4 +238,27 @@ pub(crate) struct DataCase {
     pub(crate) data_cbor: String,
     /// Each key that is found, in the map's order, with the bytes of its value.
     pub(crate) entries: Vec<(String, String)>,
+}
+
+/// A device, and everything that is stamped and signed on the way to a bound session.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct DeviceCase {
+    pub(crate) name: String,
+    /// The fingerprint key.
+    pub(crate) key: String,
+    pub(crate) session_id: String,
+    pub(crate) handle: String,
+    pub(crate) private_key: String,
+    pub(crate) public_key: String,
+    pub(crate) device: String,
+    /// The time when all of this is issued.
+    pub(crate) now: u64,
+    pub(crate) ticket_life: u64,
+    pub(crate) identifier: String,
+    pub(crate) ticket: String,
+    pub(crate) registration_challenge: String,
+    pub(crate) registration_proof: String,
+    pub(crate) refresh_challenge: String,
+    pub(crate) refresh_proof: String,
+    pub(crate) dpop_nonce: String,
 }

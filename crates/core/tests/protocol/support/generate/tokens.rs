@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use secure_sessions_core::{
-    Content, DataMap, HandoffKey, KeyState, Meta, Millis, SealKey, SessionId, SizeClasses, Sizes, Timestamp, encode,
-    format,
+    Content, DataMap, DeviceId, HandoffKey, KeyState, Meta, Millis, ProviderSession, SealKey, SessionId, SizeClasses,
+    Sizes, Timestamp, encode, format,
 };
 use serde::Serialize;
 
@@ -26,6 +26,7 @@ struct Input {
     generation: u32,
     times: (u64, u64),
     meta: Meta,
+    vault: BTreeMap<String, String>,
     data: DataMap,
 }
 
@@ -42,6 +43,7 @@ impl Input {
             generation: 1,
             times: (ISSUED_AT, EXPIRES_AT),
             meta: Meta::default(),
+            vault: BTreeMap::new(),
             data: DataMap::new(),
         }
     }
@@ -80,7 +82,10 @@ impl Input {
             generation: self.generation,
             issued_at: self.times.0,
             expires_at: self.times.1,
-            meta: MetaEntries::of(&self.meta),
+            meta: MetaEntries {
+                vault: Some(self.vault).filter(|vault| !vault.is_empty()),
+                ..MetaEntries::of(&self.meta)
+            },
             meta_cbor: String::new(),
             data_cbor: hex::encode(&self.data.to_cbor()),
             random: String::new(),
@@ -89,6 +94,7 @@ impl Input {
             issue_mark: String::new(),
             fingerprint: String::new(),
             subject_tag: None,
+            group_tag: None,
             seal_key_state: String::new(),
             fingerprint_key_state: String::new(),
         };
@@ -99,7 +105,7 @@ impl Input {
             generation: self.generation,
             issued_at: Timestamp::from_millis(self.times.0),
             expires_at: Timestamp::from_millis(self.times.1),
-            meta: &self.meta,
+            meta: &case.meta.to_meta(),
             data: &self.data,
         };
         let issued = sealer.seal(&content, &mut random).expect("fits");
@@ -119,6 +125,7 @@ impl Input {
         case.issue_mark = hex::encode(&bytes[bytes.len() - format::ISSUE_LEN..]);
         case.fingerprint = hex::encode(issued.fingerprint.as_bytes());
         case.subject_tag = issued.subject.map(|tag| hex::encode(tag.as_bytes()));
+        case.group_tag = issued.group.map(|tag| hex::encode(tag.as_bytes()));
         case.seal_key_state = state(opened.sealed_under().seal.1);
         case.fingerprint_key_state = state(opened.sealed_under().fingerprint.1);
         case
@@ -166,7 +173,15 @@ pub(super) fn cases() -> Vec<TokenCase> {
     full.meta.lifetime = Some(Millis::from_secs(28_800));
     full.meta.binding = Some((0..32).collect());
     full.meta.flash = Some(hex::decode("81657361766564"));
+    full.meta.device = Some(DeviceId::from_bytes([9; 16]));
     cases.push(full);
+
+    let mut private = Input::named("references to two private values").with("theme", "dark");
+    for (key, length) in [("tokens", 9000_u16), ("address", 1)] {
+        let secret: [u8; 32] = Stream::new(&format!("secure-sessions test vectors, secret of {key}")).bytes();
+        private.vault.insert(key.to_owned(), hex::encode(&[&secret[..], &length.to_be_bytes()].concat()));
+    }
+    cases.push(private);
 
     let mut subject = Input::named("a subject of 512 bytes, a session that is not persistent");
     subject.meta.subject = Some("ü".repeat(256));
@@ -222,5 +237,10 @@ pub(super) fn cases() -> Vec<TokenCase> {
         times: (0, (1 << 53) - 1),
         ..Input::named("the last generation, the longest life")
     });
+    let mut provided = Input::named("a login from a session at an identity provider");
+    provided.meta.subject = Some("https://login.example 24400320".to_owned());
+    provided.meta.provider_session =
+        Some(ProviderSession::new("https://login.example", "08a5019c-17e1-4977").expect("a session"));
+    cases.push(provided);
     cases.into_iter().map(Input::case).collect()
 }

@@ -1,8 +1,0 @@
-//! Names of other crates do not compile, and the compiler names ours. Each file in `names` tries some, beside what the
-//! compiler says to them.
-
-#[test]
-fn the_names_of_other_crates_lead_to_ours() {
-    let cases = trybuild::TestCases::new();
-    cases.compile_fail("tests/names/theirs_*.rs");
-}

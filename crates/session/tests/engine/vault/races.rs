@@ -1,0 +1,114 @@
+//! Requests beside one another that change the same vault.
+
+use std::sync::Arc;
+
+use super::{app, expect, keep};
+use crate::support::set_cookie;
+
+#[tokio::test]
+async fn parallel_writers_of_different_keys_both_keep_their_values() {
+    let (app, shelf) = app();
+    for first in [None, Some("there before")] {
+        let mut cookie = app.visit(None, |session| session.insert("n", 1).unwrap()).await.unwrap();
+        if let Some(value) = first {
+            cookie = keep(&app, Some(&cookie), "zero", value).await;
+        }
+        let before = shelf.count();
+        let (one, session) = app.request(Some(&cookie)).await;
+        session.vault().insert("a", "one").unwrap();
+        let (two, session) = app.request(Some(&cookie)).await;
+        session.vault().insert("b", "two").unwrap();
+        shelf.calls();
+        let _ = one.finish(200).await;
+        let _ = two.finish(200).await;
+        expect(&app, &cookie, "a", "one").await;
+        expect(&app, &cookie, "b", "two").await;
+        assert_eq!(shelf.count(), before + 2);
+        let vaults: std::collections::BTreeSet<_> = shelf.content().blobs.keys().map(|(vault, _)| *vault).collect();
+        assert_eq!(vaults.len(), if first.is_some() { 2 } else { 1 }, "one vault for each session");
+        let puts = shelf.calls().into_iter().filter(|call| *call == "put").count();
+        assert_eq!(puts, 2, "a conflict puts nothing again");
+    }
+}
+
+#[tokio::test]
+async fn of_two_writers_of_one_key_the_last_stays_and_the_others_blob_goes() {
+    let (app, shelf) = app();
+    let cookie = keep(&app, None, "a", "zero").await;
+    let (one, session) = app.request(Some(&cookie)).await;
+    session.vault().insert("a", "one").unwrap();
+    let (two, session) = app.request(Some(&cookie)).await;
+    session.vault().insert("a", "two").unwrap();
+    let _ = one.finish(200).await;
+    let _ = two.finish(200).await;
+    expect(&app, &cookie, "a", "two").await;
+    assert_eq!(shelf.count(), 1);
+}
+
+#[tokio::test]
+async fn parallel_updates_of_one_private_value_all_count() {
+    let (app, shelf) = app();
+    let mut cookie = app.visit(None, |session| session.insert("n", 1).unwrap()).await.unwrap();
+    for round in 1..=2 {
+        let mut requests = Vec::new();
+        for _ in 0..10 {
+            let (request, session) = app.request(Some(&cookie)).await;
+            let vault = session.vault();
+            let seen = vault.update("sum", |sum: &mut Vec<u64>| {
+                sum.push(1);
+                sum.len()
+            });
+            assert_eq!(seen.await.unwrap(), (round - 1) * 10 + 1, "as this request saw it first");
+            requests.push(request);
+        }
+        for request in requests {
+            cookie = set_cookie(request.finish(200).await.as_ref()).unwrap();
+        }
+        let sum = app.request(Some(&cookie)).await.1.vault().get::<Vec<u64>>("sum").await.unwrap().unwrap();
+        assert_eq!((sum.len(), shelf.count()), (round * 10, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_another_request_replaced_or_removed_is_not_taken_for_lost() {
+    let (app, _) = app();
+    let cookie = app
+        .visit(None, |session| {
+            session.vault().insert("a", "one").unwrap();
+            session.vault().insert("b", "one").unwrap();
+        })
+        .await
+        .unwrap();
+    let (_, slow) = app.request(Some(&cookie)).await;
+    app.visit(Some(&cookie), |session| {
+        session.vault().insert("a", "two").unwrap();
+        session.remove("b").unwrap();
+    })
+    .await;
+    let values = slow.vault().get_many::<String>(&["a", "b"]).await.unwrap();
+    assert_eq!(values, [Some("two".to_owned()), None]);
+    assert!(!app.event_names().contains(&"vault_lost"));
+}
+
+#[tokio::test]
+async fn a_hundred_requests_at_once_lose_no_private_update() {
+    let (app, shelf) = app();
+    let cookie = keep(&app, None, "a", "one").await;
+    let app = Arc::new(app);
+    let mut tasks = Vec::new();
+    for _ in 0..100 {
+        let (app, cookie) = (Arc::clone(&app), cookie.clone());
+        tasks.push(tokio::spawn(async move {
+            let (request, session) = app.request(Some(&cookie)).await;
+            session.vault().update("sum", |sum: &mut u64| *sum += 1).await.unwrap();
+            tokio::task::yield_now().await;
+            let reply = request.finish(200).await;
+            assert!(reply.is_some_and(|reply| reply.failure().is_none()));
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let sum = app.request(Some(&cookie)).await.1.vault().get::<u64>("sum").await.unwrap();
+    assert_eq!((sum, shelf.count()), (Some(100), 2));
+}
