@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use secure_sessions_core::{BlobId, Bucket, Entry, Lifespan, Revision, SessionId, Timestamp, Tombstone, VaultId};
 
+use self::dialect::Dialect;
 pub use self::migrate::MissingMigrations;
 #[cfg(feature = "mysql")]
 use self::mysql::MySql;
@@ -312,11 +313,7 @@ impl SqlOptions {
             "mysql" | "mariadb" => mysql::pool(url, max_connections, timeout)?.into(),
             _ => return Err(unknown_scheme()),
         };
-        let opened = open(pool.clone(), true, &self).await;
-        if opened.is_err() {
-            pool.close().await;
-        }
-        opened
+        open(pool, true, &self).await
     }
 
     /// Returns the SQL that creates the tables in an empty database, for an administrator to run: the store then finds them,
@@ -376,32 +373,33 @@ fn unknown_scheme() -> StoreError {
 }
 
 async fn open(pool: SqlPool, is_own: bool, options: &SqlOptions) -> Result<SqlStore, StoreError> {
-    let SqlOptions { table, migrates, .. } = options;
     let store = SqlStore(match pool {
         #[cfg(feature = "sqlite")]
-        SqlPool::Sqlite(pool) => Backend::Sqlite(Table::open(Sqlite::new(pool, is_own), table, *migrates).await?),
+        SqlPool::Sqlite(pool) => Backend::Sqlite(table(Sqlite::new(pool, is_own), is_own, options).await?),
         #[cfg(feature = "postgres")]
         SqlPool::Postgres(pool) => {
-            Backend::Postgres(Table::open(Server::new(pool, is_own, options.timeout), table, *migrates).await?)
+            Backend::Postgres(table(Server::new(pool, is_own, options.timeout), is_own, options).await?)
         }
         #[cfg(feature = "mysql")]
         SqlPool::MySql(pool) => {
-            Backend::MySql(Table::open(Server::new(pool, is_own, options.timeout), table, *migrates).await?)
+            Backend::MySql(table(Server::new(pool, is_own, options.timeout), is_own, options).await?)
         }
     });
     warn_of_skew(&store).await;
     Ok(store)
 }
 
-impl SqlPool {
-    async fn close(&self) {
-        match self {
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(pool) => pool.close().await,
-            #[cfg(feature = "postgres")]
-            Self::Postgres(pool) => pool.close().await,
-            #[cfg(feature = "mysql")]
-            Self::MySql(pool) => pool.close().await,
+/// Opens the table. If that is refused, no connection of the store's own is open any more once the caller hears of it: they
+/// may want to change the database at once.
+async fn table<D: Dialect>(dialect: D, is_own: bool, options: &SqlOptions) -> Result<Table<D>, StoreError> {
+    let table = Table::new(dialect, &options.table);
+    match table.prepare(&options.table, options.migrates).await {
+        Ok(()) => Ok(table),
+        Err(refused) => {
+            if is_own {
+                table.dialect().close().await;
+            }
+            Err(refused)
         }
     }
 }

@@ -97,6 +97,9 @@ pub(super) trait Dialect: Send + Sync + 'static {
     /// Begins a migration of this table. On an error it is rolled back, if the database can take back changes of tables;
     /// otherwise other processes that want to migrate wait for its end, and a migration may run again over a part of itself.
     fn begin_migrating(&self, table: &str) -> impl Future<Output = Result<Self::Transaction, Failure>> + Send;
+
+    /// Closes all connections, once they are done. Every later call returns an error.
+    fn close(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// A transaction, in which every statement sees what is committed at its own beginning, or later.

@@ -145,10 +145,6 @@ impl<E: Engine> Server<E> {
         Ok(())
     }
 
-    pub(super) async fn close(&self) {
-        self.kept.close().await;
-    }
-
     async fn lease(&self) -> Result<Lease<E>, Failure> {
         self.lease_until(Instant::now() + self.timeout, Trust::LastUsed).await
     }
@@ -315,6 +311,10 @@ impl<E: Engine> Dialect for Server<E> {
 
     async fn begin_migrating(&self, table: &str) -> Result<ServerTransaction<E>, Failure> {
         E::begin_migrating(self.lease().await?, table).await
+    }
+
+    async fn close(&self) {
+        self.kept.close().await;
     }
 }
 

@@ -112,10 +112,6 @@ impl Sqlite {
     fn limit(&self) -> Duration {
         self.0.kept.pool().options().get_acquire_timeout()
     }
-
-    pub(super) async fn close(&self) {
-        self.0.kept.close().await;
-    }
 }
 
 impl File {
@@ -212,6 +208,10 @@ impl Dialect for Sqlite {
 
     async fn begin_migrating(&self, _: &str) -> Result<SqliteTransaction, Failure> {
         self.begin().await
+    }
+
+    async fn close(&self) {
+        self.0.kept.close().await;
     }
 }
 

@@ -36,14 +36,17 @@ impl<D> Clone for Table<D> {
 }
 
 impl<D: Dialect> Table<D> {
-    /// Opens the table, and makes or changes it first if that is needed and allowed.
-    pub(super) async fn open(dialect: D, name: &str, may_change: bool) -> Result<Self, StoreError> {
-        migrate(&dialect, name, may_change).await?;
-        let table = Self(Arc::new(Shared { dialect, statements: Statements::new(name, D::SPELLING) }));
+    pub(super) fn new(dialect: D, name: &str) -> Self {
+        Self(Arc::new(Shared { dialect, statements: Statements::new(name, D::SPELLING) }))
+    }
+
+    /// Makes or changes the table if that is needed and allowed, and finds out if it can be used.
+    pub(super) async fn prepare(&self, name: &str, may_change: bool) -> Result<(), StoreError> {
+        migrate(self.dialect(), name, may_change).await?;
         // A right that is missing there is found now, and not when a request waits.
-        table.not_before().await?;
-        table.get(&VaultId::from_bytes([0; 16]), &[BlobId::from_bytes([0; 16])]).await?;
-        Ok(table)
+        self.not_before().await?;
+        self.get(&VaultId::from_bytes([0; 16]), &[BlobId::from_bytes([0; 16])]).await?;
+        Ok(())
     }
 
     pub(super) fn dialect(&self) -> &D {
