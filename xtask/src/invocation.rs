@@ -34,6 +34,10 @@ impl Invocation {
         self
     }
 
+    pub(crate) fn has_argument(&self, argument: &str) -> bool {
+        self.arguments.iter().any(|one| one == argument)
+    }
+
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self

@@ -16,6 +16,7 @@ mod report;
 mod services;
 mod tests;
 mod tools;
+mod unsteady;
 mod workspace;
 
 use std::process::ExitCode;

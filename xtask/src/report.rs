@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::invocation::Invocation;
 use crate::tools::Tool;
+use crate::unsteady::Outcomes;
 
 /// What ran so far.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ struct Step {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Outcome {
     Passed,
+    /// With the tests that failed among the others, and passed by themselves.
+    Unsteady(String),
     /// With what to run, or to do, to see it again.
     Failed(String),
     /// With the reason.
@@ -49,15 +52,21 @@ impl Report {
         });
     }
 
-    /// Runs tests as a step; if some fail, the report names them.
+    /// Runs tests as a step. If some fail, the report names them, also those that pass by themselves.
     pub(crate) fn tests(&mut self, name: &str, command: &Invocation) {
         self.step(name, &format!("{command}"), || {
-            let mut failed = Vec::new();
-            match command.run_watched(|line| failed.extend(failed_test(line))) {
-                Ok(true) => Outcome::Passed,
-                Ok(false) => Outcome::Failed(format!("{}; reproduce: {command}", named(&failed))),
-                Err(error) => Outcome::Failed(format!("{error:#}")),
-            }
+            let mut seen = Outcomes::default();
+            let outcome = match command.run_watched(|line| seen.see(line)) {
+                Ok(true) => Ok(Outcome::Passed),
+                Ok(false) => seen.pass_again(command).map(|steady| match (steady, named(&seen.failed)) {
+                    (true, failed) => {
+                        Outcome::Unsteady(format!("{failed}; then passed alone: a defect of the test, or a race"))
+                    }
+                    (false, failed) => Outcome::Failed(format!("{failed}; reproduce: {command}")),
+                }),
+                Err(error) => Err(error),
+            };
+            outcome.unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")))
         });
     }
 
@@ -103,6 +112,7 @@ impl Report {
         let lines = self.steps.iter().map(|Step { name, took, outcome }| {
             let (word, text) = match outcome {
                 Outcome::Passed => ("passed", ""),
+                Outcome::Unsteady(which) => ("unsteady", which.as_str()),
                 Outcome::Failed(how) => ("failed", how.as_str()),
                 Outcome::Skipped(why) => ("skipped", why.as_str()),
             };
@@ -118,6 +128,7 @@ impl Report {
             let [word, took, name, text] = fields[..] else { bail!("not a step: {line}") };
             let outcome = match word {
                 "passed" => Outcome::Passed,
+                "unsteady" => Outcome::Unsteady(text.to_owned()),
                 "failed" => Outcome::Failed(text.to_owned()),
                 "skipped" => Outcome::Skipped(text.to_owned()),
                 _ => bail!("not an outcome: {line}"),
@@ -153,20 +164,16 @@ impl fmt::Display for Report {
             let seconds = took.as_secs_f64();
             match outcome {
                 Outcome::Passed => writeln!(f, "passed   {name:width$} {seconds:7.1} s")?,
+                Outcome::Unsteady(which) => writeln!(f, "UNSTEADY {name:width$} {seconds:7.1} s  {which}")?,
                 Outcome::Failed(how) => writeln!(f, "FAILED   {name:width$} {seconds:7.1} s  {how}")?,
                 Outcome::Skipped(why) => writeln!(f, "SKIPPED  {name:width$}            {why}")?,
             }
         }
-        let passed = self.count(|outcome| *outcome == Outcome::Passed);
+        let passed = self.count(|outcome| matches!(outcome, Outcome::Passed | Outcome::Unsteady(_)));
         let failed = self.count(|outcome| matches!(outcome, Outcome::Failed(_)));
         let skipped = self.count(|outcome| matches!(outcome, Outcome::Skipped(_)));
         writeln!(f, "steps: {passed} passed, {failed} failed, {skipped} skipped")
     }
-}
-
-/// The name of a test that a line of the test harness says failed.
-fn failed_test(line: &str) -> Option<String> {
-    line.strip_prefix("test ")?.strip_suffix(" ... FAILED").map(str::to_owned)
 }
 
 fn named(failed: &[String]) -> String {
@@ -209,6 +216,22 @@ mod unit {
         assert!(text.contains("2 failed: b::bad, src/c.rs - d (line 7); reproduce: sh"), "{text}");
         assert!(text.contains("no test failed, so something else did"), "{text}");
         assert!(text.ends_with("steps: 0 passed, 2 failed, 0 skipped\n"), "{text}");
+    }
+
+    #[test]
+    fn a_test_that_fails_once_is_named_and_its_step_passes() {
+        let mut report = Report::new(false);
+        // It fails without arguments of its own, and passes with them.
+        let script =
+            "test $# -eq 0 && echo 'test a::b ... FAILED' && exit 1; echo 'test result: ok. 1 passed; 0 failed'";
+        report.tests("tests", &program("sh", ["-c", script, "--"]));
+        let text = report.to_string();
+        assert!(text.contains("UNSTEADY tests") && text.contains("1 failed: a::b; then passed alone"), "{text}");
+        assert!(text.ends_with("steps: 1 passed, 0 failed, 0 skipped\n"), "{text}");
+        assert!(report.passed());
+        let mut here = Report::new(false);
+        here.adopt(&report.to_lines()).expect("its own lines");
+        assert_eq!(here.to_string(), text);
     }
 
     #[test]
