@@ -1,4 +1,4 @@
-//! What a route answers, apart from any framework.
+//! The answer of a route, apart from any framework.
 
 use secure_sessions::SessionError;
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ impl Answer {
 }
 
 impl From<&SessionError> for Answer {
-    /// What the client did is told in full; what the server suffers from stays inside.
+    /// Tells the client everything about its own mistake; the reason for a failure of the server stays inside.
     fn from(error: &SessionError) -> Self {
         match error.status() {
             status @ 500.. => Self::error(status, error.client_text()),

@@ -1,4 +1,4 @@
-//! What all routes share: the manager, the watched store, the clock, the counters; and how a server starts.
+//! The state that all routes share: the manager, the watched store, the clock, the counters. It also starts a server.
 
 use std::future::Future;
 use std::io::Write;
@@ -17,16 +17,16 @@ use crate::observe::Recorder;
 use crate::query::Query;
 use crate::store::{self, WatchedStore};
 
-/// What all routes share. Cheap to clone.
+/// The state that all routes share. Cheap to clone.
 #[derive(Clone)]
 pub struct App {
     /// For the adapter's layer, middleware or fairing.
     pub manager: SessionManager,
-    /// Whether the routes under `/extra` are mounted.
+    /// Set to `true` if the routes under `/extra` are mounted.
     pub extra: bool,
-    /// Whether `/admin/fault` is mounted.
+    /// Set to `true` if `/admin/fault` is mounted.
     pub faults: bool,
-    /// Whether session errors become responses of the application's own: `ON_ERROR=1`.
+    /// Set to `true` if session errors become responses of the application's own: `ON_ERROR=1`.
     pub on_error: bool,
     /// Asked about every request, if the environment says so.
     pub cross_origin: Option<CrossOrigin>,

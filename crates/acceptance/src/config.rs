@@ -10,7 +10,7 @@ use secure_sessions::{
     SameSite, SessionLimit, SessionManager, Timestamp,
 };
 
-/// What is wrong with the environment.
+/// The mistake in the environment, as text.
 pub type ConfigError = String;
 
 /// The variable's value, if it is set to anything.
@@ -36,7 +36,7 @@ pub fn parsed<T: FromStr<Err: Display>>(name: &str) -> Result<Option<T>, ConfigE
     text(name)?.map(|value| value.parse().map_err(|error| format!("{name}={value}: {error}"))).transpose()
 }
 
-/// Whether the variable is `1`.
+/// Returns `true` if the variable is `1`.
 ///
 /// # Errors
 ///

@@ -28,7 +28,7 @@ pub enum Control {
     Clock,
     /// Purges once.
     Purge,
-    /// How many requests wait at the gate.
+    /// Returns the number of requests that wait at the gate.
     Gate,
     /// Opens the gate.
     OpenGate,

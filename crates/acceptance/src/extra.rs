@@ -18,7 +18,7 @@ use crate::views::{incremented, state};
 pub enum Work {
     /// Runs the steps given as `do=`, in order, in one request.
     Steps,
-    /// What the session says of itself.
+    /// Answers with everything that the session tells about itself.
     About,
     /// Inserts a JSON value.
     Json,

@@ -27,7 +27,7 @@ impl Gate {
         let _ = opened.changed().await;
     }
 
-    /// How many requests wait. One whose client hung up does not.
+    /// Returns the number of requests that wait. A request whose client hung up does not.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.0.opened.receiver_count()

@@ -21,7 +21,7 @@ impl Recorder {
         Self { counts: Arc::new(Mutex::new(Event::NAMES.iter().map(|name| (*name, 0)).collect())), write_json }
     }
 
-    /// How often each event was seen.
+    /// Returns the number of times that each event was seen.
     #[must_use]
     pub fn counts(&self) -> Value {
         json!(*self.counts.lock().unwrap_or_else(PoisonError::into_inner))

@@ -59,7 +59,7 @@ impl Sample {
         }
     }
 
-    /// Whether nothing was lost on the way; the sign of zero included, which `==` does not see.
+    /// Returns `true` if nothing was lost on the way; the sign of zero included, which `==` does not see.
     #[must_use]
     pub fn is_intact(&self) -> bool {
         let expected = Self::new();

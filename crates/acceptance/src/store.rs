@@ -55,7 +55,7 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 const METHODS: [&str; 9] =
     ["insert", "load", "replace", "renew_into", "remove", "list", "count", "remove_all", "purge_expired"];
 
-/// How the store is made to fail. Only for tests, see the README.
+/// The way in which the store is made to fail. Only for tests, see the README.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum Fault {
@@ -82,7 +82,7 @@ const FAULTS: [(&str, Fault); 6] = [
     ("hold", Fault::Hold),
 ];
 
-/// What the injected error says: details that belong into the log and into no response.
+/// The text of the injected error: details that belong into the log and into no response.
 const INJECTED: &str = "injected fault: no route to db-7.internal";
 
 /// Counts the calls to a store, and lets them fail. Clones share everything.
@@ -115,7 +115,7 @@ impl WatchedStore {
         }))
     }
 
-    /// How often each method was called.
+    /// Returns the number of calls of each method.
     #[must_use]
     pub fn calls(&self) -> Value {
         let counted = METHODS.iter().zip(&self.0.calls);

@@ -1,4 +1,4 @@
-//! What the routes with a session do, apart from any framework.
+//! The work of the routes with a session, apart from any framework.
 
 use std::ops::Deref;
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub enum Work {
     Extra(extra::Work),
 }
 
-/// What a request brings, apart from its session.
+/// The parts of a request, apart from its session.
 #[derive(Debug, Default)]
 pub struct Request {
     /// Its parameters.

@@ -1,4 +1,5 @@
-//! What the middleware and the extractors add to the engine: its rules run over real sockets in the acceptance suite.
+//! The additions of the middleware and the extractors to the engine: its rules run over real sockets in the acceptance
+//! suite.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -191,7 +192,7 @@ async fn timed_out(
 
 #[actix_web::test]
 async fn a_timeout_inside_discards_half_of_the_work_and_keeps_a_logout() {
-    // What the server makes of an error.
+    // The server's response to an error.
     let late = |outcome: Result<ServiceResponse<_>, Error>| outcome.err().unwrap().error_response();
     let store = MemoryStore::new();
     let hangs = || web::get().to(hang);

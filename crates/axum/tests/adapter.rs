@@ -1,4 +1,5 @@
-//! What the tower layer and the extractors add to the engine: its rules run over real sockets in the acceptance suite.
+//! The additions of the tower layer and the extractors to the engine: its rules run over real sockets in the
+//! acceptance suite.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

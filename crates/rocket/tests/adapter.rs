@@ -1,4 +1,4 @@
-//! What the fairing and the guards add to the engine: its rules run over real sockets in the acceptance suite.
+//! The additions of the fairing and the guards to the engine: its rules run over real sockets in the acceptance suite.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

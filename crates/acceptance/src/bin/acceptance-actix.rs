@@ -161,7 +161,7 @@ async fn rejected(session: Session) -> Result<HttpResponse, SessionError> {
     Ok(response(Answer::ok(json!({}))))
 }
 
-/// What only those may see who authenticated within the last minute.
+/// Answers only users who authenticated within the last minute.
 async fn recent(session: Session) -> Result<HttpResponse, SessionError> {
     session.require_recent_auth(Duration::from_secs(60))?;
     Ok(response(Answer::ok(json!({ "recent": true }))))
@@ -173,7 +173,7 @@ async fn csrf(session: CsrfSession) -> Result<HttpResponse, SessionError> {
     Ok(response(Answer::ok(json!({}))))
 }
 
-/// What the session allows once the response's headers have gone ahead of its body.
+/// Answers with the session's operations that still work once the response's headers have gone ahead of its body.
 async fn late(session: Session) -> HttpResponse {
     let body = stream::once(async move { Ok::<_, Error>(Bytes::from(work::late(&session).await.to_string())) });
     HttpResponse::Ok().content_type(ContentType::json()).streaming(body)

@@ -154,7 +154,7 @@ async fn rejected(session: Session) -> Result<Response, SessionError> {
     Ok(response(Answer::ok(json!({}))))
 }
 
-/// What only those may see who authenticated within the last minute.
+/// Answers only users who authenticated within the last minute.
 async fn recent(session: Session) -> Result<Response, SessionError> {
     session.require_recent_auth(Duration::from_secs(60))?;
     Ok(response(Answer::ok(json!({ "recent": true }))))
@@ -166,7 +166,7 @@ async fn csrf(session: CsrfSession) -> Result<Response, SessionError> {
     Ok(response(Answer::ok(json!({}))))
 }
 
-/// What a handler may still do once the response's headers are gone.
+/// Answers with the session's operations that still work once the response's headers are gone.
 async fn late(session: Session) -> Response {
     let lines = stream::once(async move { Ok::<_, Infallible>(work::late(&session).await.to_string()) });
     ([(header::CONTENT_TYPE, "application/json")], Body::from_stream(lines)).into_response()

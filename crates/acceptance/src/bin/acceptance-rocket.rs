@@ -156,7 +156,7 @@ impl<'r> Responder<'r, 'static> for Shown {
     }
 }
 
-/// What a guard refuses, and what no route knows.
+/// Answers a request that a guard refuses, or that no route knows.
 #[catch(default)]
 fn shown(status: Status, _: &HttpRequest<'_>) -> Shown {
     Shown(Answer::error(status.code, status.reason_lossy()))
@@ -214,7 +214,7 @@ fn rejected(session: Session) -> Result<Shown, SessionError> {
     Ok(Shown(Answer::ok(json!({}))))
 }
 
-/// What only those may see who authenticated within the last minute.
+/// Answers only users who authenticated within the last minute.
 #[get("/extra/recent")]
 fn recent(session: Session) -> Result<Shown, SessionError> {
     session.require_recent_auth(Duration::from_secs(60))?;

@@ -63,7 +63,7 @@ pub(crate) async fn d4_a_session_travels_as_a_bearer_token_through_its_whole_lif
     let reply = server.post("/login?user=alice&bearer=1").send().await;
     let mut api = Api { server: &server, token: Some(reply.new_token()) };
     reply.assert_no_cookie();
-    // What only reads gets no token, and is kept out of caches all the same.
+    // A request that only reads gets no token, and its response is kept out of caches all the same.
     let reply = api.get("/state").await;
     assert_no_token(&reply);
     assert_eq!(reply.ok()["subject"], "alice");

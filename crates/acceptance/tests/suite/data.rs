@@ -195,7 +195,7 @@ pub(crate) async fn c25_guards_and_inner_middleware_see_the_session(subject: Sub
     refused.assert_no_cookie();
     browser.post("/login?user=alice").await.new_cookie();
     assert_eq!(browser.post("/extra/guarded").await.ok(), json!({ "guard": "passed" }));
-    // What the middleware changed before and after the handler is kept.
+    // The middleware's changes before and after the handler are kept.
     let data = browser.data().await;
     assert_eq!((&data["guard"], &data["after"], &data["a"]), (&json!("passed"), &json!("handler"), &json!("1")));
 }

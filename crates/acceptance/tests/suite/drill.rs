@@ -90,7 +90,7 @@ pub(crate) async fn d5_a_compromise_moves_all_clients_to_new_keys_and_reports_fo
         browsers.push(alice(&server).await);
         apis.push(Api::login(&server, "bob").await);
     }
-    // What the thief captured, and what he makes of it, with the seal key and with the fingerprint key.
+    // The thief captured a token, and forges others with the seal key and with the fingerprint key.
     let captured = forge::open(&browsers[0].token(), &leaked.seal, CONTEXT);
     let forged = forge::seal_without_mark(&Plaintext { generation: 99, ..captured }, &leaked, CONTEXT);
     let invented = forge::seal_without_mark(&forge::invented("alice"), &leaked, BEARER_CONTEXT);
@@ -166,7 +166,7 @@ pub(crate) async fn d5_a_reload_that_fails_keeps_the_keys_and_says_so_without_sh
     until(&server, "key_reload_failed", failures + 1).await;
     let metrics = server.metrics().await;
     assert_eq!((metrics.event("key_reload_failed"), metrics.event("keys_changed")), (failures + 1, 0));
-    // What differs by a comment alone is no change; what differs is one.
+    // A file that differs by a comment alone is no change; a file with other keys is one.
     file.replace(&format!("# moved\n{}", lines(&keys)));
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(server.metrics().await.event("keys_changed"), 0);

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::client::{alice, steps};
 use crate::support::{Reply, Subject};
 
-/// What the injected error says: for the log, and for no response.
+/// The text of the injected error: for the log, and for no response.
 const DETAIL: &str = "db-7.internal";
 
 #[track_caller]
@@ -30,7 +30,7 @@ pub(crate) async fn c67_a_store_down_at_load_is_an_opaque_503_and_the_session_su
     }
     server.logged(DETAIL).await;
     assert_eq!(server.event("store_error").await["operation"], "load");
-    // Whoever never looks at a session, or has none, is served.
+    // The server still serves a client that never looks at a session, or has none.
     assert_eq!(browser.get("/").await.status, 200);
     server.get("/state").send().await.assert_anonymous();
     assert_opaque_503(&server.post("/set?k=a&v=1").send().await);

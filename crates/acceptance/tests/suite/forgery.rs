@@ -77,7 +77,7 @@ pub(crate) async fn c38_both_keys_make_no_bucket_and_admit_nothing(subject: Subj
     for path in ["/set?k=a&v=1", "/incr?k=n"] {
         let cookie = forge::seal(&forge::invented("admin"), &server.keys, CONTEXT);
         assert_refused(&present(&server, &cookie).await);
-        // What is stored on such a request gets a session of its own, never one under the presented id.
+        // Data stored by such a request goes into a session of its own, never into one under the presented id.
         let reply = server.post(path).cookie(&cookie).send().await;
         assert_eq!(reply.status, 200);
         let presented = forge::open(&cookie, &server.keys.seal, CONTEXT);

@@ -8,7 +8,7 @@ use crate::support::forge;
 use crate::support::hostile::{CONTEXT, ISSUE_LEN, assert_garbage, assert_unharmed, present, victim};
 use crate::support::{Server, Subject};
 
-/// Where the parts of a token stand.
+/// The places of a token's parts.
 const SEAL_KEY_ID: std::ops::Range<usize> = 1..5;
 const FINGERPRINT_KEY_ID: std::ops::Range<usize> = 5..9;
 
@@ -120,7 +120,7 @@ pub(crate) async fn c42_two_sessions_at_once_are_anonymous_until_a_login(subject
     let reply = server.get("/state").header("cookie", &jar).send().await;
     assert_refused(&reply);
     assert_eq!(server.metrics().await.event("ambiguous"), 1);
-    // What it stores would have to go under a cookie, and that could be either's.
+    // Stored data would have to go under a cookie, and that could be either user's.
     with_both("/set?k=a&v=1").await.assert_no_cookie();
     assert_eq!(server.metrics().await.live(), 2);
     let cookie = with_both("/login?user=alice").await.new_cookie();

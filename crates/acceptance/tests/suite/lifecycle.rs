@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::client::steps;
 use crate::support::{HOUR, Reply, Server, Subject};
 
-/// What a cookie that is refused gets, however often it is shown.
+/// Presents a cookie, and asserts that the server takes its client for anonymous and sets no cookie.
 async fn assert_refused(server: &Server, cookie: &str) -> Reply {
     let reply = server.get("/state").cookie(cookie).send().await;
     reply.assert_anonymous();
@@ -160,7 +160,7 @@ pub(crate) async fn c33_operations_after_logout_never_reach_what_ended(subject: 
     reply.assert_removal();
     assert_eq!(server.metrics().await.live(), 0);
     assert_refused(&server, &cookie).await;
-    // What a second logout meets is the session that began after the first.
+    // A second logout ends the session that began after the first.
     let mut browser = logged_in().await;
     let cookie = browser.token();
     let reply = browser.post(&steps(&["logout", "set:b=2", "incr:n", "logout", "save", "set:c=3"])).await;
@@ -253,7 +253,7 @@ pub(crate) async fn c34_a_panic_commits_nothing(subject: Subject) {
         Ok(reply) => reply.assert_removal(),
         Err(_) => assert_eq!(browser.data().await, json!({ "a": "1" })),
     }
-    // What was saved before the panic stays.
+    // Data saved before the panic stays.
     let mut browser = server.browser();
     browser.post("/set?k=a&v=1").await;
     let _ = browser.carrying(server.post(&steps(&["set:a=2", "save", "set:a=3", "panic"]))).try_send().await;

@@ -3,7 +3,7 @@
 //! A case is named by its line in the checklist (`CHECKLIST.md`), and by the sentence that it proves. The cases under
 //! `Sqlite` need the rows of a database and run on every SQL store; those under `Shared` need two servers on one store.
 //!
-//! Of Redis only what a client can see is tested: its rows are `crates/store`'s business.
+//! The cases of Redis test only the part that a client can see: its rows are `crates/store`'s business.
 //!
 //! To add an adapter, add its binary to this package and a line per store to the end of this file. To add a store, add
 //! it to `Store` and `cases_of`, and, if it can run the cases that look into a database, to `Database`.

@@ -38,7 +38,7 @@ pub(crate) async fn c00_a_cross_site_change_is_refused_on_every_route_and_change
     let websocket =
         browser.carrying(server.get("/state")).header("connection", "upgrade").header("upgrade", "websocket");
     assert_eq!(caused(websocket, "cross-site", "https://evil.example").send().await.status, 403);
-    // What reads passes, and so do what the user typed and what is no browser.
+    // A request that reads passes, and so do a request that the user typed and one that no browser sent.
     let link = caused(browser.carrying(server.get("/state")), "cross-site", "https://other.example").send().await;
     assert_eq!(link.ok()["subject"], "alice");
     assert_eq!(browser.send(server.post("/set?k=a&v=1").header("sec-fetch-site", "none")).await.status, 200);
@@ -110,7 +110,7 @@ pub(crate) async fn c00_a_login_form_is_protected_by_the_token_of_an_anonymous_s
     let reply = browser.get("/csrf").await;
     let token = reply.ok()["token"].as_str().unwrap().to_owned();
     reply.new_cookie();
-    // Whoever makes the victim's browser send the form has a token of a session of his own at best.
+    // An attacker who makes the victim's browser send the form has a token of their own session at best.
     let evil = server.browser().get("/csrf").await.ok()["token"].as_str().unwrap().to_owned();
     assert_eq!(browser.post(&format!("/protected?csrf_token={evil}")).await.status, 403);
     assert_eq!(browser.post(&format!("/protected?csrf_token={token}")).await.status, 200);
@@ -131,7 +131,7 @@ pub(crate) async fn c00_flash_messages_survive_a_redirect_and_a_login_and_are_re
     browser.post("/renew").await.new_cookie();
     assert_eq!(taken(&mut browser).await, json!(["Saved.", "Really."]));
     assert_eq!(taken(&mut browser).await, json!([]));
-    // Whoever reads while another request leaves a message loses none.
+    // A client that reads while another request leaves a message loses none.
     browser.post(&steps(&["flash:one"])).await.new_cookie();
     let slow = steps(&["flashes"]) + "&gate=reply";
     let reader = vec![browser.carrying(server.post(&slow))];

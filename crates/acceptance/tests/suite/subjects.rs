@@ -118,7 +118,7 @@ pub(crate) async fn d1_a_login_can_end_all_other_sessions_in_the_same_request(su
     assert_eq!(server.metrics().await.live(), 1);
 }
 
-/// How many of these cookies still are sessions of alice.
+/// Counts the cookies among these that still are sessions of alice.
 async fn alive(server: &Server, cookies: &[String]) -> usize {
     let states = join_all(cookies.iter().map(|cookie| server.get("/state").cookie(cookie).send())).await;
     states.iter().filter(|reply| reply.ok()["subject"] == "alice").count()
@@ -178,7 +178,7 @@ pub(crate) async fn d1_a_login_over_the_limit_is_refused_until_a_session_ends(su
     reply.new_cookie();
     assert_eq!(third.state().await["subject"], json!(null));
     assert!(server.metrics().await.event("login_refused") >= 2);
-    // Whoever has a place keeps it through another login.
+    // A device that has a place keeps it through another login.
     devices[0].post("/login?user=alice").await.new_cookie();
     devices[1].post("/logout").await.assert_removal();
     third.post("/login?user=alice").await.new_cookie();

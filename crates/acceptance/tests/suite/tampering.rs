@@ -44,7 +44,7 @@ pub(crate) async fn c66_a_handoff_swapped_or_put_back_is_refused_and_the_bucket_
     let other = row(&server, &forge::open(&own, &server.keys.seal, CONTEXT).session_id).await.2;
     let right = row(&server, &id).await;
 
-    // Whoever holds the seal key as well, and a cookie of the session, can seal a handoff that opens.
+    // An attacker who also holds the seal key, and a cookie of the session, can seal a handoff that opens.
     let (newest, seal) = (forge::open(&alice.token(), &server.keys.seal, CONTEXT), &server.keys.seal);
     let richer = Plaintext { data: forge::invented("").data, ..newest.clone() };
     let unmarked = forge::seal_without_mark(&richer, &server.keys, CONTEXT);
@@ -144,7 +144,7 @@ pub(crate) async fn c66_a_304_gets_no_cache_control_of_ours(subject: Subject) {
     let mut browser = alice(&server).await;
     let reply = browser.post(&steps(&["get:a", "status:304"])).await;
     assert_eq!((reply.status, reply.all("cache-control")), (304, vec![]));
-    // What the browser has stored keeps what the response that brought it said.
+    // The copy that the browser has stored keeps the headers of the response that brought it.
     assert_eq!(browser.get("/state").await.all("cache-control"), ["no-store"]);
 }
 
@@ -204,7 +204,7 @@ pub(crate) async fn c66_a_restored_backup_is_noticed_and_not_before_ends_what_it
     reply.assert_no_cookie();
     let metrics = restored.metrics().await;
     assert_eq!((metrics.event("unremembered"), metrics.live()), (1, 1));
-    // What the backup revives is what was once issued.
+    // The backup revives only tokens that were once issued.
     assert_eq!(restored.get("/state").cookie(&before).send().await.ok()["data"], json!({ "a": "1" }));
     drop(restored);
 
@@ -294,7 +294,7 @@ pub(crate) async fn c66_a_public_response_that_sets_our_cookie_is_not_stored_by_
     assert_eq!(reply.all("cache-control"), ["no-store"]);
     assert_eq!(reply.all("vary"), ["Cookie"]);
     assert!(reply.all("cdn-cache-control").is_empty() && reply.all("surrogate-control").is_empty());
-    // What the application says as strictly stays.
+    // A header of the application's that is as strict stays.
     for (value, expected) in [
         ("private, max-age=60", "private, max-age=60"),
         ("no-store", "no-store"),

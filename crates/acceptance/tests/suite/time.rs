@@ -62,7 +62,7 @@ pub(crate) async fn c49_absolute_expiry_cannot_be_extended_by_activity(subject: 
     for browser in [&mut reader, &mut writer, &mut renewer] {
         assert_expired(&browser.get("/state").await);
     }
-    // What it stores from now on is a new session.
+    // Data that the client stores from now on goes into a new session.
     let reply = writer.post("/incr?k=n").await;
     assert_eq!(reply.ok()["value"], 1);
     reply.new_cookie();

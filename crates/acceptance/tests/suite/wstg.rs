@@ -134,7 +134,7 @@ pub(crate) async fn wstg_sess_04_the_token_travels_only_in_the_cookie_and_is_nev
 pub(crate) async fn wstg_sess_05_a_forged_request_of_another_site_is_refused(subject: Subject) {
     let server = subject.start_with(&[("CROSS_ORIGIN", "refuse")]).await;
     let mut browser = alice(&server).await;
-    // What browsers tell of a form on another site; and, where they would not, a token that it cannot know.
+    // Browsers mark a form of another site in their headers. If they do not, it lacks a token that its site cannot know.
     let forged =
         server.post("/set?k=a&v=evil").header("sec-fetch-site", "cross-site").header("origin", "https://evil.example");
     assert_eq!(browser.send(forged).await.status, 403);
@@ -191,7 +191,7 @@ pub(crate) async fn wstg_sess_07_idle_and_absolute_timeouts_are_enforced_by_the_
 pub(crate) async fn wstg_sess_08_no_data_of_a_session_makes_it_another_subjects(subject: Subject) {
     let server = subject.start().await;
     let mut browser = server.browser();
-    // What one page stores under any name is no login to another: the subject is out of the data's reach.
+    // Data that one page stores, under any name, is no login to another page: the data cannot reach the subject.
     for key in ["subject", "user", "user_id", "authenticated_at", "1", "meta"] {
         let state = browser.post(&format!("/set?k={key}&v=admin")).await.ok();
         assert_eq!(state["subject"], Value::Null, "{key}");

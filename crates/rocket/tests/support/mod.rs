@@ -56,7 +56,7 @@ impl SessionStore for GatedStore {
         load, replace, renew_into, remove, list, count, remove_all, purge_expired);
 }
 
-/// What is logged on this thread while `capture`'s value lives.
+/// The log of this thread while the value of `capture` lives.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 

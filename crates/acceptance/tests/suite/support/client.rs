@@ -247,7 +247,7 @@ impl Reply {
         assert_eq!((&state["data"], &state["subject"], &state["new"]), (&empty(), &Value::Null, &Value::Bool(true)));
     }
 
-    /// What holds of every response whatever the case: it is looked at each time.
+    /// Checks the rules that hold for every response, whatever the case. It runs each time.
     fn check(&self) {
         if let Some(token) = self.bearer() {
             assert_eq!(self.set_cookie(), None, "both transports in one response");

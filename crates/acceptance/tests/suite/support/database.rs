@@ -1,4 +1,4 @@
-//! Where a store keeps its rows; of an SQL store they are read and changed behind the server's back.
+//! The place of a store's rows; those of an SQL store are read and changed behind the server's back.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -121,7 +121,7 @@ pub(crate) fn flipped_and_marked(
     (encode(&token), fingerprint)
 }
 
-/// What a bucket keeps of a token.
+/// Returns the fingerprint that a bucket keeps of a token.
 pub(crate) fn fingerprint(cookie: &str, keys: &Keys, context: &str) -> [u8; 16] {
     forge::mark(&keys.seal, &keys.fingerprint, context, &unmarked(cookie)).1
 }

@@ -1,4 +1,4 @@
-//! What the cases of hostile input share: a victim, and how a refusal looks.
+//! The parts that the cases of hostile input share: a victim, and the checks of a refusal.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What the cases are written with: a server process, a client that hides nothing, forged tokens, the store's rows.
+//! The parts of every case: a server process, a client that hides nothing, forged tokens, the store's rows.
 
 pub(crate) mod client;
 pub(crate) mod database;

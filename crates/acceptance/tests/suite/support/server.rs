@@ -13,7 +13,7 @@ use super::client::{Browser, Connections, Outgoing};
 use super::database::Database;
 use super::forge::Keys;
 
-/// What a case runs against.
+/// The adapter and the store that a case runs against.
 #[derive(Clone, Copy)]
 pub(crate) struct Subject {
     /// The path of the adapter's server.
@@ -43,7 +43,7 @@ impl Store {
         }
     }
 
-    /// Whether this machine has it; if not, that is said.
+    /// Returns `true` if this machine has the store; if not, it prints so.
     pub(crate) fn is_available(self) -> bool {
         self.shared().is_none_or(|shared| shared.url().is_some())
     }
@@ -202,7 +202,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) cookie_name: String,
     pub(crate) keys: Keys,
-    /// Of a store that keeps rows in a database.
+    /// The database of a store that keeps rows in one.
     pub(crate) database: Option<Arc<Database>>,
     pub(crate) connections: Connections,
     child: Child,
