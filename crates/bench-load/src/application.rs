@@ -13,7 +13,7 @@ use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderValue, Request, Uri};
 use tower::Service as _;
 
-/// What an application answers.
+/// The answer of an application.
 #[derive(Debug)]
 pub struct Answer {
     /// The status's number.

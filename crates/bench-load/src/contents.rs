@@ -1,4 +1,4 @@
-//! What a session holds: 2048 bytes in five keys, of which a request reads or changes the first.
+//! The contents of a session: 2048 bytes in five keys, of which a request reads or changes the first.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,7 +11,7 @@ pub const WRITE: &str = "/write";
 
 /// The key of a number, which takes 8 bytes.
 pub const COUNT: &str = "count";
-/// What the number is at first: a session that is lost begins at 0.
+/// The number's first value: a session that is lost begins at 0.
 pub const FIRST_COUNT: u64 = 4711 << 32;
 /// The keys of the texts.
 pub const TEXTS: [&str; 4] = ["name", "cart", "recent", "note"];

@@ -30,7 +30,7 @@ impl Jar {
         &self.header
     }
 
-    /// Whether there is no cookie.
+    /// Returns `true` if there is no cookie.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.pairs.is_empty()

@@ -1,8 +1,8 @@
-//! What an application with a session store is asked, whoever's store it is.
+//! The requests to an application with a session store, the same for every store.
 //!
 //! Each side of `cargo xtask bench stores` is a process of its own: an application on one thread, called without a
-//! socket. It takes [orders](Order) from its standard input, one a line: so many sessions log in, each of them reads or
-//! changes a value so often. It answers each with one line. Whoever gives the orders can so let two sides take turns.
+//! socket. It takes [orders](Order) from its standard input, one a line: a number of sessions log in, each of them reads or
+//! changes a value a number of times. It answers each with one line, so that a benchmark can let two sides take turns.
 
 pub mod application;
 mod browser;
@@ -25,5 +25,5 @@ pub const AT_ONCE: usize = 64;
 pub const SESSIONS: usize = 512;
 /// Connections of a pool to an engine, ours and a peer's.
 pub const POOL: u32 = 8;
-/// What lies between two changes of a session, for a side that can let time pass.
+/// The time between two changes of a session, for a side that can let time pass.
 pub const BETWEEN_WRITES_MS: u64 = 10_000;

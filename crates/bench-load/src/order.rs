@@ -1,4 +1,4 @@
-//! What is said between the process that gives orders and a side: lines of text.
+//! The lines of text between the process that gives orders and a side.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Error, Result, bail, ensure};
 
-/// What a side says once it can take orders, and after an order that has no other answer.
+/// The line that a side prints once it can take orders, and after an order that has no other answer.
 pub const READY: &str = "ready";
 
-/// What a side is to do.
+/// An order to a side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// So many sessions log in and are filled; those from before are forgotten. Answered by [`READY`].
+    /// Logs in this number of sessions and fills them; those from before are forgotten. Answered by [`READY`].
     LogIn(usize),
     /// Counts the further sessions that log in, one after another, and change a value. Their browsers are forgotten.
     /// Answered by the bytes by which the process's memory has grown.
@@ -21,7 +21,7 @@ pub enum Order {
     Read(u32),
     /// Each session changes a value so often. Answered by a [`Load`].
     Write(u32),
-    /// So many milliseconds pass, if the side has a clock of its own. Answered by [`READY`].
+    /// Lets this number of milliseconds pass, if the side has a clock of its own. Answered by [`READY`].
     Pass(u64),
 }
 
@@ -56,16 +56,16 @@ impl FromStr for Order {
     }
 }
 
-/// What came of reading or writing.
+/// The result of reading or writing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Load {
-    /// How long all of it took.
+    /// The time that all of it took.
     pub elapsed: Duration,
     /// Requests that were not answered as they should be.
     pub failed: u64,
     /// Bytes that the process has written to files meanwhile.
     pub written: u64,
-    /// How long each request took, in nanoseconds.
+    /// The time that each request took, in nanoseconds.
     pub latencies: Vec<u64>,
 }
 

@@ -14,9 +14,9 @@ use crate::{AT_ONCE, BETWEEN_WRITES_MS, Load, Order, READY, resident};
 
 /// An application with its store.
 pub struct Side {
-    /// How it is asked.
+    /// The function that calls it.
     pub call: Call,
-    /// Lets so many milliseconds pass, if it has a clock of its own.
+    /// Lets this number of milliseconds pass, if it has a clock of its own.
     pub pass: Rc<dyn Fn(u64)>,
 }
 

@@ -124,13 +124,13 @@ impl fmt::Display for Kind {
 
 /// One application and the request that is sent to it again and again.
 pub struct Case {
-    /// Where it runs.
+    /// The framework that it runs in.
     pub framework: Framework,
-    /// What is asked.
+    /// The kind of the request.
     pub kind: Kind,
-    /// Whose sessions these are.
+    /// The name of the side whose sessions these are.
     pub name: &'static str,
-    /// What the store was asked, where it is counted.
+    /// The calls to the store, if it counts them.
     pub calls: Option<Arc<Calls>>,
     application: Application,
     path: &'static str,
@@ -139,7 +139,7 @@ pub struct Case {
     passing: Option<Passing>,
 }
 
-/// How often a store was asked.
+/// The number of calls to a store.
 #[derive(Debug, Default)]
 pub struct Calls {
     reads: AtomicU64,
@@ -246,7 +246,7 @@ impl Case {
 /// The length of our cookie's value, with the session that is measured.
 const COOKIE_LEN: usize = 770;
 
-/// What [`SETTING`] sets.
+/// Returns the value that [`SETTING`] sets.
 fn plain_cookie() -> String {
     format!("session={}; Path=/; Secure; HttpOnly; SameSite=Lax", "A".repeat(COOKIE_LEN))
 }
@@ -263,7 +263,7 @@ impl fmt::Debug for Case {
     }
 }
 
-/// What a session holds: 300 bytes as CBOR, of which a request reads or changes the first.
+/// The contents of a session: 300 bytes as CBOR, of which a request reads or changes the first.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 struct Contents {
     user_id: u64,

@@ -1,4 +1,4 @@
-//! How the cost of a request grows with what there is more of: each a curve, held against the law that it should follow.
+//! The growth of a request's cost: a curve for each thing that there is more of, held against the law that it should follow.
 //!
 //! The engine is driven without a framework. All points of a curve are measured in turns, in short passes.
 

@@ -1,4 +1,4 @@
-//! What a session costs: the same requests through several session crates and frameworks, in one process and one run.
+//! The cost of a session: the same requests through several session crates and frameworks, in one process and one run.
 //!
 //! `counts` counts allocations and store operations (apart from the rest, because counting takes time), and `requests`
 //! times the requests and prints both. `growth`, `stores` and `memory` answer one question each. `cargo xtask bench` runs

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use crate::cases::Case;
 
-/// How much is measured.
+/// The extent of the measurement.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
     /// Rounds over all cases.
@@ -86,7 +86,7 @@ pub(crate) fn sorted(values: &[f64]) -> Vec<f64> {
     sorted
 }
 
-/// Of ascending values, the one below which the given part lies.
+/// Returns the one of ascending values below which the given part lies.
 pub(crate) fn quantile(ascending: &[f64], part: f64) -> f64 {
     let last = ascending.len().saturating_sub(1);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]

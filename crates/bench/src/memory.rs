@@ -18,7 +18,7 @@ pub const PARTS: [&str; 4] = ["anonymous", "subject", "in-turn", "all-at-once"];
 /// The columns of a part's row; those that it does not have are not numbers.
 pub const COLUMNS: [&str; 4] = ["sessions", "bytes of each", "at worst", "at most"];
 
-/// How much idle sessions may take.
+/// The most bytes that idle sessions may take.
 const ANONYMOUS: f64 = 192.0;
 const WITH_SUBJECT: f64 = 256.0;
 

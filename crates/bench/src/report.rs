@@ -1,4 +1,4 @@
-//! What a benchmark has found, for programs: every table as JSON in `target/bench`, with what it was measured on.
+//! The results of a benchmark, for programs: every table as JSON in `target/bench`, with the machine that it ran on.
 
 mod machine;
 mod page;
@@ -17,18 +17,18 @@ pub use self::page::put;
 pub struct Report {
     /// Which benchmark it was: the name of its file.
     pub benchmark: String,
-    /// What it was measured on, when and with what.
+    /// The machine, the time and the versions.
     pub machine: Machine,
-    /// What was measured.
+    /// The tables with the results.
     pub tables: Vec<Table>,
 }
 
 /// One question, and the answer's rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Table {
-    /// What was asked.
+    /// The question.
     pub name: String,
-    /// What the numbers of a row are, with their units.
+    /// The meanings of a row's numbers, with their units.
     pub columns: Vec<String>,
     /// The answers.
     pub rows: Vec<Row>,
@@ -37,7 +37,7 @@ pub struct Table {
 /// A row's name and its numbers, as many as there are columns; `None` where there is none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// What was measured.
+    /// The name of the thing that was measured.
     pub name: String,
     /// The numbers.
     pub values: Vec<Option<f64>>,
@@ -93,7 +93,7 @@ impl Report {
     }
 }
 
-/// Where the report of a benchmark is; its folder is made.
+/// Returns the path of a benchmark's report, and makes its folder.
 fn file(benchmark: &str) -> Result<PathBuf> {
     let folder = package().join("../../target/bench");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;

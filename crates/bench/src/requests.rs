@@ -1,4 +1,4 @@
-//! What one request costs: the table, what it is held against, and the same for programs.
+//! The cost of one request: the table, the goals that it is held against, and the same for programs.
 
 mod goals;
 
@@ -10,26 +10,26 @@ use crate::measure::{Effort, Quartiles, paired};
 use crate::report::{Report, Table};
 use crate::rows::{Row, find};
 
-/// How much is measured in a hot loop.
+/// Returns the extent of the measurement in a hot loop.
 #[must_use]
 pub fn hot(quick: bool) -> Effort {
     Effort { rounds: if quick { 9 } else { 41 }, requests: 2500 }
 }
 
-/// How much is measured in cold turns, which begin with whatever the other cases have left in the caches.
+/// Returns the extent of the measurement in cold turns, which begin with the other cases' leftovers in the caches.
 #[must_use]
 pub fn cold(quick: bool) -> Effort {
     Effort { rounds: if quick { 300 } else { 3000 }, requests: 50 }
 }
 
-/// What was measured of one case.
+/// The measurements of one case.
 #[derive(Debug, Clone)]
 pub struct Line {
-    /// Where it ran.
+    /// The framework that it ran in.
     pub framework: Framework,
-    /// What was asked.
+    /// The kind of the request.
     pub kind: Kind,
-    /// Whose sessions they were.
+    /// The name of the side whose sessions they were.
     pub name: &'static str,
     /// Nanoseconds of one request in a hot loop, round by round.
     hot: Vec<f64>,
@@ -49,7 +49,7 @@ const WRITES: usize = 3;
 #[derive(Debug, Clone, Default)]
 pub struct Lines(Vec<Line>);
 
-/// How the requests of a row took turns.
+/// The way in which the requests of a row took turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turns {
     Hot,

@@ -1,4 +1,4 @@
-//! What one program of the benchmark hands to the next: a file with a row for each case, a name and numbers.
+//! The file that one program of the benchmark hands to the next: a row for each case, with a name and numbers.
 
 use std::fs;
 use std::path::Path;

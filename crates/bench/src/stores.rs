@@ -1,8 +1,8 @@
-//! What a session costs in a store that is a database: ours beside other crates', on the same engine.
+//! The cost of a session in a store that is a database: ours beside other crates', on the same engine.
 //!
 //! Each side is a process of its own (two of the peers cannot be in one with us, see `crates/bench-peers`), on one
-//! thread, with 64 requests under way. They take turns on one engine, in short passes, so that what else the machine
-//! does hits all alike.
+//! thread, with 64 requests under way. They take turns on one engine, in short passes, so that other work of the machine
+//! hits all alike.
 
 mod contest;
 mod engine;

@@ -104,7 +104,7 @@ impl Client {
         self.take(&reply.context("somebody looked")?)
     }
 
-    /// What a browser does with a reply; some time passes until it sends the next request.
+    /// Takes a reply in as a browser does; some time passes until it sends the next request.
     fn take(&mut self, reply: &Reply) -> Result<()> {
         ensure!(reply.failure().is_none(), "not committed: {:?}", reply.failure());
         let mut answer = Answer::default();

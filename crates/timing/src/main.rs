@@ -1,4 +1,4 @@
-//! Whether comparing secrets takes the same time whatever they are.
+//! Checks that comparing secrets takes the same time whatever they are.
 //!
 //! The method is dudect's (Reparaz, Balasch, Verbauwhede: "Dude, is my code constant time?", 2017): the same function
 //! is timed on inputs of two classes, in random order, and Welch's t-test says whether the two distributions of times
@@ -20,8 +20,8 @@ use crate::welch::largest_t;
 
 /// Above this t, times differ beyond doubt: the bound of dudect's authors.
 const FLAGGED: f64 = 10.0;
-/// How often a subject is measured before a difference counts: what a busy machine does to the times is no leak, and
-/// does not come back.
+/// The number of measurements of a subject before a difference counts: the effect of a busy machine on the times is no
+/// leak, and does not come back.
 const TRIES: u32 = 3;
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! What is timed: each comparison of the core's that has a secret on one side, and a comparison that leaks.
+//! The subjects of the timing: each comparison of the core's that has a secret on one side, and a comparison that leaks.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -16,12 +16,12 @@ const REPEATS: usize = 64;
 pub(crate) trait Subject {
     fn name(&self) -> &'static str;
 
-    /// Whether it is there to be found.
+    /// Returns `true` if the measurement must find a leak here.
     fn leaks(&self) -> bool {
         false
     }
 
-    /// What is to be timed, on an input of this class.
+    /// Returns the function that is to be timed, on an input of this class.
     fn prepare(&self, class: usize) -> Box<dyn FnMut() + '_>;
 }
 

@@ -1,5 +1,5 @@
-//! How the cost of a request grows: `growth [--quick] [--full] [--only TEXT]`, with `--full` up to ten million sessions, with a
-//! text only those curves whose names contain it.
+//! Measures the growth of a request's cost: `growth [--quick] [--full] [--only TEXT]`, with `--full` up to ten million
+//! sessions, with a text only those curves whose names contain it.
 
 use std::env;
 
@@ -47,7 +47,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// What a read of one value takes with one key and with a hundred, of as many bytes.
+/// Returns the nanoseconds of a read of one value with one key and with a hundred, of as many bytes.
 fn lazy(curves: &[Curve]) -> Option<(f64, f64)> {
     let curve = curves.iter().find(|curve| curve.name == "a read of one, keys in the session")?;
     Some((curve.points.first()?.nanos, curve.points.last()?.nanos))

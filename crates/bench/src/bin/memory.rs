@@ -1,4 +1,4 @@
-//! What a session takes in MemoryStore: `memory [--quick]`, on Linux.
+//! Measures the memory of a session in MemoryStore: `memory [--quick]`, on Linux.
 //!
 //! As `memory PART SESSIONS FILE` it measures one part, in a process of its own.
 

@@ -13,7 +13,7 @@ use rocket::http::{Cookie, Header};
 use rocket::local::asynchronous::Client;
 use tower::Service;
 
-/// What an application answers.
+/// The answer of an application.
 #[derive(Debug)]
 pub struct Answer {
     pub(super) status: u16,

@@ -1,4 +1,4 @@
-//! What a route and a layer cost on Axum without any session.
+//! The cost of a route and a layer on Axum without any session.
 
 use std::task::{Context, Poll};
 

@@ -2,7 +2,7 @@
 
 use crate::report::Table;
 
-/// How the cost should grow.
+/// The law by which the cost should grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Law {
     /// Not at all.
@@ -11,10 +11,10 @@ pub enum Law {
     Linear,
 }
 
-/// What one request takes at one place of a curve.
+/// The time of one request at one place of a curve.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Point {
-    /// How much there is.
+    /// The amount at this place, in the curve's unit.
     pub x: f64,
     /// Nanoseconds.
     pub nanos: f64,
@@ -22,37 +22,37 @@ pub struct Point {
     pub excused: f64,
 }
 
-/// What a request takes, against what there is more of.
+/// The time of a request, against the number of things that it grows with.
 #[derive(Debug, Clone)]
 pub struct Curve {
-    /// What the request does, and what there is more of.
+    /// The name of the request, and of the thing that there is more of.
     pub name: &'static str,
-    /// What is counted.
+    /// The name of the things that are counted.
     pub unit: &'static str,
-    /// What the cost should follow; a floor follows what the machine does.
+    /// The law that the cost should follow; a floor has none, as it follows the machine.
     pub law: Option<Law>,
     /// Two and more, with ascending `x`.
     pub points: Vec<Point>,
 }
 
-/// How a curve keeps its law.
+/// The distance of a curve from its law.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Verdict {
     /// Nanoseconds at zero, by the law.
     pub start: f64,
     /// Nanoseconds for each more, by the law.
     pub each: f64,
-    /// How far the worst point is above the law, in percent.
+    /// The distance of the worst point above the law, in percent.
     pub worst: f64,
-    /// Where that is.
+    /// The place of that point.
     pub at: f64,
 }
 
 impl Verdict {
-    /// Of each law, percent.
+    /// The most that a point may be above its law, in percent.
     pub const ALLOWED: f64 = 10.0;
 
-    /// Whether no point is too far above the law.
+    /// Returns `true` if no point is too far above the law.
     #[must_use]
     pub fn is_met(&self) -> bool {
         self.worst <= Self::ALLOWED
@@ -70,7 +70,7 @@ impl Curve {
         Verdict { start, each, worst: worst.map_or(f64::NAN, over), at: worst.map_or(f64::NAN, |point| point.x) }
     }
 
-    /// What it takes at zero, and for each more.
+    /// Returns the cost at zero, and for each more.
     fn line(&self) -> (f64, f64) {
         let at_least = if self.law == Some(Law::Linear) { 3 } else { 1 };
         let half = self.points.len().div_ceil(2).max(at_least).min(self.points.len());
@@ -121,7 +121,7 @@ impl Curve {
 }
 
 impl Point {
-    /// What is the session's own.
+    /// Returns the session's own part.
     fn own(&self) -> f64 {
         self.nanos - self.excused
     }

@@ -1,4 +1,4 @@
-//! What opening a sealed and marked cookie takes at least, with a plain map behind it: the floor under a read.
+//! The least time that opening a sealed and marked cookie takes, with a plain map behind it: the floor under a read.
 
 use std::collections::HashMap;
 

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::curve::Point;
 use crate::measure::{quantile, sorted};
 
-/// How much is measured.
+/// The extent of the measurement.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
     /// Passes over all points.
@@ -16,15 +16,15 @@ pub struct Effort {
     pub requests: u32,
 }
 
-/// What is measured at one place of a curve.
+/// The subject that is measured at one place of a curve.
 pub(super) struct Subject {
-    /// How much there is.
+    /// The amount at this place, in the curve's unit.
     pub(super) x: f64,
     /// One request.
     pub(super) request: Box<dyn FnMut() -> Result<()>>,
 }
 
-/// What a request takes at each place: the lower quartile of the passes, since what else the machine does only adds.
+/// Returns the time of a request at each place: the lower quartile of the passes, since other work of the machine only adds.
 pub(super) fn points(subjects: &mut [Subject], effort: Effort) -> Result<Vec<Point>> {
     let mut passes = vec![Vec::with_capacity(effort.passes); subjects.len()];
     // The first pass warms caches up and is not kept.

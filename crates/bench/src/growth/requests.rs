@@ -1,4 +1,4 @@
-//! What one session's request is measured against: its data, its past, the keys, and what else the browser sends.
+//! The curves of one session's request: over its data, its past, the keys, and the other cookies that the browser sends.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub fn curves(effort: Effort, only: &str) -> Result<Vec<Curve>> {
     wanted.map(curve).collect()
 }
 
-/// What a request does with the value under [`COUNT`].
+/// The use that a request makes of the value under [`COUNT`].
 #[derive(Debug, Clone, Copy)]
 enum Act {
     Read,
@@ -46,7 +46,7 @@ enum Act {
 /// The key whose value is read or changed, the last of all.
 const COUNT: &str = "visits";
 const SUBJECT: &str = "ada";
-/// What lies between two writes, unless it is what is measured.
+/// The time between two writes, unless that time is the one that is measured.
 const BETWEEN: Duration = Duration::from_secs(10);
 
 /// A browser with one session, and the application that it talks to. Time passes when something is written.
@@ -116,7 +116,7 @@ impl Client {
         Ok(())
     }
 
-    /// How many retired cookies the store remembers.
+    /// Returns the number of retired cookies that the store remembers.
     fn retired(&self) -> Result<usize> {
         let page = Page { after: None, limit: 1 };
         let tags = [self.tag];

@@ -40,7 +40,7 @@ pub fn in_the_store(most: usize, effort: Effort) -> Result<[Curve; 2]> {
     ])
 }
 
-/// So many sessions are read, one after the other, among more that are only there.
+/// The number of sessions that are read, one after the other, among more that are only there.
 const READ: usize = 1_000_000;
 
 fn ours(sessions: usize) -> Result<Subject> {

@@ -1,4 +1,4 @@
-//! How the cost of a request grows: a small chart for each thing that there is more of.
+//! The picture of the growth of a request's cost: a small chart for each thing that there is more of.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ type Drawn = Result<(), Box<dyn std::error::Error>>;
 struct Chart<'a> {
     title: &'static str,
     curves: Vec<(&'static str, &'a Table, &'static RGBColor)>,
-    /// Whether each step is ten times as much.
+    /// Set to `true` if each step is ten times as much.
     by_tens: bool,
 }
 
@@ -107,7 +107,7 @@ where
     mesh.label_style(letters(12, &FAINT, HPos::Center)).x_label_formatter(&short).x_labels(5).y_labels(5);
     mesh.y_label_formatter(&|y| format!("{y:.0}")).draw()?;
     for (name, table, color) in &chart.curves {
-        // What others do has no law to follow.
+        // The curves of others have no law to follow.
         let law = if *color == &OTHERS { NANOS } else { LAW };
         let line = numbers(table, X).zip(micros(table, law));
         drawn.draw_series(LineSeries::new(line, color.mix(0.45).stroke_width(2)))?;

@@ -1,4 +1,4 @@
-//! What a session adds to a request, as bars.
+//! The picture of the time that a session adds to a request, as bars.
 
 use anyhow::{Context, Result, anyhow};
 use plotters::coord::Shift;
@@ -21,7 +21,7 @@ const ROW: i32 = 24;
 const GROUP: i32 = 34;
 const HEAD: i32 = 92;
 const FOOT: i32 = 34;
-/// Where the bars of a column begin and how long the longest is.
+/// The start of a column's bars, and the length of the longest.
 const LABELS: i32 = 230;
 const LONGEST: i32 = 195;
 

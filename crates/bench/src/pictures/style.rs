@@ -28,7 +28,7 @@ pub(super) fn bold(size: i32) -> TextStyle<'static> {
     TextStyle::from(font).color(&INK).pos(Pos::new(HPos::Left, VPos::Center))
 }
 
-/// What it was measured on, in one line.
+/// Describes the machine of the measurement, in one line.
 pub(super) fn measured_on(machine: &Machine) -> String {
     let words = |text: &str| text.split(' ').take(2).collect::<Vec<_>>().join(" ");
     let system: Vec<_> = words(&machine.system).split('.').take(2).map(str::to_owned).collect();

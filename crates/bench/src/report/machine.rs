@@ -1,4 +1,4 @@
-//! What a benchmark was measured on, when, and with which versions.
+//! The machine that a benchmark ran on, its time, and its versions.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,13 +16,13 @@ use super::package;
 pub struct Machine {
     /// The processor's name.
     pub processor: String,
-    /// How many cores there are.
+    /// The number of cores.
     pub cores: usize,
     /// The operating system and its version.
     pub system: String,
-    /// What `rustc --version` says.
+    /// The output of `rustc --version`.
     pub rustc: String,
-    /// When it was, in UTC.
+    /// The date of the run, in UTC.
     pub date: String,
     /// The versions of the frameworks and the peers, as the lock file has them.
     pub versions: BTreeMap<String, String>,

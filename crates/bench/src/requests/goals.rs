@@ -1,4 +1,4 @@
-//! What ours is held against.
+//! The goals that our numbers are held against.
 
 use std::fmt;
 
@@ -13,11 +13,11 @@ use crate::measure::{Quartiles, paired};
 /// A number of ours and how much it may be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Goal {
-    /// What is measured.
+    /// The name of the number.
     pub what: String,
-    /// How much it is.
+    /// Its value.
     pub is: f64,
-    /// How much it may be.
+    /// The most that it may be.
     pub at_most: f64,
 }
 

@@ -1,4 +1,4 @@
-//! Who meets whom, and how each is measured.
+//! The contests between the sides, and the measurement of each.
 
 use std::ffi::OsStr;
 
@@ -23,9 +23,9 @@ pub struct Contest {
 pub struct Contestant {
     /// Its name in the tables.
     pub name: &'static str,
-    /// What its program is told, before the URL.
+    /// The argument that its program gets before the URL.
     argument: &'static str,
-    /// Where an SQL database has its sessions.
+    /// The table of its sessions in an SQL database.
     table: &'static str,
     /// Says if its bytes are measured: not if it stores what another one stores, or the engine does not tell.
     sized: bool,
@@ -88,7 +88,7 @@ pub const CONTESTS: [Contest; 12] = [
 const ON_AXUM_AND_REDIS: [Contestant; 5] = [OURS, OURS_BY_RING, OURS_REMEMBERING, TOWER, AXUM_SESSION];
 const ON_ACTIX_AND_REDIS: [Contestant; 4] = [OURS_ON_ACTIX, OURS_ON_ACTIX_BY_RING, OURS_ON_ACTIX_REMEMBERING, ACTIX];
 
-/// How much is measured.
+/// The extent of the measurement.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
     /// Turns of each side.
@@ -101,7 +101,7 @@ pub struct Effort {
     pub stored: usize,
 }
 
-/// What one side has done of one kind of request.
+/// The measurements of one side for one kind of request.
 #[derive(Debug, Clone, Default)]
 pub struct Measured {
     /// Requests per second, of each pass.
@@ -128,7 +128,7 @@ impl Measured {
         Some(self.written as f64 / self.latencies.len() as f64).filter(|bytes| *bytes >= 1.0)
     }
 
-    /// How many times as fast as the other it is, pass by pass, in ascending order.
+    /// Returns the ratios of its speed to the other's, pass by pass, in ascending order.
     #[must_use]
     pub fn ratios_to(&self, other: &Self) -> Vec<f64> {
         let ratios: Vec<f64> = self.rates.iter().zip(&other.rates).map(|(ours, theirs)| ours / theirs).collect();
@@ -147,7 +147,7 @@ pub struct Size {
     pub settled: Option<f64>,
 }
 
-/// What was measured of one side.
+/// The measurements of one side.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// Its name.
@@ -158,7 +158,7 @@ pub struct Outcome {
     pub writes: Measured,
     /// Reading a value just after a change.
     pub reads_after: Measured,
-    /// What it stores.
+    /// The bytes that it stores.
     pub size: Option<Size>,
 }
 

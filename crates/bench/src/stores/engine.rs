@@ -220,7 +220,7 @@ impl Engine {
         u64::try_from(bytes).context("less than nothing")
     }
 
-    /// What the keys take, with their names, values and deadlines.
+    /// Returns the bytes that the keys take, with their names, values and deadlines.
     fn redis_memory(&self) -> Result<u64> {
         const TOTAL: &str = "local total = 0 for _, key in ipairs(redis.call('KEYS', '*')) do \
                              total = total + redis.call('MEMORY', 'USAGE', key, 'SAMPLES', 0) end return total";

@@ -8,7 +8,7 @@ use crate::report::Table;
 /// Outcomes by engine, ours first in each.
 type Outcomes = [(Kind, Vec<Outcome>)];
 
-/// What is measured of each side.
+/// A measurement of each side, with its name.
 type Part = (&'static str, fn(&Outcome) -> &Measured);
 
 const PARTS: [Part; 3] = [
