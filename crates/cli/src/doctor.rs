@@ -287,7 +287,7 @@ fn check_headers(checks: &mut Checks, headers: &str, name: &str) {
         let detail = "an answer with a Set-Cookie that caches may keep: does a proxy remove Cache-Control?";
         checks.add("caching", Outcome::Bad, detail);
     }
-    // What name and value may grow to by default, beside what the other headers take.
+    // The default limit of name and value must fit beside the bytes that the other headers take.
     let others = headers.lines().map(|line| line.len() + 2).sum::<usize>().saturating_sub(pair.len());
     if others + DEFAULT_LIMIT > NGINX_DEFAULT {
         let detail = format!(

@@ -36,7 +36,7 @@ pub enum Action {
     FailOver,
     /// Nobody does anything for longer than a session lives.
     Sleep,
-    /// What is over is removed.
+    /// The purge removes sessions that are over.
     Purge,
 }
 
@@ -49,7 +49,7 @@ impl Protocol {
         }
     }
 
-    /// Whether another request that is the same in every way would be sent first.
+    /// Returns `true` if another request that is the same in every way would be sent first.
     fn has_earlier_twin(world: &World, index: usize) -> bool {
         let of = |request: &Request| (request.who, request.kind);
         let twin = of(&world.requests[index]);

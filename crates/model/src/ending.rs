@@ -1,4 +1,4 @@
-//! How a host ends sessions: one wherever it has moved to, or all of a subject or group, one step of the store at a time.
+//! The endings of sessions: one wherever it has moved to, or all of a subject or group, one step of the store at a time.
 
 use secure_sessions_core::{Bucket, Entry, Tombstone};
 

@@ -1,4 +1,4 @@
-//! What must never happen.
+//! The faults that must never occur.
 
 /// A violation of what the protocol promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

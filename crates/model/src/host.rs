@@ -1,4 +1,4 @@
-//! What a host does with a request: it judges on arrival, and commits as the engine does, one step of the store at a
+//! The work of a host on a request: it judges on arrival, and commits as the engine does, one step of the store at a
 //! time. Each step asks the core; a rule that is broken on purpose stands beside the one that it breaks.
 
 use secure_sessions_core::format::MAX_RETIRED;
@@ -14,7 +14,7 @@ use crate::subject::Subject;
 use crate::time::{EXPIRES, GRACE_TICKS, IDLE, POLICY, time};
 use crate::world::{Answer, BURST, Ending, Kept, Kind, Phase, Who, Why, Work, World};
 
-/// How the first judgement of a request ended.
+/// The outcome of a request's first judgement.
 enum Judged {
     Admitted {
         newest: Coin,
@@ -151,7 +151,7 @@ impl Protocol {
         judged
     }
 
-    /// What must be true when a request is let in.
+    /// Checks the conditions that must hold when a request is let in.
     fn check_admission(&self, world: &mut World, cookie: Coin, newest: Coin) {
         let session = cookie.session;
         world.faults.note_if(newest.session != session, Fault::CrossedSessions);
@@ -309,7 +309,7 @@ impl Protocol {
         Some((kept.clone(), self.follow(kept, world.now)?))
     }
 
-    /// What a bucket's handoff holds for the tokens of its session.
+    /// Returns the token in a bucket's handoff for the tokens of its session.
     fn follow(&self, kept: &Kept, now: u16) -> Option<Coin> {
         self.followed.get((kept.clone(), now), |(kept, now)| {
             let Entry::Bucket(bucket) = kept.entry() else { return None };
@@ -402,7 +402,7 @@ fn maker(index: usize) -> u8 {
     u8::try_from(index).expect("few requests") + 1
 }
 
-/// Whether a bucket that was just written keeps only what it must.
+/// Returns `true` if a bucket that was just written keeps only the entries that it must.
 fn is_bounded(bucket: &Bucket, now: Timestamp) -> bool {
     let handoff_is_over = bucket.retired.is_empty() && now >= time_after_grace(bucket.rotated_at);
     bucket.retired.len() <= MAX_RETIRED

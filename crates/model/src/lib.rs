@@ -5,7 +5,7 @@
 //! through *every* order in which requests arrive, handlers finish and responses come back, are lost or cross, and time
 //! passes in steps of half a grace, which is the longest way that the protocol promises to bear.
 //!
-//! What must never happen is a [`Fault`]. That the checker would notice is shown by rules that are broken on purpose:
+//! A [`Fault`] must never happen. Rules that are broken on purpose show that the checker would notice one:
 //! [`Planted`].
 
 #![cfg(not(shuttle))]

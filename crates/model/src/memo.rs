@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 
-/// What a function returned for each of its arguments.
+/// The results of a function for each of its arguments.
 pub(crate) struct Memo<A, R>(Mutex<HashMap<A, R>>);
 
 impl<A, R> Default for Memo<A, R> {

@@ -20,15 +20,15 @@ const CONTEXT: &str = "s";
 pub(crate) struct Coin {
     /// The session that it belongs to.
     pub(crate) session: u8,
-    /// Whom that belongs to.
+    /// The subject that the session belongs to.
     pub(crate) subject: Subject,
-    /// Which of its tokens it is.
+    /// The number of the token within its session.
     pub(crate) generation: u32,
     /// The request that made it: two that race make different ones.
     pub(crate) maker: u8,
     /// The updates that it holds, as bits.
     pub(crate) data: u8,
-    /// When it was issued.
+    /// The time at which it was issued.
     pub(crate) at: u16,
 }
 
@@ -43,9 +43,9 @@ pub(crate) struct Minted {
 /// Makes tokens, each once.
 pub(crate) struct Mint {
     pub(crate) sealer: Sealer,
-    /// Of the user, and of the other.
+    /// The tags of the user, and of the other.
     tags: [SubjectTag; 2],
-    /// Of nobody, of the user, and of the other.
+    /// The groups of nobody, of the user, and of the other.
     groups: [Option<GroupTag>; 3],
     made: Mutex<HashMap<Coin, Arc<Minted>>>,
     by_fingerprint: Mutex<HashMap<[u8; 16], Coin>>,
@@ -113,7 +113,7 @@ impl Mint {
         self.groups[subject as usize]
     }
 
-    /// What was issued under this fingerprint.
+    /// Returns the token that was issued under this fingerprint.
     pub(crate) fn find(&self, fingerprint: &Fingerprint) -> Coin {
         let by_fingerprint = self.by_fingerprint.lock().unwrap_or_else(PoisonError::into_inner);
         *by_fingerprint.get(fingerprint.as_bytes()).expect("the bucket vouches only for what was made")
@@ -124,7 +124,7 @@ fn provider_session(subject: Subject) -> Option<ProviderSession> {
     subject.name().map(|name| ProviderSession::new("https://login.example", name).expect("a session"))
 }
 
-/// What a handler reads in its session.
+/// Returns the token that a handler reads in its session.
 pub(crate) fn read(admitted: &Admitted) -> Coin {
     let (session, generation, maker, data, at) = admitted.data.get("coin").expect("numbers").expect("there");
     let subject = match admitted.meta.subject.as_deref() {
@@ -192,7 +192,7 @@ impl TryRng for Stream {
 impl TryCryptoRng for Stream {}
 
 impl Coin {
-    /// What a bucket learns when this token arrives.
+    /// Returns the arrival that a bucket records when this token arrives.
     pub(crate) fn arrived(self, mint: &Mint, at: Timestamp) -> secure_sessions_core::Arrival {
         let fingerprint = mint.make(self).fingerprint;
         secure_sessions_core::Arrival { generation: self.generation, fingerprint, at }

@@ -1,4 +1,4 @@
-//! How a host moves a session to a new bucket: renewals and logins.
+//! The moves of a session to a new bucket: renewals and logins.
 
 use secure_sessions_core::{Bucket, Entry, Tombstone};
 
@@ -55,7 +55,7 @@ impl Protocol {
         }
     }
 
-    /// Whom the session belongs to after a renewal or a login, and its data.
+    /// Returns the subject that the session belongs to after a renewal or a login, and its data.
     fn after_the_move(&self, world: &World, index: usize, work: &Work) -> (Subject, u8) {
         let Coin { subject, data, .. } = work.newest;
         let next = match world.requests[index].kind {
@@ -98,7 +98,7 @@ fn lose_the_group(world: &mut World, session: u8) {
     }
 }
 
-/// Whether a login is of somebody else than who is logged in.
+/// Returns `true` if a login is of somebody else than the subject who is logged in.
 fn is_replaced(before: Subject, after: Subject) -> bool {
     before != Subject::Nobody && before != after
 }

@@ -1,11 +1,11 @@
-//! What is true of each session, kept beside the protocol and without its code.
+//! The truth about each session, kept beside the protocol and without its code.
 
 use secure_sessions_core::format::MAX_RETIRED;
 
 use crate::subject::Subject;
 use crate::time::GRACE_TICKS;
 
-/// What is true.
+/// The truth about all sessions.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Oracle {
     /// From session 0 on.
@@ -24,7 +24,7 @@ struct Session {
     superseded: Vec<Superseded>,
     /// The superseded generations that the bucket has room for, the least recently presented first.
     listed: Vec<u32>,
-    /// Where a logged-in session was renewed to, and when.
+    /// The session that a logged-in session was renewed to, and the time.
     moved: Option<(u8, u16)>,
     /// The session that was renewed into it.
     from: Option<u8>,
@@ -76,13 +76,14 @@ impl Oracle {
         self.of(session).ended
     }
 
-    /// Whether the session is alive, or one that it was renewed into.
+    /// Returns `true` if the session is alive, or one that it was renewed into.
     pub(crate) fn lives_on(&self, session: u8) -> bool {
         let of = self.of(session);
         !of.ended || of.moved.is_some_and(|(to, _)| self.lives_on(to))
     }
 
-    /// Whether a session of this subject is alive that was among the first `began`, or was renewed from one of them.
+    /// Returns `true` if a session of this subject is alive that was among the first `began`, or was renewed from one of
+    /// them.
     pub(crate) fn any_lives(&self, subject: Subject, began: u8) -> bool {
         let is_meant = |session: &Session| session.subject == subject && !session.ended;
         (0..).zip(&self.sessions).any(|(id, session)| is_meant(session) && self.root(id) < began)
@@ -135,14 +136,14 @@ impl Oracle {
         self.of(session).superseded.get(index(generation)).is_some_and(|superseded| superseded.is_dead(now))
     }
 
-    /// Whether a token may be one that was pushed out and is alive: then nobody can tell it from a dead one.
+    /// Returns `true` if a token may be one that was pushed out and is alive: then nobody can tell it from a dead one.
     pub(crate) fn is_crowded_out(&self, session: u8, generation: u32, now: u16) -> bool {
         let Session { superseded, listed, .. } = self.of(session);
         let mut later = superseded.iter().skip(index(generation));
         !listed.contains(&generation) && later.any(|token| token.pushed_out && !token.is_dead(now))
     }
 
-    /// Whether a logged-in session moved on more than a grace ago.
+    /// Returns `true` if a logged-in session moved on more than a grace ago.
     pub(crate) fn has_moved_on(&self, session: u8, now: u16) -> bool {
         self.of(session).moved.is_some_and(|(_, at)| now > at + GRACE_TICKS)
     }

@@ -51,7 +51,7 @@ pub enum Planted {
     ReplayWithinTheGrace,
     /// A bucket forgets what was pushed out of its list.
     NoWatermark,
-    /// What was pushed out of the list never dies.
+    /// A token that was pushed out of the list never dies.
     WatermarkNeverDies,
     /// A login as another subject takes the session's data along.
     OtherSubjectInherits,

@@ -16,31 +16,31 @@ pub struct Protocol {
     pub(crate) browser: Vec<Kind>,
     /// The thief's, who may copy the jar once.
     pub(crate) thief: Vec<Kind>,
-    /// Whether the identity provider ends its session of the user, once.
+    /// Set to `true` if the identity provider ends its session of the user, once.
     pub(crate) provider: bool,
-    /// Whom the first session belongs to.
+    /// The subject that the first session belongs to.
     pub(crate) first: Subject,
-    /// How many half graces pass at most.
+    /// The most half graces that pass.
     pub(crate) ticks: u16,
-    /// Whether requests and responses get lost.
+    /// Set to `true` if requests and responses get lost.
     pub(crate) loses: bool,
-    /// Whether the store may fall back, once, to what a standby has got.
+    /// Set to `true` if the store may fall back, once, to the entries that a standby has got.
     pub(crate) fails_over: bool,
-    /// Whether everybody may sleep, once, for longer than a session lives, and the purge runs.
+    /// Set to `true` if everybody may sleep, once, for longer than a session lives, and the purge runs.
     pub(crate) sleeps: bool,
     /// The rule that is broken on purpose.
     pub(crate) planted: Option<Planted>,
     pub(crate) mint: Mint,
-    /// What each change of each bucket led to: a function of the two.
+    /// The result of each change of each bucket: a function of the two.
     pub(crate) changed: Memo<(Work, usize, u16), (Kept, Coin)>,
-    /// What each token came to at each bucket.
+    /// The judgement of each token at each bucket.
     pub(crate) judged: Memo<(Kept, Coin, u16), Known>,
-    /// Where each bucket's handoff leads.
+    /// The token that each bucket's handoff leads to.
     pub(crate) followed: Memo<(Kept, u16), Option<Coin>>,
     tally: [AtomicU64; Seen::COUNT],
 }
 
-/// What happened somewhere in the histories; without it they would show nothing.
+/// The events that must happen somewhere in the histories; without them these would show nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seen {
     /// A superseded token was led to the newest.
@@ -125,7 +125,7 @@ impl Protocol {
         Self { planted: Some(rule), ..self }
     }
 
-    /// How often something was seen. (Histories that meet in one state count once.)
+    /// Returns the number of times that something was seen. (Histories that meet in one state count once.)
     pub fn seen(&self, what: Seen) -> u64 {
         self.tally[what as usize].load(Ordering::Relaxed)
     }

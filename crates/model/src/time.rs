@@ -2,7 +2,7 @@
 
 use secure_sessions_core::{BucketPolicy, Millis, Timestamp};
 
-/// How many steps of time make a grace. A way takes one step at most: half a grace.
+/// The number of steps of time in a grace. A way takes one step at most: half a grace.
 pub(crate) const GRACE_TICKS: u16 = 2;
 const TICK: Millis = Millis::from_secs(30);
 pub(crate) const POLICY: BucketPolicy = BucketPolicy { grace: Millis::from_secs(60), touch_step: None };

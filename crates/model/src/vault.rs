@@ -5,7 +5,7 @@
 
 use stateright::{Model, Property};
 
-/// What a request does with the session's one private value.
+/// The use that a request makes of the session's one private value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Task {
     /// Sets it.
@@ -25,9 +25,9 @@ pub enum Task {
 pub enum BrokenRule {
     /// The bucket is swapped before the blob is put.
     SwapsBeforeItPuts,
-    /// What is going to be replaced is deleted before the swap.
+    /// A blob that is going to be replaced is deleted before the swap.
     DeletesBeforeItSwaps,
-    /// What was replaced is not deleted.
+    /// A blob that was replaced is not deleted.
     LeavesTheReplaced,
     /// A commit whose session has ended leaves its blob.
     LeavesItsOwnAfterTheEnd,
@@ -88,14 +88,14 @@ struct Blob {
     marks: u8,
 }
 
-/// What the newest token says, at a revision of the bucket.
+/// The blob that the newest token refers to, at a revision of the bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Newest {
     revision: u8,
     refers_to: Option<BlobName>,
 }
 
-/// Where a request is.
+/// The state of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Step {
     Loads,
@@ -123,7 +123,7 @@ pub struct Moment {
     steps: Vec<Step>,
     /// The blobs that runs of updates have made and no token is going to refer to.
     outrun: Vec<Option<BlobName>>,
-    /// Whether a request took a value for lost.
+    /// Set to `true` if a request took a value for lost.
     lost: bool,
 }
 
@@ -342,7 +342,7 @@ impl Model for VaultModel {
                 !moment.is_over() || moment.has_crashed() || moment.blobs.iter().all(|blob| Some(blob.name) == kept)
             }),
             Property::always("no update is lost", |model: &Self, moment: &Moment| {
-                // Where nobody sets, removes or ends anything, all marks are there in the end.
+                // If nobody sets, removes or ends anything, all marks are there in the end.
                 let is_of_updates = |task: &Task| matches!(task, Task::Update | Task::Get);
                 if !moment.is_over() || moment.has_crashed() || !model.tasks.iter().all(is_of_updates) {
                     return true;

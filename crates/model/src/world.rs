@@ -12,11 +12,11 @@ use crate::mint::Coin;
 use crate::oracle::Oracle;
 use crate::subject::Subject;
 
-/// How many changes a burst is: with the token that they came with, two more than a bucket has room for.
+/// The number of changes in a burst: with the token that they came with, two more than a bucket has room for.
 #[expect(clippy::cast_possible_truncation, reason = "a small number")]
 pub(crate) const BURST: u32 = MAX_RETIRED as u32 + 2;
 
-/// What a request does.
+/// The work of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// Reads the session.
@@ -40,7 +40,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether its response brings the token of another bucket.
+    /// Returns `true` if its response brings the token of another bucket.
     pub(crate) fn moves(self) -> bool {
         matches!(self, Self::Renew | Self::Login | Self::LoginOther)
     }
@@ -88,7 +88,7 @@ pub(crate) enum Phase {
     /// Ends the sessions of a group: those that it found, one step after it looked.
     EndingGroup {
         found: Vec<u8>,
-        /// How many sessions there had been when it began. A login that comes later may stay.
+        /// The number of sessions that there had been when it began. A login that comes later may stay.
         began: u8,
     },
     /// Ends a session, wherever it has moved to.
@@ -104,14 +104,14 @@ pub(crate) enum Phase {
 /// An ending on its way from tombstone to tombstone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Ending {
-    /// Where it began.
+    /// The session that it began with.
     pub(crate) from: u8,
-    /// Where it looks next.
+    /// The session that it looks at next.
     pub(crate) at: u8,
     pub(crate) why: Why,
 }
 
-/// Why a session is to end.
+/// The reason for the end of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Why {
     Replay,
@@ -125,20 +125,20 @@ pub(crate) enum Why {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Everywhere {
     pub(crate) subject: Subject,
-    /// How many sessions there had been when it began. A login that comes later may stay.
+    /// The number of sessions that there had been when it began. A login that comes later may stay.
     pub(crate) began: u8,
-    /// Whether there were others.
+    /// Set to `true` if there were others.
     pub(crate) others: bool,
 }
 
-/// What a response does to the jar.
+/// The effect of a response on the jar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Answer {
     Set(Coin),
     Remove,
 }
 
-/// What a request knows of its session.
+/// The knowledge of a request about its session.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Work {
     /// The token that it came with, and when.
@@ -152,12 +152,12 @@ pub(crate) struct Work {
     pub(crate) owed: bool,
 }
 
-/// What a store keeps, compared by its record.
+/// An entry of the store, compared by its record.
 #[derive(Debug, Clone)]
 pub(crate) struct Kept {
     entry: Arc<Entry>,
     record: Arc<[u8]>,
-    /// Of the record, which is hashed once and not in every state that it is part of.
+    /// The digest of the record, which is hashed once and not in every state that it is part of.
     digest: u64,
 }
 
@@ -199,19 +199,19 @@ pub(crate) type Store = BTreeMap<u8, Kept>;
 pub struct World {
     pub(crate) now: u16,
     pub(crate) store: Store,
-    /// What a standby has got of the store.
+    /// The copy of the store that a standby has got.
     pub(crate) standby: Option<Store>,
     pub(crate) jar: Option<Coin>,
     pub(crate) loot: Option<Coin>,
     pub(crate) requests: Vec<Request>,
     pub(crate) oracle: Oracle,
     pub(crate) faults: Faults,
-    /// How many sessions there have been.
+    /// The number of sessions that there have been.
     pub(crate) sessions: u8,
     pub(crate) slept: bool,
     pub(crate) failed_over: bool,
     pub(crate) stolen: bool,
-    /// Whether the browser missed the response to a renewal, or put an older session's token over it.
+    /// Set to `true` if the browser missed the response to a renewal, or put an older session's token over it.
     pub(crate) missed: bool,
 }
 
@@ -227,7 +227,7 @@ impl World {
         self.requests[index].phase = Phase::Done;
     }
 
-    /// Whether a message is on its way that must arrive, or be lost, before time goes on.
+    /// Returns `true` if a message is on its way that must arrive, or be lost, before time goes on.
     pub(crate) fn is_overdue(&self) -> bool {
         self.requests.iter().any(|request| match request.phase {
             Phase::Sent { at, .. } | Phase::Answered { at, .. } => at < self.now,

@@ -18,7 +18,7 @@ use secure_sessions_store::{CachedStore, MemoryStore, SessionStore, StoreError, 
 use shuttle::future::block_on;
 use shuttle::thread;
 
-/// How many orders of each test are tried, each way.
+/// The number of orders that are tried of each test, each way.
 const ORDERS: usize = 2_000;
 const SWITCHES: usize = 3;
 
@@ -259,7 +259,7 @@ fn revision(entry: Option<Entry>) -> Revision {
     }
 }
 
-/// What a first look at a session finds: in the cache, or else in the store.
+/// Returns the revision that a first look at a session finds: in the cache, or else in the store.
 fn looked_up(cache: &CachedStore<MemoryStore>) -> Revision {
     match cache.peek(&A) {
         Some(bucket) => bucket.revision,

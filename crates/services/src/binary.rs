@@ -1,4 +1,4 @@
-//! Where the machine keeps a server's programs.
+//! Finds the places of a server's programs on this machine.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

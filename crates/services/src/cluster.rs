@@ -116,7 +116,7 @@ impl Cluster {
         &self.nodes
     }
 
-    /// Where they are, separated by commas.
+    /// Returns the addresses of the nodes, separated by commas.
     #[must_use]
     pub fn urls(&self) -> String {
         self.nodes.iter().map(Service::url).collect::<Vec<_>>().join(",")

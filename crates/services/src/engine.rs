@@ -1,4 +1,4 @@
-//! How each kind of server is prepared, started and named.
+//! The preparation, start and names of each kind of server.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -9,7 +9,7 @@ use crate::Error;
 use crate::binary::Binary;
 use crate::port::free_port;
 
-/// Where MariaDB keeps temporary tables. When it starts it removes all that are there, those of another server too.
+/// Names MariaDB's folder of temporary tables. When it starts it removes all tables there, those of another server too.
 const TEMPORARY: &str = "TMPDIR";
 
 const SENTINEL: &str = "sentinel.conf";
@@ -146,7 +146,7 @@ impl Engine {
                 command.arg(format!("--socket={}", directory.join("socket").display()));
                 command.arg(format!("--pid-file={}", directory.join("pid").display()));
                 command.arg(format!("--init-file={}", directory.join("init.sql").display()));
-                // What is written is on the disk before it is acknowledged: its default, but for the binary log.
+                // MariaDB writes to the disk before it acknowledges: its default, but for the binary log.
                 command.args(["--innodb-flush-log-at-trx-commit=1", "--innodb-buffer-pool-size=64M"]);
                 command.args(as_root()).env(TEMPORARY, directory);
             }

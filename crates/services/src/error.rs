@@ -1,4 +1,4 @@
-//! Why there is no server.
+//! The reasons why there is no server.
 
 use std::io;
 
@@ -19,7 +19,7 @@ pub enum Error {
     Preparation {
         /// The program's name.
         program: String,
-        /// What it said.
+        /// The output of the program.
         output: String,
     },
     /// The server ended by itself, or did not answer in time.
@@ -36,9 +36,9 @@ pub enum Error {
     /// The operating system refused something.
     #[error("cannot {what}")]
     Io {
-        /// What was tried.
+        /// The attempted action.
         what: String,
-        /// Why it failed.
+        /// The reason for the failure.
         source: io::Error,
     },
 }

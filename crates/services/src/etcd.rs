@@ -45,7 +45,7 @@ impl EtcdCluster {
         &self.nodes
     }
 
-    /// Where they are.
+    /// Returns the addresses of the nodes.
     #[must_use]
     pub fn urls(&self) -> Vec<String> {
         self.nodes.iter().map(|node| node.url().to_owned()).collect()

@@ -1,4 +1,4 @@
-//! Whether a server answers: not only its port, but itself.
+//! Asks if a server answers: not only its port, but itself.
 
 use std::io::{self, Read, Write};
 

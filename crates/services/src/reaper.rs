@@ -1,4 +1,4 @@
-//! What cleans up after this process, however it ends: a shell that waits for the other end of its pipe to close.
+//! Cleans up after this process, however it ends: a shell waits for the other end of its pipe to close.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;

@@ -35,7 +35,7 @@ struct Running {
     reaper: Reaper,
 }
 
-/// How a server is started, where the defaults do not do.
+/// The setup of a server that needs other settings than the defaults.
 ///
 /// ```no_run
 /// use services::{Engine, Setup};
@@ -166,13 +166,13 @@ impl Service {
         Ok(sentinel)
     }
 
-    /// What kind of server it is.
+    /// Returns the kind of the server.
     #[must_use]
     pub fn engine(&self) -> Engine {
         self.engine
     }
 
-    /// Where it is, in the form that its drivers take. A restart does not change it.
+    /// Returns its address in the form that its drivers take. A restart does not change it.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
@@ -184,7 +184,7 @@ impl Service {
         self.port
     }
 
-    /// Where it keeps its data, log and configuration.
+    /// Returns the directory of its data, log and configuration.
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory
@@ -217,7 +217,7 @@ impl Service {
             if !matches!(outcome, Err(Error::NotReady { .. })) {
                 break;
             }
-            // What is left of the one before may need another moment to vanish.
+            // The rest of the server before may need another moment to vanish.
             sleep(Duration::from_millis(500));
             outcome = self.launch();
         }
@@ -315,7 +315,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // What cannot be killed here, the reaper kills.
+        // The reaper kills a server that cannot be killed here.
         let _ = self.kill();
     }
 }

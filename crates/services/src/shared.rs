@@ -31,7 +31,7 @@ pub enum Shared {
     DynamoDb,
 }
 
-/// What runs for this process; the reapers end it.
+/// The servers that run for this process; the reapers end them.
 #[derive(Debug)]
 enum Started {
     Service(Service),
@@ -80,7 +80,7 @@ impl Shared {
         }
     }
 
-    /// What the environment names.
+    /// Returns the URL that the environment names.
     #[must_use]
     pub fn from_environment(self) -> Option<String> {
         std::env::var(self.variable()).ok().filter(|url| !url.is_empty())
@@ -90,7 +90,7 @@ impl Shared {
     ///
     /// # Errors
     ///
-    /// Why there is none.
+    /// The reason why there is no server.
     pub fn try_url(self) -> Result<String, &'static Error> {
         static STARTED: [OnceLock<Result<Started, Error>>; Shared::ALL.len()] = [const { OnceLock::new() }; _];
         if let Some(url) = self.from_environment() {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use services::{Cluster, Engine, Error, EtcdCluster, Service, Setup, or_skip};
 
-/// Whether the server says anything within a second.
+/// Returns `true` if the server says anything within a second.
 fn answers(service: &Service) -> bool {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", service.port())) else { return false };
     stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
@@ -127,7 +127,7 @@ fn three_nodes_share_the_slots_of_a_cluster() {
     assert!(matches!(&moved, Err(Error::Command(said)) if *said == to), "{moved:?}");
 }
 
-/// Of its temporary tables a MariaDB that starts removes those that it finds: they must not be another one's.
+/// A MariaDB that starts removes the temporary tables that it finds: they must not be another one's.
 #[test]
 fn a_mariadb_leaves_the_temporary_tables_of_another_alone() {
     let table = tempfile::Builder::new().prefix("#sql-temptable-").suffix(".MAI").tempfile().unwrap();

@@ -152,7 +152,7 @@ fn application() -> (Router, SessionManager) {
             Value::Null => None,
             id => Some(id.to_string()),
         });
-    // What `AuthManagerLayerBuilder` builds is of tower-sessions' own layer, so the service is put in by itself.
+    // `AuthManagerLayerBuilder` builds upon tower-sessions' own layer, so the service is put in by itself.
     let backend = library.clone();
     let auth = layer_fn(move |inner| AuthManager::new(inner, backend.clone(), "axum-login.data"));
     let app = Router::new()

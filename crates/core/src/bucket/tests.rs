@@ -415,8 +415,8 @@ proptest! {
             prop_assert!(next.retired.iter().all(|retired| retired.superseded_at <= next.rotated_at));
             prop_assert!(next.retired.is_empty() || next.handoff.is_some(), "whoever is alive can be led on");
             prop_assert!(next.to_record().len() <= LONGEST_RECORD);
-            // What was pushed out and may be alive is below the watermark, whose times never move backwards either. A write
-            // long after the arrival that it was made for can find out that the watermark is dead by now.
+            // A token that was pushed out and may be alive is below the watermark, whose times never move backwards either.
+            // A write long after the arrival that it was made for can find out that the watermark is dead by now.
             let found_out = |evicted: &Evicted| {
                 let (presented, _) = now?;
                 let arrived_at = presented.at.min(next.last_seen_at);

@@ -9,7 +9,7 @@ use crate::ids::DeviceId;
 use crate::sealer::Sealer;
 use crate::time::{Millis, Timestamp};
 
-/// How long a proof may be sent after its nonce was issued. Within that time a copied proof can be sent again, for the
+/// The time for which a proof may be sent after its nonce was issued. Within it a copied proof can be sent again, for the
 /// same method, URL and token.
 pub const DPOP_NONCE_LIFE: Millis = Millis::from_secs(120);
 

@@ -1,4 +1,4 @@
-//! How long tickets and challenges are good.
+//! The lives of tickets and challenges.
 
 use crate::time::Millis;
 

@@ -173,7 +173,7 @@ fn a_token_whose_mark_alone_was_damaged_accuses_no_key() {
         assert_eq!((suspect.key(), suspect.session_id()), (seal_id(SEAL), session.bucket.id));
         assert!(suspect.is_damaged(&session.bucket));
 
-        // Of another session, or one whose bucket has forgotten it, nobody can say so.
+        // If the token is of another session, or of one whose bucket has forgotten it, nobody can say so.
         let elsewhere = Bucket { id: SessionId::from_bytes([3; 16]), ..session.bucket.clone() };
         assert!(!suspect.is_damaged(&elsewhere));
         let mut forgetful = session.bucket.clone();

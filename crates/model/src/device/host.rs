@@ -64,7 +64,7 @@ enum Worth {
     Nothing,
 }
 
-/// How a request stands to its session's device.
+/// The relation of a request to its session's device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
     Unbound,
@@ -381,7 +381,7 @@ impl DeviceModel {
     }
 }
 
-/// What a token is worth to its bucket.
+/// Returns the worth of a token to its bucket.
 fn worth(scene: &Scene, token: Token) -> Worth {
     let session = scene.of(token.session);
     if session.is_over() {

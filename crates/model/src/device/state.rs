@@ -1,9 +1,9 @@
-//! What there is at one moment: sessions, the browser's jar and keys, a thief's loot, and what is under way.
+//! The state at one moment: sessions, the browser's jar and keys, a thief's loot, and the messages under way.
 
 use crate::device::{DeviceModel, LIFE_TICKS};
 use crate::time::GRACE_TICKS;
 
-/// What a request does.
+/// The work of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Doing {
     /// Reads the session.
@@ -27,7 +27,7 @@ impl Doing {
     }
 }
 
-/// What a thief copies.
+/// The things that a thief copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Loot {
     /// The session's cookie.
@@ -38,7 +38,7 @@ pub enum Loot {
     JarAndProof,
 }
 
-/// What must never happen.
+/// The flaws that must never occur.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Flaw {
@@ -79,7 +79,7 @@ pub enum Moving {
     LoseRegistration,
     /// The browser asks for the next ticket. After a link from another site no cookie comes along.
     Refresh {
-        /// Whether the session's cookie comes along.
+        /// Set to `true` if the session's cookie comes along.
         beside_cookie: bool,
     },
     /// The refresh arrives, or its answer does.
@@ -121,7 +121,7 @@ pub(crate) struct Ticket {
     pub(crate) issued: u16,
 }
 
-/// What the browser knows of its key: the identifier's contents.
+/// The browser's knowledge of its key: the identifier's contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Binding {
     pub(crate) device: Device,
@@ -148,11 +148,11 @@ pub(crate) struct Session {
     pub(crate) since: u16,
     pub(crate) newest: Token,
     pub(crate) retired: Vec<Retired>,
-    /// When it ended.
+    /// The time at which it ended.
     pub(crate) ended_at: Option<u16>,
-    /// Whether it was renewed: then it is over, and lives on in another bucket.
+    /// Set to `true` if it was renewed: then it is over, and lives on in another bucket.
     pub(crate) moved: bool,
-    /// When it was bound, kept beside the protocol: a renewal carries it on.
+    /// The time at which it was bound, kept beside the protocol: a renewal carries it on.
     pub(crate) bound_at: Option<u16>,
     /// The last proof, where a broken rule keeps it.
     pub(crate) proof: Option<u16>,
@@ -167,13 +167,13 @@ impl Session {
         self.ended_at.is_some()
     }
 
-    /// Whether a request that arrives now may come from a browser that had no key for this session yet.
+    /// Returns `true` if a request that arrives now may come from a browser that had no key for this session yet.
     pub(crate) fn may_be_registering(&self, now: u16) -> bool {
         now <= self.since + 2 * GRACE_TICKS
     }
 }
 
-/// What the browser holds.
+/// The things that the browser holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Jar {
     pub(crate) token: Option<Token>,
@@ -182,7 +182,7 @@ pub(crate) struct Jar {
     pub(crate) offer: Option<Offer>,
 }
 
-/// What the thief holds.
+/// The things that the thief holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Stolen {
     pub(crate) at: u16,
@@ -192,7 +192,7 @@ pub(crate) struct Stolen {
     pub(crate) proof: Option<(Binding, u16)>,
 }
 
-/// What a response does to the jar.
+/// The effect of a response on the jar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Cookie {
     Keep,
@@ -207,7 +207,7 @@ pub(crate) struct Response {
     pub(crate) removes_ticket: bool,
 }
 
-/// Where a request of the browser is.
+/// The state of a request of the browser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Step {
     Planned,
@@ -316,7 +316,8 @@ impl Scene {
         }
     }
 
-    /// Whether the browser sends a request now. It defers one whose ticket has ended, and fetches another ticket first.
+    /// Returns `true` if the browser sends a request now. It defers one whose ticket has ended, and fetches another ticket
+    /// first.
     pub(crate) fn may_send(&self, doing: Doing) -> bool {
         let has_ticket = self.ticket_now().is_some() || self.jar.binding.is_none();
         self.jar.token.is_some() && (has_ticket || (doing == Doing::Logout || doing.logs_in()))
@@ -327,7 +328,7 @@ impl Scene {
         self.jar.ticket.filter(|ticket| self.now <= ticket.issued + LIFE_TICKS)
     }
 
-    /// Whether something is under way that must arrive, or get lost, before time goes on. A login's response, the
+    /// Returns `true` if something is under way that must arrive, or get lost, before time goes on. A login's response, the
     /// registration and its answer take a grace together.
     pub(crate) fn is_overdue(&self) -> bool {
         let was_sent = self.steps.iter().any(|step| match step {

@@ -48,7 +48,7 @@ pub(crate) struct Conditions {
     pub(crate) max_handling: u64,
     pub(crate) renewal: Option<u64>,
     pub(crate) bursts: u64,
-    /// How many bursts are of more updates at once than a bucket remembers: one in this many.
+    /// The share of bursts with more updates at once than a bucket remembers: one in this many.
     pub(crate) floods: Option<u64>,
 }
 
@@ -85,7 +85,7 @@ pub(crate) enum Fault {
     OldData,
 }
 
-/// How much happened in a history.
+/// The number of times that each thing happened in a history.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) requests: u64,
@@ -116,7 +116,7 @@ struct Request<C> {
     cookie: C,
     host: usize,
     updates: bool,
-    /// How long the handler takes.
+    /// The time that the handler takes.
     handling: u64,
     arrival: Option<Arrival>,
     superseded: bool,
@@ -139,7 +139,7 @@ pub(crate) struct World<W: Wire> {
     /// The session's newest data.
     newest: u64,
     jars: Vec<(u32, W::Cookie)>,
-    /// How far each host's clock is ahead of the slowest one's.
+    /// The time by which each host's clock is ahead of the slowest one's.
     ahead: [u64; HOSTS],
     now: u64,
     due: BinaryHeap<(Reverse<(u64, u64)>, usize)>,
@@ -241,8 +241,8 @@ impl<W: Wire> World<W> {
         Ok(())
     }
 
-    /// As many updates of this browser, all there and back without delay and one after another, as push out what was
-    /// superseded before.
+    /// Sends as many updates of this browser as push out the tokens that were superseded before, all there and back without
+    /// delay and one after another.
     pub(crate) fn flood(&mut self, browser: usize) -> Result<(), Fault> {
         for _ in 0..FLOOD {
             self.visit(browser, true)?;
@@ -406,7 +406,7 @@ impl<W: Wire> World<W> {
     fn schedule(&mut self, at: u64, event: Event<W::Cookie>) {
         let index = self.events.len();
         self.events.push(Some(event));
-        // What is due at the same moment happens in either order.
+        // Events that are due at the same moment happen in either order.
         let order = self.dice.next();
         self.due.push((Reverse((at, order)), index));
     }

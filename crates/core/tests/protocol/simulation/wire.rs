@@ -8,7 +8,7 @@ use secure_sessions_core::{
 use crate::support::fixtures;
 use crate::support::random::Stream;
 
-/// How a host finds a presented cookie.
+/// The judgement of a host on a presented cookie.
 pub(crate) enum Seen {
     /// With the data that the cookie itself holds.
     Current(Arrival, u64),
