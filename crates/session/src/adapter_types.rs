@@ -23,7 +23,7 @@ macro_rules! adapter_types {
         #[doc(alias = "TooLarge")]
         pub struct SessionError($crate::SessionError);
 
-        /// What the compiler suggests for `SessionError::TooLarge { .. }`: a match on the error's kind.
+        /// The compiler's suggestion for `SessionError::TooLarge { .. }`: a match on the error's kind.
         #[doc(hidden)]
         #[allow(missing_docs, reason = "only its name matters, which the compiler shows")]
         pub trait MatchOnKindWithEngineError {

@@ -15,7 +15,7 @@ use crate::event::Event;
 use crate::manager::SessionManager;
 use crate::not_before::Answer;
 
-/// How far in the future a time may lie that is meant as now: clocks of hosts differ.
+/// The most that a time may lie in the future if it is meant as now: clocks of hosts differ.
 const CLOCKS_DIFFER: Millis = Millis::from_secs(60);
 
 impl SessionManager {

@@ -229,7 +229,7 @@ impl SetCookie {
     /// does not matter.
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<&str> {
-        // Of several, the last one counts (RFC 6265bis).
+        // If there are several, the last one counts (RFC 6265bis).
         let found = self.attributes.iter().rev().find(|(other, _)| other.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }

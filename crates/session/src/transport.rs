@@ -1,4 +1,4 @@
-//! How a session travels: in a cookie, or as a bearer token in headers that scripts and apps set themselves.
+//! The transports of a session: a cookie, or a bearer token in headers that scripts and apps set themselves.
 
 use std::sync::Arc;
 

@@ -23,7 +23,7 @@ const BROWSERS: u64 = 8;
 /// The time for one call of the store.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What happened to honest users.
+/// The number of times that each thing happened to honest users.
 #[derive(Default)]
 struct Log {
     visits: AtomicU64,
@@ -173,7 +173,7 @@ impl Browser {
         self.unsure = self.unsure.saturating_sub(more);
         self.sure = found;
         if self.last_succeeded {
-            // What was under way before an acknowledged write can no longer be carried out.
+            // An update that was under way before an acknowledged write can no longer be carried out.
             self.unsure = 0;
         }
     }

@@ -18,10 +18,10 @@ use zeroize::Zeroizing;
 
 use support::{Head, set_cookie};
 
-/// What is looked for must not itself be in memory: it is kept with every byte changed by this.
+/// A secret that a test looks for must not itself be in memory: it is kept with every byte changed by this.
 const MASK: u8 = 0xa5;
 
-/// So many bytes of a secret in a row are no coincidence.
+/// The number of bytes of a secret in a row that are no coincidence.
 const TELLING: usize = 16;
 
 /// Every secret of these tests: keys, their subkeys, their texts, a payload and a subject. Masked, in hexadecimal.
@@ -98,7 +98,7 @@ fn on_the_heap() -> Vec<&'static str> {
                     }
                 }
             }
-            // What lies across two reads is seen in the second.
+            // A secret that lies across two reads is seen in the second.
             at += if at + length == limit { length } else { length - longest };
         }
     }
@@ -178,7 +178,7 @@ async fn visit(
 fn nothing_secret_is_left_on_the_heap_when_sessions_and_keys_are_gone() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
 
-    // That the search finds what is there.
+    // The search finds the secrets that are there.
     let (payload, manager) = (revealed(PAYLOAD), manager(ManualClock::at_present(), 0));
     let found = on_the_heap();
     for name in ["payload", "subkey seal", "subkey label"] {

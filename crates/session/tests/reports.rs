@@ -1,4 +1,4 @@
-//! What an error that becomes a response writes to the log: one line, at the level of its status.
+//! An error that becomes a response writes one line to the log, at the level of its status.
 
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "a test fails by panicking")]
 

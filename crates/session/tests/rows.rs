@@ -26,10 +26,10 @@ use support::App;
 /// In the payload, its keys, the subject and the label.
 const CANARY: &str = "CANARY";
 
-/// Where a token has its nonce: after the version and the ids of both keys.
+/// The offset of a token's nonce: after the version and the ids of both keys.
 const NONCE_AT: usize = 9;
 
-/// So many bytes of a secret in a row are no coincidence.
+/// The number of bytes of a secret in a row that are no coincidence.
 const TELLING: usize = 12;
 
 /// A way to the rows beside the store.
@@ -172,7 +172,7 @@ fn keys(server: &mut redis::Connection, prefix: &str) -> Vec<Vec<u8>> {
     redis::cmd("KEYS").arg(format!("{prefix}:*")).query(server).unwrap()
 }
 
-/// Whether the bytes stand there: as they are, or in hexadecimal.
+/// Returns `true` if the rows contain the bytes: as they are, or in hexadecimal.
 fn shows(rows: &[u8], secret: &[u8]) -> bool {
     let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
     [secret, hex.as_bytes()].iter().any(|form| rows.windows(form.len()).any(|window| window == *form))
@@ -222,7 +222,7 @@ fn telling() -> Bucket {
     }
 }
 
-/// What the rows held after each step of a few sessions' lives, and every cookie that was set meanwhile.
+/// Returns the rows after each step of a few sessions' lives, and every cookie that was set meanwhile.
 async fn live(database: &Database, app: &App) -> (Vec<Vec<u8>>, Vec<String>) {
     let (mut rows, mut cookies) = (Vec::new(), Vec::new());
     let login = |session: &Session| {
@@ -252,7 +252,7 @@ async fn live(database: &Database, app: &App) -> (Vec<Vec<u8>>, Vec<String>) {
     (rows, cookies.into_iter().flatten().collect())
 }
 
-/// That the search finds what is there.
+/// Asserts that the search finds the data that is there.
 async fn is_found(database: Database) {
     let (store, vault) = database.store().await;
     let planted = telling();

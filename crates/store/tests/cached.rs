@@ -275,7 +275,7 @@ async fn readers_never_see_a_session_go_back() {
                 let changed = next(&kept);
                 assert!(cached.replace(&changed, kept.revision).await.unwrap());
                 kept = changed;
-                // What this task has written, it sees.
+                // This task sees its own writes.
                 let (revision, _) = look(&cached, &kept.id).await;
                 assert_eq!(revision, Some(kept.revision.get()));
                 tokio::task::yield_now().await;

@@ -276,7 +276,7 @@ async fn kept(store: &SqlStore, number: u8) -> Option<Kept> {
 
 const SESSIONS: u8 = 12;
 
-/// What the store answered: `None` for a taken id.
+/// Returns the store's answer: `None` for a taken id.
 async fn run(
     store: &SqlStore,
     number: u8,

@@ -1,4 +1,4 @@
-//! What a browser says of the refresh that it skipped.
+//! The reason that a browser gives for a refresh that it skipped.
 
 use std::fmt;
 

@@ -27,7 +27,7 @@ pub(crate) struct Caller {
     tickets: Option<Arc<Tickets>>,
     /// `true` if sessions may be bound to devices.
     devices: bool,
-    /// What the request proves by DPoP.
+    /// The proof of possession that the request brings by DPoP.
     pub(crate) possession: Possession,
     /// The reason to refuse the request before its session is looked at.
     pub(crate) refused: Option<ProofRefused>,

@@ -50,7 +50,7 @@ impl Tickets {
     }
 }
 
-/// How a request stands to the device that its session is bound to.
+/// The relation of a request to the device that its session is bound to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Standing {
     /// The session is bound to none.

@@ -14,7 +14,7 @@ use crate::transport::{self, Scheme, Transport};
 /// The age from which on a response brings the next nonce along, so that a busy client never has to send twice.
 const RENEWED_AFTER: Millis = Millis::from_secs(60);
 
-/// What a request proves by DPoP.
+/// The proof of possession that a request brings by DPoP.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Possession {
     /// The key, and since when its client certainly has it: the time of the nonce.

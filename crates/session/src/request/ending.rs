@@ -18,7 +18,7 @@ const MAX_RENEWALS: u32 = 64;
 /// The vault of a session that is to end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Owns {
-    /// What its bucket said when it was loaded.
+    /// The vault that its bucket named when it was loaded, if any.
     Known(Option<VaultId>),
     /// Nobody has seen its bucket yet.
     Unknown,
@@ -105,8 +105,8 @@ async fn remove(manager: &SessionManager, id: &SessionId, leaves_tombstone: bool
     };
     // The store may have removed it although it reported an error: only this call can have left this very tombstone.
     match manager.store().load(id).await {
-        // What is there may still miss what an acknowledgement takes, a replica for instance: its answer to a second call
-        // counts, which finds nothing to remove.
+        // The tombstone may still miss a part that an acknowledgement takes, a replica for instance: the store's answer to a
+        // second call counts, which finds nothing to remove.
         Ok(Some(Entry::Tombstone(found))) if Some(found) == tombstone => {
             manager.store().remove(id, tombstone).await.map(|_| true).map_err(|_| failure)
         }

@@ -41,7 +41,7 @@ pub(crate) struct State {
     /// `true` once a logout is committed: the response may then clear the browser's site data.
     pub(crate) ended_by_logout: bool,
     pub(crate) also: Also,
-    /// How the request stands to the device of the session that it presented.
+    /// The relation of the request to the device of the session that it presented.
     pub(crate) device: Standing,
     /// `true` if the response takes the ticket away, so that the browser proves its device anew.
     pub(crate) remove_ticket: bool,

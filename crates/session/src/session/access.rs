@@ -1,4 +1,4 @@
-//! Who may do something: the user that a session belongs to, permissions, and the way to the login page and back.
+//! Access: the user that a session belongs to, permissions, and the way to the login page and back.
 
 use std::error::Error;
 use std::future::Future;

@@ -1,4 +1,4 @@
-//! How long a session lasts: remembering a user, deadlines, and long connections that keep their session alive.
+//! The life of a session: remembering a user, deadlines, and long connections that keep their session alive.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Who is logged in, as an application wants to know it, and data that a release before left in a session.
+//! The logged-in user, as an application asks for them, and data that a release before left in a session.
 
 use std::collections::BTreeMap;
 

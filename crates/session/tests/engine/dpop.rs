@@ -285,7 +285,7 @@ async fn a_proof_made_in_advance_lacks_the_nonce_that_it_would_need() {
     let (app, owner) = (app(), device(1));
     let token = log_in(&app, &owner).await;
     let old = nonce(&app).await;
-    // Whoever had the key for a moment signs for next week: `iat` is theirs to choose, and not the nonce.
+    // An attacker who had the key for a moment signs for next week: they choose `iat`, but not the nonce.
     app.pass(7 * 60);
     for nonce in ["", "guessed", old.as_str(), &old.replace(&old[..4], "AAAA")] {
         let head = Head::dpop(&token, owner.dpop("GET", URL, nonce, Some(&token)));

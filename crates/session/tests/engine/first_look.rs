@@ -35,7 +35,7 @@ impl SessionStore for KeepsOneBack {
         insert, replace, renew_into, remove, list, count, remove_all, purge_expired);
 }
 
-/// What a future says at once, if it does.
+/// Returns the output that a future has at once, if it has one.
 fn now<F: Future>(future: &mut Pin<Box<F>>) -> Option<F::Output> {
     match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => Some(output),

@@ -1,4 +1,4 @@
-//! How long sessions last: reading without touching, touching without a request, remembering, deadlines.
+//! The lives of sessions: reading without touching, touching without a request, remembering, deadlines.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

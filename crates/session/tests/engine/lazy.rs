@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::support::app;
 
 thread_local! {
-    /// How many [`Counted`] were decoded by this test, which has a thread of its own.
+    /// The number of [`Counted`] that were decoded by this test, which has a thread of its own.
     static DECODED: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -23,7 +23,7 @@ impl<'de> Deserialize<'de> for Counted {
     }
 }
 
-/// What runs decodes so many values.
+/// Calls `run`, and counts the values that it decodes.
 fn decoded<T>(run: impl FnOnce() -> T) -> (T, u32) {
     let before = DECODED.get();
     let result = run();

@@ -1,4 +1,4 @@
-//! What pages need besides data: flash messages, CSRF tokens, and a browser that forgets at logout.
+//! The parts of a session that pages need besides data: flash messages, CSRF tokens, and a browser that forgets at logout.
 
 use secure_sessions::{
     Binding, ClearSiteData, Event, FlashLevel, MAX_FLASH_LEN, RequestHead, ResponseHeaders, Session, SessionError,
@@ -161,14 +161,14 @@ async fn a_login_form_passes_though_the_session_in_the_cookie_is_refused() {
         let (request, session) = app.try_request(&head).await.unwrap();
         let token = session.csrf_token().unwrap();
         assert_eq!(set_cookie(request.finish(200).await.as_ref()), None, "{name}");
-        // Whoever fills the form in takes longer than a cookie that was just ended is to be kept.
+        // A user who fills the form in takes longer than the time for which a cookie that was just ended is kept.
         app.pass(61);
         let (request, session) = app.try_request(&head).await.unwrap();
         assert!(session.is_csrf_token(&token), "{name}");
         session.login("dora").unwrap();
         let (_, own) = app.try_request(&agent(&[&bound], "old")).await.unwrap();
         assert!(!own.is_csrf_token(&token) && !session.is_csrf_token(&own.csrf_token().unwrap()), "{name}");
-        // What the response's page carries is of the session that begins.
+        // The token on the response's page is of the session that begins.
         let next = session.csrf_token().unwrap();
         let cookie = set_cookie(request.finish(200).await.as_ref()).unwrap();
         let user_agent = head.headers[0].1.clone();

@@ -214,7 +214,7 @@ async fn a_session_in_this_process_is_there_without_a_wait() {
     assert!(loaded_at_once(None).unwrap().is_new());
     let first = app.visit(None, |session| session.insert("n", 1).unwrap()).await.unwrap();
     assert_eq!(loaded_at_once(Some(&first)).unwrap().get("n").unwrap(), Some(1));
-    // Whatever needs more than a look waits: a superseded cookie, and a visit that is to be written.
+    // A request that needs more than a look waits: one with a superseded cookie, and one whose visit is to be written.
     let second = app.visit(Some(&first), |session| session.insert("n", 2).unwrap()).await.unwrap();
     assert!(loaded_at_once(Some(&first)).is_none());
     assert_eq!(loaded_at_once(Some(&second)).unwrap().get("n").unwrap(), Some(2));

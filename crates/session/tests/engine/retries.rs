@@ -1,4 +1,4 @@
-//! What becomes of a request whose store fails in between: nothing is lost, doubled, or left alive with a 200.
+//! The outcome of a request whose store fails in between: nothing is lost, doubled, or left alive with a 200.
 
 use std::sync::{Arc, Mutex};
 
@@ -347,7 +347,7 @@ async fn check_ending(kind: usize, end: Ends, name: &'static str, skip: u32, car
     assert_eq!(manager.count().await.unwrap(), expected, "{what}");
 }
 
-/// What one request may do, and what its store does to the commits.
+/// A step of one request, or of its store at a commit.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Insert(u8, u8),

@@ -1,4 +1,4 @@
-//! What a session's standing depends on beside its token: its client, its transport, its keys, its subject's others.
+//! A session's standing depends on more than its token: on its client, its transport, its keys, its subject's others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

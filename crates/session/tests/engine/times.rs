@@ -27,7 +27,7 @@ async fn a_configured_touch_step_writes_no_sooner_and_ends_nobody_early() {
     app.pass(299);
     let (request, _) = app.request(cookie.as_deref()).await;
     assert!(request.finish(200).try_now().is_ok(), "nothing to write");
-    // That visit was not written, and counts all the same.
+    // The visit before was not written, and counts all the same.
     app.pass(30 * 60);
     let (request, session) = app.request(cookie.as_deref()).await;
     assert_eq!(session.get::<u64>("n").unwrap(), Some(1));

@@ -1,4 +1,4 @@
-//! What `insert` takes, `get` returns in a later request, whatever serde does with it in between.
+//! In a later request, `get` returns each value that `insert` took, whatever serde does with it in between.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};

@@ -26,7 +26,7 @@ pub(super) async fn a_removal_leaves_its_tombstone(stores: &Stores) -> Outcome {
     let removed = bucket_of(1, subject(1));
     let tombstone = tombstone(removed.id);
     store.insert(&removed).await?;
-    // Whatever the revision is by now.
+    // The removal succeeds at any revision.
     store.replace(&next(&removed, 2), removed.revision).await?;
     ensure!(store.remove(&removed.id, Some(tombstone)).await?, "the removal of a bucket returned false");
     expect_tombstone(&store, &tombstone).await?;

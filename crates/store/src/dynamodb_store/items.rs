@@ -71,7 +71,7 @@ impl Place {
 /// A partition that a walk over a range of keys goes through.
 pub(super) struct Partition {
     pub(super) name: String,
-    /// What the keys in it begin with, in front of their sort key.
+    /// The beginning of the keys in it, in front of their sort key.
     pub(super) front: String,
 }
 
@@ -129,7 +129,7 @@ fn expires_at(deadline: Timestamp) -> Option<u64> {
     (deadline.as_millis() != u64::MAX).then(|| deadline.as_millis().div_ceil(1000))
 }
 
-/// What must hold for a write, as DynamoDB writes it.
+/// The condition that must hold for a write, as DynamoDB writes it.
 pub(super) struct Condition {
     pub(super) expression: Option<String>,
     pub(super) values: Option<Item>,

@@ -17,7 +17,7 @@ use super::{DynamoDb, Version};
 use crate::StoreError;
 use crate::key_value::{Change, Expected, NewValue};
 
-/// What a write has done.
+/// The result of a write.
 pub(super) enum Written {
     /// All of its changes.
     All,
@@ -41,7 +41,7 @@ impl DynamoDb {
         let call = self.client.put_item().table_name(&self.table);
         let call = call.set_item(Some(items::item(&Place::of(key), new, attempts.mark.clone())?));
         let call = call.set_condition_expression(expression).set_expression_attribute_values(values);
-        // What is there then tells if an earlier attempt has written it.
+        // The item that is there then tells if an earlier attempt has written it.
         let there = is_conditional.then_some(ReturnValuesOnConditionCheckFailure::AllOld);
         let call = call.set_return_values_on_condition_check_failure(there);
         let attempted = Attempted::default();
@@ -159,7 +159,7 @@ impl Intercept for Attempted {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        // What DynamoDB has refused with a status of 400 to 499, it has not written.
+        // DynamoDB has not written a change that it refused with a status of 400 to 499.
         let is_refused = context.response().is_some_and(|response| response.status().is_client_error());
         self.0.fetch_or(!is_refused, Ordering::Relaxed);
         Ok(())

@@ -52,10 +52,10 @@ pub(super) struct Connection {
     timeout: Duration,
 }
 
-/// What may be done after an error.
+/// The condition for another attempt after an error.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Retry {
-    /// Whatever the call is, since a second time does no harm.
+    /// Any call is sent again, since a second time does no harm.
     Always,
     /// Only if nothing has reached a node.
     Unsent,

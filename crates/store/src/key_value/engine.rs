@@ -165,7 +165,7 @@ pub struct Change<V> {
 /// The condition on which a [`Change`] happens.
 #[derive(Clone)]
 pub enum Expected<V> {
-    /// Whatever is there, or nothing.
+    /// Any value, or nothing.
     Anything,
     /// Nothing.
     Nothing,

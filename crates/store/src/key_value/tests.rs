@@ -245,7 +245,7 @@ async fn the_ending_of_everything_comes_to_an_end_where_each_pass_takes_long() {
     assert!(lives(&before, 3).await);
 }
 
-/// What a store in this engine must do, in each of its forms.
+/// The contract of a store in this engine, in each of its forms.
 mod contract {
     use super::*;
 

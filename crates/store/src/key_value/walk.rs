@@ -88,7 +88,7 @@ pub(super) async fn count<E: KeyValue>(entries: &Entries<E>) -> Result<u64, Stor
 /// A session that is renewed during a pass leaves a tombstone, and keeps its place in the index for as long: the pass meets
 /// it, follows it to the session that it became, and another pass comes after it. So no session escapes by renewing itself.
 ///
-/// Where many sessions are renewed all the time, or a pass takes long, that would never come to an end: see [`PassCount`].
+/// If many sessions are renewed all the time, or a pass takes long, that would never come to an end: see [`PassCount`].
 pub(super) async fn remove_all<E: KeyValue>(
     entries: &Entries<E>,
     which: Which<'_>,
@@ -208,7 +208,7 @@ pub(super) async fn purge<E: KeyValue>(entries: &Entries<E>, now: Timestamp, lim
     Ok(removed)
 }
 
-/// What is to be done at a place in the list of deadlines.
+/// The work at a place in the list of deadlines.
 struct Step<V> {
     changes: Vec<Change<V>>,
     removes_entry: bool,

@@ -360,7 +360,7 @@ fn a_session_waits_for_its_own_shard_alone() {
 }
 
 /// A hundred thousand sessions of one subject, listed and ended on one thread, beside somebody else who has it in turns.
-/// How long a turn takes is the machine's affair; how much is done between two of them is the store's.
+/// The machine decides how long a turn takes; the store decides how much is done between two of them.
 #[tokio::test]
 async fn many_sessions_of_one_subject_are_listed_and_ended_while_others_go_on() {
     use std::cell::Cell;

@@ -67,7 +67,7 @@ pub(super) enum Node {
     Of { host: String, port: u16 },
 }
 
-/// Where a write has to arrive before it is acknowledged.
+/// The place that a write has to reach before it is acknowledged.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Until<'a> {
     /// At the server.

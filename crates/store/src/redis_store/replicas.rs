@@ -40,7 +40,7 @@ pub(super) struct Policy {
     pub(super) required: bool,
 }
 
-/// How far a write has come.
+/// The furthest place that a write has reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reached {
     /// The server has it. It has no replica, or the write does not wait.
@@ -68,11 +68,11 @@ impl Written {
 /// An error of a write that waits.
 pub(super) struct Failure {
     pub(super) error: RedisError,
-    /// What is known of the write.
+    /// The fate of the write, as far as it is known.
     pub(super) fate: Fate,
 }
 
-/// What is known of a write that failed.
+/// The fate of a write that failed, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     /// The error tells.

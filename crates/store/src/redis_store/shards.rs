@@ -377,7 +377,7 @@ mod tests {
             assert_eq!(connection.read(&mut [0; 9]).await.unwrap(), 6);
         };
         assert!(answers(closes).await);
-        // What was not read makes it a reset, as of a server that expects TLS.
+        // The bytes that were not read make it a reset, as of a server that expects TLS.
         let resets = async |listener: TcpListener| {
             let (connection, _) = listener.accept().await.unwrap();
             connection.readable().await.unwrap();

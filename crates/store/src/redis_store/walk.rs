@@ -57,7 +57,7 @@ pub(super) async fn count(inner: &Inner) -> Result<u64, StoreError> {
 /// the other, and another pass follows. So no session escapes by renewing itself. A place without a session may belong to one
 /// that is about to be written, so each pass looks there again.
 ///
-/// Where many sessions are renewed all the time, or a pass takes long, that would never come to an end: see [`PassCount`].
+/// If many sessions are renewed all the time, or a pass takes long, that would never come to an end: see [`PassCount`].
 pub(super) async fn remove_all(inner: &Inner, which: Which<'_>, except: Option<&SessionId>) -> Result<u64, StoreError> {
     if !inner.connection.is_cluster() {
         return sweep(inner, which, except).await;

@@ -73,7 +73,7 @@ pub(super) trait Dialect: Send + Sync + 'static {
     /// The steps that lead from an empty database to the newest table, in their order. In each, the default table's
     /// name stands for the configured one.
     const MIGRATIONS: &'static [&'static str];
-    /// What follows a migration, and only makes the tables faster or smaller.
+    /// The statements that follow a migration, and only make the tables faster or smaller.
     const TUNING: &'static [Tuning];
     /// Set to `true` if a transaction can take back changes of tables.
     const TAKES_TABLES_BACK: bool;

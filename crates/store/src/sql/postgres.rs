@@ -74,7 +74,7 @@ impl Engine for Postgres {
     const TUNING: &'static [Tuning] = &[
         // Room for the next version of a row beside it.
         Tuning { after: 1, statement: "ALTER TABLE secure_sessions SET (fillfactor = 85)" },
-        // What is sealed does not get smaller.
+        // Compression does not make sealed data smaller.
         Tuning { after: 1, statement: "ALTER TABLE secure_sessions ALTER COLUMN label SET STORAGE EXTERNAL" },
         Tuning { after: 1, statement: "ALTER TABLE secure_sessions ALTER COLUMN handoff SET STORAGE EXTERNAL" },
         Tuning { after: 3, statement: "ALTER TABLE secure_sessions_vault ALTER COLUMN value SET STORAGE EXTERNAL" },

@@ -147,7 +147,7 @@ async fn a_transaction_that_lost_to_another_is_judged_again() {
     let Some((proxy, store, direct)) = proxied().await else { return };
     let (first, other) = (bucket(1, Some(SUBJECT)), bucket(2, Some(SUBJECT)));
     store.insert(&first).await.unwrap();
-    // Whatever was in its way has ended the session.
+    // The transaction that was in its way has ended the session.
     proxy.plan("TransactWriteItems", canceled("TransactionConflict"));
     let renewal = {
         let (store, first, other) = (store.clone(), first.clone(), other.clone());

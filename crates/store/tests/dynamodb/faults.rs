@@ -32,7 +32,7 @@ async fn a_silent_server_is_given_up_when_the_step_s_time_is_up() {
     assert!(start.elapsed() < Duration::from_secs(30));
     service.resume().unwrap();
     assert!(matches!(patient.load(&kept.id).await.unwrap(), Some(Entry::Bucket(_))));
-    // What was under way may still come, whole or not at all.
+    // A write that was under way may still arrive, whole or not at all.
     let start = Instant::now();
     loop {
         let late = usize::from(patient.load(&late.id).await.unwrap().is_some());

@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// What happens to a call.
+/// The fault that a call meets.
 pub(crate) enum Fault {
     /// It reaches the server, and its answer is lost.
     LoseAnswer,

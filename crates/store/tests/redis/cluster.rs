@@ -99,7 +99,7 @@ async fn a_shard_without_a_replica_does_not_keep_the_others_from_waiting() {
     let strict = on_cluster(options().require_replica(), &urls).await;
     insert(&store, &with).await;
     insert(&store, &without).await;
-    // Whether they may send it, stores find out at start.
+    // Stores find out at start if they may send it.
     let before = calls(&cluster.nodes()[2], "wait");
     for (with, without) in with.iter().zip(&without) {
         end_all(&store, std::slice::from_ref(without)).await;

@@ -225,7 +225,7 @@ async fn a_redis_that_stops_answering_is_a_timeout_and_goes_on_when_it_does() {
     assert!(before.elapsed() < Duration::from_secs(30), "seven calls took {:?}", before.elapsed());
     redis.resume().unwrap();
     until_it_is_back(&store).await;
-    // What was sent meanwhile has happened or not, each as a whole.
+    // Each write that was sent meanwhile has happened as a whole, or not at all.
     check(&store, &[]).await;
     store.insert(&bucket(9)).await.unwrap();
     assert!(store.remove(&id(9), None).await.unwrap());

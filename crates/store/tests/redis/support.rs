@@ -34,7 +34,7 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// How often the server has run a command.
+/// Returns the number of times that the server has run a command.
 pub(crate) fn calls(server: &Service, command: &str) -> u64 {
     let stats = server.redis_call(&["INFO", "commandstats"]).unwrap();
     let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));

@@ -99,7 +99,7 @@ async fn the_index_forgets_what_is_gone_and_never_what_is_on_its_way() {
         assert!(left.iter().any(|member| member[0] == 3), "what may be on its way was dropped from the index");
         assert_eq!(left.iter().filter(|member| member[0] == 1).count(), 2);
     }
-    // What was on its way arrives, and is found.
+    // The session that was on its way arrives, and is found.
     store.insert(&bucket(3)).await.unwrap();
     assert_eq!(store.list(Tags::Subjects(&[SUBJECT]), Page::first(10)).await.unwrap().len(), 2);
 }

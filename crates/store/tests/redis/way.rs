@@ -21,7 +21,7 @@ struct State {
     held: AtomicBool,
     /// The answer to the next script, or to the next `SET` that compares, is to be lost.
     loses: AtomicBool,
-    /// That command has gone by.
+    /// Set to `true` once that command has gone by.
     cuts: AtomicBool,
 }
 

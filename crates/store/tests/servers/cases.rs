@@ -208,7 +208,7 @@ async fn a_locked_row_makes_a_call_fail_in_time_and_nothing_is_lost(database: Da
     // Reading goes on, and so does writing to other sessions.
     expect(&store, &session(1)).await;
     assert!(store.replace(&next(&session(2)), Revision::FIRST).await.unwrap());
-    // What the other one wrote in the meantime is seen: the swap is refused, not lost.
+    // The store sees the other one's write of the meantime: it refuses the swap, and loses nothing.
     elsewhere.run("COMMIT").await;
     assert!(!patient.replace(&changed, Revision::FIRST).await.unwrap());
     let later = Bucket { revision: Revision::new(8), ..session(1) };

@@ -141,7 +141,7 @@ async fn a_hung_server_makes_every_call_fail_in_time_and_the_store_goes_on(serve
         assert_transient(store.remove_all(Which::Everything, None).await, since, Duration::from_secs(12));
     }
     server.service().resume().unwrap();
-    // What was sent meanwhile may have been carried out; what comes now is.
+    // A write that was sent meanwhile may have been carried out; a write that comes now is.
     let since = Instant::now();
     let fresh = numbered(77);
     while let Err(error) = store.insert(&fresh).await {
@@ -154,7 +154,7 @@ async fn a_read_only_server_is_read_and_refuses_writes_until_it_is_back(server: 
     let mut admin = server.admin().await;
     let mut url = server.service().url().to_owned();
     if server.kind == Kind::MySql {
-        // What is read-only for others is not so for root.
+        // A server that is read-only for others is not so for root.
         admin.run("CREATE OR REPLACE USER app@'127.0.0.1'; GRANT ALL ON sessions.* TO app@'127.0.0.1'").await;
         url = url.replace("root@", "app@");
     }

@@ -31,7 +31,7 @@ fn a_read_outlives_its_connection(kind: Kind) {
             let bucket = session(u8::try_from(connections).unwrap());
             store.insert(&bucket).await.unwrap();
             let mut admin = Admin::connect(kind, service.url()).await.unwrap();
-            // As many as it may keep, each used a moment ago.
+            // Opens as many connections as the store may keep, so that each was used a moment ago.
             let keep = || futures_util::future::join_all((0..connections).map(|_| store.load(&bucket.id)));
             for _ in 0..3 {
                 keep().await;

@@ -203,7 +203,7 @@ pub(crate) fn is_same(one: &Bucket, other: &Bucket) -> bool {
     one.to_record() == other.to_record()
 }
 
-/// That exactly this session is there.
+/// Asserts that exactly this session is there.
 pub(crate) async fn expect(store: &SqlStore, bucket: &Bucket) {
     let found = store.load(&bucket.id).await.unwrap();
     assert!(matches!(&found, Some(Entry::Bucket(found)) if is_same(found, bucket)), "{found:?} is not {bucket:?}");
@@ -215,7 +215,7 @@ pub(crate) fn all_of(error: &StoreError) -> String {
     causes.fold(format!("{error:?} {error}"), |text, cause| format!("{text} {cause:?} {cause}"))
 }
 
-/// That it is an error which passes, and came in time.
+/// Asserts that it is an error which passes, and came in time.
 #[track_caller]
 pub(crate) fn assert_transient<T: std::fmt::Debug>(outcome: Result<T, StoreError>, since: Instant, within: Duration) {
     let took = since.elapsed();

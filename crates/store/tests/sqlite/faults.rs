@@ -32,7 +32,7 @@ async fn a_writer_elsewhere_makes_a_write_wait_and_then_fail_and_nothing_is_lost
     }
     // Reading goes on.
     assert_eq!(store.count().await.unwrap(), 1);
-    // What the other one wrote in the meantime is seen: the swap is refused, not lost.
+    // The store sees the other one's write of the meantime: it refuses the swap, and loses nothing.
     sqlx::query("UPDATE secure_sessions SET revision = 7").execute(&mut *elsewhere).await.unwrap();
     elsewhere.commit().await.unwrap();
     assert!(!store.replace(&changed, Revision::FIRST).await.unwrap());

@@ -16,7 +16,7 @@ use crate::request::private::{Private, Start};
 use crate::request::state::{Admission, Base};
 use crate::request::vault::{Found, fetch, lost};
 
-/// What a commit has done to vaults, and still has to do.
+/// The work on vaults that a commit has done, and still has to do.
 #[derive(Default)]
 pub(super) struct VaultWork {
     /// The vault of the next bucket, if it differs from that of the bucket before, or there was none.
@@ -92,7 +92,7 @@ impl Commit<'_> {
         gone: bool,
     ) -> Result<Option<Arc<Admission>>, SessionError> {
         self.vault.references = None;
-        // That of a bucket that is gone may be another session's by now, which deletes it at its end.
+        // The vault of a bucket that is gone may be another session's by now, which deletes it at its end.
         self.vault.of_next = source.filter(|_| !gone).and_then(|live| live.bucket.vault);
         let none = References::default();
         let carried = source.map_or(&none, |live| &live.newest.meta.vault);

@@ -154,7 +154,7 @@ pub(super) async fn a_deletion_spares_the_rest_and_may_be_repeated(stores: &Vaul
     }
     store.delete(&vault(2), &[id(2)]).await?;
     expect(&store, &vault(1), &[blobs[1].clone()]).await?;
-    // What was deleted may be put anew.
+    // A blob that was deleted may be put anew.
     store.delete(&vault(1), &[id(2), id(4)]).await?;
     store.put(&vault(1), &blobs, later()).await?;
     expect(&store, &vault(1), &blobs).await

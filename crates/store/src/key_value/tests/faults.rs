@@ -81,7 +81,7 @@ async fn with_plan<const TRANSACTS: bool, const EXPIRES: bool>(kind: Call, plan:
     let calls = engine.calls();
     let outcome = call(&KvStore::new(engine, "test").unwrap(), kind).await;
     let was_hit = calls.load(Ordering::SeqCst) > plan.fault.unwrap();
-    // What is still to be done in the background is done now.
+    // Work that is still to be done in the background is done now.
     tokio::time::sleep(Duration::from_secs(120)).await;
 
     let after = store::<TRANSACTS, EXPIRES>(&shared, Plan::default());
@@ -129,7 +129,7 @@ async fn with_plan<const TRANSACTS: bool, const EXPIRES: bool>(kind: Call, plan:
     if matches!(kind, Call::Touch | Call::Move | Call::Shorten) {
         assert!(revision == 2 || (!is_acknowledged && revision == 1), "{context}: {revision}");
     }
-    // What has ended stays ended, whoever is late.
+    // A session that has ended stays ended, even if a call is late.
     for number in NUMBERS.filter(|number| !living.contains(number)) {
         let late = bucket(number, Some(FIRST));
         assert!(!after.replace(&next(&late), late.revision).await.unwrap(), "{context}");

@@ -19,7 +19,7 @@ struct Kept {
     deadline: Timestamp,
 }
 
-/// What all processes of a test see.
+/// The values that all processes of a test see.
 #[derive(Default)]
 pub(super) struct Shared {
     values: Mutex<BTreeMap<String, Kept>>,
@@ -69,7 +69,7 @@ impl Shared {
     }
 }
 
-/// What happens to the calls of one process.
+/// The plan for the calls of one process.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Plan {
     /// The number of the call that fails, from 0 on.

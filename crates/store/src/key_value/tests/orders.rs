@@ -17,7 +17,7 @@ pub(super) const WAITING: Plan = Plan {
     takes: Duration::ZERO,
     is_full: false,
 };
-/// Where no purge is involved, nobody reads the list of deadlines.
+/// If no purge is involved, nobody reads the list of deadlines.
 const WITHOUT_PURGE: Plan = Plan { waits_not_for: Some("/d/"), ..WAITING };
 
 const MOST_SWITCHES: usize = 4;
@@ -58,7 +58,7 @@ impl<const TRANSACTS: bool> Orders<TRANSACTS> {
         B: AsyncFn(&KvStore<Map<TRANSACTS, false>>) -> u64,
         J: AsyncFn(&KvStore<Map<TRANSACTS, false>>, u64, u64, &str),
     {
-        // Whether the other call goes on, at each step at which both want to.
+        // For each step at which both calls want to go on: `true` if the other call does.
         let mut order: Vec<bool> = Vec::new();
         let mut orders = 0;
         loop {
