@@ -1,4 +1,4 @@
-//! What the handlers share.
+//! The state that the handlers share.
 
 use secure_sessions_axum::{Clock, ManualClock, SessionManager};
 
@@ -11,14 +11,14 @@ use crate::shutdown::Stopping;
 use crate::users::Users;
 use crate::when;
 
-/// What the handlers share. Cheap to clone.
+/// The state that the handlers share. Cheap to clone.
 #[derive(Clone)]
 pub struct App {
-    /// Who may log in.
+    /// The accounts that may log in.
     pub users: Users,
     /// The sessions of the pages.
     pub sessions: SessionManager,
-    /// What their engine reported.
+    /// The events that their engine reported.
     pub events: EventRing,
     /// The keys: to replace them, and for the anatomy of a cookie.
     pub keys: KeyFile,

@@ -1,4 +1,4 @@
-//! What the shop sells, and what money is.
+//! The products that the shop sells, and its money.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ pub fn product(id: &str) -> Option<Product> {
     PRODUCTS.into_iter().find(|product| product.id == id)
 }
 
-/// What prices are shown in.
+/// The currency that prices are shown in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Currency {
     /// Euro, which prices are kept in.

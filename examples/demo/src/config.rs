@@ -1,4 +1,4 @@
-//! Where the demo listens and keeps its files.
+//! The port that the demo listens at, and the places of its files.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ pub const METRICS_PORT_VARIABLE: &str = "METRICS_PORT";
 
 const DEFAULT_PORT: u16 = 3000;
 
-/// Where the demo listens and keeps its files.
+/// The port that the demo listens at, and the places of its files.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// On 127.0.0.1; 0: any that is free.
@@ -82,7 +82,7 @@ impl Config {
         format!("sqlite:{path}")
     }
 
-    /// Where the keys lie.
+    /// Returns the path of the keys.
     #[must_use]
     pub fn keys(&self) -> PathBuf {
         let mut path = self.database.clone().into_os_string();

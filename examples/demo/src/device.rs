@@ -1,4 +1,4 @@
-//! What a visitor's list of sessions calls a browser: enough for its owner to know it, too little to track anybody.
+//! The name of a browser in a visitor's list of sessions: enough for its owner to know it, too little to track anybody.
 
 /// From the User-Agent header.
 #[must_use]

@@ -1,4 +1,4 @@
-//! What goes wrong in a handler, and the page that says so.
+//! The errors of a handler, and the page that reports them.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::shell::Shell;
 use crate::users::HashError;
 use crate::when;
 
-/// What goes wrong in a handler.
+/// An error of a handler.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppError {

@@ -1,4 +1,4 @@
-//! What the engine reported lately: an observer that keeps the newest events in a bounded ring.
+//! The events that the engine reported lately: an observer keeps the newest ones in a bounded ring.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ struct Shared {
 #[derive(Debug)]
 struct Ring {
     capacity: usize,
-    /// How many events there ever were: the number of the next one.
+    /// The number of events that there ever were: the number of the next one.
     next: u64,
     events: VecDeque<Recorded>,
 }
@@ -29,13 +29,13 @@ struct Ring {
 /// One event, as the pages show it.
 #[derive(Debug, Clone)]
 pub struct Recorded {
-    /// When it happened.
+    /// The time of the event.
     pub at: SystemTime,
     /// The event's stable name.
     pub name: &'static str,
     /// The session's public handle, if it is about one.
     pub session: Option<String>,
-    /// What happened, in a sentence.
+    /// The event, described in a sentence.
     pub text: String,
 }
 
@@ -47,13 +47,13 @@ impl EventRing {
         Self(Arc::new(Shared { ring, newest: watch::Sender::new(0) }))
     }
 
-    /// Where the next event will stand, for [`since`](Self::since).
+    /// Returns the place of the next event, for [`since`](Self::since).
     #[must_use]
     pub fn mark(&self) -> u64 {
         self.lock().next
     }
 
-    /// What happened after the mark, the oldest first, as far as the ring still has it.
+    /// Returns the events after the mark, the oldest first, as far as the ring still has them.
     #[must_use]
     pub fn since(&self, mark: u64) -> Vec<Recorded> {
         self.after(mark).0

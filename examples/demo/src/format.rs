@@ -10,7 +10,7 @@ const OVERHEAD: usize = SEALED_AT + TAG_LEN + ISSUE_LEN;
 const SIZE_STEP: usize = 128;
 const MIN_BLOAT: usize = 32;
 
-/// Why a text or a token was not read.
+/// The reason why a text or a token was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FormatError {
@@ -50,7 +50,7 @@ pub struct Outline {
     pub ciphertext: usize,
 }
 
-/// What a token holds, once its seal is open.
+/// The contents of a token, once its seal is open.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Content {
     /// Names the bucket.
@@ -69,7 +69,7 @@ pub struct Content {
     pub data: Value,
 }
 
-/// How the bytes of a plaintext are spent.
+/// The lengths of a plaintext's parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lengths {
     /// Ids, handoff key, generation, times and lengths.

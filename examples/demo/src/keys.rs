@@ -33,7 +33,7 @@ pub enum KeysError {
     File {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         source: io::Error,
     },
     /// Others may have read or made the file, or it cannot be made.
@@ -62,7 +62,7 @@ impl KeyFile {
         Ok(Self(Arc::new(Inner { path, seal_keys })))
     }
 
-    /// What the file holds now.
+    /// Returns the keys that the file holds now.
     ///
     /// # Errors
     ///

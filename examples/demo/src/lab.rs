@@ -18,7 +18,7 @@ use self::script::Script;
 use crate::format::FormatError;
 use crate::rows::Database;
 
-/// How many runs are kept.
+/// The number of runs that are kept.
 const KEPT_RUNS: usize = 64;
 
 /// The attacks, in the order of the page.
@@ -76,7 +76,7 @@ impl Attack {
         }
     }
 
-    /// What the attacker is given.
+    /// Returns the things that the attacker is given.
     #[must_use]
     pub fn given(self) -> &'static str {
         match self {
@@ -88,7 +88,7 @@ impl Attack {
         }
     }
 
-    /// What is done with it.
+    /// Returns the attacker's plan.
     #[must_use]
     pub fn plan(self) -> &'static str {
         match self {
@@ -107,7 +107,7 @@ impl Attack {
     }
 }
 
-/// Why an attack could not be run.
+/// The reason why an attack could not be run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LabError {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// Failures in a row before an account is locked.
 pub const ALLOWED_FAILURES: u32 = 5;
-/// How long it is locked then; a failure is forgotten after the same time. A real site would take longer.
+/// The time that it is locked then; a failure is forgotten after the same time. A real site would take longer.
 pub const LOCKED_FOR: Duration = Duration::from_secs(60);
 /// The most names that are remembered: the rate limit per address keeps it from filling.
 const MOST_NAMES: usize = 4096;

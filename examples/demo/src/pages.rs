@@ -20,7 +20,7 @@ use serde::Deserialize;
 
 use crate::error::AppError;
 
-/// What most handlers answer.
+/// The answer of most handlers.
 pub type Page = Result<Html<String>, AppError>;
 
 /// A form with nothing but its session's token.

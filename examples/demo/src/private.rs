@@ -25,7 +25,7 @@ pub enum PrivateError {
     System {
         /// The directory or file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         source: io::Error,
     },
     /// The path leads elsewhere, or is of another kind.
@@ -95,7 +95,7 @@ pub fn new_file(path: &Path) -> io::Result<File> {
 }
 
 fn check(path: &Path, expected: &'static str, is_expected: impl Fn(&FileType) -> bool) -> Result<(), PrivateError> {
-    // Of the link itself, if it is one: where it leads can change.
+    // Asks for the metadata of the link itself, if it is one: its target can change.
     let metadata = path.symlink_metadata().map_err(|error| system(path, error))?;
     if !is_expected(&metadata.file_type()) {
         return Err(PrivateError::Kind { path: path.to_owned(), expected });

@@ -22,7 +22,7 @@ pub struct Database {
 pub struct Table {
     /// Its name.
     pub name: String,
-    /// How many rows it has.
+    /// The number of its rows.
     pub count: i64,
     /// The names of its columns.
     pub columns: Vec<String>,
@@ -31,7 +31,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// Whether it has more rows than are shown.
+    /// Returns `true` if it has more rows than are shown.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         i64::try_from(self.rows.len()).is_ok_and(|shown| shown < self.count)

@@ -7,7 +7,7 @@ use totp_rs::{Builder, Secret, SecretParseError, Totp};
 
 use crate::users::{ACCOUNTS, Account};
 
-/// What authenticator apps are set up with. Cheap to clone.
+/// The secrets that authenticator apps are set up with. Cheap to clone.
 #[derive(Clone)]
 pub struct SecondFactor(Arc<Inner>);
 
@@ -26,7 +26,7 @@ pub enum SecondFactorError {
     Secret {
         /// Whose.
         account: &'static str,
-        /// What is wrong.
+        /// The mistake.
         source: SecretParseError,
     },
     /// Too short, or otherwise against the RFC.
@@ -34,7 +34,7 @@ pub enum SecondFactorError {
     Parameters {
         /// Whose.
         account: &'static str,
-        /// What is wrong.
+        /// The mistake.
         source: totp_rs::TotpError,
     },
 }
@@ -60,8 +60,8 @@ impl SecondFactor {
         Ok(Self(Arc::new(Inner { by_account, used: Mutex::default() })))
     }
 
-    /// Whether this is the account's code at this time (seconds since 1970), a step sooner or later allowed, and was
-    /// not used before.
+    /// Returns `true` if this is the account's code at this time (seconds since 1970), a step sooner or later allowed, and
+    /// was not used before.
     #[must_use]
     pub fn accepts(&self, account: &Account, code: &str, now: u64) -> bool {
         let step = self.0.by_account.get(account.name).and_then(|totp| totp.check(code.trim(), now));
@@ -75,7 +75,8 @@ impl SecondFactor {
         true
     }
 
-    /// What the account's app shows at this time. The demo shows it too: nobody should have to set an app up for it.
+    /// Returns the code that the account's app shows at this time. The demo shows it too: nobody should have to set an app
+    /// up for it.
     #[must_use]
     pub fn code(&self, account: &Account, now: u64) -> Option<String> {
         self.0.by_account.get(account.name).map(|totp| totp.generate(now).to_string())

@@ -55,10 +55,10 @@ const BODY_LIMIT: usize = 64 * 1024;
 /// Attempts to log in that one address may make at once, and how often another is allowed.
 const ATTEMPTS_AT_ONCE: u32 = 30;
 const ATTEMPT_EVERY: Duration = Duration::from_secs(2);
-/// How many events are kept of each session manager.
+/// The number of events that are kept of each session manager.
 const KEPT_EVENTS: usize = 4096;
 
-/// How long open connections may hold up the shutdown.
+/// The time for which open connections may hold up the shutdown.
 const CONNECTIONS_END_WITHIN: Duration = Duration::from_secs(5);
 
 /// Scripts, styles and images from here, forms to here, no frames, and nothing else.
@@ -78,7 +78,7 @@ pub struct Server {
     exporter: Option<Exporter>,
 }
 
-/// Why the demo cannot start.
+/// The reason why the demo cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -87,7 +87,7 @@ pub enum StartError {
     Listen {
         /// The port.
         port: u16,
-        /// Why not.
+        /// The reason.
         source: io::Error,
     },
     /// The metrics.
@@ -207,7 +207,7 @@ impl Server {
         Ok(Self { listener, front, router, managers, stop, stopping, purge, exporter })
     }
 
-    /// Where it listens, over plain http.
+    /// Returns the address that it listens at, over plain http.
     ///
     /// # Errors
     ///
@@ -234,7 +234,7 @@ impl Server {
         self.front.as_ref()
     }
 
-    /// Where the metrics are; `None` if none are kept.
+    /// Returns the address of the metrics; `None` if none are kept.
     ///
     /// # Errors
     ///
@@ -336,7 +336,7 @@ fn files() -> Router {
         .route("/static/icon.svg", file("image/svg+xml", include_str!("../static/icon.svg")))
 }
 
-/// What protects every page besides its session.
+/// Protects every page in other ways than by its session.
 fn guarded(router: Router) -> Router {
     let header = |name: HeaderName, value: &'static str| {
         SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value))

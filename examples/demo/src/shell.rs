@@ -1,4 +1,4 @@
-//! What every page has around its content.
+//! The frame that every page has around its content.
 
 use secure_sessions_axum::{Session, SessionError};
 
@@ -6,14 +6,14 @@ use crate::users::{Role, account};
 use crate::visitor::COOKIE_LIMIT;
 use crate::visitor::{Cart, Preferences, key};
 
-/// What every page has around its content.
+/// The frame that every page has around its content.
 pub struct Shell {
     current: &'static str,
     cart_count: u32,
-    /// Whether the session was looked at, so that the page can say who is logged in.
+    /// Set to `true` if the session was looked at, so that the page can say who is logged in.
     pub knows_visitor: bool,
     is_admin: bool,
-    /// How the visitor is greeted, if somebody is logged in.
+    /// The visitor's name for the greeting, if somebody is logged in.
     pub user: Option<String>,
     /// The visitor's theme.
     pub theme: &'static str,
@@ -25,17 +25,17 @@ pub struct Shell {
 
 /// A link of the navigation.
 pub struct Link {
-    /// Where to.
+    /// The target.
     pub href: &'static str,
     /// Its text.
     pub label: &'static str,
-    /// Whether this is the page.
+    /// Set to `true` if this is the page.
     pub is_current: bool,
     /// A number beside it.
     pub count: Option<u32>,
 }
 
-/// What the session's keys take in the cookie.
+/// The bytes that the session's keys take in the cookie.
 pub struct KeySizes {
     /// Name and value of the cookie, in bytes.
     pub cookie: usize,

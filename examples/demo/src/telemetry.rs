@@ -14,10 +14,10 @@ use tokio::net::TcpListener;
 use crate::config::METRICS_PORT_VARIABLE;
 use crate::shutdown::Stopping;
 
-/// How often measurements are sorted into their buckets while nobody asks for them.
+/// The time after which measurements are sorted into their buckets while nobody asks for them.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Why there are no metrics.
+/// The reason why there are no metrics.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TelemetryError {
@@ -26,7 +26,7 @@ pub enum TelemetryError {
     Listen {
         /// The port.
         port: u16,
-        /// Why not.
+        /// The reason.
         source: io::Error,
     },
     /// The buckets are wrong, or the process has another recorder.
@@ -52,7 +52,7 @@ impl Exporter {
         Ok(Self { listener, recorded: recorder()? })
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens at.
     ///
     /// # Errors
     ///

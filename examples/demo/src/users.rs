@@ -12,15 +12,15 @@ pub struct Account {
     pub name: &'static str,
     /// Shown on the login page.
     pub password: &'static str,
-    /// What it may do.
+    /// The role, which says what it may do.
     pub role: Role,
     /// The secret of its authenticator app, in base32; `None`: it has no second factor.
     pub totp_secret: Option<&'static str>,
-    /// How the person is greeted.
+    /// The name by which the person is greeted.
     pub full_name: &'static str,
 }
 
-/// What an account may do.
+/// The rights of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Shop.

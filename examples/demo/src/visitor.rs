@@ -1,4 +1,4 @@
-//! What the demo keeps in a session: one key per thing, each with its own type.
+//! The values that the demo keeps in a session: one key per thing, each with its own type.
 
 use std::collections::BTreeMap;
 
@@ -24,16 +24,16 @@ pub const MAX_QUANTITY: u32 = 99;
 /// The longest name that a visitor is greeted by, in characters.
 pub const MAX_NAME: usize = 40;
 
-/// How many of each product, by its id.
+/// The quantity of each product, by its id.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Cart(BTreeMap<String, u32>);
 
 /// One line of a cart.
 #[derive(Debug, Clone, Copy)]
 pub struct Line {
-    /// What.
+    /// The product.
     pub product: Product,
-    /// How many.
+    /// Its quantity.
     pub quantity: u32,
 }
 
@@ -64,7 +64,7 @@ impl Cart {
         self.lines().map(|line| line.cents()).sum()
     }
 
-    /// How many things are in it.
+    /// Returns the number of things in it.
     #[must_use]
     pub fn count(&self) -> u32 {
         self.lines().map(|line| line.quantity).sum()
@@ -79,15 +79,15 @@ impl Line {
     }
 }
 
-/// How a visitor wants the site.
+/// A visitor's wishes for the site.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Preferences {
     /// Light, dark, or as the device is set.
     pub theme: Theme,
-    /// How to greet the visitor; empty: by the account's name.
+    /// The name by which to greet the visitor; empty: the account's name.
     pub name: String,
-    /// What prices are shown in.
+    /// The currency that prices are shown in.
     pub currency: Currency,
 }
 

@@ -15,7 +15,7 @@ pub fn millis(time: SystemTime) -> u64 {
     u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How long ago, or how far ahead.
+/// Says how long ago a time was, or how far ahead it is.
 #[must_use]
 pub fn relative(then: u64, now: u64) -> String {
     let length = span(Duration::from_millis(then.abs_diff(now)));

@@ -59,7 +59,7 @@ async fn stolen_cookies_run_out_on_the_thief_while_their_owner_goes_on() {
     }
 }
 
-/// What the page says of the session's device.
+/// Returns the device of the session, as the page shows it.
 async fn device(page: &Page) -> String {
     page.run("document.querySelector('#binding').dataset.device").await.as_str().expect("a text").to_owned()
 }

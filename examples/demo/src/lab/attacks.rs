@@ -10,7 +10,7 @@ use super::LabError;
 use super::probe::{Exchange, Pair};
 use super::report::{Findings, Outcome};
 
-/// What an attack comes to.
+/// The result of an attack.
 pub type Conclusion = Result<(Pair<Outcome>, Findings), LabError>;
 
 /// Neither served nor a failure of the server.

@@ -23,9 +23,9 @@ pub enum Side {
 /// The same thing for both sides.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pair<T> {
-    /// Of secure-sessions.
+    /// The part of secure-sessions.
     pub ours: T,
-    /// Of the plain sealed cookie.
+    /// The part of the plain sealed cookie.
     pub peer: T,
 }
 
@@ -42,7 +42,7 @@ impl Side {
         }
     }
 
-    /// Where its routes are mounted.
+    /// Returns the path at which its routes are mounted.
     #[must_use]
     pub fn mount(self) -> &'static str {
         match self {
@@ -94,7 +94,7 @@ impl Request {
     }
 }
 
-/// What an answer does to the session cookie.
+/// The effect of an answer on the session cookie.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum CookieChange {
     /// Nothing.
@@ -121,7 +121,7 @@ pub struct Exchange {
     pub status: u16,
     /// The status in words.
     pub reason: &'static str,
-    /// What it did to the cookie.
+    /// The answer's effect on the cookie.
     pub cookie_change: CookieChange,
     /// The answer's body.
     pub answer: String,
@@ -130,13 +130,13 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Whether the request was served.
+    /// Returns `true` if the request was served.
     #[must_use]
     pub fn is_served(&self) -> bool {
         self.status == 200
     }
 
-    /// Whether the engine reported this event.
+    /// Returns `true` if the engine reported this event.
     #[must_use]
     pub fn reported(&self, event: &str) -> bool {
         self.events.iter().any(|recorded| recorded.name == event)

@@ -1,4 +1,4 @@
-//! What a run of an attack found.
+//! The findings of an attack's run.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,30 +11,30 @@ use super::searches::StoreFindings;
 pub struct Report {
     /// Which attack.
     pub attack: Attack,
-    /// When it began.
+    /// The time at which it began.
     pub started: SystemTime,
-    /// How long it took.
+    /// The time that it took.
     pub took: Duration,
-    /// What was sent and answered.
+    /// The requests that were sent, and their answers.
     pub steps: Vec<Step>,
-    /// What came of it.
+    /// The result on each target.
     pub outcome: Pair<Outcome>,
-    /// What else there is to show.
+    /// The other findings that there are to show.
     pub findings: Findings,
 }
 
 /// One request to each target.
 #[derive(Debug)]
 pub struct Step {
-    /// What happens, in a sentence.
+    /// The event, described in a sentence.
     pub title: String,
-    /// What it is for.
+    /// The purpose of the step.
     pub role: StepRole,
     /// Both exchanges.
     pub exchanges: Pair<Exchange>,
 }
 
-/// What a step is for.
+/// The purpose of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StepRole {
     /// Prepares the attack.
@@ -47,7 +47,7 @@ pub enum StepRole {
     Aftermath,
 }
 
-/// What came of an attack on one target.
+/// The result of an attack on one target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// In a word.
@@ -56,7 +56,7 @@ pub struct Outcome {
     pub text: String,
 }
 
-/// What came of an attack, in a word.
+/// The result of an attack, in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The attack failed.
@@ -108,13 +108,13 @@ impl Outcome {
     }
 }
 
-/// What an attack shows besides its steps.
+/// The findings of an attack besides its steps.
 #[derive(Debug, Default)]
 pub enum Findings {
     /// Nothing.
     #[default]
     None,
-    /// Where bits were flipped, and what was answered.
+    /// The parts of a cookie in which bits were flipped, and the answers.
     Flips(Pair<Vec<FlippedPart>>),
     /// The store's content, and what was looked for in it.
     Store(StoreFindings),
@@ -125,9 +125,9 @@ pub enum Findings {
 pub struct FlippedPart {
     /// The part's name.
     pub name: &'static str,
-    /// How many bytes it has, each flipped once.
+    /// The number of its bytes, each flipped once.
     pub bytes: usize,
-    /// How many of the altered cookies were refused.
+    /// The number of altered cookies that were refused.
     pub refused: usize,
     /// The events that they raised, each with its number.
     pub events: Vec<(&'static str, usize)>,

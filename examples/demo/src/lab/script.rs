@@ -22,7 +22,7 @@ impl<'a> Script<'a> {
         Self { probe, steps: Vec::new() }
     }
 
-    /// What was sent and answered.
+    /// Returns the requests that were sent, and their answers.
     #[must_use]
     pub fn into_steps(self) -> Vec<Step> {
         self.steps

@@ -1,8 +1,8 @@
-//! What was looked for in the store, and found.
+//! The searches in the store, and their findings.
 
 use crate::rows::Table;
 
-/// What the store holds, and what was looked for in it.
+/// The contents of the store, and the things that were looked for in it.
 #[derive(Debug)]
 pub struct StoreFindings {
     /// Each thing that was looked for.
@@ -16,13 +16,13 @@ pub struct StoreFindings {
 /// One search through all bytes of the database.
 #[derive(Debug)]
 pub struct Search {
-    /// What it is.
+    /// The name of the thing.
     pub what: &'static str,
-    /// How it is written.
+    /// Its text, as it is shown.
     pub shown: String,
-    /// Whether it should be there: one is, to show that the search finds what there is.
+    /// Set to `true` if it should be there: one is, to show that the search finds it.
     pub expected: bool,
-    /// How often it is there.
+    /// The number of times that it is there.
     pub found: usize,
 }
 

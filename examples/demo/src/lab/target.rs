@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::users::HashError;
 
-/// What a session says of its holder, and what `GET /account` answers.
+/// The account of a session's holder, which is also the answer to `GET /account`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// The account's name.
@@ -20,11 +20,11 @@ pub struct Account {
     pub role: String,
     /// A gift voucher, good for one order.
     pub voucher: Voucher,
-    /// What is written on the card that comes with the order.
+    /// The text on the card that comes with the order.
     pub note: String,
 }
 
-/// Whether the gift voucher was used.
+/// The state of the gift voucher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Voucher {
@@ -48,7 +48,7 @@ pub struct Note {
     note: String,
 }
 
-/// Why a request was not served.
+/// The reason why a request was not served.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     /// There is no session, or nobody is logged in.
@@ -87,12 +87,12 @@ impl IntoResponse for Refused {
     }
 }
 
-/// What `POST /voucher` answers when the voucher was still good.
+/// Returns the answer to `POST /voucher` if the voucher was still good.
 fn order() -> Json<serde_json::Value> {
     Json(serde_json::json!({ "order": "one reading chair", "paid_with": "voucher" }))
 }
 
-/// What `GET /admin` answers.
+/// Returns the answer to `GET /admin`.
 fn admin_page() -> Json<serde_json::Value> {
     Json(serde_json::json!({ "admin": "all customers, all orders, all refunds" }))
 }

@@ -24,9 +24,9 @@ use crate::shell::Shell;
 use crate::users::{ACCOUNTS, Role, account};
 use crate::when;
 
-/// How old an administrator's authentication may be.
+/// The greatest age of an administrator's authentication.
 const RECENT: Duration = Duration::from_secs(5 * 60);
-/// How often a live feed without events checks that its session lives.
+/// The time after which a live feed without events checks again that its session lives.
 const CHECK_LIVE: Duration = Duration::from_secs(1);
 const SHOWN_EVENTS: usize = 30;
 

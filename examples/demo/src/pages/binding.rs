@@ -17,7 +17,7 @@ use crate::error::AppError;
 use crate::shell::Shell;
 use crate::when;
 
-/// How long a ticket is good: as short as the library allows, so that nobody waits for long.
+/// The life of a ticket: as short as the library allows, so that nobody waits for long.
 pub const TICKET_LIFE: std::time::Duration = std::time::Duration::from_secs(5 * 60);
 /// For how long an ended ticket is still accepted: the default of the library.
 const GRACE_MS: u64 = 60_000;
@@ -36,7 +36,7 @@ struct BindingPage {
     events: Vec<(&'static str, String)>,
 }
 
-/// What a ticket says.
+/// The contents of a ticket.
 struct Ticket {
     device: String,
     left_ms: u64,

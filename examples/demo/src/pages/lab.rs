@@ -19,7 +19,7 @@ use crate::lab::searches::StoreFindings;
 use crate::shell::Shell;
 use crate::when;
 
-/// Of a cookie: so many from its start, and half as many from its end.
+/// The number of a cookie's characters that are shown from its start; half as many are shown from its end.
 const SHOWN_CHARACTERS: usize = 14;
 
 #[derive(Template)]

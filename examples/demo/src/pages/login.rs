@@ -59,7 +59,7 @@ pub async fn log_in(
         return Ok((StatusCode::UNAUTHORIZED, page(&session, true)?).into_response());
     };
     guess.right();
-    // What an anonymous visitor put into the cart comes along; what another account left in this browser does not.
+    // The cart of an anonymous visitor comes along; the data that another account left in this browser does not.
     if session.subject().is_some_and(|subject| subject != account.name) {
         session.clear()?;
     }

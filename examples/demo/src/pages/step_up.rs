@@ -25,7 +25,7 @@ pub const SECOND_FACTOR: u8 = 2;
 struct StepUpPage {
     shell: Shell,
     wrong: bool,
-    /// What the account's app shows; `None`: it has no second factor.
+    /// The code that the account's app shows; `None`: it has no second factor.
     code: Option<String>,
     secret: &'static str,
 }

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 /// A running demo.
 pub(crate) struct Demo {
     pub(crate) address: SocketAddr,
-    /// Where a browser finds it.
+    /// The origin under which a browser finds it.
     pub(crate) origin: String,
     /// The arguments with which Chromium trusts it, if it is served over https.
     pub(crate) arguments: Option<[String; 2]>,

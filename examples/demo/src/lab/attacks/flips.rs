@@ -96,7 +96,7 @@ fn decode(side: Side, cookie: &str) -> Result<Vec<u8>, LabError> {
     match side {
         Side::Ours => Ok(format::decode(cookie)?),
         Side::Peer => {
-            // What the cookie crate writes for the three characters of base64 that are not letters or digits.
+            // The cookie crate escapes the three characters of base64 that are not letters or digits: this undoes it.
             let base64 = cookie.replace("%2B", "+").replace("%2F", "/").replace("%3D", "=");
             STANDARD.decode_to_vec(base64).map_err(|_| LabError::Forge)
         }

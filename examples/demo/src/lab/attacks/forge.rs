@@ -12,7 +12,7 @@ use crate::lab::report::{Findings, Outcome};
 use crate::lab::script::Script;
 use crate::lab::target::{Account, Voucher, ours, peer};
 
-/// What has leaked.
+/// The keys that have leaked.
 pub struct Leaked {
     /// Seals the cookies of the target on secure-sessions.
     pub ours: SealKey,

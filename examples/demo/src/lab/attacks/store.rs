@@ -68,7 +68,7 @@ pub async fn run(script: &mut Script<'_>, database: &Database, key: &SealKey) ->
     Ok((Pair { ours, peer }, Findings::Store(StoreFindings { searches, searched_bytes, tables })))
 }
 
-/// How often the needle stands in the haystack.
+/// Counts the places at which the needle stands in the haystack.
 fn count(haystack: &[u8], needle: &[u8]) -> usize {
     let [first, ..] = needle else { return 0 };
     let starts = haystack.iter().enumerate().filter(|(_, byte)| *byte == first);

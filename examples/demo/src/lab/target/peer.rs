@@ -97,7 +97,7 @@ fn account_of(jar: &PrivateCookieJar) -> Result<Account, Refused> {
     serde_json::from_str(cookie.value()).map_err(|_| Refused::NotLoggedIn)
 }
 
-/// What a thief of the key does: reads any cookie.
+/// Reads any cookie, as a thief of the key can.
 #[must_use]
 pub fn open(key: &Key, value: &str) -> Option<Account> {
     let header = HeaderValue::try_from(format!("{COOKIE_NAME}={value}")).ok()?;
