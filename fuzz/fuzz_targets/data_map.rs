@@ -25,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
     for (key, value) in map.iter() {
         assert!(map.contains_key(key) && map.get_encoded(key) == Some(value));
         assert!(!changed.insert_encoded(key, value).expect("it was accepted before"), "an equal value changes nothing");
-        // What can be decoded can be encoded, and decoded to the same. (NaN is not equal to itself.)
+        // A value that can be decoded can be encoded, and decoded to the same. (NaN is not equal to itself.)
         if let Ok(decoded) = decode::<Value>(value)
             && let Ok(encoded) = encode(&decoded)
         {

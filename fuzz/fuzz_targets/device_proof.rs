@@ -17,7 +17,7 @@ use secure_sessions_fuzz::sealer;
 
 const POLICY: DevicePolicy = DevicePolicy { ticket_life: Millis::from_secs(600), grace: Millis::from_secs(60) };
 const NOW: u64 = 1_750_000_000_000;
-/// How old a challenge may be, and how far ahead of this host's clock.
+/// The greatest age of a challenge, and the most by which it may be ahead of this host's clock.
 const OLDEST: u64 = 660_000;
 const AHEAD: u64 = 60_000;
 

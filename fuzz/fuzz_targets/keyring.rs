@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use secure_sessions_core::{FingerprintKey, KeyState, Keyring, SealKey};
 
-/// So many characters in a row are more of a key than the words of any message: 90 bits.
+/// The number of characters in a row that are more of a key than the words of any message: 90 bits.
 const TELLING: usize = 15;
 
 fuzz_target!(|text: &str| {

@@ -114,7 +114,7 @@ fn plaintext(case: &Case<'_>) -> Vec<u8> {
     bytes
 }
 
-/// Whether both lengths, and 32 bytes of bloat after them, lie within the plaintext.
+/// Returns `true` if both lengths, and 32 bytes of bloat after them, lie within the plaintext.
 fn is_well_formed(plaintext: &[u8]) -> bool {
     let mut rest = &plaintext[16 + 32 + 4 + 8 + 8..];
     for _ in ["meta", "data"] {

@@ -1,4 +1,4 @@
-//! What a store gives back: each record, and each list of retired tokens, has one spelling.
+//! The answers of a store: each record, and each list of retired tokens, has one spelling.
 
 #![no_main]
 

@@ -14,7 +14,7 @@ struct Input {
     /// Keys and lengths of values, in the order in which they are set; `None` removes.
     changes: Vec<(String, Option<u16>)>,
     value: Vec<u8>,
-    /// What the store returns instead of the blob.
+    /// The bytes that the store returns instead of the blob.
     other: Vec<u8>,
     flipped: (u16, u8),
 }

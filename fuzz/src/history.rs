@@ -21,7 +21,7 @@ const MAX_WAY: u64 = GRACE.get() / 2;
 /// More tokens than a bucket remembers.
 const LARGE_BURST: u8 = 150;
 
-/// What happens next.
+/// The next thing that happens.
 #[derive(Arbitrary, Debug, Clone, Copy)]
 pub enum Step {
     /// Milliseconds pass.
@@ -38,7 +38,7 @@ pub enum Step {
     Present {
         /// Which one, counted modulo their number.
         which: u8,
-        /// Whether his request changes data.
+        /// Set to `true` if his request changes data.
         writes: bool,
     },
     /// The user logs out.
@@ -48,13 +48,13 @@ pub enum Step {
 /// A request of the browser.
 #[derive(Arbitrary, Debug, Clone, Copy)]
 pub struct Request {
-    /// Whether it changes data.
+    /// Set to `true` if it changes data.
     pub writes: bool,
-    /// How long it takes to the server, in 255ths of the longest way.
+    /// The time that it takes to the server, in 255ths of the longest way.
     pub way: u8,
-    /// How long the handler works, in tenths of a second.
+    /// The time that the handler works, in tenths of a second.
     pub work: u16,
-    /// How long the response takes, as `way`; `None`: it is lost.
+    /// The time that the response takes, as `way`; `None`: it is lost.
     pub back: Option<u8>,
 }
 
@@ -71,7 +71,7 @@ struct Visit {
     session_id: SessionId,
     handoff_key: HandoffKey,
     arrival: Arrival,
-    /// Where the handoff of the bucket led at the arrival, and which bucket that was.
+    /// The token that the bucket's handoff led to at the arrival, and the revision of that bucket.
     newest: Option<(Revision, Token)>,
 }
 
@@ -79,7 +79,7 @@ struct Visit {
 #[derive(Debug)]
 struct Live {
     bucket: Bucket,
-    /// How often its data was changed: what every admitted token must show.
+    /// The number of changes of its data, which every admitted token must show.
     changes: u64,
     /// The fingerprint's bytes of each token, and when its successor was issued; by generation, from the first.
     issued: Vec<([u8; 16], Option<Timestamp>)>,
@@ -106,9 +106,9 @@ pub struct History {
     jar: Option<Token>,
     /// The thief's cookies.
     loot: Vec<Token>,
-    /// What is under way, in no order.
+    /// The events under way, in no order.
     pending: Vec<(Timestamp, Event)>,
-    /// How many requests bursts may still send: a history must end.
+    /// The number of requests that bursts may still send: a history must end.
     burst_budget: u8,
 }
 
@@ -401,8 +401,8 @@ impl Live {
         assert!(!self.is_dead(arrival.generation, now), "a dead token was admitted");
     }
 
-    /// Whether the bucket was told, more than a grace ago, that a newer token had arrived more than a grace after this
-    /// one was superseded.
+    /// Returns `true` if the bucket was told, more than a grace ago, that a newer token had arrived more than a grace after
+    /// this one was superseded.
     fn is_dead(&self, generation: u32, now: Timestamp) -> bool {
         let (_, superseded_at) = self.issued[generation as usize - 1];
         let moved_on = superseded_at.and_then(|superseded_at| {

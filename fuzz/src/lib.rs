@@ -1,4 +1,4 @@
-//! What the fuzz targets share.
+//! The parts that the fuzz targets share.
 
 pub mod history;
 pub mod site;

@@ -21,24 +21,24 @@ pub enum Known {
     AliceEarlier,
     /// Bob's current cookie.
     Bob,
-    /// Of a session that was ended by its user, long ago.
+    /// The cookie of a session that was ended by its user, long ago.
     Ended,
-    /// Of another site, under keys that this one does not have.
+    /// The cookie of another site, under keys that this one does not have.
     Elsewhere,
 }
 
-/// What one request came to.
+/// The result of one request.
 #[derive(Debug)]
 pub struct Seen {
     /// Whose session it was.
     pub subject: Option<String>,
-    /// What the session holds under `name`.
+    /// The value that the session holds under `name`.
     pub name: Option<String>,
     /// The response's `Set-Cookie`.
     pub set_cookie: Option<String>,
-    /// How often the store was asked for a bucket.
+    /// The number of times that the store was asked for a bucket.
     pub loads: u64,
-    /// How often the store was told to change one.
+    /// The number of times that the store was told to change one.
     pub writes: u64,
 }
 

@@ -23,8 +23,8 @@ use crate::workspace;
 /// The list's name, in the crate's folder.
 const LIST: &str = "public-api.txt";
 
-/// What makes the documentation. With the examples cargo takes the features of dependencies that clippy took, and
-/// compiles none once more.
+/// The arguments of cargo that make the documentation. With the examples cargo takes the features of dependencies that
+/// clippy took, and compiles none once more.
 pub(crate) const DOCS: [&str; 6] = ["doc", "--workspace", "--no-deps", "--all-features", "--lib", "--examples"];
 
 /// Tells this program that cargo runs it in rustdoc's place.
@@ -75,7 +75,7 @@ pub(crate) fn write() -> Result<()> {
     Ok(())
 }
 
-/// Where each crate's list is kept, and what it should say.
+/// Returns the path of each crate's list, and the text that it should have.
 fn lists() -> Result<Vec<(PathBuf, String)>> {
     let mut crates = metadata::published()?;
     // A program has users, but no API.
@@ -101,7 +101,7 @@ fn lists() -> Result<Vec<(PathBuf, String)>> {
 fn list(json: &Path) -> Result<String> {
     let read = Builder::from_rustdoc_json(json).omit_blanket_impls(true).omit_auto_trait_impls(true).build();
     let api = read.with_context(|| unread(&fs::read_to_string(json).unwrap_or_default()))?;
-    // What is exported twice has its implementations listed twice.
+    // An item that is exported twice has its implementations listed twice.
     let mut seen = BTreeSet::new();
     let lines: Vec<String> = api.items().map(ToString::to_string).filter(|line| seen.insert(line.clone())).collect();
     ensure!(!lines.is_empty(), "no public item in {}", json.display());
@@ -119,7 +119,7 @@ fn unread(json: &str) -> String {
     )
 }
 
-/// What is only in one of two lists.
+/// Returns the lines that are only in one of two lists.
 fn differences<'t>(kept: &'t str, fresh: &'t str) -> Vec<(char, &'t str)> {
     let (kept, fresh): (Vec<&str>, Vec<&str>) = (kept.lines().collect(), fresh.lines().collect());
     let gone = kept.iter().filter(|line| !fresh.contains(line)).map(|line| ('-', *line));

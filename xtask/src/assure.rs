@@ -20,21 +20,21 @@ use crate::report::Report;
 use crate::tools::Tool;
 use crate::{api, prove};
 
-/// What an item came to.
+/// The result of an item.
 pub(crate) enum Outcome {
-    /// It holds; with how much of it there was.
+    /// It holds; with the amount that there was.
     Holds(String),
-    /// What it needs is missing.
+    /// A thing that it needs is missing.
     Skipped(String),
 }
 
-/// What nightly builds for.
+/// The target that nightly builds for.
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
 struct Item {
     name: &'static str,
     what: &'static str,
-    /// Whether CI runs it too.
+    /// Set to `true` if CI runs it too.
     brief: bool,
     run: fn() -> Result<Outcome>,
 }

@@ -90,7 +90,7 @@ impl Second {
         let folder = workspace::root().join("target");
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let (output, steps) = (folder.join("ci-beside.log"), folder.join("ci-beside.steps"));
-        // Of a run that was interrupted.
+        // A run that was interrupted may have left these.
         if steps.exists() {
             fs::remove_file(&steps).with_context(|| format!("cannot remove {}", steps.display()))?;
         }

@@ -1,4 +1,4 @@
-//! Whether every test that the documentation names exists.
+//! Checks that every test that the documentation names exists.
 //!
 //! A claim names its tests as ``test: `name` `` or ``tests: `name`, `other` ``. Each row of the guide's guarantees
 //! must name one. Each line of the standards that the project answers to must have a row in the guide, with an answer
@@ -166,7 +166,7 @@ fn unproven_rows(chapter: &str) -> Vec<(usize, &str)> {
     rows.filter(|(_, row)| claims(row).is_empty()).map(|(index, row)| (index + 1, *row)).collect()
 }
 
-/// What is missing in the table of the standards: a line without a row, an empty cell, an answer that is neither of the
+/// Returns the gaps in the table of the standards: a line without a row, an empty cell, an answer that is neither of the
 /// three kinds or names no test, a duty without its hook.
 fn unanswered(chapter: &str) -> Vec<String> {
     let rows: Vec<Vec<&str>> = chapter

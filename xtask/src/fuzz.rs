@@ -20,7 +20,7 @@ const BRIEF_SECONDS: u32 = 5;
 /// For one input. Far more than any needs: a busy machine, or one that sleeps meanwhile, is no finding.
 const TIMEOUT: &str = "-timeout=300";
 
-/// What to fuzz and for how long.
+/// The targets to fuzz, and the time for it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
     seconds: u32,
@@ -83,7 +83,7 @@ pub(crate) fn fuzz(target: &str, seconds: u32) -> Result<Invocation> {
     Ok(cargo(fuzz))
 }
 
-/// What a run came to.
+/// The figures of a run.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Figures {
     /// Inputs that were tried.
@@ -118,7 +118,7 @@ pub(crate) fn profile(target: &str, built: &Path) -> Result<PathBuf> {
     Ok(workspace::root().join(format!("fuzz/coverage/{target}/coverage.profdata")))
 }
 
-/// Where inputs are kept: what is found goes to the first folder, which is not committed; the second one is.
+/// Returns the folders of inputs: new findings go to the first folder, which is not committed; the second one is.
 fn folders(target: &str) -> Result<(String, String)> {
     let (corpus, seeds) = (format!("fuzz/corpus/{target}"), format!("fuzz/seeds/{target}"));
     fs::create_dir_all(workspace::root().join(&corpus)).with_context(|| format!("cannot make {corpus}"))?;

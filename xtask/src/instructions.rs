@@ -14,7 +14,7 @@ use crate::tools::Tool;
 use crate::workspace;
 
 const CASES: [&str; 4] = ["unseen", "read", "bound", "write"];
-/// What is set up before the first request, and the first requests themselves, are in both runs.
+/// Both runs include the set-up before the first request, and the first requests themselves.
 const FEWER: u64 = 200;
 const MORE: u64 = 700;
 /// A count may grow by so many hundredths without the file being changed.
@@ -22,7 +22,7 @@ const TOLERATED: u64 = 3;
 
 const VALGRIND: Tool = Tool::Program { name: "valgrind", install: "apt-get install valgrind" };
 
-/// Whether no count has grown.
+/// Checks that no count has grown.
 pub(crate) fn run(report: &mut Report) {
     if cfg!(not(all(target_arch = "x86_64", target_os = "linux"))) {
         return report.skip("instructions", "the counts that are checked in are of x86-64 Linux");
@@ -103,7 +103,7 @@ fn count_case(binary: &str, case: &str) -> Result<u64> {
     Ok(more.saturating_sub(fewer) / (MORE - FEWER))
 }
 
-/// What callgrind counted: `==1234== Collected : 5678`.
+/// Returns the number that callgrind counted: `==1234== Collected : 5678`.
 fn collected(said: &str) -> Result<u64> {
     let count = said.lines().find_map(|line| line.split_once("Collected : ")).map(|(_, count)| count.trim());
     count.and_then(|count| count.parse().ok()).with_context(|| format!("callgrind did not say a count: {said}"))

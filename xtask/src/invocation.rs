@@ -68,14 +68,14 @@ impl Invocation {
         Ok(child.wait()?.success())
     }
 
-    /// Whether it can be run at all and succeeds, without a word.
+    /// Returns `true` if it can be run at all and succeeds, without a word.
     pub(crate) fn succeeds_quietly(&self) -> bool {
         let mut command = self.command();
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     }
 
-    /// What it prints on its standard output.
+    /// Returns the text that it prints on its standard output.
     pub(crate) fn output(&self) -> Result<String> {
         let output = self.command().stderr(Stdio::inherit()).output();
         let output = output.with_context(|| format!("cannot start {}", self.program))?;
@@ -86,7 +86,7 @@ impl Invocation {
         String::from_utf8(output.stdout).context("its output is not UTF-8")
     }
 
-    /// What it prints on its standard error, which is shown as it comes.
+    /// Returns the text that it prints on its standard error, which is shown as it comes.
     pub(crate) fn complaints(&self) -> Result<String> {
         let child = self.command().stderr(Stdio::piped()).spawn();
         let mut child = child.with_context(|| format!("cannot start {}", self.program))?;
@@ -106,8 +106,8 @@ impl Invocation {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).current_dir(workspace::root());
-        // What cargo told this program about itself must not reach another cargo: build scripts that watch these
-        // variables (ring's does) would run again on each change between `cargo xtask` and plain `cargo`.
+        // Cargo's variables about this program must not reach another cargo: build scripts that watch these variables
+        // (ring's does) would run again on each change between `cargo xtask` and plain `cargo`.
         for (name, _) in std::env::vars_os() {
             if is_about_this_program(&name) {
                 command.env_remove(name);

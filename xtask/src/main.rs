@@ -133,7 +133,7 @@ fn run(arguments: &[String]) -> Result<bool> {
     }
 }
 
-/// Whether a missing tool is a failure.
+/// Returns `true` if a missing tool is a failure.
 fn is_strict() -> bool {
     std::env::var("CI").is_ok_and(|ci| ci == "true")
 }

@@ -13,7 +13,7 @@ use crate::workspace;
 pub(crate) struct Published {
     pub(crate) name: String,
     pub(crate) version: String,
-    /// Where its manifest is.
+    /// The folder of its manifest.
     pub(crate) folder: PathBuf,
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn dependencies() -> Result<String> {
     Ok(lines.collect())
 }
 
-/// Where cargo puts what it builds.
+/// Returns the folder in which cargo puts everything that it builds.
 pub(crate) fn target() -> Result<PathBuf> {
     Ok(read("Cargo.toml")?.target_directory.into_std_path_buf())
 }

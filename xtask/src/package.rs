@@ -1,6 +1,6 @@
-//! What `cargo publish` would upload: that each published crate packs, with what belongs into it; that the packages build,
-//! and their documentation's examples run, in a folder outside of this repository; and that the changelog has a section
-//! for them. (That each builds with its own features alone is shown by the step `powerset`.)
+//! Checks the upload that `cargo publish` would make: that each published crate packs, with what belongs into it; that the
+//! packages build, and their documentation's examples run, in a folder outside of this repository; and that the changelog
+//! has a section for them. (The step `powerset` shows that each builds with its own features alone.)
 
 use std::fs;
 use std::path::Path;
@@ -34,7 +34,7 @@ pub(crate) fn run(report: &mut Report) {
     report.command("packages", &cargo(["package", "--no-verify", "--allow-dirty"]).args(&packages));
     let publish = cargo(["publish", "--dry-run", "--no-verify", "--allow-dirty"]).args(&packages);
     report.command("publish, without an upload", &publish);
-    // Of the same name, as it is run again by the same command.
+    // The step has the same name, as it is run again by the same command.
     report.check("package", || elsewhere(&published));
 }
 
@@ -96,7 +96,7 @@ fn run_examples(published: &[Published], folder: &Path) -> Result<()> {
     // Programs are built; their unit tests look at files of this repository.
     for which in [["--doc"].as_slice(), &["--bins", "--no-run"]] {
         let test = cargo(["test", "--workspace", "--all-features", "--manifest-path", &manifest]).args(which);
-        // What the packages depend on is built there for the tests, too.
+        // The dependencies of the packages are built there for the tests, too.
         ensure!(test.variable("CARGO_TARGET_DIR", &target).run()?, "a package fails outside of this repository");
     }
     Ok(())
@@ -127,7 +127,7 @@ fn only_for_rustdoc(readme: &str) -> Option<(usize, &'static str)> {
     None
 }
 
-/// Whether the changelog's first section is of this version, or of what is not released yet.
+/// Returns `true` if the changelog's first section is of this version, or of changes that are not released yet.
 fn tells_of(changelog: &str, version: &str) -> bool {
     let newest = changelog.lines().find_map(|line| line.strip_prefix("## "));
     newest.and_then(|heading| heading.split(' ').next()).is_some_and(|name| name == "Unreleased" || name == version)

@@ -15,7 +15,7 @@ use crate::report::Report;
 use crate::tools::Tool;
 use crate::workspace;
 
-/// Where the models are.
+/// The folder of the models.
 pub(crate) const MODELS: &str = "crates/core/proofs";
 
 pub(crate) const VERIFPAL: Tool =
@@ -72,7 +72,7 @@ fn expected(model: &str) -> Option<&str> {
     line(model, "// expected: ").filter(|code| is_code(code))
 }
 
-/// What stands behind these words at a line's beginning.
+/// Returns the text behind these words at a line's beginning.
 fn line<'m>(model: &'m str, words: &str) -> Option<&'m str> {
     model.lines().find_map(|line| line.strip_prefix(words)).map(str::trim)
 }

@@ -9,10 +9,10 @@ use crate::invocation::Invocation;
 use crate::tools::Tool;
 use crate::unsteady::Outcomes;
 
-/// What ran so far.
+/// The steps that ran so far.
 #[derive(Debug)]
 pub(crate) struct Report {
-    /// Whether a missing tool is a failure.
+    /// Set to `true` if a missing tool is a failure.
     strict: bool,
     steps: Vec<Step>,
 }
@@ -139,7 +139,7 @@ impl Report {
         Ok(())
     }
 
-    /// Whether no step failed.
+    /// Returns `true` if no step failed.
     pub(crate) fn passed(&self) -> bool {
         !self.steps.iter().any(|step| matches!(step.outcome, Outcome::Failed(_)))
     }

@@ -45,7 +45,7 @@ pub(crate) fn run(names: &[String]) -> Result<bool> {
     }
     if started > 0 {
         eprintln!("Ctrl-C ends them, and removes their data.");
-        // Whoever kills this process need not care: each server is watched by a shell that outlives it for a moment.
+        // You may kill this process: each server is watched by a shell that outlives it for a moment.
         for line in io::stdin().lock().lines() {
             line?;
         }

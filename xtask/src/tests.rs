@@ -23,7 +23,7 @@ const WITHOUT_RING: &str = "secure-sessions-core";
 /// The core's test of what must not compile, which is the same with any AEAD.
 const MISUSE: &str = "misuse";
 
-/// Of the acceptance suite, what `--quick` runs.
+/// The part of the acceptance suite that `--quick` runs.
 const QUICK_SUBJECT: &str = "axum_memory::";
 
 /// The tests that `--quick` leaves out, with the reason.
@@ -91,7 +91,7 @@ pub(crate) fn run_acceptance(report: &mut Report) {
     report.command("acceptance table", &table);
 }
 
-/// What needs no server, is not slow, and is not tested elsewhere in another way. What is left out is named.
+/// Runs the tests that need no server, are not slow, and are not run elsewhere in another way. It names those left out.
 pub(crate) fn run_quick(report: &mut Report) {
     match quick() {
         Ok((tests, acceptance)) => {
@@ -160,7 +160,7 @@ fn all_but(tests: &[Test], left_out: &[&str]) -> Result<Vec<String>> {
     Ok(["--lib"].into_iter().chain(programs).chain(kept.flat_map(|name| ["--test", name])).map(str::to_owned).collect())
 }
 
-/// Where the acceptance suite writes its results: a file that is not there yet.
+/// Returns the path for the acceptance suite's results: a file that is not there yet.
 fn empty_results() -> Result<String> {
     let folder = workspace::root().join("target");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;

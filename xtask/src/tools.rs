@@ -46,7 +46,7 @@ impl Tool {
     }
 }
 
-/// Where a tool of LLVM that belongs to the nightly toolchain would be.
+/// Returns the path at which a tool of LLVM that belongs to the nightly toolchain would be.
 pub(crate) fn nightly_llvm(name: &str) -> Result<PathBuf> {
     let printed = program("rustc", ["+nightly", "--print", "target-libdir"]).output()?;
     let folder = Path::new(printed.trim()).parent().context("rustc names no folder of libraries")?;

@@ -1,4 +1,4 @@
-//! Where things are in the repository.
+//! Finds things in the repository.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -31,7 +31,7 @@ async fn hello(session: Session) -> Result<Html<String>, SessionError> {
 }
 
 async fn introduce(session: Session, Form(visitor): Form<Introduction>) -> Result<Redirect, SessionError> {
-    // What would outgrow the cookie is refused here, as a 413, and nothing changes.
+    // A name that would outgrow the cookie is refused here, as a 413, and nothing changes.
     session.insert("name", visitor.name.trim())?;
     Ok(Redirect::to("/"))
 }

@@ -35,7 +35,7 @@ async fn respond(request: Request<Incoming>) -> Result<Response<String>, Infalli
     Ok(route(request).await.unwrap_or_else(|error| failure(error.kind())))
 }
 
-/// What a client sees of an error, and no more. `Display` is for the log.
+/// Returns the part of an error that a client may see, and no more. `Display` is for the log.
 fn failure(error: &EngineError) -> Response<String> {
     eprintln!("{error}");
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -73,7 +73,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ended = serve(listener, manager.clone()) => ended?,
         interrupted = tokio::signal::ctrl_c() => interrupted?,
     }
-    // What has begun to be written is written before the process ends.
+    // A write that has begun is completed before the process ends.
     manager.drained().await;
     Ok(())
 }

@@ -64,7 +64,7 @@ impl Log {
         let log = if path.exists() { fs::read(path)? } else { Vec::new() };
         // A frame that a crash has cut off was not acknowledged.
         frame::read_all(&log, &mut values);
-        // What was overwritten since is left behind.
+        // Values that were overwritten since are left behind.
         let fresh = path.with_extension("new");
         let mut file = File::create(&fresh)?;
         let all = frame::of_values(&values);

@@ -39,7 +39,7 @@ fn bucket(id: u8) -> Bucket {
     }
 }
 
-/// What is under each of the ids: 0 nothing, 1 a session, 2 a tombstone.
+/// Returns the kind of entry under each of the ids: 0 nothing, 1 a session, 2 a tombstone.
 async fn state(store: &LogStore) -> [u8; 3] {
     let mut state = [0; 3];
     for (id, state) in (1..).zip(&mut state) {

@@ -10,7 +10,7 @@
 //! `/backchannel-logout`, at a host that the provider reaches, as `backchannel_logout_uri`, and set
 //! `backchannel_logout_session_required`, so that ID tokens name the provider's session.
 //!
-//! What a login in progress must remember is in the session, until its answer comes back: nothing of it is kept on the
+//! A login in progress keeps its state in the session, until its answer comes back: nothing of it is kept on the
 //! server, and several hosts need no sticky connections. `take_once` gives it to one answer only, also if two arrive
 //! at the same time, and no old cookie brings it back.
 

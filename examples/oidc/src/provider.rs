@@ -32,7 +32,7 @@ pub(crate) use self::keys::{KEYS_LAST, KEYS_REST};
 /// Any error, since all of them end a login in the same way: the log has the reason.
 pub(crate) type AnyError = Box<dyn Error + Send + Sync>;
 
-/// What an ID token says beside the standard claims.
+/// The claims of an ID token beside the standard ones.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct InSession {
     /// The provider's session that the user has logged in with, if the provider can end it by itself.
@@ -91,7 +91,7 @@ pub(crate) struct Provider {
     pub(crate) client_id: ClientId,
     pub(crate) client_secret: ClientSecret,
     pub(crate) redirect_url: RedirectUrl,
-    /// Where the browser comes back to after a logout at the provider.
+    /// The page that the browser comes back to after a logout at the provider.
     pub(crate) home: PostLogoutRedirectUrl,
     keys: Keys,
     http: HttpClient<HttpsConnector<HttpConnector>, Full<Bytes>>,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// Stands for your catalogue: articles and their prices in cents.
 const CATALOGUE: [(&str, u32); 3] = [("pen", 120), ("ink", 590), ("paper", 350)];
 
-/// What the browser carries, sealed. Each field is a key of the session's data.
+/// The contents of the sealed cookie in the browser. Each field is a key of the session's data.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Cart {

@@ -53,7 +53,7 @@ impl Counter for Sessions {
     }
 }
 
-/// What [`with_session`] has put there.
+/// Returns the session that [`with_session`] has put there.
 fn session<T>(request: &Request<T>) -> Result<&Session, Status> {
     request.extensions().get().ok_or_else(|| Status::internal("no session"))
 }
@@ -73,7 +73,7 @@ async fn with_session(mut request: http::Request<Incoming>) -> Result<http::Resp
     Ok(response)
 }
 
-/// What a client sees of an error, and no more. `Display` is for the log.
+/// Returns the part of an error that a client may see, and no more. `Display` is for the log.
 fn status(error: &EngineError) -> Status {
     eprintln!("{error}");
     let code = match error.status() {

@@ -23,7 +23,7 @@ pub(super) fn run() -> Result<Outcome> {
     })
 }
 
-/// How many lines there are, and how many were not reached.
+/// The number of lines, and of those that were not reached.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Lines {
     all: u32,
@@ -31,7 +31,7 @@ struct Lines {
 }
 
 impl Lines {
-    /// Of all files whose path, as `llvm-cov report` writes it, has this in it.
+    /// Adds up the lines of all files whose path, as `llvm-cov report` writes it, has this in it.
     fn of(report: &str, folder: &str) -> Self {
         let mut lines = Self::default();
         for line in report.lines() {
@@ -48,7 +48,7 @@ impl Lines {
         lines
     }
 
-    /// What was reached.
+    /// Returns the part that was reached.
     fn percent(&self) -> Option<f64> {
         (self.all > 0).then(|| 100.0 * f64::from(self.all - self.missed) / f64::from(self.all))
     }

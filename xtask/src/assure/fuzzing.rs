@@ -9,11 +9,11 @@ use crate::metadata;
 use crate::tools::{Tool, nightly_llvm};
 use crate::workspace;
 
-/// How long each target runs.
+/// The time that each target runs.
 const SECONDS: u32 = 600;
 const TOOLS: [Tool; 2] = [Tool::Nightly, Tool::Subcommand("fuzz")];
 
-/// What reads bytes that come from outside: cookies, keys, what a store gives back.
+/// The files that read bytes which come from outside: cookies, keys, answers of a store.
 const PARSERS: [&str; 9] =
     ["base64url.rs", "token.rs", "opened.rs", "meta.rs", "cbor.rs", "data.rs", "keys.rs", "keyring.rs", "record.rs"];
 
@@ -61,7 +61,7 @@ pub(super) fn coverage() -> Result<Outcome> {
     })
 }
 
-/// What `llvm-cov report` says of the lines of a file: covered, in percent.
+/// Returns the share of a file's lines that are covered, in percent, from the text of `llvm-cov report`.
 fn lines_reached<'a>(report: &'a str, file: &str) -> Option<&'a str> {
     // File name; regions, functions, lines and branches, each with how many, how many missed, and how many percent.
     let line = report.lines().find(|line| line.split_whitespace().next() == Some(file))?;

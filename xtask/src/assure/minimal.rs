@@ -28,7 +28,7 @@ pub(super) fn run() -> Result<Outcome> {
 /// The published crates alone, without the lock file: what the tools of this repository need is no user's matter.
 fn copy_of_published(copy: &Path) -> Result<()> {
     let root = workspace::root();
-    // What was there before; not what was built of it.
+    // Removes the files of the copy before, and keeps their build.
     let crates = copy.join("crates");
     if crates.exists() {
         fs::remove_dir_all(&crates).with_context(|| format!("cannot remove {}", crates.display()))?;

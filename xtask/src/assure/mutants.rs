@@ -21,7 +21,7 @@ pub(super) fn run() -> Result<Outcome> {
         // compiled again.
         let mutate = ["mutants", "--package", "secure-sessions-core", "--no-shuffle", "--output", &folder];
         let mutate = cargo(mutate).variable("CARGO_INCREMENTAL", "1").variable("SECURE_SESSIONS_HISTORIES", HISTORIES);
-        // What one mutant fails at must not be tried on the next: a test that fails by itself would fail for all of them.
+        // A failure of one mutant must not be tried on the next: a test that fails by itself would fail for all of them.
         mutate.variable("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "true").run()?;
         let lines = |name: &str| {
             let file = output.join("mutants.out").join(name);

@@ -38,7 +38,7 @@ pub(super) fn secrets() -> Result<Outcome> {
     Ok(Outcome::Holds(format!("{count} tests: Debug, errors, log lines, events, rows of each store, heap after drop")))
 }
 
-/// What must not compile.
+/// Checks the code that must not compile.
 pub(super) fn misuse() -> Result<Outcome> {
     tests(&cargo(["test", "--package", "secure-sessions-core", "--test", "misuse"]))?;
     let cases = workspace::files(&["crates/core/tests/misuse"], "stderr")?.len();
@@ -71,7 +71,7 @@ pub(super) fn tests(run: &Invocation) -> Result<String> {
     Ok(printed)
 }
 
-/// How many tests passed, over all test programs.
+/// Returns the number of tests that passed, over all test programs.
 pub(super) fn passed(printed: &str) -> Result<u64> {
     let results = printed.lines().filter(|line| line.starts_with("test result: ok."));
     let counts: Option<Vec<u64>> = results.map(|line| number_before(line, " passed")).collect();

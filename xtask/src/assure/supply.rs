@@ -1,4 +1,4 @@
-//! What others bring in: licences, sources, doubles of cryptographic crates, packages.
+//! The things that others bring in: licences, sources, doubles of cryptographic crates, packages.
 
 use anyhow::{Result, ensure};
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Who uses whom. Each arrow keeps the places that draw it.
+/// The uses between nodes. Each arrow keeps the places that draw it.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Graph {
     arrows: BTreeMap<String, BTreeMap<String, Vec<String>>>,

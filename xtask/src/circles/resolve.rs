@@ -6,7 +6,7 @@ use super::graph::Graph;
 use super::source::Module;
 use crate::workspace;
 
-/// How many re-exports a name may go through: more would be imports that import each other.
+/// The most re-exports that a name may go through: more would be imports that import each other.
 const MOST_STEPS: u32 = 16;
 
 /// Between rooms, and between the files of each.
@@ -67,7 +67,7 @@ fn room(module: &Module) -> &str {
     module.path.first().map_or("root", String::as_str)
 }
 
-/// Where a path ends.
+/// The end of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found {
     Module(usize),
@@ -103,7 +103,7 @@ impl<'m> Tree<'m> {
         &same.min_by_key(|other| other.path.len()).unwrap_or(module).path
     }
 
-    /// Where a path leads that is mentioned in a module; `None` if out of the crate.
+    /// Returns the end of a path that is mentioned in a module; `None` if it leads out of the crate.
     fn leads_to(&self, from: usize, path: &[String]) -> Option<Found> {
         // A single name may be a variable that is called like a module; a module alone is nothing to use, either.
         let alone = path.len() == 1 && self.modules[from].children.contains(&path[0]);

@@ -17,7 +17,7 @@ pub(super) struct Module {
     pub(super) path: Vec<String>,
     pub(super) file: PathBuf,
     pub(super) children: BTreeSet<String>,
-    /// What it defines, but for modules.
+    /// The items that it defines, but for modules.
     pub(super) items: BTreeSet<String>,
     /// The macros among them that stand at the crate's root for everyone.
     pub(super) exported_macros: BTreeSet<String>,
@@ -33,7 +33,7 @@ pub(super) struct Module {
 pub(super) struct Mention {
     pub(super) path: Vec<String>,
     pub(super) line: usize,
-    /// Whether it is a `pub use`, with any degree of `pub`.
+    /// Set to `true` if it is a `pub use`, with any degree of `pub`.
     pub(super) is_reexport: bool,
 }
 
@@ -191,7 +191,7 @@ impl Reader {
     fn tokens(&mut self, tokens: TokenStream) {
         let mut path: Vec<String> = Vec::new();
         let mut line = 0;
-        // How many colons stand behind the path so far.
+        // The number of colons behind the path so far.
         let mut colons = 0;
         for token in tokens {
             match token {

@@ -48,7 +48,7 @@ pub(crate) enum Lie {
     AccessToken,
     /// The keys cannot be fetched.
     NoKeys,
-    /// Whoever fetches the keys waits at the gate, too.
+    /// A request for the keys waits at the gate, too.
     LateKeys,
     /// No lie: the token names groups, and takes 8 kB.
     Groups,
@@ -64,7 +64,7 @@ struct Grant {
     sid: String,
 }
 
-/// What the application answered to a logout token.
+/// The application's answer to a logout token.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
@@ -79,7 +79,7 @@ pub(crate) struct Server {
     grants: Mutex<HashMap<String, Grant>>,
     /// The sessions of alice. The browser has the same id in a cookie.
     sessions: Mutex<BTreeSet<String>>,
-    /// Where the application wants to be told of logouts, as it was registered.
+    /// The address at which the application wants to be told of logouts, as it was registered.
     pub(crate) logout_uri: Mutex<String>,
     pub(crate) lie: Mutex<Lie>,
     /// Each answer of the token endpoint takes one permit, and waits for it.
@@ -88,7 +88,7 @@ pub(crate) struct Server {
     pub(crate) redeemed: Mutex<usize>,
     /// The number of tokens that it has made.
     issued: Mutex<usize>,
-    /// How often the keys were asked for, with or without success.
+    /// The number of times that the keys were asked for, with or without success.
     pub(crate) fetched: Mutex<usize>,
     /// The answers to the logout tokens that the page for logout has sent.
     pub(crate) replies: Mutex<Vec<Reply>>,
