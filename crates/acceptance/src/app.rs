@@ -50,7 +50,8 @@ impl App {
             Some(other) => return Err(format!("EVENTS={other}: expected json")),
         };
         let gate = Gate::default();
-        let store = WatchedStore::new(store::open(&url).await?, gate.clone());
+        let timeout = config::parsed("STORE_TIMEOUT_MS")?.map(Duration::from_millis);
+        let store = WatchedStore::new(store::open(&url, timeout).await?, gate.clone());
         let clock = ShiftedClock::new(config::parsed("CLOCK_OFFSET_MS")?.unwrap_or_default());
         let recorder = Recorder::new(write_json);
         let builder = SessionManager::builder(config::keyring()?, store.clone());

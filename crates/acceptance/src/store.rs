@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use secure_sessions_store::{
     AnyStore, Bucket, Entry, Listed, MemoryStore, Page, RedisOptions, RedisStore, Revision, SessionId, SessionStore,
@@ -11,22 +12,23 @@ use serde_json::{Value, json};
 
 use crate::gate::Gate;
 
-/// Opens the store that a URL names.
+/// Opens the store that a URL names; it waits for each answer for this long, or as long as stores do by default.
 ///
 /// # Errors
 ///
 /// A text that says what is wrong with the URL or the store.
-pub async fn open(url: &str) -> Result<AnyStore, String> {
+pub async fn open(url: &str, timeout: Option<Duration>) -> Result<AnyStore, String> {
     match url.split_once(':').map_or(url, |(scheme, _)| scheme) {
         "memory" => Ok(AnyStore::new(MemoryStore::new())),
         kind @ ("redis" | "rediss" | "redis+sentinel") => {
-            let opened = open_redis(url).await;
+            let opened = open_redis(url, timeout).await;
             // The URL itself stays out of the message: it may hold a password.
             opened.map(AnyStore::new).map_err(|error| format!("STORE={kind}:...: {}", chain(&error)))
         }
         // The URL itself stays out of the message: it may hold a password.
         kind @ ("sqlite" | "postgres" | "postgresql" | "mysql" | "mariadb") => {
-            let opened = SqlOptions::new().max_connections(4).connect(url).await;
+            let options = SqlOptions::new().max_connections(4);
+            let opened = timeout.into_iter().fold(options, SqlOptions::timeout).connect(url).await;
             opened.map(AnyStore::new).map_err(|error| format!("STORE={kind}:...: {}", chain(&error)))
         }
         // Nor is the URL in this one.
@@ -37,9 +39,9 @@ pub async fn open(url: &str) -> Result<AnyStore, String> {
 }
 
 /// A single server, or the nodes of a cluster separated by commas; a prefix of its own behind `?prefix=`.
-async fn open_redis(url: &str) -> Result<RedisStore, StoreError> {
+async fn open_redis(url: &str, timeout: Option<Duration>) -> Result<RedisStore, StoreError> {
     let (nodes, prefix) = url.split_once("?prefix=").unwrap_or((url, "acceptance"));
-    let options = RedisOptions::new().prefix(prefix);
+    let options = timeout.into_iter().fold(RedisOptions::new().prefix(prefix), RedisOptions::timeout);
     if nodes.contains(',') && !nodes.starts_with("redis+sentinel:") {
         options.connect_cluster(nodes.split(',')).await
     } else {

@@ -12,7 +12,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 /// The longest that an answer or an event is waited for, on a busy machine too.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A message that the browser sent by itself.
 #[derive(Debug, Clone)]

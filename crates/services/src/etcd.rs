@@ -1,11 +1,13 @@
 //! A cluster of etcd: three nodes, of which two are a majority.
 
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::port::free_port;
 use crate::{Engine, Error, Service, Setup, scratch};
 
 const NAMES: [&str; 3] = ["one", "two", "three"];
+const LONGEST_ELECTION: Duration = Duration::from_secs(60);
 
 /// A cluster of etcd with three nodes.
 #[derive(Debug)]
@@ -51,12 +53,24 @@ impl EtcdCluster {
         self.nodes.iter().map(|node| node.url().to_owned()).collect()
     }
 
-    /// The node that leads the cluster, by its position.
+    /// Returns the position of the node that leads the cluster. On a busy machine the nodes elect another one now and then:
+    /// it waits for the end of an election.
     ///
     /// # Errors
     ///
-    /// [`Error::NotReady`] if there is none.
+    /// [`Error::NotReady`] if no node leads for a minute.
     pub fn leader(&self) -> Result<usize, Error> {
+        let start = Instant::now();
+        loop {
+            match self.leader_now() {
+                Some(leader) => return Ok(leader),
+                None if start.elapsed() < LONGEST_ELECTION => thread::sleep(Duration::from_millis(20)),
+                None => return Err(Error::NotReady { server: "etcd", log: "no node leads".to_owned() }),
+            }
+        }
+    }
+
+    fn leader_now(&self) -> Option<usize> {
         let leads = |node: &Service| {
             let status = node.etcd_call("maintenance/status", "{}").unwrap_or_default();
             let number = |name: &str| {
@@ -65,7 +79,6 @@ impl EtcdCluster {
             };
             number("leader").is_some_and(|leader| number("member_id") == Some(leader))
         };
-        let none = Error::NotReady { server: "etcd", log: "no node leads".to_owned() };
-        self.nodes.iter().position(leads).ok_or(none)
+        self.nodes.iter().position(leads)
     }
 }

@@ -59,7 +59,8 @@ fn bucket(number: u64) -> Bucket {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_killed_under_load_undoes_no_acknowledged_ending() {
     let Some(cluster) = or_skip(EtcdCluster::start()) else { return };
-    let store = EtcdOptions::new().prefix("test").connect(cluster.urls()).await.unwrap();
+    let store =
+        EtcdOptions::new().timeout(Duration::from_secs(10)).prefix("test").connect(cluster.urls()).await.unwrap();
     let clients = Clients::start(&store, 8);
     clients.more(40).await;
     let leader = cluster.leader().unwrap();
@@ -70,7 +71,7 @@ async fn a_node_killed_under_load_undoes_no_acknowledged_ending() {
     cluster.nodes()[leader].restart().unwrap();
     let acknowledged = clients.stop().await;
     for node in cluster.urls() {
-        acknowledged.check(&EtcdOptions::new().prefix("test").connect([node]).await.unwrap()).await;
+        acknowledged.check(&options().prefix("test").connect([node]).await.unwrap()).await;
     }
     let Acknowledged { endings, kept, failures } = acknowledged;
     // Nor does a late write undo one.
@@ -81,7 +82,7 @@ async fn a_node_killed_under_load_undoes_no_acknowledged_ending() {
     println!("{} endings and {} sessions acknowledged, {failures} failures", endings.len(), kept.len());
 
     // A node that says nothing, with its connections open, does not keep the others' sessions away.
-    let quiet = EtcdOptions::new().prefix("test").timeout(Duration::from_secs(6));
+    let quiet = EtcdOptions::new().prefix("test").timeout(Duration::from_secs(15));
     let store = quiet.connect(cluster.urls()).await.unwrap();
     let node = (0..3).find(|node| *node != cluster.leader().unwrap()).unwrap();
     cluster.nodes()[node].pause().unwrap();
@@ -98,15 +99,16 @@ fn started(setup: Setup) -> Option<Service> {
 #[tokio::test]
 async fn a_killed_etcd_keeps_what_it_acknowledged_and_the_store_goes_on() {
     let Some(service) = started(Setup::new(Engine::Etcd)) else { return };
-    let store = EtcdStore::connect(&[service.url()]).await.unwrap();
-    goes_on_after_a_kill(&store, &service, Duration::from_secs(20)).await;
+    // A node that is away is asked again until the time is up.
+    let store = EtcdOptions::new().timeout(Duration::from_secs(8)).connect([service.url()]).await.unwrap();
+    goes_on_after_a_kill(&store, &service, Duration::from_secs(40)).await;
 }
 
 #[tokio::test]
 async fn a_full_etcd_still_ends_sessions() {
     let setup = Setup::new(Engine::Etcd).arguments(["--quota-backend-bytes", "1000000"]);
     let Some(service) = started(setup) else { return };
-    let store = EtcdStore::connect(&[service.url()]).await.unwrap();
+    let store = options().connect([service.url()]).await.unwrap();
     let mut kept = Vec::new();
     let failure = loop {
         let next = Bucket { handoff: Some(vec![7; 60_000]), ..bucket(kept.len() as u64) };
@@ -135,7 +137,7 @@ async fn a_full_etcd_still_ends_sessions() {
 async fn a_value_over_the_limit_of_a_request_is_refused_by_its_size() {
     let setup = Setup::new(Engine::Etcd).arguments(["--max-request-bytes", "20000"]);
     let Some(service) = started(setup) else { return };
-    let store = EtcdStore::connect(&[service.url()]).await.unwrap();
+    let store = options().connect([service.url()]).await.unwrap();
     let (vault, until) = (VaultId::from_bytes([1; 16]), now().after(Millis::from_secs(3600)));
     let blob = |number: u8, length| Blob { id: BlobId::from_bytes([number; 16]), bytes: vec![number; length] };
     store.put(&vault, &[blob(1, 16_000)], until).await.unwrap();
@@ -175,10 +177,10 @@ async fn a_user_needs_rights_on_the_prefix_and_its_token_is_renewed() {
         let error = outcome.unwrap_err();
         assert!(matches!(error, StoreError::Rejected(_)), "{error:?}");
     };
-    rejected(EtcdStore::connect(&[url]).await);
-    rejected(EtcdOptions::new().user("sessions", "wrong").connect([url]).await);
-    rejected(EtcdOptions::new().user("sessions", "s").prefix("other").connect([url]).await);
-    let options = EtcdOptions::new().user("sessions", "s");
+    rejected(options().connect([url]).await);
+    rejected(options().user("sessions", "wrong").connect([url]).await);
+    rejected(options().user("sessions", "s").prefix("other").connect([url]).await);
+    let options = options().user("sessions", "s");
     assert!(!format!("{options:?}").contains("\"s\""));
     let store = options.connect([url]).await.unwrap();
     store.insert(&bucket(1)).await.unwrap();
@@ -199,5 +201,5 @@ async fn what_is_no_node_is_refused_and_one_that_is_not_there_is_unavailable() {
     let nobody = EtcdOptions::new().timeout(Duration::from_millis(500)).connect(["http://127.0.0.1:1"]).await;
     // It is asked until the time is up, which may be in the middle of the last try.
     assert!(matches!(nobody, Err(StoreError::Unavailable(_) | StoreError::Timeout)), "{nobody:?}");
-    assert!(start.elapsed() < Duration::from_secs(20));
+    assert!(start.elapsed() < Duration::from_secs(60));
 }

@@ -221,7 +221,8 @@ fn a_queue_whose_runtime_has_ended_is_served_by_the_next() {
         async move { store.insert(&bucket(6, 1)).await }
     });
     std::thread::sleep(Duration::from_millis(100));
-    first.shutdown_background();
+    // To its end: one that goes on for a moment would take the writes below along.
+    first.shutdown_timeout(Duration::from_secs(60));
     second.block_on(lock.rollback()).unwrap();
     second.block_on(async {
         let outcome = tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it waits for ever").unwrap();

@@ -93,6 +93,8 @@ pub(crate) struct Provider {
     pub(crate) redirect_url: RedirectUrl,
     /// The page that the browser comes back to after a logout at the provider.
     pub(crate) home: PostLogoutRedirectUrl,
+    /// The time in which the provider must answer.
+    pub(crate) patience: Duration,
     keys: Keys,
     http: HttpClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
@@ -109,7 +111,8 @@ impl Provider {
         let connector = HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().build();
         let http = HttpClient::builder(TokioExecutor::new()).build(connector);
         let home = PostLogoutRedirectUrl::from_url(redirect_url.url().join("/")?);
-        Ok(Self { issuer, client_id, client_secret, redirect_url, home, keys: Keys::default(), http })
+        let (patience, keys) = (PATIENCE, Keys::default());
+        Ok(Self { issuer, client_id, client_secret, redirect_url, home, patience, keys, http })
     }
 
     /// Asks the provider for its endpoints and keys. This example does so for each login, so that a key that the
@@ -157,7 +160,10 @@ impl<'c> AsyncHttpClient<'c> for Provider {
     type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'c>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(async { timeout(PATIENCE, self.send(request)).await.unwrap_or(Err(HttpError::Silent)) })
+        Box::pin(async {
+            let answer = timeout(self.patience, self.send(request)).await;
+            answer.unwrap_or(Err(HttpError::Silent(self.patience)))
+        })
     }
 }
 
@@ -168,6 +174,6 @@ pub(crate) enum HttpError {
     Request(#[from] hyper_util::client::legacy::Error),
     #[error("the provider's answer broke off: {0}")]
     Body(AnyError),
-    #[error("the provider did not answer within {} seconds", PATIENCE.as_secs())]
-    Silent,
+    #[error("the provider did not answer within {} seconds", .0.as_secs())]
+    Silent(Duration),
 }

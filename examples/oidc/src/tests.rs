@@ -85,13 +85,15 @@ impl Site {
         let store = Store::new();
         let builder = SessionManager::builder(Keyring::generate().unwrap(), store.clone()).vault(store.memory.clone());
         let manager = builder.insecure_dev().build().unwrap();
-        let provider = Provider::new(
+        let mut provider = Provider::new(
             IssuerUrl::new(server.base.clone()).unwrap(),
             ClientId::new(CLIENT.to_owned()),
             ClientSecret::new(SECRET.to_owned()),
             RedirectUrl::new(CALLBACK.to_owned()).unwrap(),
         )
         .unwrap();
+        // Several tests have the provider wait for what they do meanwhile, and a busy machine takes its time for that.
+        provider.patience = Duration::from_secs(120);
         let app = app(manager.clone(), provider.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -49,7 +49,7 @@ fn lines(active: &Keys) -> String {
 
 /// Waits until an event was seen so often.
 async fn until(server: &Server, event: &str, times: u64) {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while server.metrics().await.event(event) < times {
         assert!(Instant::now() < deadline, "{event} was not seen {times} times");
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -35,7 +35,8 @@ fn a_mariadb_that_hangs_is_a_503_in_time() {
 /// Runs a case on an engine of its own, where the machine has one.
 fn on<F: Future<Output = ()>>(service: Result<Service, Error>, case: impl FnOnce(Setup, Arc<Service>) -> F) {
     let Some(service) = or_skip(service).map(Arc::new) else { return };
-    let setup = Subject { binary: AXUM, store: Store::Memory }.setup().set("STORE", service.url());
+    let setup = Subject { binary: AXUM, store: Store::Memory }.setup();
+    let setup = setup.set("STORE", service.url()).set("STORE_TIMEOUT_MS", "5000");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let ended = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(180), case(setup, service)).await });
     assert!(ended.is_ok(), "the case did not end");
@@ -111,7 +112,7 @@ async fn back(server: &Server, cookie: &str) {
         if reply.status == 200 {
             return;
         }
-        assert!(reply.status == 503 && since.elapsed() < Duration::from_secs(30), "{}", reply.status);
+        assert!(reply.status == 503 && since.elapsed() < Duration::from_secs(60), "{}", reply.status);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -21,7 +21,7 @@ pub(crate) async fn c64_one_thread_serves_many_slow_requests_of_one_session(subj
             tokio::time::timeout(Duration::from_millis(60), browser.carrying(server.post(path)).try_send())
         }));
     let both = join(join(writers, readers), hang_up);
-    let ((writers, readers), _) = tokio::time::timeout(Duration::from_secs(60), both).await.expect("no deadlock");
+    let ((writers, readers), _) = tokio::time::timeout(Duration::from_secs(120), both).await.expect("no deadlock");
     for reply in writers.iter().chain(&readers) {
         assert_eq!(reply.status, 200, "{}", reply.text());
     }

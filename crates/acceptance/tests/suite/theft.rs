@@ -1,13 +1,14 @@
 //! Lines 81 and 83: what a superseded cookie tells, and what it does not.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::parallel::carried_out;
 use crate::support::client::{alice, assert_refused, held, seeded};
 use crate::support::forge;
 use crate::support::hostile::{CONTEXT, present};
-use crate::support::{Browser, HOUR, MINUTE, Reply, Server, Subject};
+use crate::support::{Browser, HOUR, MINUTE, Server, Subject};
 
 /// A grace and a second.
 const PAST_THE_GRACE: i64 = 61_000;
@@ -133,8 +134,11 @@ pub(crate) async fn c81_where_replays_are_only_refused_the_renewed_session_goes_
     assert_eq!(browser.state().await["subject"], "alice");
 }
 
-/// Presents each of these cookies in turn, as browsers would that kept one of two hundred responses each, and holds
-/// that nobody is revoked.
+/// A grace of five minutes: a busy machine needs more than the usual one to present two hundred cookies.
+const LONG_GRACE: (&str, &str) = ("GRACE_MS", "300000");
+
+/// Presents each of these cookies in turn within the grace, as browsers would that kept one of two hundred responses each, and
+/// checks that nobody is revoked.
 async fn assert_none_revokes(server: &Server, cookies: &[String], total: u64) {
     let generation = |cookie: &String| forge::open(cookie, &server.keys.seal, CONTEXT).generation;
     let newest = cookies.iter().max_by_key(|cookie| generation(cookie)).expect("a cookie");
@@ -144,7 +148,7 @@ async fn assert_none_revokes(server: &Server, cookies: &[String], total: u64) {
         assert_eq!(server.metrics().await.live(), 1, "cookie {index} of {} revoked its session", cookies.len());
     }
     assert_eq!(present(server, newest).await.ok()["data"]["n"], total, "the newest stays good");
-    for minutes in [2, 5] {
+    for minutes in [6, 8] {
         server.advance(minutes * MINUTE).await;
         assert_eq!(present(server, newest).await.ok()["data"]["n"], total, "{minutes} minutes later");
     }
@@ -153,7 +157,7 @@ async fn assert_none_revokes(server: &Server, cookies: &[String], total: u64) {
 }
 
 pub(crate) async fn c83_two_hundred_responses_not_yet_received_revoke_nobody(subject: Subject) {
-    let server = subject.start().await;
+    let server = subject.start_with(&[LONG_GRACE]).await;
     let browser = seeded(&server).await;
     // One after the other, so that it is the same everywhere; the browser has not seen any of them when it asks again.
     let mut cookies = vec![browser.token()];
@@ -164,13 +168,12 @@ pub(crate) async fn c83_two_hundred_responses_not_yet_received_revoke_nobody(sub
 }
 
 pub(crate) async fn c83_two_hundred_responses_under_way_at_once_revoke_nobody(subject: Subject) {
-    let server = subject.start().await;
+    let server = subject.start_with(&[LONG_GRACE]).await;
     let browser = seeded(&server).await;
     let writers = (0..200).map(|_| browser.carrying(server.post("/incr?k=n&gate=load"))).collect();
+    let since = Instant::now();
     let (replies, ()) = held(&server, writers, async {}).await;
-    // On a busy database a few may give up; they say so.
-    let (done, gave_up): (Vec<&Reply>, Vec<&Reply>) = replies.iter().partition(|reply| reply.status == 200);
-    assert!(gave_up.iter().all(|reply| reply.status == 409), "{}", gave_up[0].text());
+    let done = carried_out(&replies, since);
     let cookies: Vec<String> = done.iter().map(|reply| reply.new_cookie()).collect();
     assert_none_revokes(&server, &cookies, u64::try_from(done.len()).unwrap()).await;
 }

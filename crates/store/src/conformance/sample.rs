@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use secure_sessions_core::{
     Bucket, Entry, Evicted, Fingerprint, GroupTag, Millis, NewBucket, PURGE_DELAY, Retired, Revision, SessionId,
@@ -23,10 +23,11 @@ pub(super) const LONGEST_HANDOFF: usize = 65_535;
 pub(super) const SECOND: Millis = Millis::from_secs(1);
 pub(super) const HOUR: Millis = Millis::from_secs(60 * 60);
 
-/// The time to a deadline that a backend sees by its own clock: a busy machine has done by then what comes before it.
-pub(super) const SOON: Millis = Millis::from_secs(3);
-/// The longest wait for what has such a deadline: the clock of some servers has a step of a second, or is late.
-pub(super) const LATEST: Duration = Duration::from_secs(20);
+/// The time to a deadline that a backend sees by its own clock, in which everything is done that must come before it: on a busy
+/// machine, a case that comes too late tries again with the next of them.
+pub(super) const SOON: [Millis; 3] = [Millis::from_secs(3), Millis::from_secs(10), Millis::from_secs(40)];
+/// The longest wait after such a deadline: the clock of some servers has a step of a second, or is late.
+pub(super) const LATEST: Millis = Millis::from_secs(20);
 
 /// A time near the system's clock.
 pub(crate) fn now() -> Timestamp {

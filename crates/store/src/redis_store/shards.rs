@@ -358,11 +358,14 @@ mod tests {
         (shards, shard)
     }
 
-    /// Returns whether a node counts as one that answers, which does this with a connection.
-    async fn answers<F: Future<Output = ()>>(node: impl FnOnce(TcpListener) -> F) -> bool {
+    /// Longer than an answer takes on a busy machine.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Returns `true` if a node counts as one that answers within the limit, which does this with a connection.
+    async fn answers<F: Future<Output = ()>>(limit: Duration, node: impl FnOnce(TcpListener) -> F) -> bool {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (_, shard) = shards(listener.local_addr().unwrap().port());
-        tokio::join!(shard.answers(Duration::from_millis(300)), node(listener)).0
+        tokio::join!(shard.answers(limit), node(listener)).0
     }
 
     #[tokio::test]
@@ -371,24 +374,24 @@ mod tests {
             let (mut connection, _) = listener.accept().await.unwrap();
             connection.write_all(b"-NOAUTH\r\n").await.unwrap();
         };
-        assert!(answers(says).await);
+        assert!(answers(PATIENCE, says).await);
         let closes = async |listener: TcpListener| {
             let (mut connection, _) = listener.accept().await.unwrap();
             assert_eq!(connection.read(&mut [0; 9]).await.unwrap(), 6);
         };
-        assert!(answers(closes).await);
+        assert!(answers(PATIENCE, closes).await);
         // The bytes that were not read make it a reset, as of a server that expects TLS.
         let resets = async |listener: TcpListener| {
             let (connection, _) = listener.accept().await.unwrap();
             connection.readable().await.unwrap();
         };
-        assert!(answers(resets).await);
+        assert!(answers(PATIENCE, resets).await);
         let hangs = async |listener: TcpListener| {
             tokio::time::sleep(Duration::from_millis(600)).await;
             drop(listener);
         };
-        assert!(!answers(hangs).await);
-        assert!(!answers(async |listener| drop(listener)).await, "nobody listens");
+        assert!(!answers(Duration::from_millis(300), hangs).await);
+        assert!(!answers(PATIENCE, async |listener| drop(listener)).await, "nobody listens");
     }
 
     #[tokio::test(start_paused = true)]

@@ -20,7 +20,7 @@ async fn a_killed_server_is_an_error_at_once_and_the_store_goes_on() {
 async fn a_silent_server_is_given_up_when_the_step_s_time_is_up() {
     let Some(service) = own() else { return };
     let patient = open(service.url(), "test").await;
-    let options = DynamoDbOptions::new().prefix("test").timeout(Duration::from_secs(3));
+    let options = DynamoDbOptions::new().prefix("test").timeout(Duration::from_secs(6));
     let store = options.open(client(service.url()), TABLE).await.unwrap();
     let (kept, late) = (bucket(1, Some(SUBJECT)), bucket(2, Some(SUBJECT)));
     patient.insert(&kept).await.unwrap();
@@ -29,7 +29,7 @@ async fn a_silent_server_is_given_up_when_the_step_s_time_is_up() {
     assert!(matches!(store.load(&kept.id).await, Err(StoreError::Timeout)));
     assert!(matches!(store.insert(&late).await, Err(StoreError::Timeout)));
     assert!(matches!(store.list(Tags::Subjects(&[SUBJECT]), Page::first(10)).await, Err(StoreError::Timeout)));
-    assert!(start.elapsed() < Duration::from_secs(30));
+    assert!(start.elapsed() < Duration::from_secs(60));
     service.resume().unwrap();
     assert!(matches!(patient.load(&kept.id).await.unwrap(), Some(Entry::Bucket(_))));
     // A write that was under way may still arrive, whole or not at all.
@@ -77,5 +77,5 @@ async fn a_server_that_is_not_there_is_unavailable() {
     assert!(matches!(nobody, Err(StoreError::Unavailable(_))), "{nobody:?}");
     let nobody = DynamoDbStore::create_table(&client("http://127.0.0.1:1"), TABLE).await;
     assert!(matches!(nobody, Err(StoreError::Unavailable(_))), "{nobody:?}");
-    assert!(start.elapsed() < Duration::from_secs(10));
+    assert!(start.elapsed() < Duration::from_secs(60));
 }

@@ -95,8 +95,9 @@ async fn a_shard_without_a_replica_does_not_keep_the_others_from_waiting() {
     let Some(cluster) = or_skip(Cluster::start_with_replicas_of(&[0, 1])) else { return };
     let (with, without) = (on_node(&cluster.nodes()[0], 12), on_node(&cluster.nodes()[2], 12));
     let urls = cluster.urls();
-    let store = on_cluster(options(), &urls).await;
-    let strict = on_cluster(options().require_replica(), &urls).await;
+    let patient = || options().timeout(Duration::from_secs(20));
+    let store = on_cluster(patient(), &urls).await;
+    let strict = on_cluster(patient().require_replica(), &urls).await;
     insert(&store, &with).await;
     insert(&store, &without).await;
     // Stores find out at start if they may send it.
@@ -264,7 +265,7 @@ async fn a_cluster_that_names_no_hosts_is_found_again_after_a_break() {
     for node in cluster.nodes() {
         node.redis_call(&["CONFIG", "SET", "cluster-preferred-endpoint-type", "unknown-endpoint"]).unwrap();
     }
-    let store = on_cluster(options(), &cluster.urls()).await;
+    let store = on_cluster(options().timeout(Duration::from_secs(20)), &cluster.urls()).await;
     let sessions: Vec<Bucket> = (1..=60).map(bucket).collect();
     insert(&store, &sessions).await;
     assert_eq!(store.count().await.unwrap(), 60);

@@ -4,12 +4,12 @@
 use std::time::{Duration, Instant};
 
 use secure_sessions_store::{
-    Bucket, Entry, GroupTag, Page, RedisOptions, RedisStore, Revision, SessionStore, StoreError, Tags, Which,
+    Bucket, Entry, GroupTag, Page, RedisStore, Revision, SessionStore, StoreError, Tags, Which,
 };
 use services::{Cluster, Service, or_skip};
 
 use super::common::{SUBJECT, next};
-use super::support::{bucket, hex, on_cluster, pair, tombstone};
+use super::support::{bucket, hex, on_cluster, open, pair, patient, tombstone};
 use super::way::Way;
 
 const GROUP: [GroupTag; 1] = [GroupTag::from_bytes([1; 16])];
@@ -43,13 +43,13 @@ impl Demoted {
         let address = Way::to(&old);
         let mut connected = Vec::new();
         for _ in 0..stores {
-            connected.push(RedisStore::connect(&address.url()).await.unwrap());
+            connected.push(open(&address.url()).await);
         }
         for bucket in sessions {
             connected[0].insert(bucket).await.unwrap();
         }
         fail_over(&old, &new);
-        let elsewhere = RedisStore::connect(new.url()).await.unwrap();
+        let elsewhere = open(new.url()).await;
         address.move_to(&new);
         Some(Self { stores: connected, elsewhere, old, _new: new })
     }
@@ -133,7 +133,7 @@ async fn a_replica_is_refused_at_start() {
 async fn in_a_cluster_a_lost_place_in_the_index_comes_back_with_the_next_write() {
     let Some(cluster) = or_skip(Cluster::start()) else { return };
     let urls = cluster.urls();
-    let store = on_cluster(RedisOptions::new().prefix("p"), &urls).await;
+    let store = on_cluster(patient().prefix("p"), &urls).await;
     let grouped = |id| Bucket { group: Some(GROUP[0]), ..bucket(id) };
     for (kind, tags, first) in [("subject", Tags::Subjects(&[SUBJECT]), 1), ("group", Tags::Groups(&GROUP), 4)] {
         let (touched, renewed) = (grouped(first), grouped(first + 1));
@@ -162,7 +162,7 @@ async fn in_a_cluster_a_lost_place_in_the_index_comes_back_with_the_next_write()
 async fn in_a_cluster_a_session_keeps_one_place_in_the_index() {
     let Some(cluster) = or_skip(Cluster::start()) else { return };
     let urls = cluster.urls();
-    let store = on_cluster(RedisOptions::new().prefix("p"), &urls).await;
+    let store = on_cluster(patient().prefix("p"), &urls).await;
     let mut bucket = bucket(1);
     store.insert(&bucket).await.unwrap();
     for _ in 0..5 {

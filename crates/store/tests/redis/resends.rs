@@ -4,14 +4,14 @@ use secure_sessions_store::{Entry, RedisStore, Revision, SessionStore, Tags, Whi
 use services::{Service, or_skip};
 
 use super::common::{SUBJECT, next};
-use super::support::{bucket, has_ended, is_alive, tombstone};
+use super::support::{bucket, has_ended, is_alive, open, tombstone};
 use super::way::Way;
 
 /// A server, the way to it, and a store at the end of the way.
 async fn store() -> Option<(Service, Way, RedisStore)> {
     let redis = or_skip(Service::redis())?;
     let way = Way::to(&redis);
-    let store = RedisStore::connect(&way.url()).await.unwrap();
+    let store = open(&way.url()).await;
     // The server knows the scripts from here on: the first answer to each would be that it does not.
     let (first, second) = (bucket(1), bucket(2));
     store.insert(&first).await.unwrap();

@@ -1,13 +1,13 @@
 //! A user of Redis who may run what the documentation lists, and one who may not.
 
 use secure_sessions_store::{
-    Blob, BlobId, Bucket, Millis, Page, RedisOptions, RedisStore, Revision, SessionStore, StoreError, Tags, VaultId,
-    VaultStore, Which,
+    Blob, BlobId, Bucket, Millis, Page, RedisStore, Revision, SessionStore, StoreError, Tags, VaultId, VaultStore,
+    Which,
 };
 use services::{Cluster, Service, or_skip};
 
 use super::common::SUBJECT;
-use super::support::{bucket, on_cluster, tombstone};
+use super::support::{bucket, on_cluster, open, patient, tombstone};
 
 /// As in the documentation of `RedisStore`.
 const RIGHTS: &str = "resetkeys ~secure-sessions:* resetchannels -@all \
@@ -53,11 +53,11 @@ async fn everything(store: &RedisStore) {
 #[tokio::test]
 async fn the_rights_in_the_documentation_are_enough() {
     let Some(redis) = or_skip(Service::redis()) else { return };
-    let store = RedisStore::connect(&user(&redis, RIGHTS)).await.unwrap();
+    let store = open(&user(&redis, RIGHTS)).await;
     everything(&store).await;
     redis.redis_call(&["FLUSHALL"]).unwrap();
     // These two are a help, and no need.
-    let store = RedisStore::connect(&user(&redis, &format!("{RIGHTS} -role -info"))).await.unwrap();
+    let store = open(&user(&redis, &format!("{RIGHTS} -role -info"))).await;
     everything(&store).await;
 }
 
@@ -66,7 +66,7 @@ async fn the_rights_in_the_documentation_are_enough_in_a_cluster() {
     let Some(cluster) = or_skip(Cluster::start()) else { return };
     let rights = format!("{RIGHTS} {RIGHTS_IN_A_CLUSTER}");
     let urls: Vec<String> = cluster.nodes().iter().map(|node| user(node, &rights)).collect();
-    let store = on_cluster(RedisOptions::new(), &urls.join(",")).await;
+    let store = on_cluster(patient(), &urls.join(",")).await;
     everything(&store).await;
 }
 
@@ -92,7 +92,7 @@ async fn each_missing_right_is_named_when_the_store_is_opened() {
 #[tokio::test]
 async fn a_right_that_is_taken_away_later_is_named() {
     let Some(redis) = or_skip(Service::redis()) else { return };
-    let store = RedisStore::connect(&user(&redis, RIGHTS)).await.unwrap();
+    let store = open(&user(&redis, RIGHTS)).await;
     redis.redis_call(&["ACL", "SETUSER", "sessions", "-getex"]).unwrap();
     let denied = store.load(&bucket(1).id).await.unwrap_err();
     assert!(matches!(denied, StoreError::Rejected(_)), "{denied:?}");

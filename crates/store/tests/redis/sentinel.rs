@@ -4,15 +4,20 @@ use std::time::{Duration, Instant};
 
 use secure_sessions_store::redis::sentinel::{SentinelClient, SentinelServerType};
 use secure_sessions_store::{Bucket, Entry, RedisOptions, RedisStore, SessionStore, StoreError};
-use services::{Service, or_skip};
+use services::{Engine, Service, Setup, or_skip};
 
-use super::support::{bucket, end, pair, tombstone, until};
+use super::support::{bucket, end, open, pair, patient, tombstone, until};
 
 /// A sentinel to which a busy machine is no reason to replace a server.
 fn patient_sentinel(primary: &Service) -> Service {
     let sentinel = Service::redis_sentinel("shop", primary.port()).unwrap();
-    sentinel.redis_call(&["SENTINEL", "SET", "shop", "down-after-milliseconds", "60000"]).unwrap();
+    replaces_after(&sentinel, "60000");
     sentinel
+}
+
+/// Has a sentinel replace a primary that is silent for so many milliseconds.
+fn replaces_after(sentinel: &Service, milliseconds: &str) {
+    sentinel.redis_call(&["SENTINEL", "SET", "shop", "down-after-milliseconds", milliseconds]).unwrap();
 }
 
 fn url(sentinels: &[&Service], name: &str) -> String {
@@ -23,10 +28,11 @@ fn url(sentinels: &[&Service], name: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_follows_the_sentinels_to_the_new_primary_without_a_restart() {
     let Some((primary, replica)) = pair() else { return };
-    let sentinel = Service::redis_sentinel("shop", primary.port()).unwrap();
+    let sentinel = patient_sentinel(&primary);
     until("the replica", || !sentinel.redis_call(&["SENTINEL", "REPLICAS", "shop"]).unwrap().is_empty());
-    // One of the sentinels is down, and the first one in the list.
-    let down = Service::redis_sentinel("shop", primary.port()).unwrap();
+    // One of the sentinels is down, and the first one in the list. The other one has never heard of it: it would need its
+    // vote.
+    let down = Setup::new(Engine::Sentinel).start().unwrap();
     down.kill().unwrap();
     let options = RedisOptions::new().require_replica();
     let store = options.connect(&url(&[&down, &sentinel], "shop")).await.unwrap();
@@ -38,6 +44,7 @@ async fn a_store_follows_the_sentinels_to_the_new_primary_without_a_restart() {
         end(&store, bucket).await;
     }
     primary.kill().unwrap();
+    replaces_after(&sentinel, "1000");
     let start = Instant::now();
     let mut errors = 0;
     while let Err(error) = store.insert(&bucket(200)).await {
@@ -60,7 +67,7 @@ async fn a_store_follows_the_sentinels_to_the_new_primary_without_a_restart() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_primary_that_hangs_keeps_no_logout_waiting_after_a_failover() {
     let Some((primary, replica)) = pair() else { return };
-    let sentinel = Service::redis_sentinel("shop", primary.port()).unwrap();
+    let sentinel = patient_sentinel(&primary);
     until("the replica", || !sentinel.redis_call(&["SENTINEL", "REPLICAS", "shop"]).unwrap().is_empty());
     let store = RedisStore::connect(&url(&[&sentinel], "shop")).await.unwrap();
     let buckets: Vec<Bucket> = (1..=3).map(bucket).collect();
@@ -72,6 +79,7 @@ async fn a_primary_that_hangs_keeps_no_logout_waiting_after_a_failover() {
     primary.redis_call(&["SET", "caught-up", "1"]).unwrap();
     until("the primary's writes", || replica.redis_call(&["GET", "caught-up"]).unwrap() == "1");
     primary.pause().unwrap();
+    replaces_after(&sentinel, "1000");
     let start = Instant::now();
     let hanging = store.remove(&buckets[1].id, Some(tombstone(&buckets[1]))).await.unwrap_err();
     assert!(hanging.is_transient(), "{hanging:?}");
@@ -98,7 +106,7 @@ async fn a_primary_that_the_sentinels_replaced_is_left_although_it_answers() {
     let Some(old) = or_skip(Service::redis()) else { return };
     let new = Service::redis().unwrap();
     let sentinel = patient_sentinel(&old);
-    let store = RedisStore::connect(&url(&[&sentinel], "shop")).await.unwrap();
+    let store = open(&url(&[&sentinel], "shop")).await;
     store.insert(&bucket(1)).await.unwrap();
     sentinel.redis_call(&["SENTINEL", "REMOVE", "shop"]).unwrap();
     sentinel.redis_call(&["SENTINEL", "MONITOR", "shop", "127.0.0.1", &new.port().to_string(), "1"]).unwrap();
@@ -108,7 +116,7 @@ async fn a_primary_that_the_sentinels_replaced_is_left_although_it_answers() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     store.insert(&bucket(2)).await.unwrap();
-    assert_eq!(RedisStore::connect(new.url()).await.unwrap().count().await.unwrap(), 1);
+    assert_eq!(open(new.url()).await.count().await.unwrap(), 1);
 }
 
 #[tokio::test]
@@ -128,7 +136,7 @@ async fn a_name_that_the_sentinels_do_not_know_is_an_error_that_says_so() {
 
     // The user and the database are those of the servers.
     let login = |word: &str| url(&[&sentinel], "shop").replace("//", &format!("//sessions:{word}@")) + "/3";
-    let store = RedisStore::connect(&login("hunter2")).await.unwrap();
+    let store = open(&login("hunter2")).await;
     store.insert(&bucket(1)).await.unwrap();
     assert!(primary.redis_call(&["INFO", "keyspace"]).unwrap().contains("db3:"));
     let refused = RedisStore::connect(&login("wrong-one")).await.unwrap_err();
@@ -136,6 +144,6 @@ async fn a_name_that_the_sentinels_do_not_know_is_an_error_that_says_so() {
 
     // A client of the application's own.
     let own = SentinelClient::build(vec![sentinel.url()], "shop", None, SentinelServerType::Master).unwrap();
-    let store = RedisOptions::new().prefix("own").sentinel(own).await.unwrap();
+    let store = patient().prefix("own").sentinel(own).await.unwrap();
     assert_eq!(store.count().await.unwrap(), 0);
 }

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use secure_sessions_store::{Bucket, RedisOptions, RedisStore, Revision, SessionStore, StoreError};
+use secure_sessions_store::{Bucket, RedisStore, Revision, SessionStore, StoreError};
 use services::{Service, or_skip};
 use tokio::task::JoinHandle;
 
 use super::common::next;
 use super::failover::fail_over;
-use super::support::{self, is_alive, pair, until};
+use super::support::{self, is_alive, open, pair, until};
 use super::way::Way;
 
 /// The most sockets of a store for its usual calls.
@@ -19,10 +19,6 @@ const SOCKETS: usize = 8;
 /// A session just after a change, with its handoff.
 fn bucket(id: u8) -> Bucket {
     Bucket { handoff: Some(vec![7; 3000]), ..support::bucket(id) }
-}
-
-async fn open(url: &str) -> RedisStore {
-    RedisOptions::new().timeout(Duration::from_secs(30)).connect(url).await.unwrap()
 }
 
 /// The ids of the server's clients, without the one that asks.

@@ -41,6 +41,16 @@ pub(crate) fn calls(server: &Service, command: &str) -> u64 {
     line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
 }
 
+/// Returns the options of a store that waits for longer than any answer takes on a busy machine.
+pub(crate) fn patient() -> RedisOptions {
+    RedisOptions::new().timeout(Duration::from_secs(30))
+}
+
+/// Opens a store that waits for longer than any answer takes on a busy machine.
+pub(crate) async fn open(url: &str) -> RedisStore {
+    patient().connect(url).await.unwrap()
+}
+
 /// Opens a store with these options and these keys on a cluster.
 pub(crate) async fn on_cluster(options: RedisOptions, urls: &str) -> RedisStore {
     options.connect_cluster(urls.split(',')).await.unwrap()

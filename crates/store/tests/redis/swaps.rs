@@ -1,10 +1,10 @@
 //! The commands of a swap: one that compares, where the server has it, else a script.
 
-use secure_sessions_store::{Bucket, Entry, RedisOptions, RedisStore, Revision, SessionStore, StoreError};
+use secure_sessions_store::{Bucket, Entry, RedisStore, Revision, SessionStore, StoreError};
 use services::{Service, or_skip};
 
 use super::common::next;
-use super::support::{bucket, calls, hex, is_alive};
+use super::support::{bucket, calls, hex, is_alive, open, patient};
 
 /// Reads and swaps a session, and returns how often the server ran a script meanwhile.
 async fn scripts_of_a_swap(store: &RedisStore, redis: &Service, handoff: usize) -> u64 {
@@ -23,7 +23,7 @@ async fn scripts_of_a_swap(store: &RedisStore, redis: &Service, handoff: usize) 
 #[tokio::test]
 async fn a_server_whose_set_compares_runs_no_script_for_a_swap() {
     let Some(redis) = or_skip(Service::redis()) else { return };
-    let store = RedisStore::connect(redis.url()).await.unwrap();
+    let store = open(redis.url()).await;
     let compares = redis.redis_call(&["SET", "none", "", "IFEQ", "-"]).is_ok();
     println!("SET compares: {compares}");
     // The first script of a kind is sent twice, by its hash and as a text.
@@ -35,7 +35,7 @@ async fn a_server_whose_set_compares_runs_no_script_for_a_swap() {
 
 /// A store that has read a session, whose server has something else under its key since then.
 async fn overtaken(redis: &Service, change: &[&str]) -> (RedisStore, Bucket) {
-    let store = RedisOptions::new().prefix("p").connect(redis.url()).await.unwrap();
+    let store = patient().prefix("p").connect(redis.url()).await.unwrap();
     let (first, key) = (bucket(1), format!("p:{{{}}}", hex(1)));
     store.insert(&first).await.unwrap();
     assert!(is_alive(&store, &first).await);

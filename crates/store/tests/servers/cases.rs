@@ -8,12 +8,11 @@ use futures_util::future::join_all;
 use secure_sessions_store::sqlx::mysql::MySqlPoolOptions;
 use secure_sessions_store::sqlx::postgres::PgPoolOptions;
 use secure_sessions_store::{
-    Bucket, Entry, Page, Retired, Revision, SessionStore, SqlOptions, SqlPool, SqlStore, StoreError, Tags, Timestamp,
-    Which,
+    Bucket, Entry, Page, Retired, Revision, SessionStore, SqlPool, SqlStore, StoreError, Tags, Timestamp, Which,
 };
 
 use crate::common::{SUBJECT, listed, next};
-use crate::support::{Database, Kind, NOW, all_of, assert_transient, expect, numbered, run, session, tombstone};
+use crate::support::{ALONE, Database, Kind, NOW, all_of, assert_transient, expect, numbered, run, session, tombstone};
 
 macro_rules! on_every_server {
     ($($case:ident)*) => {
@@ -114,7 +113,7 @@ async fn a_user_without_the_right_to_change_tables_can_use_one_that_is_there(dat
     let mut admin = database.admin().await;
     let grant = database.kind.pick(
         &format!(
-            "CREATE ROLE {user} LOGIN PASSWORD 'p'; REVOKE CREATE ON SCHEMA public FROM {user}; \
+            "{ALONE}; CREATE ROLE {user} LOGIN PASSWORD 'p'; REVOKE CREATE ON SCHEMA public FROM {user}; \
              GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {user}; GRANT SELECT ON {table}_migrations TO {user}; \
              GRANT SELECT, INSERT, UPDATE, DELETE ON {table}_vault TO {user}; \
              GRANT SELECT, INSERT ON {table}_not_before TO {user}"
@@ -154,7 +153,7 @@ async fn a_call_is_one_statement_and_a_renewal_one_transaction(database: Databas
     };
     let pool = own_pool(&database, 1, "SET SESSION innodb_lock_wait_timeout = 30").await;
     let SqlPool::MySql(pool) = pool else { unreachable!("it is MySQL's") };
-    let store = SqlOptions::new().table(&database.table).pool(pool.clone()).await.unwrap();
+    let store = database.options().pool(pool.clone()).await.unwrap();
     let counted = async || {
         let row: Vec<(String, String)> = secure_sessions_store::sqlx::query_as(
             "SHOW SESSION STATUS WHERE Variable_name IN ('Com_select', 'Com_update', 'Com_insert', 'Com_commit')",
@@ -185,9 +184,9 @@ async fn a_call_is_one_statement_and_a_renewal_one_transaction(database: Databas
 }
 
 async fn a_locked_row_makes_a_call_fail_in_time_and_nothing_is_lost(database: Database) {
-    let timeout = Duration::from_secs(1);
-    let store = database.options().timeout(timeout).connect(&database.url).await.unwrap();
     let patient = database.open().await;
+    // Long enough to be opened on a busy machine.
+    let store = database.options().timeout(Duration::from_secs(3)).connect(&database.url).await.unwrap();
     for bucket in [session(1), session(2)] {
         patient.insert(&bucket).await.unwrap();
     }
@@ -206,14 +205,14 @@ async fn a_locked_row_makes_a_call_fail_in_time_and_nothing_is_lost(database: Da
     );
     assert_transient(store.remove_all(Which::Everything, None).await, since, within);
     // Reading goes on, and so does writing to other sessions.
-    expect(&store, &session(1)).await;
-    assert!(store.replace(&next(&session(2)), Revision::FIRST).await.unwrap());
+    expect(&patient, &session(1)).await;
+    assert!(patient.replace(&next(&session(2)), Revision::FIRST).await.unwrap());
     // The store sees the other one's write of the meantime: it refuses the swap, and loses nothing.
     elsewhere.run("COMMIT").await;
     assert!(!patient.replace(&changed, Revision::FIRST).await.unwrap());
     let later = Bucket { revision: Revision::new(8), ..session(1) };
     assert!(patient.replace(&later, Revision::new(7)).await.unwrap());
-    assert!(store.load(&successor.id).await.unwrap().is_none());
+    assert!(patient.load(&successor.id).await.unwrap().is_none());
 }
 
 /// The id of a session, as the server writes it.
@@ -223,10 +222,11 @@ fn literal(database: &Database, id: u8) -> String {
 }
 
 async fn an_exhausted_pool_makes_a_call_fail_in_time_and_serves_again(database: Database) {
-    let (timeout, within) = (Duration::from_secs(1), Duration::from_secs(20));
+    let (timeout, within) = (Duration::from_secs(3), Duration::from_secs(40));
     let pool = own_pool(&database, 2, "SELECT 1").await;
-    let store = SqlOptions::new().table(&database.table).timeout(timeout).pool(pool.clone()).await.unwrap();
-    store.insert(&session(1)).await.unwrap();
+    let patient = database.open().await;
+    let store = database.options().timeout(timeout).pool(pool.clone()).await.unwrap();
+    patient.insert(&session(1)).await.unwrap();
     let held: Vec<Box<dyn std::any::Any>> = match &pool {
         SqlPool::Postgres(pool) => {
             vec![Box::new(pool.acquire().await.unwrap()), Box::new(pool.acquire().await.unwrap())]
@@ -241,7 +241,12 @@ async fn an_exhausted_pool_makes_a_call_fail_in_time_and_serves_again(database: 
         assert_transient(renewal, since, within);
     }
     drop(held);
-    assert!(store.replace(&next(&session(1)), Revision::FIRST).await.unwrap());
+    // A busy machine may take longer than this store waits.
+    let since = Instant::now();
+    while let Err(error) = store.load(&session(1).id).await {
+        assert!(error.is_transient() && since.elapsed() < Duration::from_secs(60), "{error:?}");
+    }
+    assert!(patient.replace(&next(&session(1)), Revision::FIRST).await.unwrap());
 }
 
 async fn a_dropped_call_leaves_no_lock_and_no_half_renewal(database: Database) {
@@ -345,7 +350,8 @@ async fn no_error_holds_a_value_of_a_row(database: Database) {
         assert!(matches!(error, StoreError::Rejected(_)), "{error:?}");
     }
     for text in errors.iter().map(all_of) {
-        let text = text.to_lowercase();
+        // The number of this process, in the table's name, may look like any of these.
+        let text = text.replace(table.as_str(), "sessions").to_lowercase();
         for value in ["a7a7", "a8a8", "167, 167", "168, 168", "sealed", "0303", "3, 3", "736561", "\u{a7}"] {
             assert!(!text.contains(value), "`{value}` in {text}");
         }

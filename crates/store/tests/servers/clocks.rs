@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use secure_sessions_store::{Bucket, Millis, Purge, SessionStore, SqlOptions, Timestamp};
+use secure_sessions_store::{Bucket, Millis, Purge, SessionStore, Timestamp};
 
 use crate::common::now;
 use crate::support::{Database, Kind, expect, run, session};
@@ -49,8 +49,7 @@ fn the_time_of_a_store_is_that_of_its_server() {
         );
         admin.run(&clock).await;
         let options = format!("?options=-c%20search_path%3D{schema},pg_catalog,public");
-        let store =
-            SqlOptions::new().table(&database.table).connect(&format!("{}{options}", database.url)).await.unwrap();
+        let store = database.options().connect(&format!("{}{options}", database.url)).await.unwrap();
         assert_is_about(store.now().await.unwrap().unwrap(), now().after(TWO_HOURS));
         store.close().await;
         admin.run(&format!("DROP SCHEMA {schema} CASCADE")).await;

@@ -52,11 +52,11 @@ fn a_read_only_mysql_is_refused_at_start() {
     block_on(async {
         let mut admin = Admin::connect(Kind::MySql, service.url()).await.unwrap();
         admin.run("SET GLOBAL read_only = ON").await;
-        let refused = SqlOptions::new().connect(service.url()).await.unwrap_err();
+        let refused = SqlOptions::new().timeout(TIMEOUT).connect(service.url()).await.unwrap_err();
         assert!(matches!(refused, StoreError::Rejected(_)), "{refused:?}");
         assert!(all_of(&refused).contains("read_only"), "{refused:?}");
         admin.run("SET GLOBAL read_only = OFF").await;
-        SqlOptions::new().connect(service.url()).await.unwrap().close().await;
+        SqlOptions::new().timeout(TIMEOUT).connect(service.url()).await.unwrap().close().await;
     });
 }
 

@@ -1,7 +1,7 @@
 //! The plan of a page of a list: it reads the page, and not the other sessions of the subject or group.
 
 use secure_sessions_store::sqlx::{self, mysql::MySqlPoolOptions};
-use secure_sessions_store::{Bucket, GroupTag, Page, SessionStore, SqlOptions, SubjectTag, Tags};
+use secure_sessions_store::{Bucket, GroupTag, Page, SessionStore, SubjectTag, Tags};
 
 use crate::support::{Admin, Database, Kind, numbered, run, session};
 
@@ -103,7 +103,7 @@ fn in_postgres_a_page_of_two_hot_tags_reads_no_more_than_the_page_of_each() {
 fn in_mariadb_a_page_of_two_hot_tags_reads_no_more_than_the_page_of_each() {
     run(Kind::MySql, |database| async move {
         let pool = MySqlPoolOptions::new().max_connections(1).connect(&database.url).await.unwrap();
-        let store = SqlOptions::new().table(&database.table).pool(pool.clone()).await.unwrap();
+        let store = database.options().pool(pool.clone()).await.unwrap();
         store.insert(&Bucket { handoff: None, subject: None, ..numbered(0) }).await.unwrap();
         fill(&database, &mut database.admin().await).await;
         let read = async || {

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::common::next;
-use crate::support::{Database, Kind, all_of, run, session, tombstone};
+use crate::support::{ALONE, Database, Kind, all_of, run, session, tombstone};
 
 /// An application's user, with the rights that the documentation lists and no other; dropped at the end.
 struct User {
@@ -22,7 +22,7 @@ impl User {
     async fn create(database: &Database) -> Self {
         let name = format!("u{}", database.table);
         let script = database.kind.pick(
-            &format!("CREATE ROLE {name} LOGIN PASSWORD 'p'; REVOKE CREATE ON SCHEMA public FROM PUBLIC"),
+            &format!("{ALONE}; CREATE ROLE {name} LOGIN PASSWORD 'p'; REVOKE CREATE ON SCHEMA public FROM PUBLIC"),
             &format!("CREATE USER {name}@'%' IDENTIFIED BY 'p'"),
         );
         database.admin().await.run(&script).await;

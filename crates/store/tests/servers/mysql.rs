@@ -1,5 +1,7 @@
 //! The properties of MySQL and MariaDB alone.
 
+use std::time::Duration;
+
 use secure_sessions_store::sqlx::mysql::MySqlPoolOptions;
 use secure_sessions_store::sqlx::{self, Row};
 use secure_sessions_store::{Bucket, Revision, SessionStore, SqlOptions, StoreError};
@@ -37,7 +39,7 @@ fn an_operator_can_read_the_columns() {
 fn a_call_does_not_ask_the_server_whether_its_connection_works() {
     let Some(service) = Kind::MySql.service(|setup| setup) else { return };
     block_on(async {
-        let store = SqlOptions::new().connect(service.url()).await.unwrap();
+        let store = SqlOptions::new().timeout(Duration::from_secs(30)).connect(service.url()).await.unwrap();
         store.insert(&session(1)).await.unwrap();
         let mut admin = Admin::connect(Kind::MySql, service.url()).await.unwrap();
         let questions = "SHOW GLOBAL STATUS LIKE 'Com_admin_commands'";
@@ -128,7 +130,7 @@ fn a_pool_that_does_not_commit_by_itself_is_refused() {
             .connect(&database.url)
             .await
             .unwrap();
-        let refused = SqlOptions::new().table(&database.table).pool(pool).await.unwrap_err();
+        let refused = database.options().pool(pool).await.unwrap_err();
         assert!(matches!(refused, StoreError::Rejected(_)), "{refused:?}");
         assert!(all_of(&refused).contains("autocommit"));
     });
@@ -138,7 +140,7 @@ fn a_pool_that_does_not_commit_by_itself_is_refused() {
 fn an_applications_pool_is_left_as_it_is() {
     run(Kind::MySql, |database| async move {
         let pool = MySqlPoolOptions::new().max_connections(1).connect(&database.url).await.unwrap();
-        let store = SqlOptions::new().table(&database.table).pool(pool.clone()).await.unwrap();
+        let store = database.options().pool(pool.clone()).await.unwrap();
         store.insert(&session(1)).await.unwrap();
         store.renew_into(&session(2), &session(1).id, Revision::FIRST, tombstone(session(1).id)).await.unwrap();
         let isolation: String =

@@ -17,6 +17,9 @@ use services::Service;
 use crate::common::next;
 use crate::support::{Admin, Kind, block_on, expect, numbered, session, tombstone};
 
+/// Longer than any call takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A PgBouncer, killed at the end.
 struct Pooler {
     child: Child,
@@ -64,7 +67,7 @@ impl Pooler {
         };
         let start = Instant::now();
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            assert!(start.elapsed() < Duration::from_secs(20), "PgBouncer does not come up");
+            assert!(start.elapsed() < PATIENCE, "PgBouncer does not come up");
             std::thread::sleep(Duration::from_millis(10));
         }
         Some(pooler)
@@ -112,7 +115,8 @@ fn through_a_pooler_in_either_mode_everything_works() {
         block_on(async {
             // Two stores, so that they get each other's connections.
             let (one, two) = (format!("one_{mode}_{size}"), format!("two_{mode}_{size}"));
-            let open = async |table| SqlOptions::new().table(table).connect(&pooler.url).await.unwrap();
+            let open =
+                async |table| SqlOptions::new().table(table).timeout(PATIENCE).connect(&pooler.url).await.unwrap();
             let (one, two) = (open(one).await, open(two).await);
             tokio::join!(everything(&one), everything(&two));
             one.close().await;
@@ -127,7 +131,7 @@ fn a_pooled_connection_is_left_as_it_was() {
     let Some(server) = Kind::Postgres.service(|setup| setup) else { return };
     let Some(pooler) = Pooler::start(&server, "transaction", 1) else { return };
     block_on(async {
-        let store = SqlOptions::new().connect(&pooler.url).await.unwrap();
+        let store = SqlOptions::new().timeout(PATIENCE).connect(&pooler.url).await.unwrap();
         everything(&store).await;
         let options = PgConnectOptions::from_str(&pooler.url).unwrap().extra_float_digits(None);
         let mut other = Admin::Postgres(PgConnection::connect_with(&options).await.unwrap());
@@ -144,7 +148,7 @@ fn a_pooler_that_resets_no_connection_leaves_no_name_in_the_way() {
     let Some(pooler) = Pooler::start_with(&server, "session", 2, "server_reset_query =") else { return };
     block_on(async {
         for _ in 0..3 {
-            let store = SqlOptions::new().max_connections(2).connect(&pooler.url).await.unwrap();
+            let store = SqlOptions::new().max_connections(2).timeout(PATIENCE).connect(&pooler.url).await.unwrap();
             everything(&store).await;
             store.close().await;
         }
@@ -157,7 +161,7 @@ fn a_direct_connection_prepares_its_statements() {
     let Some(server) = Kind::Postgres.service(|setup| setup) else { return };
     block_on(async {
         let mut admin = Admin::connect(Kind::Postgres, server.url()).await.unwrap();
-        let store = SqlOptions::new().max_connections(1).connect(server.url()).await.unwrap();
+        let store = SqlOptions::new().max_connections(1).timeout(PATIENCE).connect(server.url()).await.unwrap();
         assert!(store.load(&session(1).id).await.unwrap().is_none());
         let last = "SELECT count(*)::text FROM pg_stat_activity WHERE application_name = 'secure-sessions' \
                      AND query LIKE '%$1%'";
@@ -171,7 +175,7 @@ fn a_direct_connection_prepares_its_statements() {
 fn a_mysql_whose_commits_chain_keeps_what_was_written_after_a_renewal() {
     let Some(server) = Kind::MySql.service(|setup| setup.arguments(["--completion-type=CHAIN"])) else { return };
     block_on(async {
-        let options = || SqlOptions::new().max_connections(1).timeout(Duration::from_secs(5));
+        let options = || SqlOptions::new().max_connections(1).timeout(PATIENCE);
         let store = options().connect(server.url()).await.unwrap();
         store.insert(&session(1)).await.unwrap();
         assert!(

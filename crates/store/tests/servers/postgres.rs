@@ -129,7 +129,7 @@ fn a_purge_does_not_wait_for_those_who_write_until_only_theirs_are_left() {
         // It would wait in vain for the row that is locked.
         assert_eq!(store.purge_expired(later, 19).await.unwrap(), 19);
         // One is left, and it is not known what will become of it: the answer cannot be that none is.
-        let hasty = database.options().timeout(Duration::from_secs(2)).connect(&database.url).await.unwrap();
+        let hasty = database.options().timeout(Duration::from_secs(4)).connect(&database.url).await.unwrap();
         assert!(hasty.purge_expired(later, 19).await.is_err_and(|error| error.is_transient()));
         elsewhere.run("COMMIT").await;
         // The statement that was given up may have got it in the end.
@@ -179,7 +179,7 @@ fn who_renews_without_a_pause_is_stopped_by_the_second_pass() {
 fn an_applications_pool_is_left_as_it_is() {
     run(Kind::Postgres, |database| async move {
         let pool = PgPool::connect(&database.url).await.unwrap();
-        let store = SqlOptions::new().table(&database.table).pool(pool.clone()).await.unwrap();
+        let store = database.options().pool(pool.clone()).await.unwrap();
         store.insert(&session(1)).await.unwrap();
         for setting in ["statement_timeout", "idle_in_transaction_session_timeout"] {
             let show = sqlx::AssertSqlSafe(format!("SHOW {setting}"));
@@ -195,7 +195,7 @@ fn an_applications_pool_is_left_as_it_is() {
 fn a_standby_is_not_read() {
     let Some(service) = Kind::Postgres.service(|setup| setup) else { return };
     block_on(async {
-        let options = || SqlOptions::new().timeout(Duration::from_secs(2));
+        let options = || SqlOptions::new().timeout(Duration::from_secs(20));
         let store = options().connect(service.url()).await.unwrap();
         store.insert(&session(1)).await.unwrap();
         service.kill().unwrap();

@@ -105,6 +105,10 @@ impl Drop for Database {
     }
 }
 
+/// Begins a script for PostgreSQL, which is one transaction, that changes rights on the schema that all tests share: of two
+/// such changes at once PostgreSQL refuses one ("tuple concurrently updated").
+pub(crate) const ALONE: &str = "SELECT pg_advisory_xact_lock(7)";
+
 /// A connection beside the store's.
 pub(crate) enum Admin {
     Postgres(PgConnection),

@@ -20,11 +20,11 @@ async fn a_missing_file_may_be_created_by_many_at_once() {
         let stores: Vec<_> = (0..8)
             .map(|_| {
                 let url = directory.url();
-                tokio::spawn(async move { SqlStore::connect(&url).await })
+                tokio::spawn(async move { open(&url).await })
             })
             .collect();
         for store in stores {
-            store.await.unwrap().unwrap().count().await.unwrap();
+            store.await.unwrap().count().await.unwrap();
         }
     }
 }
@@ -36,12 +36,12 @@ async fn connecting_waits_for_a_writer_before_it_switches_the_file_to_wal() {
     let writing = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
     let connecting = tokio::spawn({
         let url = directory.url();
-        async move { SqlStore::connect(&url).await }
+        async move { open(&url).await }
     });
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(!connecting.is_finished(), "it did not wait");
     writing.rollback().await.unwrap();
-    assert_eq!(connecting.await.unwrap().unwrap().count().await.unwrap(), 0);
+    assert_eq!(connecting.await.unwrap().count().await.unwrap(), 0);
 }
 
 #[tokio::test]

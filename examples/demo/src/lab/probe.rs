@@ -29,6 +29,9 @@ pub struct Pair<T> {
     pub peer: T,
 }
 
+/// The longest that an answer is waited for, on a busy machine too.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// The cookie of the target on secure-sessions.
 pub const OUR_COOKIE: &str = "lab-ours";
 
@@ -168,8 +171,7 @@ impl Probe {
     ///
     /// [`LabError::Http`] if the client cannot be made.
     pub fn new(base: String, events: EventRing) -> Result<Self, LabError> {
-        let client =
-            reqwest::Client::builder().no_proxy().redirect(Policy::none()).timeout(Duration::from_secs(10)).build()?;
+        let client = reqwest::Client::builder().no_proxy().redirect(Policy::none()).timeout(PATIENCE).build()?;
         Ok(Self { client, base, events })
     }
 

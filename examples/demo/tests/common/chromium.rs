@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fantoccini::elements::Element;
+use fantoccini::error::CmdError;
 use fantoccini::wd::Capabilities;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::common::Demo;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Screen {
@@ -106,8 +107,11 @@ impl Page {
     }
 
     pub(crate) async fn wait_for(&self, css: &str) {
-        let found = self.client.wait().at_most(PATIENCE).for_element(Locator::Css(css)).await;
-        found.unwrap_or_else(|error| panic!("{css}: {error}"));
+        let until = Instant::now() + PATIENCE;
+        while let Err(error) = self.client.find(Locator::Css(css)).await {
+            assert!(Instant::now() < until, "{css}: {error}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     pub(crate) async fn open(&self, path: &str) {
@@ -143,7 +147,11 @@ impl Page {
     /// Clicks what leads to another page, and waits for that.
     pub(crate) async fn follow(&self, css: &str) {
         self.run("document.documentElement.dataset.left = 'yes'").await;
-        self.find(css).await.click().await.unwrap_or_else(|error| panic!("{css}: {error}"));
+        match self.find(css).await.click().await {
+            // The click was made, and the next page came before the driver could say so.
+            Ok(()) | Err(CmdError::NotW3C(_)) => {}
+            Err(error) => panic!("{css}: {error}"),
+        }
         let arrived = "return document.readyState === 'complete' && !document.documentElement.dataset.left";
         let until = Instant::now() + PATIENCE;
         // While one page goes and another comes there may be none to ask.

@@ -3,15 +3,18 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use axum::http::Method;
+use fantoccini::elements::Element;
+use fantoccini::error::CmdError;
 use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 
 use super::*;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Plugs an authenticator in that verifies its user by itself (WebAuthn Level 3, section 11.3).
 #[derive(Debug)]
@@ -70,9 +73,9 @@ async fn visit(page: &Client, origin: &Url, clock: &ManualClock) {
     page.issue_cmd(AddAuthenticator).await.unwrap();
     page.goto(origin.as_str()).await.unwrap();
     for button in ["register", "login"] {
-        wait_for(page, "#name").await.send_keys("alice").await.unwrap();
+        wait_for(page, Locator::Id("name")).await.send_keys("alice").await.unwrap();
         click(page, button).await;
-        assert_eq!(wait_for(page, "#user").await.text().await.unwrap(), "alice");
+        assert_eq!(wait_for(page, Locator::Id("user")).await.text().await.unwrap(), "alice");
         if button == "register" {
             click(page, "logout").await;
         }
@@ -80,18 +83,30 @@ async fn visit(page: &Client, origin: &Url, clock: &ManualClock) {
     // The script meets a 403, asks the authenticator, and tries again.
     clock.advance(RECENT + Duration::from_secs(1));
     click(page, "close").await;
-    wait_for(page, "#name").await.send_keys("alice").await.unwrap();
+    wait_for(page, Locator::Id("name")).await.send_keys("alice").await.unwrap();
     click(page, "login").await;
-    let told = page.wait().at_most(PATIENCE).for_element(Locator::XPath("//p[@id='problem'][text()]")).await.unwrap();
+    let told = wait_for(page, Locator::XPath("//p[@id='problem'][text()]")).await;
     assert_eq!(told.text().await.unwrap(), "There is no account of this name.");
 }
 
-async fn wait_for(page: &Client, css: &str) -> fantoccini::elements::Element {
-    page.wait().at_most(PATIENCE).for_element(Locator::Css(css)).await.unwrap_or_else(|error| panic!("{css}: {error}"))
+async fn wait_for(page: &Client, what: Locator<'_>) -> Element {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match page.find(what).await {
+            Ok(found) => return found,
+            // It is not there yet; and while one page goes and another comes, there may be none to ask.
+            Err(error) => assert!(Instant::now() < until, "{what:?}: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 async fn click(page: &Client, id: &str) {
-    wait_for(page, &format!("#{id}")).await.click().await.unwrap();
+    match wait_for(page, Locator::Id(id)).await.click().await {
+        // The click was made, and the next page came before the driver could say so.
+        Ok(()) | Err(CmdError::NotW3C(_)) => {}
+        Err(error) => panic!("{id}: {error}"),
+    }
 }
 
 fn find(names: &[&str]) -> Option<PathBuf> {

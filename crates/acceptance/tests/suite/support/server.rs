@@ -110,7 +110,7 @@ impl Setup {
 
     pub(crate) async fn start(self) -> Server {
         let Started { mut server, listening } = self.spawn().await;
-        match listening.recv_timeout(Duration::from_secs(30)) {
+        match listening.recv_timeout(Duration::from_secs(90)) {
             Ok(address) => server.address = address,
             Err(_) => panic!("the server did not start: {:?}", server.log()),
         }
@@ -120,7 +120,7 @@ impl Setup {
     /// For a configuration that must be refused: what the server says, once it has ended with a failure.
     pub(crate) async fn refused(self) -> String {
         let mut started = self.spawn().await;
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(90);
         loop {
             match started.server.child.try_wait().unwrap() {
                 Some(status) => {
@@ -149,6 +149,8 @@ impl Setup {
             .env("EVENTS", "json")
             .env("EXTRA", "1")
             .env("FAULTS", "1")
+            // A busy machine is no failure.
+            .env("STORE_TIMEOUT_MS", "60000")
             .env("STORE", database.as_ref().map_or_else(|| "memory:".to_owned(), |database| database.url()))
             .env("SECURE_SESSIONS_SEAL_KEYS", keys.seal_text())
             .env("SECURE_SESSIONS_FINGERPRINT_KEYS", keys.fingerprint_text())
