@@ -15,6 +15,10 @@ pub(crate) struct Outcomes {
     pub(crate) failed: Vec<String>,
     /// The number of tests that passed, by the last line of each test program.
     passed: usize,
+    /// The number of tests that failed, by the same lines.
+    failures: usize,
+    /// The number of test programs that have begun and not come to their last line: one that is killed never does.
+    unfinished: isize,
     /// Set to `true` if a property has a counterexample, which the next run would only not find again.
     has_counterexample: bool,
 }
@@ -22,9 +26,12 @@ pub(crate) struct Outcomes {
 impl Outcomes {
     pub(crate) fn see(&mut self, line: &str) {
         self.has_counterexample |= line.contains("minimal failing input");
-        if let Some(count) = line.strip_prefix("test result: ok. ") {
-            let count = count.split(' ').next().and_then(|count| count.parse().ok());
-            self.passed += count.unwrap_or(0);
+        if line.starts_with("running ") {
+            self.unfinished += 1;
+        } else if line.starts_with("test result: ") {
+            self.unfinished -= 1;
+            self.passed += count(line, " passed;");
+            self.failures += count(line, " failed;");
         } else if let Some(name) = line.strip_prefix("test ").and_then(|line| line.strip_suffix(" ... FAILED")) {
             self.failed.push(name.to_owned());
         }
@@ -32,7 +39,8 @@ impl Outcomes {
 
     /// Runs the tests of `command` that failed again, alone. Returns `true` if each of them passed every time.
     pub(crate) fn pass_again(&self, command: &Invocation) -> Result<bool> {
-        if self.failed.is_empty() || self.failed.len() > MOST || self.has_counterexample {
+        let is_all = self.unfinished == 0 && self.failures == self.failed.len();
+        if self.failed.is_empty() || self.failed.len() > MOST || self.has_counterexample || !is_all {
             return Ok(false);
         }
         let alone = alone(command, &self.failed);
@@ -47,6 +55,12 @@ impl Outcomes {
         }
         Ok(true)
     }
+}
+
+/// Returns the number in front of this word.
+fn count(line: &str, word: &str) -> usize {
+    let number = line.split_once(word).and_then(|(before, _)| before.rsplit(' ').next()?.parse().ok());
+    number.unwrap_or(0)
 }
 
 /// Returns the command with these tests alone, one at a time.
@@ -73,7 +87,13 @@ mod unit {
 
     #[test]
     fn a_test_that_passes_each_time_by_itself_failed_by_chance() {
-        let once = seen(&["test a::good ... ok", "test a::bad ... FAILED", "test b::bad ... FAILED"]);
+        let once = seen(&[
+            "running 3 tests",
+            "test a::good ... ok",
+            "test a::bad ... FAILED",
+            "test b::bad ... FAILED",
+            "test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.19s",
+        ]);
         assert_eq!(once.failed, ["a::bad", "b::bad"]);
         assert!(once.pass_again(&harness()).expect("sh"));
         assert!(!once.pass_again(&program("false", ["--"])).expect("false"));
@@ -84,13 +104,30 @@ mod unit {
     #[test]
     fn many_failed_tests_a_counterexample_and_no_test_at_all_stay_failures() {
         let harness = harness();
-        let line = |n: usize| format!("test t{n} ... FAILED");
-        let lines: Vec<String> = (0..=MOST).map(line).collect();
-        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-        assert!(seen(&lines[..MOST]).pass_again(&harness).expect("sh"));
-        assert!(!seen(&lines).pass_again(&harness).expect("sh"));
-        assert!(!seen(&["test t ... FAILED", "minimal failing input: x = 1"]).pass_again(&harness).expect("sh"));
+        let result = |n: usize| format!("test result: FAILED. 0 passed; {n} failed; 0 ignored");
+        let failed = |n: usize| {
+            let mut outcomes = Outcomes::default();
+            outcomes.see("running 9 tests");
+            (0..n).for_each(|n| outcomes.see(&format!("test t{n} ... FAILED")));
+            outcomes.see(&result(n));
+            outcomes
+        };
+        assert!(failed(MOST).pass_again(&harness).expect("sh"));
+        assert!(!failed(MOST + 1).pass_again(&harness).expect("sh"));
+        let mut counterexample = failed(1);
+        counterexample.see("minimal failing input: x = 1");
+        assert!(!counterexample.pass_again(&harness).expect("sh"));
         assert!(!seen(&["error: could not compile"]).pass_again(&harness).expect("sh"));
+    }
+
+    #[test]
+    fn a_program_that_was_killed_or_an_unnamed_test_stays_a_failure() {
+        let one = ["running 1 test", "test t ... FAILED", "test result: FAILED. 0 passed; 1 failed; 0 ignored"];
+        assert!(seen(&one).pass_again(&harness()).expect("sh"));
+        // Another program begins, and comes to no end.
+        assert!(!seen(&[&one[..], &["running 5 tests"]].concat()).pass_again(&harness()).expect("sh"));
+        let two = ["running 2 tests", "test t ... FAILED", "test result: FAILED. 0 passed; 2 failed; 0 ignored"];
+        assert!(!seen(&two).pass_again(&harness()).expect("sh"), "one has no name");
     }
 
     #[test]
