@@ -1,9 +1,11 @@
 //! A blob is found whole, where it was put, until it is deleted.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use secure_sessions_core::{BlobId, MAX_BLOB_LEN, Timestamp, VaultId};
 use tokio::sync::Barrier;
+use tokio::task::JoinSet;
 
 use super::VaultStores;
 use crate::conformance::sample::{HOUR, Outcome, now};
@@ -211,14 +213,17 @@ pub(super) async fn a_hundred_puts_into_one_vault_are_all_kept(stores: &VaultSto
 }
 
 pub(super) async fn beside_puts_and_deletions_a_blob_is_read_whole_or_not_at_all(stores: &VaultStores) -> Outcome {
-    const ROUNDS: usize = 60;
+    const READS: usize = 60;
     let store = stores.make().await;
     let (changing, staying) = (blob(1, 40_000), blob(2, 300));
     store.put(&vault(1), std::slice::from_ref(&staying), later()).await?;
+    let is_over = Arc::new(AtomicBool::new(false));
+    // Stopped if this case fails.
+    let mut writers = JoinSet::new();
     let writer = {
-        let (store, changing) = (store.clone(), changing.clone());
-        tokio::spawn(async move {
-            for _ in 0..ROUNDS {
+        let (store, changing, is_over) = (store.clone(), changing.clone(), Arc::clone(&is_over));
+        writers.spawn(async move {
+            while !is_over.load(Ordering::Relaxed) {
                 store.put(&vault(1), std::slice::from_ref(&changing), later()).await?;
                 // A store in memory never waits, and would keep the reader from its thread.
                 tokio::task::yield_now().await;
@@ -227,14 +232,21 @@ pub(super) async fn beside_puts_and_deletions_a_blob_is_read_whole_or_not_at_all
             Ok::<_, crate::StoreError>(())
         })
     };
-    while !writer.is_finished() {
+    let (mut reads, mut was_found) = (0, false);
+    // Not only as long as the writer takes for some rounds: all of them can fall between two reads.
+    while (reads < READS || !was_found) && !writer.is_finished() {
         let found = store.get(&vault(1), &[changing.id, staying.id]).await?;
         ensure!(found.len() == 2, "2 blobs were asked for, and {} returned", found.len());
         ensure!(found[0].as_ref().is_none_or(|bytes| *bytes == changing.bytes), "a part of a blob was returned");
         ensure!(found[1].as_ref() == Some(&staying.bytes), "a blob was gone that nobody deleted");
+        reads += 1;
+        was_found |= found[0].is_some();
         tokio::task::yield_now().await;
     }
-    writer.await??;
+    is_over.store(true, Ordering::Relaxed);
+    while let Some(ended) = writers.join_next().await {
+        ended??;
+    }
     expect_none(&store, &vault(1), &[changing.id]).await
 }
 
