@@ -59,12 +59,6 @@ const MODEL: &str = "model";
 /// The acceptance suite's test program.
 const SUITE: &str = "suite";
 
-/// Runs every test there is.
-pub(crate) fn run_all(report: &mut Report) {
-    run(report);
-    run_acceptance(report);
-}
-
 /// Runs unit and integration tests on every database server there is, those of [`WITHOUT_RING`] once more without `ring`,
 /// and the documentation's. The acceptance suite is not among them.
 pub(crate) fn run(report: &mut Report) {
