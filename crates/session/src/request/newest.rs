@@ -1,6 +1,7 @@
 //! The newest state of a session that other requests may have changed since this one was loaded.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use secure_sessions_core::{Bucket, HandoffError, Sealer};
 use secure_sessions_store::{Entry, SessionStore};
@@ -9,6 +10,9 @@ use crate::error::SessionError;
 use crate::event::Event;
 use crate::manager::SessionManager;
 use crate::request::state::Admission;
+
+/// The longest time that a request follows others that are faster: a commit, or a read of a private value.
+pub(crate) const RETRY_FOR: Duration = Duration::from_secs(5);
 
 /// Loads the newest state from the store.
 pub(crate) async fn refresh(

@@ -7,9 +7,10 @@ use arc_swap::Guard;
 use secure_sessions_core::{DataError, Reference, SecretBytes, VaultError, decode, encode, encode_private};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use crate::error::SessionError;
-use crate::request::newest;
+use crate::request::newest::{self, RETRY_FOR};
 use crate::request::ops::Operation;
 use crate::request::private::{Private, PrivateUpdate, Start};
 use crate::request::state::State;
@@ -117,7 +118,8 @@ impl Vault {
     /// # Errors
     ///
     /// [`SessionError::VaultLost`] if the store no longer has the value, [`SessionError::Data`] if it is of another type,
-    /// [`SessionError::Ended`] if the session ended meanwhile, [`SessionError::NoVault`] or [`SessionError::Store`].
+    /// [`SessionError::Ended`] if the session ended meanwhile, [`SessionError::Conflict`] if other requests replaced the value
+    /// for five seconds, each time before it was read, [`SessionError::NoVault`] or [`SessionError::Store`].
     pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, SessionError> {
         let value = self.read(&[key]).await?.pop().flatten();
         let value = value.map(|value| decode(&value)).transpose();
@@ -266,7 +268,7 @@ impl Vault {
         };
         let manager = &self.0.request().manager;
         let mut live = live;
-        let mut is_newest = false;
+        let mut deadline = None;
         loop {
             let wanted: Vec<_> = places
                 .iter()
@@ -291,12 +293,14 @@ impl Vault {
                 break;
             }
             let id = base.bucket.id;
-            // Another request may have replaced or removed them since this one was loaded.
-            let newest = if is_newest { base } else { newest::refresh(manager, &sealer, base).await? };
+            // Other requests may have replaced or removed them since this state was loaded, and may do so again.
+            let newest = newest::refresh(manager, &sealer, base).await?;
+            let now = Instant::now();
+            let is_in_time = now < *deadline.get_or_insert(now + RETRY_FOR);
             for (at, reference, altered) in lacking {
                 match newest.newest.meta.vault.get(keys[at]) {
                     Some(same) if *same == reference => return Err(lost(manager, &id, keys[at], altered)),
-                    Some(_) if is_newest => return Err(SessionError::Conflict),
+                    Some(_) if !is_in_time => return Err(SessionError::Conflict),
                     Some(newer) => places[at] = Place::InVault(newer.clone()),
                     None => {
                         let value = newest.newest.data.get_encoded(keys[at]);
@@ -305,7 +309,6 @@ impl Vault {
                     }
                 }
             }
-            is_newest = true;
             live = Some(newest);
         }
         Ok(places.into_iter().map(|place| if let Place::Here(value) = place { Some(value) } else { None }).collect())

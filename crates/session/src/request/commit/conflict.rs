@@ -8,11 +8,8 @@ use tokio::time::Instant;
 use super::Commit;
 use crate::error::SessionError;
 use crate::event::Event;
-use crate::request::newest;
+use crate::request::newest::{self, RETRY_FOR};
 use crate::request::state::Admission;
-
-/// The longest time that a commit retries after conflicts.
-const RETRY_FOR: Duration = Duration::from_secs(5);
 
 /// The conflicts of one commit.
 #[derive(Default)]

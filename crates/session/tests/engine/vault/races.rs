@@ -1,9 +1,16 @@
 //! Requests beside one another that change the same vault.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use secure_sessions::store::{BlobId, VaultId, forward_vault_methods};
+use secure_sessions::{SessionError, StoreError, VaultStore};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::{app, expect, keep};
-use crate::support::set_cookie;
+use crate::support::shelf::Shelf;
+use crate::support::{App, app_with, set_cookie};
 
 #[tokio::test]
 async fn parallel_writers_of_different_keys_both_keep_their_values() {
@@ -88,6 +95,77 @@ async fn a_value_that_another_request_replaced_or_removed_is_not_taken_for_lost(
     let values = slow.vault().get_many::<String>(&["a", "b"]).await.unwrap();
     assert_eq!(values, [Some("two".to_owned()), None]);
     assert!(!app.event_names().contains(&"vault_lost"));
+}
+
+/// A vault whose reads wait until the test lets them go on.
+#[derive(Clone)]
+struct Gated {
+    shelf: Shelf,
+    asked: Arc<Semaphore>,
+    may_go: Arc<Semaphore>,
+}
+
+impl VaultStore for Gated {
+    forward_vault_methods!(self => &self.shelf; put, delete, delete_all, prolong, purge);
+
+    async fn get(&self, vault: &VaultId, ids: &[BlobId]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        self.asked.add_permits(1);
+        self.may_go.acquire().await.unwrap().forget();
+        self.shelf.get(vault, ids).await
+    }
+}
+
+impl Gated {
+    fn app() -> (App, Self) {
+        let closed = || Arc::new(Semaphore::new(0));
+        let gated = Self { shelf: Shelf::default(), asked: closed(), may_go: closed() };
+        let vault = gated.clone();
+        (app_with(move |builder| builder.vault(vault)), gated)
+    }
+
+    /// Waits until a reader asks for the value whose place it has found out.
+    async fn is_asked(&self) {
+        let asked = timeout(Duration::from_secs(60), self.asked.acquire()).await;
+        asked.unwrap_or_else(|_| panic!("no further read")).unwrap().forget();
+    }
+
+    /// Lets another request replace the value of `a` before the reader reads it.
+    async fn overtake(&self, app: &App, cookie: &str, value: &str) {
+        self.is_asked().await;
+        keep(app, Some(cookie), "a", value).await;
+        self.may_go.add_permits(1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_replaced_again_and_again_is_not_taken_for_lost() {
+    let (app, vault) = Gated::app();
+    let cookie = keep(&app, None, "a", "zero").await;
+    let (_, slow) = app.request(Some(&cookie)).await;
+    let reading = tokio::spawn(async move { slow.vault().get::<String>("a").await });
+    for value in ["one", "two", "three"] {
+        vault.overtake(&app, &cookie, value).await;
+    }
+    vault.may_go.add_permits(1);
+    assert_eq!(reading.await.unwrap().unwrap().as_deref(), Some("three"));
+    assert!(!app.event_names().contains(&"vault_lost"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_is_overtaken_for_five_seconds_gives_up_and_nothing_is_lost() {
+    let (app, vault) = Gated::app();
+    let cookie = keep(&app, None, "a", "zero").await;
+    let (_, slow) = app.request(Some(&cookie)).await;
+    let reading = tokio::spawn(async move { slow.vault().get::<String>("a").await });
+    vault.overtake(&app, &cookie, "one").await;
+    vault.is_asked().await;
+    tokio::time::advance(Duration::from_secs(5)).await;
+    keep(&app, Some(&cookie), "a", "two").await;
+    vault.may_go.add_permits(1);
+    assert!(matches!(reading.await.unwrap(), Err(SessionError::Conflict)));
+    assert!(!app.event_names().contains(&"vault_lost"));
+    vault.may_go.add_permits(1);
+    expect(&app, &cookie, "a", "two").await;
 }
 
 #[tokio::test]
