@@ -588,7 +588,8 @@ macro_rules! adapter_types {
             /// [`SessionError::VaultLost`](crate::EngineError::VaultLost) if the store no longer has the value,
             /// [`SessionError::Data`](crate::EngineError::Data) if it is of another type,
             /// [`SessionError::Ended`](crate::EngineError::Ended) if the session ended meanwhile,
-            /// [`SessionError::NoVault`](crate::EngineError::NoVault) or
+            /// [`SessionError::Conflict`](crate::EngineError::Conflict) if other requests replaced the value for five
+            /// seconds, each time before it was read, [`SessionError::NoVault`](crate::EngineError::NoVault) or
             /// [`SessionError::Store`](crate::EngineError::Store).
             pub async fn get<T: $crate::macros::DeserializeOwned>(
                 &self,
