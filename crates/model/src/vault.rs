@@ -39,6 +39,8 @@ pub enum BrokenRule {
     LeavesTheFirstRun,
     /// A missing blob is a lost value, whatever the newest token refers to.
     DoesNotLookAgain,
+    /// A blob that is missing for the second time is a lost value.
+    LooksAgainOnce,
     /// A logout deletes the vault before it removes the bucket.
     DeletesTheVaultFirst,
     /// A logout leaves the vault.
@@ -105,7 +107,7 @@ enum Step {
     Swaps(Newest, Option<Blob>),
     /// Deletes these, and is done.
     Deletes([Option<BlobName>; 2]),
-    /// Looks for the blob; `true` if the newest token was asked for again.
+    /// Looks for the blob; `true` if the newest token was asked for before.
     Reads(Newest, bool),
     LooksAgain(Newest),
     DeletesTheVault,
@@ -188,16 +190,13 @@ impl VaultModel {
                 names.into_iter().flatten().for_each(|name| moment.delete(name));
                 Step::Done
             }
-            Step::Reads(newest, is_newest) => match newest.refers_to {
-                Some(name) if moment.find(name).is_none() => match is_newest {
-                    false if !self.breaks(BrokenRule::DoesNotLookAgain) => Step::LooksAgain(newest),
-                    // Replaced once more: a conflict, which is no loss.
-                    true if moment.bucket.is_none_or(|now| now.refers_to != Some(name)) => Step::Done,
-                    _ => {
-                        moment.lost = true;
-                        Step::Done
-                    }
-                },
+            Step::Reads(newest, has_looked_again) => match newest.refers_to {
+                Some(name) if moment.find(name).is_none() => {
+                    let gives_up = self.breaks(BrokenRule::DoesNotLookAgain)
+                        || has_looked_again && self.breaks(BrokenRule::LooksAgainOnce);
+                    moment.lost |= gives_up;
+                    if gives_up { Step::Done } else { Step::LooksAgain(newest) }
+                }
                 _ => Step::Done,
             },
             Step::LooksAgain(before) => match moment.bucket {

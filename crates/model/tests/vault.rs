@@ -56,6 +56,7 @@ fn every_broken_rule_of_the_vault_is_noticed() {
     finds(&[Update, Update], BrokenRule::UpdatesOnce, update);
     finds(&[Update, Update], BrokenRule::LeavesTheFirstRun, left);
     finds(&[Insert, Get], BrokenRule::DoesNotLookAgain, lost);
+    finds(&[Insert, Insert, Get], BrokenRule::LooksAgainOnce, lost);
     finds(&[Insert, Logout], BrokenRule::DeletesTheVaultFirst, dangles);
     finds(&[Insert, Logout], BrokenRule::LeavesTheVault, left);
 }
