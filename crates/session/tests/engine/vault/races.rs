@@ -6,6 +6,7 @@ use std::time::Duration;
 use secure_sessions::store::{BlobId, VaultId, forward_vault_methods};
 use secure_sessions::{SessionError, StoreError, VaultStore};
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::{app, expect, keep};
@@ -116,11 +117,16 @@ impl VaultStore for Gated {
 }
 
 impl Gated {
-    fn app() -> (App, Self) {
+    /// Returns an application, its vault, the cookie of a session that has a value for `a`, and a request that reads it.
+    async fn with_reader() -> (App, Self, String, JoinHandle<Result<Option<String>, SessionError>>) {
         let closed = || Arc::new(Semaphore::new(0));
         let gated = Self { shelf: Shelf::default(), asked: closed(), may_go: closed() };
         let vault = gated.clone();
-        (app_with(move |builder| builder.vault(vault)), gated)
+        let app = app_with(move |builder| builder.vault(vault));
+        let cookie = keep(&app, None, "a", "zero").await;
+        let (_, slow) = app.request(Some(&cookie)).await;
+        let reading = tokio::spawn(async move { slow.vault().get("a").await });
+        (app, gated, cookie, reading)
     }
 
     /// Waits until a reader asks for the value whose place it has found out.
@@ -139,10 +145,7 @@ impl Gated {
 
 #[tokio::test(start_paused = true)]
 async fn a_value_replaced_again_and_again_is_not_taken_for_lost() {
-    let (app, vault) = Gated::app();
-    let cookie = keep(&app, None, "a", "zero").await;
-    let (_, slow) = app.request(Some(&cookie)).await;
-    let reading = tokio::spawn(async move { slow.vault().get::<String>("a").await });
+    let (app, vault, cookie, reading) = Gated::with_reader().await;
     for value in ["one", "two", "three"] {
         vault.overtake(&app, &cookie, value).await;
     }
@@ -153,10 +156,7 @@ async fn a_value_replaced_again_and_again_is_not_taken_for_lost() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_is_overtaken_for_five_seconds_gives_up_and_nothing_is_lost() {
-    let (app, vault) = Gated::app();
-    let cookie = keep(&app, None, "a", "zero").await;
-    let (_, slow) = app.request(Some(&cookie)).await;
-    let reading = tokio::spawn(async move { slow.vault().get::<String>("a").await });
+    let (app, vault, cookie, reading) = Gated::with_reader().await;
     vault.overtake(&app, &cookie, "one").await;
     vault.is_asked().await;
     tokio::time::advance(Duration::from_secs(5)).await;
